@@ -1,0 +1,54 @@
+# Everything starts from Python >= 3.11 and make; the rest is installed into .venv.
+PYTHON ?= python3
+# Extra flags for pip. On Linux without a GPU this saves gigabytes of CUDA libraries:
+# make setup PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+PIP_FLAGS ?=
+JOBS ?= 2
+ARGS ?=
+
+PY := .venv/bin/python
+STAMP := .venv/.installed
+PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow lint bench clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+	@echo 'Variables: PYTHON=python3.12, PIP_FLAGS="...", JOBS=4 (test processes), ARGS="..." (passed on)'
+
+setup: $(STAMP) ## Create .venv and install matkit with the tested versions
+
+demo: $(STAMP) ## Relax a crystal and a molecule on a surface, run MD, draw a figure
+	$(PY) -m matkit.demo $(ARGS)
+
+# One thread for each worker: torch would otherwise start one per core in every process.
+test: $(STAMP) ## Run the tests
+	$(PYTEST) -n $(JOBS) $(ARGS)
+
+test-slow: $(STAMP) ## Run the tests marked slow
+	$(PYTEST) -n $(JOBS) -m slow $(ARGS)
+
+lint: $(STAMP) ## Check style, types and spelling
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(PY) -m codespell_lib
+
+bench: $(STAMP) ## Time the models
+	$(PY) benchmarks/inference.py $(ARGS)
+
+clean: ## Remove .venv, build folders and caches
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp is written last, so an interrupted installation starts again.
+$(STAMP): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "matkit needs Python 3.11 or newer, but there is no '$(PYTHON)'. Install it, or name it: make PYTHON=/path/to/python" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "matkit needs Python 3.11 or newer, but '$(PYTHON)' is $$($(PYTHON) -V 2>&1). Name another one: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv || { \
+	  echo "'$(PYTHON)' cannot create an environment; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	$(PY) -m pip install --quiet $(PIP_FLAGS) -c constraints.txt -e '.[dev,sevennet]'
+	@touch $@

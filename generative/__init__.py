@@ -1,0 +1,1 @@
+"""Generators, one file per model; a generator's name is its module's name."""

@@ -1,0 +1,191 @@
+"""Model files: safetensors with the architecture as JSON; nothing in them is executed."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import pkgutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from matkit import __version__
+from matkit.derivatives import Conservative
+from matkit.elements import format_species
+from matkit.errors import CheckpointError, ConfigError, UnknownNameError, did_you_mean
+from matkit.interfaces import Potential
+
+FORMAT_VERSION = 1
+Content = tuple[dict[str, Any], dict[str, Tensor]]
+
+# UPGRADES[v] turns the content of format v into that of format v + 1.
+UPGRADES: dict[int, Callable[[Content], Content]] = {}
+
+
+def potential_names() -> list[str]:
+    """Return the names of all potentials: modules of matkit.potentials, then plug-ins."""
+    package = importlib.import_module("matkit.potentials")
+    built_in = [module.name for module in pkgutil.iter_modules(package.__path__)]
+    plugins = importlib.metadata.entry_points(group="matkit.potentials")
+    return sorted({*built_in, *(point.name for point in plugins)})
+
+
+def potential_class(name: str) -> type[Potential]:
+    """Return the one `Potential` subclass defined in the module called `name`.
+
+    Raises:
+        UnknownNameError: there is no such potential.
+    """
+    names = potential_names()
+    if name not in names:
+        raise UnknownNameError(f"Unknown potential {name!r}.{did_you_mean(name, names)}")
+    plugins = importlib.metadata.entry_points(group="matkit.potentials", name=name)
+    module_name = next((point.module for point in plugins), f"matkit.potentials.{name}")
+    module = importlib.import_module(module_name)
+    classes = [
+        item
+        for item in vars(module).values()
+        if isinstance(item, type) and issubclass(item, Potential) and item.__module__ == module_name
+    ]
+    if len(classes) != 1:
+        raise UnknownNameError(
+            f"Expected one Potential subclass in {module_name}, found {len(classes)}."
+        )
+    return classes[0]
+
+
+def build(model: str, hyperparameters: Mapping[str, Any]) -> Potential:
+    """Construct the potential called `model`; it remembers how, so that it can be saved.
+
+    Raises:
+        UnknownNameError: there is no such potential.
+        ConfigError: a hyper-parameter is unknown, missing or out of range.
+    """
+    try:
+        potential = potential_class(model)(**hyperparameters)
+    except TypeError as error:
+        given = ", ".join(sorted(hyperparameters)) or "no arguments"
+        raise ConfigError(f"Cannot build {model!r} from {given}: {error}") from error
+    potential.recipe = (model, dict(hyperparameters))
+    return potential
+
+
+def save(potential: Potential, path: str | Path, card: Mapping[str, Any] | None = None) -> Path:
+    """Write a model file.
+
+    Args:
+        potential: Network made by `build` or read by `load`.
+        path: File to write, by custom ``*.safetensors``; replaced in one step.
+        card: What a user should know: licence, source, training data, citation, ...
+
+    Raises:
+        CheckpointError: the potential was not made by `build`, so its recipe is unknown.
+    """
+    if isinstance(potential, Conservative):
+        potential = potential.network
+    recipe = potential.recipe
+    if recipe is None:
+        raise CheckpointError(
+            f"Only models made by matkit.checkpoint.build can be saved; this "
+            f"{type(potential).__name__} was constructed directly and its arguments are unknown."
+        )
+    metadata = {
+        "format_version": FORMAT_VERSION,
+        "model": recipe[0],
+        "hyperparameters": recipe[1],
+        "elements": format_species(potential.species),
+        "cutoff": potential.cutoff,
+        "units": {"energy": "eV", "length": "Å"},
+        "package_version": __version__,
+        "card": dict(card or {}),
+    }
+    tensors = {key: value.contiguous().cpu() for key, value in potential.state_dict().items()}
+    data = safetensors.torch.save(tensors, {"matkit": json.dumps(metadata, ensure_ascii=False)})
+    return write_atomically(Path(path), data)
+
+
+def load(path: str | Path) -> tuple[Potential, dict[str, Any]]:
+    """Read a model file.
+
+    Returns:
+        The network in evaluation mode, and the file's metadata with its `sha256`.
+
+    Raises:
+        CheckpointError: the file is missing, truncated, foreign, a pickle, or of a newer format.
+    """
+    metadata, tensors = _upgraded(_read(Path(path)), Path(path))
+    potential = build(metadata["model"], metadata["hyperparameters"])
+    try:
+        potential.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise CheckpointError(f"{path} does not fit its own description: {error}") from error
+    metadata["sha256"] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    return potential.eval(), metadata
+
+
+def write_atomically(path: Path, data: bytes) -> Path:
+    """Write `data` so that `path` never holds half a file, also with several writers."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def _read(path: Path) -> Content:
+    if not path.is_file():
+        raise CheckpointError(f"No model file at {path}.")
+    _refuse_pickle(path)
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            header = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 not a dict
+    except Exception as error:  # safetensors raises its own type, OSError and others
+        raise CheckpointError(
+            f"{path} is damaged or truncated, or not a safetensors file: {error}. Copy or download "
+            "it again."
+        ) from error
+    if "matkit" not in header:
+        raise CheckpointError(
+            f"{path} is a safetensors file of another program (no matkit description in it)."
+        )
+    return json.loads(header["matkit"]), tensors
+
+
+def _refuse_pickle(path: Path) -> None:
+    with path.open("rb") as stream:
+        start = stream.read(4)
+    if start[:2] in {b"PK", b"\x80\x02"} or start[:1] == b"\x80":
+        raise CheckpointError(
+            f"{path} is a pickled PyTorch file. Loading it could run any program, so matkit does "
+            "not; it reads *.safetensors written by matkit. Models of other packages load by name: "
+            "see `matkit models list`."
+        )
+
+
+def _upgraded(content: Content, path: Path) -> Content:
+    version = content[0].get("format_version", 0)
+    if version > FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path} has format {version}, this matkit reads up to {FORMAT_VERSION}. Update: "
+            "pip install --upgrade matkit"
+        )
+    for step in range(version, FORMAT_VERSION):
+        if step not in UPGRADES:
+            raise CheckpointError(f"{path} has format {version}, which was never released.")
+        content = UPGRADES[step](content)
+    return content

@@ -1,0 +1,1 @@
+"""Structures from other packages and back."""

@@ -1,0 +1,114 @@
+"""Forces and stress of any energy network; the only place where they are computed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from matkit.graph import Graph
+from matkit.interfaces import Potential, Properties
+from matkit.nn.scatter import scatter_sum
+
+DERIVED = frozenset({"energy", "forces", "stress"})
+
+
+class Conservative(Potential):
+    """An energy network together with the exact derivatives of its energy.
+
+    With a symmetric strain ε applied to positions and cell, ``r' = r (1 + ε)``,
+    ``F_i = -dE/dr_i`` and ``σ = (1/V) dE/dε``, positive in tension (Nielsen and Martin 1985,
+    https://doi.org/10.1103/PhysRevB.32.3780; ASE's sign).
+
+    Args:
+        network: Potential that provides `atom_energy`.
+    """
+
+    provides = DERIVED | {"atom_energy", "features"}
+
+    def __init__(self, network: Potential) -> None:
+        super().__init__()
+        self.network = network
+        self.cutoff, self.species = network.cutoff, network.species
+
+    def forward(
+        self,
+        graph: Graph,
+        properties: Collection[str] = DERIVED,
+        differentiable: bool | None = None,
+    ) -> Properties:
+        """Predict the energy and the derivatives asked for.
+
+        Args:
+            graph: Batch of graphs.
+            properties: Any of `energy`, `forces`, `stress`; energies always come. The stress of
+                a structure with a missing lattice vector or without periodicity is NaN.
+            differentiable: Whether the results can be differentiated further, by parameters or
+                positions; None means while training.
+
+        Returns:
+            `energy` [B], `atom_energy` [N], what the network adds, `forces` [N, 3] and
+            `stress` [B, 3, 3].
+        """
+        wanted = frozenset(properties) & {"forces", "stress"}
+        keep = self.training if differentiable is None else differentiable
+        if not wanted:
+            with torch.set_grad_enabled(keep):
+                return self._with_total(graph, self.network(graph))
+        with torch.enable_grad():
+            strained, positions, strain = _strained(graph)
+            result = self._with_total(strained, self.network(strained))
+            by_position, by_strain = _gradient(result["energy"], positions, strain, keep)
+        if not keep:
+            result = _detached(result)
+        if "forces" in wanted:
+            result["forces"] = -by_position
+        if "stress" in wanted:
+            result["stress"] = _stress(graph, by_strain)
+        return result
+
+    @staticmethod
+    def _with_total(graph: Graph, result: Properties) -> Properties:
+        energy = scatter_sum(result["atom_energy"].double(), graph.batch, len(graph))
+        return Properties(**{**result, "energy": energy})
+
+
+def _detached(result: Properties) -> Properties:
+    tensors = cast(dict[str, Tensor], result)
+    return cast(Properties, {key: value.detach() for key, value in tensors.items()})
+
+
+def _strained(graph: Graph) -> tuple[Graph, Tensor, Tensor]:
+    """Return the graph under a zero strain, with the leaves to differentiate by."""
+    positions = graph.positions
+    if not positions.requires_grad:
+        positions = positions.detach().requires_grad_()
+    strain = graph.cell.new_zeros(len(graph), 3, 3).requires_grad_()
+    symmetric = (strain + strain.mT) / 2
+    moved = positions + torch.einsum("nx,nxy->ny", positions, symmetric[graph.batch])
+    cell = graph.cell + graph.cell @ symmetric
+    return graph.replace(positions=moved, cell=cell), positions, strain
+
+
+def _gradient(
+    energy: Tensor, positions: Tensor, strain: Tensor, create_graph: bool
+) -> tuple[Tensor, Tensor]:
+    """Return dE/dr and dE/dε, zero where the energy does not depend on the geometry."""
+    if not energy.requires_grad:  # no edges at all, e.g. isolated atoms
+        return torch.zeros_like(positions), torch.zeros_like(strain)
+    by_position, by_strain = torch.autograd.grad(
+        energy.sum(),
+        (positions, strain),
+        create_graph=create_graph,
+        allow_unused=True,
+        materialize_grads=True,
+    )
+    return by_position, by_strain
+
+
+def _stress(graph: Graph, by_strain: Tensor) -> Tensor:
+    volume = graph.volume
+    defined = (volume > 0) & graph.pbc.any(dim=1)
+    return torch.where(defined, 1 / volume, torch.nan)[:, None, None] * by_strain

@@ -1,0 +1,66 @@
+"""Neighbour graph of a batch of structures, and the one place that says what an edge is.
+
+Edge e points from its centre i to its neighbour j, possibly in another periodic image:
+``vector[e] = positions[j] + shift[e] @ cell - positions[i]``, the direction of ASE's "D".
+Edges are sorted by centre, so ``pointers`` gives every atom's edges as one contiguous range.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from matkit.structures import Structures, _ranges, scoped
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Graph(Structures):
+    """Structures with every pair of atoms closer than `cutoff`, both directions.
+
+    Attributes:
+        center: Atom i at which the edge is summed [E], sorted.
+        neighbor: Atom j whose feature is sent [E].
+        shift: Lattice translations of the neighbour [E, 3].
+        cutoff: Longest edge, Å.
+    """
+
+    center: Int[Tensor, " E"] = scoped("edge")
+    neighbor: Int[Tensor, " E"] = scoped("edge")
+    shift: Int[Tensor, "E 3"] = scoped("edge")
+    cutoff: float
+
+    @cached_property
+    def vectors(self) -> Float[Tensor, "E 3"]:
+        """Edge vectors [E, 3] in Å, differentiable with respect to positions and cell."""
+        cell = self.cell[self.batch[self.center]]
+        image = torch.einsum("ea,eax->ex", self.shift.to(cell.dtype), cell)
+        return self.positions[self.neighbor] + image - self.positions[self.center]
+
+    @cached_property
+    def pointers(self) -> Int[Tensor, " N+1"]:
+        """Edges ``pointers[i]:pointers[i + 1]`` have atom i as their centre [N + 1]."""
+        count = torch.bincount(self.center, minlength=len(self.species))
+        return torch.nn.functional.pad(torch.cumsum(count, 0), (1, 0))
+
+    def keep_edges(self, keep: Tensor) -> Self:
+        """Return the graph of the edges selected by a mask [E] or sorted index."""
+        return self.replace(
+            center=self.center[keep], neighbor=self.neighbor[keep], shift=self.shift[keep]
+        )
+
+    def index(self, which: Sequence[int]) -> Self:
+        """Return the graphs of the structures numbered `which`, atoms renumbered."""
+        part = super().index(which)
+        chosen = torch.as_tensor(list(which), dtype=torch.long, device=self.device)
+        moved = part.offsets[:-1] - self.offsets[chosen]
+        count = (self.pointers[self.offsets[1:]] - self.pointers[self.offsets[:-1]])[chosen]
+        move = torch.repeat_interleave(moved, count)
+        return part.replace(center=part.center + move, neighbor=part.neighbor + move)
+
+    def _rows(self, which: Tensor) -> dict[str, Tensor]:
+        first, last = self.pointers[self.offsets[which]], self.pointers[self.offsets[which + 1]]
+        return super()._rows(which) | {"edge": _ranges(first, last - first)}

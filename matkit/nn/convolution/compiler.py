@@ -1,0 +1,125 @@
+"""Compiles LLVM assembly for this processor, and keeps the machine code on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import sys
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import llvmlite.binding as llvm
+
+logger = logging.getLogger(__name__)
+
+# Engines own the memory of their code, so they live as long as the process.
+_ENGINES: list[Any] = []
+
+
+@lru_cache(maxsize=1)
+def _machine() -> Any:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    target = llvm.Target.from_default_triple()
+    return target.create_target_machine(
+        cpu=llvm.get_host_cpu_name(), features=_features(), opt=3, reloc="pic", codemodel="small"
+    )
+
+
+@lru_cache(maxsize=1)
+def _features() -> str:
+    return str(llvm.get_host_cpu_features().flatten())
+
+
+@lru_cache(maxsize=1)
+def vector_unit() -> tuple[int, int]:
+    """Return the size in bytes and the number of this processor's vector registers."""
+    features = llvm.get_host_cpu_features()
+    if features.get("avx512f"):
+        return 64, 32
+    if features.get("avx2"):
+        return 32, 16
+    return 16, 32 if features.get("neon") else 16
+
+
+def cache_folder() -> Path:
+    """Return the user's folder for compiled code: $MATKIT_CACHE, else the platform's."""
+    if chosen := os.environ.get("MATKIT_CACHE"):
+        return Path(chosen)
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "matkit"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "matkit"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "matkit"
+
+
+def load(key: str, assembly: Any) -> int:
+    """Return the address of ``entry``, from the cache or freshly compiled.
+
+    Args:
+        key: Text that names the code; equal keys have equal code.
+        assembly: Function without arguments that returns the LLVM assembly.
+    """
+    parts = (key, llvmlite.__version__, llvm.get_host_cpu_name(), _features())
+    name = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+    path = cache_folder() / "kernels" / f"{name}.o"
+    code = _read(path)
+    if code is None:
+        code = compile_object(assembly())
+        _write(path, code)
+    return _link(code)
+
+
+def compile_object(assembly: str) -> bytes:
+    """Optimise and compile; return an object file."""
+    machine = _machine()
+    module = llvm.parse_assembly(assembly)
+    module.triple, module.data_layout = llvm.get_default_triple(), str(machine.target_data)
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
+    options.loop_vectorization = options.slp_vectorization = False
+    options.loop_unrolling = False
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(module, builder)
+    return bytes(machine.emit_object(module))
+
+
+def _link(code: bytes) -> int:
+    empty = llvm.parse_assembly("")
+    empty.triple = llvm.get_default_triple()
+    engine = llvm.create_mcjit_compiler(empty, _machine_copy())
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    _ENGINES.append(engine)
+    return int(engine.get_function_address("entry"))
+
+
+def _machine_copy() -> Any:
+    # An engine takes possession of its target machine.
+    _machine()
+    return llvm.Target.from_default_triple().create_target_machine(jit=True)
+
+
+def _read(path: Path) -> bytes | None:
+    """Return the cached code if its checksum is right."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    digest, code = content[:32], content[32:]
+    return code if hashlib.sha256(code).digest() == digest else None
+
+
+def _write(path: Path, code: bytes) -> None:
+    """Write a file that other processes see complete or not at all."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(hashlib.sha256(code).digest() + code)
+        os.replace(temporary, path)
+    except OSError as error:
+        logger.warning("Compiled kernels are not kept for the next run: %s", error)

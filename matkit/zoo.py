@@ -1,0 +1,238 @@
+"""Models by name: where their weights come from, what they are, and how to load them."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.resources
+import importlib.util
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import yaml
+
+from matkit import checkpoint
+from matkit.cache import cache_folder
+from matkit.derivatives import Conservative
+from matkit.elements import format_species
+from matkit.errors import MissingExtraError, UnknownNameError, did_you_mean
+from matkit.interfaces import Potential
+from matkit.neighbors import Backend
+
+if TYPE_CHECKING:
+    from matkit.calculator import MatkitCalculator
+
+log = logging.getLogger(__name__)
+NOT_STATED = "not stated"
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a user should know of a model before trusting it.
+
+    Fields that need the weights are None until these are installed.
+    """
+
+    name: str
+    architecture: str
+    available: bool
+    install: str
+    description: str = NOT_STATED
+    licence: str = NOT_STATED
+    source: str = NOT_STATED
+    citation: str = NOT_STATED
+    training_data: str = NOT_STATED
+    notes: str = ""
+    elements: str | None = None
+    cutoff: float | None = None
+    parameters: int | None = None
+    sha256: str | None = None
+    path: str | None = None
+
+
+def models() -> dict[str, ModelCard]:
+    """Return the cards of all models that can be loaded by name."""
+    return {name: _card(name, config) for name, config in _published().items()}
+
+
+def model_card(name_or_path: str | Path) -> ModelCard:
+    """Return the card of one model, with everything that can be read from its weights.
+
+    Raises:
+        UnknownNameError: no model has that name.
+        CheckpointError: the file cannot be read.
+    """
+    published = _published().get(str(name_or_path))
+    if published is not None:
+        card = _card(str(name_or_path), published)
+        if not card.available:
+            return card
+    potential, metadata = _load(name_or_path)
+    if published is None:
+        card = _foreign_card(metadata)
+    return replace(
+        card,
+        elements=format_species(potential.species),
+        cutoff=potential.cutoff,
+        parameters=sum(p.numel() for p in potential.parameters()),
+        sha256=metadata["sha256"],
+        path=metadata["path"],
+    )
+
+
+def load(name_or_path: str | Path) -> Potential:
+    """Load a potential with forces and stress, ready for use.
+
+    Args:
+        name_or_path: A name from `models()`, or a ``*.safetensors`` file written by matkit.
+
+    Returns:
+        Potential that gives `energy`, `atom_energy`, `forces` and `stress`, in float32 as
+        trained; ``.double()`` makes it float64.
+
+    Raises:
+        UnknownNameError: no model has that name.
+        MissingExtraError: the package that carries the weights is not installed.
+        CheckpointError: the model file cannot be read.
+    """
+    return Conservative(_load(name_or_path)[0]).eval()
+
+
+def load_calculator(
+    name_or_path: str | Path | Sequence[str | Path] = "sevennet-0",
+    device: str | torch.device = "auto",
+    dtype: str | torch.dtype | None = None,
+    skin: float = 0.5,
+    neighbors: Backend = "auto",
+) -> MatkitCalculator:
+    """Load an ASE calculator.
+
+    Args:
+        name_or_path: Model name or file. Several, or a pattern such as ``"seed-*.safetensors"``,
+            make a committee: results are means, with `energy_var` and `forces_comm` beside them.
+        device: `cpu`, `cuda`, ...; `auto` takes the GPU if there is one.
+        dtype: `float32` or `float64` arithmetic; None keeps the model's own type.
+        skin: Extra reach of the neighbour list in Å, so that it is reused while atoms move.
+        neighbors: Neighbour search, see `matkit.neighbors.radius_graph`.
+
+    Raises:
+        UnknownNameError: no model has that name, or no file fits the pattern.
+        MissingExtraError: the package that carries the weights is not installed.
+        CheckpointError: a model file cannot be read.
+    """
+    from matkit.calculator import MatkitCalculator
+
+    names = _expand(name_or_path)
+    loaded = [_load(name) for name in names]
+    info = {"model": ", ".join(map(str, names)), **_summary(loaded[0][1])}
+    info["sha256"] = ", ".join(metadata["sha256"] for _, metadata in loaded)
+    potentials = [Conservative(potential).eval() for potential, _ in loaded]
+    return MatkitCalculator(potentials, device, dtype, skin, neighbors, info)
+
+
+def _expand(given: str | Path | Sequence[str | Path]) -> list[str | Path]:
+    if not isinstance(given, str | Path):
+        return [name for item in given for name in _expand(item)]
+    if not glob.has_magic(str(given)):
+        return [given]
+    found = sorted(glob.glob(str(given)))
+    if not found:
+        raise UnknownNameError(f"No model file fits {str(given)!r}.")
+    return list(found)
+
+
+def _summary(metadata: dict[str, Any]) -> dict[str, Any]:
+    keys = ("licence", "source", "training_data")
+    return {key: metadata["card"].get(key, NOT_STATED) for key in keys}
+
+
+def _load(name_or_path: str | Path) -> tuple[Potential, dict[str, Any]]:
+    name, published = str(name_or_path), _published()
+    if name in published:
+        path = _converted(name, published[name])
+    elif Path(name).suffix or Path(name).is_file():
+        path = Path(name)
+    else:
+        raise UnknownNameError(
+            f"Unknown model {name!r}, and no such file.{did_you_mean(name, published)}"
+        )
+    potential, metadata = checkpoint.load(path)
+    return potential, metadata | {"path": str(path)}
+
+
+def _published() -> dict[str, dict[str, Any]]:
+    """Return the configs that say where their weights are, by name."""
+    folder = Path(str(importlib.resources.files("matkit"))) / "configs" / "potentials"
+    files = sorted(folder.glob("*.yaml"))
+    configs = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in files}
+    return {name: config for name, config in configs.items() if "weights" in config}
+
+
+def _card(name: str, config: dict[str, Any]) -> ModelCard:
+    card = ModelCard(
+        name=name,
+        architecture=config["model"]["name"],
+        available=_weights(config) is not None,
+        install=config["weights"]["install"],
+    )
+    return _described(card, config)
+
+
+def _foreign_card(metadata: dict[str, Any]) -> ModelCard:
+    name = Path(metadata["path"]).stem
+    card = ModelCard(name=name, architecture=metadata["model"], available=True, install="")
+    return _described(card, metadata["card"])
+
+
+def _described(card: ModelCard, texts: Mapping[str, Any]) -> ModelCard:
+    known = ("description", "licence", "source", "citation", "training_data", "notes")
+    given: dict[str, Any] = {key: str(texts[key]).strip() for key in known if key in texts}
+    return replace(card, **given)
+
+
+def _weights(config: dict[str, Any]) -> Path | None:
+    """Return the weights inside the installed package that carries them, if it is there."""
+    spec = importlib.util.find_spec(config["weights"]["package"])
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    path = Path(spec.submodule_search_locations[0]) / config["weights"]["file"]
+    return path if path.is_file() else None
+
+
+def _converted(name: str, config: dict[str, Any]) -> Path:
+    """Return the model file in the user's cache, converting the published weights once."""
+    weights = _weights(config)
+    package = config["weights"]["package"]
+    if weights is None:
+        raise MissingExtraError(
+            f"The weights of {name} come with the package {package!r}, which is not installed (or "
+            f"too old to carry them). Install it: {config['weights']['install']}"
+        )
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:12]
+    path = cache_folder() / "models" / f"{name}-v{checkpoint.FORMAT_VERSION}-{digest}.safetensors"
+    if not path.is_file():
+        _convert(weights, config, path)
+        log.warning(
+            "Converted the weights of %s from package %s %s (licence: %s) to %s",
+            name,
+            package,
+            importlib.metadata.version(package),
+            config["licence"],
+            path,
+        )
+    return path
+
+
+def _convert(weights: Path, config: dict[str, Any], path: Path) -> None:
+    converter = importlib.import_module(f"matkit.foreign.{config['weights']['converter']}")
+    model, hyperparameters, tensors = converter.convert(weights)
+    potential = checkpoint.build(model, hyperparameters)
+    potential.load_state_dict(tensors)
+    card = {key: value for key, value in config.items() if isinstance(value, str)}
+    checkpoint.save(potential, path, card)

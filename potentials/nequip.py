@@ -1,0 +1,188 @@
+"""NequIP: E(3)-equivariant message passing (Batzner et al. 2022, Nat. Commun. 13, 2453).
+
+Each atom carries features of degrees l = 0..lmax. A layer mixes channels, convolves them over
+the neighbours with spherical harmonics and a radial network (eq. 6), mixes channels again, adds
+a self-connection of its input and applies a gate; the scalars of the last layer give the atomic
+energy.
+
+Deviations: lengths and harmonics are computed in float64 and then rounded to the network's
+type. Switches: `natural_parity=False`, `self_connection="linear"`, `envelope="xplor"` and a
+read-out without activation make this SevenNet (Park et al. 2024, J. Chem. Theory Comput. 20,
+4857), whose released weights it reproduces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal, get_args
+
+from torch import Tensor, nn
+
+from matkit.errors import ConfigError, did_you_mean
+from matkit.graph import Graph
+from matkit.interfaces import Potential, Properties
+from matkit.nn.convolution import Convolution
+from matkit.nn.embedding import SpeciesEmbedding, SpeciesIndex
+from matkit.nn.equivariant import Features, Gate, Linear, ScalarMLP
+from matkit.nn.irreps import Irreps, parse_irreps, spherical_harmonics
+from matkit.nn.radial import BesselBasis, polynomial_envelope, xplor_envelope
+from matkit.nn.readout import SpeciesScaleShift
+
+Envelope = Literal["polynomial", "xplor"]
+SelfConnection = Literal["linear", "species"]
+
+
+class Interaction(nn.Module):
+    """One layer: linear, convolution, linear, plus self-connection, gate.
+
+    Args:
+        irreps_in: Irreps of the input features.
+        irreps_out: Irreps of the output features.
+        convolution: How neighbours' features are coupled with the harmonics.
+        radial_widths: Input and hidden sizes of the radial network.
+        neighbor_norm: Number the sum over neighbours is divided by.
+        n_species: Number of species if the self-connection depends on it, else 0.
+    """
+
+    def __init__(
+        self,
+        irreps_in: Irreps,
+        irreps_out: Irreps,
+        convolution: Convolution,
+        radial_widths: tuple[int, ...],
+        neighbor_norm: float,
+        n_species: int,
+    ) -> None:
+        super().__init__()
+        self.gate = Gate(irreps_out)
+        inputs = {irrep.kind for irrep in irreps_in}
+        self.kept = [i for i, irrep in enumerate(self.gate.irreps_in) if irrep.kind in inputs]
+        kept_irreps = tuple(self.gate.irreps_in[i] for i in self.kept)
+        self.self_connection = Linear(irreps_in, kept_irreps, n_species)
+        self.linear_in = Linear(irreps_in, irreps_in)
+        self.radial = ScalarMLP((*radial_widths, convolution.weight_numel))
+        self.convolution = convolution
+        self.neighbor_norm = neighbor_norm
+        self.linear_out = Linear(convolution.irreps_out, self.gate.irreps_in)
+        self.by_species = n_species > 0
+
+    def forward(
+        self, x: Features, index: Tensor, basis: Tensor, harmonics: Tensor, graph: Graph
+    ) -> Features:
+        """Return the features of the next layer [N, 2l + 1, channels] per irrep."""
+        connection = self.self_connection(x, index if self.by_species else None)
+        messages = self.convolution(self.linear_in(x), harmonics, self.radial(basis), graph)
+        mixed = list(self.linear_out(tuple(m / self.neighbor_norm for m in messages)))
+        for place, added in zip(self.kept, connection, strict=True):
+            mixed[place] = mixed[place] + added
+        return self.gate(tuple(mixed))
+
+
+class NequIP(Potential):
+    """E(3)-equivariant energy network.
+
+    Args:
+        species: Atomic numbers, in the order of the embedding's rows.
+        irreps: Irreps of the embedding (even scalars) and of the output of every layer.
+        lmax: Highest degree of the spherical harmonics.
+        cutoff: Longest edge, Å.
+        natural_parity: Harmonics have parity (-1)^l (reflections are told apart, O(3)); else
+            all are even (SO(3) only).
+        basis_size: Number of Bessel functions.
+        radial_hidden: Hidden sizes of the radial networks.
+        envelope: Cutoff function, `polynomial` (C2) or `xplor` (C1).
+        envelope_power: Power p of the polynomial envelope.
+        xplor_onset: Where the XPLOR envelope starts to fall, Å.
+        neighbor_norm: Sums over neighbours are divided by this: the root of their mean number
+            in the paper, the mean number in SevenNet.
+        self_connection: One matrix for all species (`linear`) or one for each (`species`).
+        readout_hidden: Size of the read-out's hidden layer.
+        readout_activation: Whether that layer is activated.
+        scale: Energy unit of each species, eV.
+        shift: Reference energy of each species, eV; zero if not given.
+
+    Raises:
+        ConfigError: an argument is out of range or contradicts another.
+    """
+
+    provides = frozenset({"atom_energy", "features"})
+
+    def __init__(
+        self,
+        species: Sequence[int],
+        irreps: Sequence[str] = ("64x0e", *["64x0e+64x1o+64x2e"] * 3, "64x0e"),
+        lmax: int = 2,
+        cutoff: float = 5.0,
+        natural_parity: bool = True,
+        basis_size: int = 8,
+        radial_hidden: Sequence[int] = (64, 64),
+        envelope: Envelope = "polynomial",
+        envelope_power: int = 6,
+        xplor_onset: float = 4.5,
+        neighbor_norm: float = 5.0,
+        self_connection: SelfConnection = "species",
+        readout_hidden: int = 32,
+        readout_activation: bool = False,
+        scale: Sequence[float] | None = None,
+        shift: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__()
+        _check(species, cutoff, envelope, self_connection)
+        features = [parse_irreps(text) for text in irreps]
+        self.species, self.cutoff, self.lmax = tuple(species), float(cutoff), lmax
+        self.envelope, self.envelope_power = envelope, envelope_power
+        self.xplor_onset = xplor_onset
+        self.index = SpeciesIndex(self.species)
+        self.embedding = SpeciesEmbedding(len(species), features[0][0].channels)
+        self.basis = BesselBasis(cutoff, basis_size)
+        n_species = len(species) if self_connection == "species" else 0
+        self.interactions = nn.ModuleList(
+            Interaction(
+                irreps_in,
+                irreps_out,
+                Convolution(irreps_in, lmax, irreps_out, natural_parity),
+                (basis_size, *radial_hidden),
+                neighbor_norm,
+                n_species,
+            )
+            for irreps_in, irreps_out in pairwise(features)
+        )
+        channels = features[-1][0].channels
+        self.readout = ScalarMLP((channels, readout_hidden, 1), readout_activation)
+        ones, zeros = [1.0] * len(species), [0.0] * len(species)
+        self.scale_shift = SpeciesScaleShift(scale or ones, shift or zeros)
+
+    def forward(self, graph: Graph) -> Properties:
+        """Return atomic energies [N] in eV and the last layer's scalars as `features`."""
+        index = self.index(graph.species)
+        vectors = graph.vectors
+        lengths = vectors.norm(dim=1)
+        basis = self.basis(lengths) * self._envelope(lengths).unsqueeze(1)
+        harmonics = spherical_harmonics(self.lmax, vectors / lengths.unsqueeze(1))
+        basis, harmonics = basis.to(self.dtype), harmonics.to(self.dtype)
+
+        x: Features = (self.embedding(index),)
+        for interaction in self.interactions:
+            x = interaction(x, index, basis, harmonics, graph)
+        scalars = x[0].squeeze(1)
+        energy = self.scale_shift(self.readout(scalars).squeeze(1), index)
+        return Properties(atom_energy=energy, features=scalars)
+
+    def _envelope(self, lengths: Tensor) -> Tensor:
+        if self.envelope == "xplor":
+            return xplor_envelope(lengths, self.cutoff, self.xplor_onset)
+        return polynomial_envelope(lengths, self.cutoff, self.envelope_power)
+
+
+def _check(species: Sequence[int], cutoff: float, envelope: str, connection: str) -> None:
+    if not species or len(set(species)) != len(species):
+        raise ConfigError(f"Expected distinct atomic numbers in `species`, got {list(species)}.")
+    if not cutoff > 0:
+        raise ConfigError(f"Expected a positive `cutoff` in Å, got {cutoff}.")
+    for name, value, legal in (
+        ("envelope", envelope, get_args(Envelope)),
+        ("self_connection", connection, get_args(SelfConnection)),
+    ):
+        if value not in legal:
+            raise ConfigError(f"Unknown {name} {value!r}.{did_you_mean(value, legal)}")

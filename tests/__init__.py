@@ -1,0 +1,14 @@
+"""The tests; a package, so that they can share `tests.contracts`."""
+
+from typing import Self
+
+from beartype import BeartypeConf, FrozenDict, beartype
+
+# The checker that pyproject.toml names. jaxtyping decorates methods one by one, where beartype
+# cannot know what `Self` is; and an int is a float, as for mypy.
+typechecked = beartype(
+    conf=BeartypeConf(
+        hint_overrides=FrozenDict({Self: object}),
+        is_pep484_tower=True,
+    )
+)
