@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +22,6 @@ from matkit.geometry import to_voigt
 from matkit.graph import Graph
 from matkit.hessian import autograd_hessian, finite_difference_hessian
 from matkit.interfaces import Potential, Properties
-from matkit.neighbors import Backend
 from matkit.structures import Structures
 from matkit.verlet import VerletList
 
@@ -66,7 +65,7 @@ class MatkitCalculator(Calculator):
         device: str | torch.device = "auto",
         dtype: str | torch.dtype | None = None,
         skin: float = 0.5,
-        neighbors: Backend = "auto",
+        neighbors: str = "auto",
         info: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -117,21 +116,21 @@ class MatkitCalculator(Calculator):
     def get_hessian(
         self,
         atoms: Atoms | None = None,
-        method: Literal["autograd", "finite-difference"] = "autograd",
+        method: str = "autograd",
         block: int = 512,
     ) -> np.ndarray:
         """Return second derivatives of the energy.
 
         Args:
             atoms: Structure; the one last calculated if not given.
-            method: Exact derivatives, or central differences of the forces (step 1e-3 Å).
+            method: `autograd` (exact) or `finite-difference` (of the forces, step 1e-3 Å).
             block: Atoms handled at once, which bounds the memory.
 
         Returns:
             Matrix [3N, 3N] in eV/Å², rows and columns atom by atom (x, y, z), symmetrised.
 
         Raises:
-            UnknownNameError: `method` is none of the above.
+            ConfigError: `method` is neither `autograd` nor `finite-difference`.
             StructureError: no structure was given or calculated before.
         """
         if method not in HESSIANS:

@@ -125,7 +125,7 @@ def load(path: str | Path) -> tuple[Potential, dict[str, Any]]:
     metadata, tensors = _upgraded(_read(Path(path)), Path(path))
     potential = build(metadata["model"], metadata["hyperparameters"])
     try:
-        potential.load_state_dict(tensors)
+        potential.load_state_dict(tensors, assign=True)  # keeps the stored precision
     except RuntimeError as error:
         raise CheckpointError(f"{path} does not fit its own description: {error}") from error
     metadata["sha256"] = hashlib.sha256(Path(path).read_bytes()).hexdigest()

@@ -41,10 +41,17 @@ class Graph(Structures):
         return self.positions[self.neighbor] + image - self.positions[self.center]
 
     @cached_property
-    def pointers(self) -> Int[Tensor, " N+1"]:
+    def pointers(self) -> Int[Tensor, " N_plus_1"]:
         """Edges ``pointers[i]:pointers[i + 1]`` have atom i as their centre [N + 1]."""
         count = torch.bincount(self.center, minlength=len(self.species))
         return torch.nn.functional.pad(torch.cumsum(count, 0), (1, 0))
+
+    @cached_property
+    def transpose(self) -> tuple[Int[Tensor, " E"], Int[Tensor, " N_plus_1"]]:
+        """Edges sorted by neighbour [E], in order of centre among equals, and pointers [N + 1]."""
+        count = torch.bincount(self.neighbor, minlength=len(self.species))
+        pointers = torch.nn.functional.pad(torch.cumsum(count, 0), (1, 0))
+        return torch.argsort(self.neighbor, stable=True), pointers
 
     def keep_edges(self, keep: Tensor) -> Self:
         """Return the graph of the edges selected by a mask [E] or sorted index."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from matkit.elements import format_species
 from matkit.errors import UnknownElementError
 from matkit.graph import Graph
-from matkit.neighbors import Backend, radius_graph
+from matkit.neighbors import radius_graph
 from matkit.structures import Structures
 
 
@@ -58,7 +58,7 @@ class Potential(nn.Module, ABC):
         """Floating-point type of the network's arithmetic."""
         return next(p.dtype for p in self.parameters() if p.is_floating_point())
 
-    def featurize(self, structures: Structures, neighbors: Backend = "auto") -> Graph:
+    def featurize(self, structures: Structures, neighbors: str = "auto") -> Graph:
         """Build the graph this potential works on.
 
         Raises:

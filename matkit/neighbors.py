@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Literal
 
 import numpy as np
 import torch
@@ -15,14 +14,13 @@ from matkit.geometry import complete_cell, heights
 from matkit.graph import Graph
 from matkit.structures import Structures, _ranges
 
-Backend = Literal["auto", "vesin", "torch"]
 Edges = tuple[Tensor, Tensor, Tensor]
 
 # Candidate pairs examined at once by the torch list; 24 bytes of distance data each.
 CHUNK = 4_000_000
 
 
-def radius_graph(structures: Structures, cutoff: float, backend: Backend = "auto") -> Graph:
+def radius_graph(structures: Structures, cutoff: float, backend: str = "auto") -> Graph:
     """Connect every pair of atoms (periodic images included) closer than `cutoff`.
 
     Args:

@@ -7,10 +7,11 @@ lists, dicts, tuples, tensors and arrays; every other object becomes an inert `O
 from __future__ import annotations
 
 import collections
+import io
 import pickle
 import zipfile
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -69,7 +70,7 @@ def read_torch_zip(path: Path) -> Any:
 
 
 class _Reader(pickle.Unpickler):
-    def __init__(self, stream: IO[bytes], archive: zipfile.ZipFile, root: str) -> None:
+    def __init__(self, stream: io.BufferedIOBase, archive: zipfile.ZipFile, root: str) -> None:
         super().__init__(stream, encoding="utf-8")
         self.archive, self.root = archive, root
 

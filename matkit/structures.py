@@ -107,7 +107,7 @@ class Structures:
         return torch.repeat_interleave(index, self.n_atoms, output_size=len(self.species))
 
     @cached_property
-    def offsets(self) -> Int[Tensor, " B+1"]:
+    def offsets(self) -> Int[Tensor, " B_plus_1"]:
         """Index of the first atom of every structure, closed by N [B+1]."""
         return torch.nn.functional.pad(torch.cumsum(self.n_atoms, 0), (1, 0))
 

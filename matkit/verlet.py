@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from matkit.graph import Graph
-from matkit.neighbors import Backend, radius_graph
+from matkit.neighbors import radius_graph
 from matkit.structures import Structures
 
 
@@ -24,7 +24,7 @@ class VerletList:
         backend: Neighbour search, see `matkit.neighbors.radius_graph`.
     """
 
-    def __init__(self, cutoff: float, skin: float, backend: Backend = "auto") -> None:
+    def __init__(self, cutoff: float, skin: float, backend: str = "auto") -> None:
         self.cutoff, self.skin, self.backend = cutoff, skin, backend
         self.searches = 0
         self._candidates: Graph | None = None

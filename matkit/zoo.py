@@ -23,7 +23,6 @@ from matkit.derivatives import Conservative
 from matkit.elements import format_species
 from matkit.errors import MissingExtraError, UnknownNameError, did_you_mean
 from matkit.interfaces import Potential
-from matkit.neighbors import Backend
 
 if TYPE_CHECKING:
     from matkit.calculator import MatkitCalculator
@@ -109,7 +108,7 @@ def load_calculator(
     device: str | torch.device = "auto",
     dtype: str | torch.dtype | None = None,
     skin: float = 0.5,
-    neighbors: Backend = "auto",
+    neighbors: str = "auto",
 ) -> MatkitCalculator:
     """Load an ASE calculator.
 

@@ -14,8 +14,6 @@ read-out without activation make this SevenNet (Park et al. 2024, J. Chem. Theor
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
-from typing import Literal, get_args
 
 from torch import Tensor, nn
 
@@ -29,17 +27,16 @@ from matkit.nn.irreps import Irreps, parse_irreps, spherical_harmonics
 from matkit.nn.radial import BesselBasis, polynomial_envelope, xplor_envelope
 from matkit.nn.readout import SpeciesScaleShift
 
-Envelope = Literal["polynomial", "xplor"]
-SelfConnection = Literal["linear", "species"]
+ENVELOPES = ("polynomial", "xplor")
+SELF_CONNECTIONS = ("linear", "species")
 
 
 class Interaction(nn.Module):
     """One layer: linear, convolution, linear, plus self-connection, gate.
 
     Args:
-        irreps_in: Irreps of the input features.
-        irreps_out: Irreps of the output features.
         convolution: How neighbours' features are coupled with the harmonics.
+        irreps_out: Irreps of the output features.
         radial_widths: Input and hidden sizes of the radial network.
         neighbor_norm: Number the sum over neighbours is divided by.
         n_species: Number of species if the self-connection depends on it, else 0.
@@ -47,14 +44,14 @@ class Interaction(nn.Module):
 
     def __init__(
         self,
-        irreps_in: Irreps,
-        irreps_out: Irreps,
         convolution: Convolution,
+        irreps_out: Irreps,
         radial_widths: tuple[int, ...],
         neighbor_norm: float,
         n_species: int,
     ) -> None:
         super().__init__()
+        irreps_in = convolution.irreps_in
         self.gate = Gate(irreps_out)
         inputs = {irrep.kind for irrep in irreps_in}
         self.kept = [i for i, irrep in enumerate(self.gate.irreps_in) if irrep.kind in inputs]
@@ -84,7 +81,8 @@ class NequIP(Potential):
 
     Args:
         species: Atomic numbers, in the order of the embedding's rows.
-        irreps: Irreps of the embedding (even scalars) and of the output of every layer.
+        irreps: Irreps of the embedding (even scalars) and of the output of every layer;
+            what a layer cannot make is left out.
         lmax: Highest degree of the spherical harmonics.
         cutoff: Longest edge, Å.
         natural_parity: Harmonics have parity (-1)^l (reflections are told apart, O(3)); else
@@ -117,11 +115,11 @@ class NequIP(Potential):
         natural_parity: bool = True,
         basis_size: int = 8,
         radial_hidden: Sequence[int] = (64, 64),
-        envelope: Envelope = "polynomial",
+        envelope: str = "polynomial",
         envelope_power: int = 6,
         xplor_onset: float = 4.5,
         neighbor_norm: float = 5.0,
-        self_connection: SelfConnection = "species",
+        self_connection: str = "species",
         readout_hidden: int = 32,
         readout_activation: bool = False,
         scale: Sequence[float] | None = None,
@@ -137,17 +135,14 @@ class NequIP(Potential):
         self.embedding = SpeciesEmbedding(len(species), features[0][0].channels)
         self.basis = BesselBasis(cutoff, basis_size)
         n_species = len(species) if self_connection == "species" else 0
-        self.interactions = nn.ModuleList(
-            Interaction(
-                irreps_in,
-                irreps_out,
-                Convolution(irreps_in, lmax, irreps_out, natural_parity),
-                (basis_size, *radial_hidden),
-                neighbor_norm,
-                n_species,
+        self.interactions = nn.ModuleList()
+        for t in range(1, len(features)):
+            convolution = Convolution(features[t - 1], lmax, features[t], natural_parity)
+            features[t] = _reachable(features[t], convolution.irreps_out)
+            radial_widths = (basis_size, *radial_hidden)
+            self.interactions.append(
+                Interaction(convolution, features[t], radial_widths, neighbor_norm, n_species)
             )
-            for irreps_in, irreps_out in pairwise(features)
-        )
         channels = features[-1][0].channels
         self.readout = ScalarMLP((channels, readout_hidden, 1), readout_activation)
         ones, zeros = [1.0] * len(species), [0.0] * len(species)
@@ -175,14 +170,20 @@ class NequIP(Potential):
         return polynomial_envelope(lengths, self.cutoff, self.envelope_power)
 
 
+def _reachable(wanted: Irreps, coupled: Irreps) -> Irreps:
+    """Leave out irreps that no coupling makes, e.g. pseudoscalars in the first layer."""
+    kinds = {irrep.kind for irrep in coupled}
+    return tuple(irrep for irrep in wanted if irrep.kind in kinds)
+
+
 def _check(species: Sequence[int], cutoff: float, envelope: str, connection: str) -> None:
     if not species or len(set(species)) != len(species):
         raise ConfigError(f"Expected distinct atomic numbers in `species`, got {list(species)}.")
     if not cutoff > 0:
         raise ConfigError(f"Expected a positive `cutoff` in Å, got {cutoff}.")
     for name, value, legal in (
-        ("envelope", envelope, get_args(Envelope)),
-        ("self_connection", connection, get_args(SelfConnection)),
+        ("envelope", envelope, ENVELOPES),
+        ("self_connection", connection, SELF_CONNECTIONS),
     ):
         if value not in legal:
             raise ConfigError(f"Unknown {name} {value!r}.{did_you_mean(value, legal)}")

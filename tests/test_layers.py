@@ -17,12 +17,12 @@ LAYERS = [
     {"matkit"},
     {"doctor", "evaluate", "simulate", "train"},
     {"calculator", "zoo"},
-    {"cache", "checkpoint", "data", "foreign", "safe_unpickle"},
+    {"checkpoint", "data", "foreign", "safe_unpickle"},
     {"derivatives", "hessian", "nn"},
     {"interfaces"},
     {"graph", "neighbors", "verlet"},
     {"geometry", "structures"},
-    {"elements", "errors", "units"},
+    {"cache", "elements", "errors", "units"},
 ]
 HEIGHT = {name: -depth for depth, names in enumerate(LAYERS) for name in names}
 MODELS = ("potentials", "generative")

@@ -99,7 +99,7 @@ def _check(atoms: Atoms, where: str) -> None:
     if len(periodic) and _flatness(periodic) < 1e-6:
         raise StructureError(
             f"pbc is {atoms.pbc.tolist()}, but the lattice vectors along these directions do not "
-            f"span a {('length', 'area', 'volume')[len(periodic) - 1]}: cell = "
+            f"span {('a length', 'an area', 'a volume')[len(periodic) - 1]}: cell = "
             f"{cell.round(6).tolist()}{where}. Set the cell, or pbc=False."
         )
 

@@ -10,6 +10,7 @@ from matkit.errors import MissingExtraError
 from matkit.structures import Structures
 
 if TYPE_CHECKING:
+    from ase import Atoms
     from pymatgen.core import Molecule, Structure
 
 
@@ -20,21 +21,33 @@ def from_pymatgen(objects: Structure | Molecule | Sequence[Structure | Molecule]
         StructureError: as `matkit.data.ase.from_ase`.
         MissingExtraError: pymatgen is not installed.
     """
-    adaptor = _adaptor()
     items = list(objects) if isinstance(objects, list | tuple) else [objects]
-    return from_ase([adaptor.get_atoms(item, msonable=False) for item in items])
+    return from_ase([_to_atoms(item) for item in items])
 
 
 def to_pymatgen(structures: Structures) -> list[Structure | Molecule]:
     """Convert a batch to pymatgen: a `Structure` where fully periodic, else a `Molecule`."""
-    adaptor = _adaptor()
-    return [
-        adaptor.get_structure(atoms) if atoms.pbc.all() else adaptor.get_molecule(atoms)
-        for atoms in to_ase(structures)
-    ]
+    return [_from_atoms(atoms) for atoms in to_ase(structures)]
+
+
+def _to_atoms(item: Structure | Molecule) -> Atoms:
+    atoms = _adaptor().get_atoms(item, msonable=False)
+    if not atoms.pbc.any():
+        atoms.info |= {"charge": item.charge, "spin": item.spin_multiplicity}
+    return atoms
+
+
+def _from_atoms(atoms: Atoms) -> Structure | Molecule:
+    if atoms.pbc.all():
+        return _adaptor().get_structure(atoms)
+    from pymatgen.core import Molecule
+
+    symbols, info = atoms.get_chemical_symbols(), atoms.info
+    return Molecule(symbols, atoms.positions, info.get("charge", 0), info.get("spin"))
 
 
 def _adaptor() -> Any:
+    """Return pymatgen's converter, or say how to install it."""
     try:
         from pymatgen.io.ase import AseAtomsAdaptor
     except ImportError as error:

@@ -53,7 +53,7 @@ def convert(path: Path) -> Converted:
 
 
 def _check(config: dict[str, Any], path: Path) -> None:
-    wrong = {k: config[k] for k, v in _EXPECTED.items() if config[k] != v}
+    wrong = {k: config[k] for k, v in _EXPECTED.items() if config.get(k, v) != v}
     if config.get("use_modality"):
         wrong["use_modality"] = True
     if wrong:

@@ -1,0 +1,49 @@
+"""Small structures that between them have every kind of periodicity."""
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.build import bulk, fcc111, molecule
+
+from matkit.data.ase import from_ase
+
+
+def water() -> Atoms:
+    atoms = molecule("H2O")
+    atoms.rattle(0.05, seed=1)
+    return atoms
+
+
+def crystal() -> Atoms:
+    """A triclinic, distorted rock-salt cell with eight atoms."""
+    atoms = bulk("NaCl", "rocksalt", a=5.4, cubic=True)
+    strain = np.array([[1.03, 0.05, 0.02], [0.0, 0.98, -0.04], [0.0, 0.0, 1.01]])
+    atoms.set_cell(atoms.cell.array @ strain, scale_atoms=True)
+    atoms.rattle(0.1, seed=2)
+    return atoms
+
+
+def slab() -> Atoms:
+    atoms = fcc111("Na", (1, 1, 3), a=4.2, vacuum=6.0)
+    atoms.pbc = (True, True, False)
+    atoms.rattle(0.05, seed=3)
+    return atoms
+
+
+def tiny_cell() -> Atoms:
+    """One atom that sees only images of itself."""
+    return bulk("Na", "bcc", a=4.1)
+
+
+SYSTEMS = {"molecule": water, "crystal": crystal, "slab": slab, "tiny cell": tiny_cell}
+
+
+def batch(*atoms: Atoms):
+    return from_ase(list(atoms))
+
+
+def random_rotation(seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    q, r = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64, generator=generator))
+    q = q * torch.sign(torch.diagonal(r))
+    return q * torch.sign(torch.linalg.det(q))

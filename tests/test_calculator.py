@@ -1,0 +1,269 @@
+import copy
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import bulk, molecule
+from ase.calculators.calculator import CalculatorSetupError, PropertyNotImplementedError
+
+from matkit import checkpoint
+from matkit.calculator import MatkitCalculator
+from matkit.derivatives import Conservative
+from matkit.errors import ConfigError, StructureError, UnknownElementError
+from tests.potentials.test_nequip import TINY
+from tests.systems import crystal, slab, water
+
+
+def potential(seed: int = 0, **changes) -> Conservative:
+    torch.manual_seed(seed)
+    return Conservative(checkpoint.build("nequip", TINY | changes)).double().eval()
+
+
+class Counting(Conservative):
+    """Counts its evaluations."""
+
+    calls = 0
+
+    def forward(self, *args, **kwargs):
+        type(self).calls += 1
+        return super().forward(*args, **kwargs)
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    monkeypatch.setattr(Counting, "calls", 0)
+    return lambda: Counting.calls
+
+
+def counting() -> MatkitCalculator:
+    return MatkitCalculator(Counting(potential().network).eval(), device="cpu")
+
+
+def test_nothing_is_computed_twice(calls):
+    atoms = crystal()
+    atoms.calc = counting()
+    atoms.get_potential_energy()
+    atoms.get_forces()
+    atoms.get_stress()
+    atoms.get_potential_energies()
+    assert calls() == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda atoms: atoms.positions.__setitem__((0, 0), 0.01),
+        lambda atoms: atoms.set_cell(atoms.cell * 1.001),
+        lambda atoms: atoms.set_atomic_numbers([17, *atoms.numbers[1:]]),
+        lambda atoms: atoms.set_pbc((True, True, False)),
+        lambda atoms: atoms.info.update(charge=1),
+        lambda atoms: atoms.info.update(spin=3),
+        lambda atoms: atoms.info.update(total_charge=2),
+    ],
+)
+def test_every_change_is_noticed(calls, change):
+    atoms = crystal()
+    atoms.calc = counting()
+    atoms.get_potential_energy()
+    change(atoms)
+    atoms.get_potential_energy()
+    assert calls() == 2
+
+
+def test_energies_add_up():
+    atoms = crystal()
+    atoms.calc = MatkitCalculator(potential(), device="cpu")
+    assert atoms.get_potential_energies().sum() == pytest.approx(atoms.get_potential_energy())
+    assert atoms.get_potential_energy(force_consistent=True) == atoms.get_potential_energy()
+    assert atoms.get_forces().dtype == np.float64
+
+
+def test_stress_is_stored_only_if_asked():
+    atoms = crystal()
+    atoms.calc = MatkitCalculator(potential(), device="cpu")
+    atoms.get_forces()
+    assert "stress" not in atoms.calc.results
+    assert atoms.get_stress().shape == (6,)
+
+
+def test_input_is_not_changed():
+    atoms = crystal()
+    before = atoms.copy()
+    atoms.calc = MatkitCalculator(potential(), device="cpu")
+    atoms.get_stress()
+    assert atoms == before
+    assert atoms.info == before.info
+
+
+def test_stress_of_a_molecule_is_refused_but_forces_come():
+    atoms = water()
+    atoms.calc = MatkitCalculator(potential(), device="cpu")
+    assert np.isfinite(atoms.get_forces()).all()
+    with pytest.raises(PropertyNotImplementedError, match="For a molecule ask for energy"):
+        atoms.get_stress()
+    with pytest.raises(StructureError, match="pbc = "):
+        atoms.get_stress()
+
+
+def test_stress_of_a_slab_needs_three_lattice_vectors():
+    atoms = slab()
+    atoms.calc = MatkitCalculator(potential(), device="cpu")
+    assert np.isfinite(atoms.get_stress()).all()
+    atoms.cell[2] = 0
+    with pytest.raises(PropertyNotImplementedError, match="three lattice vectors"):
+        atoms.get_stress()
+
+
+def test_unknown_elements_are_named_with_the_known_ones():
+    atoms = bulk("Cu")
+    atoms.calc = MatkitCalculator(potential(), device="cpu")
+    message = "does not know Cu.*knows 4 elements: H, O, Na, Cl"
+    with pytest.raises(UnknownElementError, match=message):
+        atoms.get_potential_energy()
+    with pytest.raises(CalculatorSetupError):
+        atoms.get_potential_energy()
+
+
+def test_coinciding_atoms_are_refused():
+    atoms = Atoms("HOH", [[0, 0, 0], [1, 0, 0], [1, 0, 0]])
+    atoms.calc = MatkitCalculator(potential(), device="cpu")
+    with pytest.raises(StructureError, match="Atoms 1 and 2 are at the same place"):
+        atoms.get_forces()
+
+
+def test_empty_and_infinite_structures_are_refused():
+    calc = MatkitCalculator(potential(), device="cpu")
+    with pytest.raises(StructureError, match="at least one atom"):
+        calc.calculate(Atoms())
+    broken = water()
+    broken.positions[0, 0] = np.nan
+    with pytest.raises(StructureError, match="NaN"):
+        calc.calculate(broken)
+
+
+def test_committee_gives_mean_and_spread():
+    members = [potential(seed) for seed in range(3)]
+    atoms = crystal()
+    singles = []
+    for member in members:
+        atoms.calc = MatkitCalculator(copy.deepcopy(member), device="cpu")
+        singles.append((atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress()))
+    atoms.calc = MatkitCalculator(members, device="cpu")
+    energies = [energy for energy, _, _ in singles]
+    assert atoms.get_potential_energy() == pytest.approx(np.mean(energies))
+    assert atoms.calc.get_property("energy_var") == pytest.approx(np.var(energies))
+    assert atoms.get_forces() == pytest.approx(np.mean([f for _, f, _ in singles], axis=0))
+    expected = np.array([f for _, f, _ in singles])
+    assert atoms.calc.results["forces_comm"] == pytest.approx(expected)
+    assert atoms.get_stress() == pytest.approx(np.mean([s for _, _, s in singles], axis=0))
+
+
+def test_committee_members_keep_their_own_cutoff():
+    short, long = potential(0, cutoff=2.5), potential(1, cutoff=4.0)
+    atoms = crystal()
+    energies = []
+    for member in (short, long):
+        atoms.calc = MatkitCalculator(copy.deepcopy(member), device="cpu")
+        energies.append(atoms.get_potential_energy())
+    atoms.calc = MatkitCalculator([short, long], device="cpu")
+    assert atoms.get_potential_energy() == pytest.approx(np.mean(energies))
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda c: pickle.loads(pickle.dumps(c))])
+def test_calculators_can_be_copied_and_pickled(duplicate):
+    atoms = crystal()
+    calc = MatkitCalculator(potential(), device="cpu")
+    atoms.calc = calc
+    energy = atoms.get_potential_energy()
+    other = duplicate(calc)
+    atoms.calc = other
+    atoms.rattle(0.01)
+    assert atoms.get_potential_energy() != energy
+    atoms.calc = calc
+    assert atoms.get_potential_energy() == pytest.approx(other.results["energy"], abs=1e-12)
+
+
+def test_neighbours_are_reused_between_steps():
+    atoms = crystal()
+    atoms.calc = MatkitCalculator(potential(), device="cpu", skin=0.5)
+    for _ in range(5):
+        atoms.rattle(0.01)
+        reused = atoms.get_forces()
+        fresh = MatkitCalculator(potential(), device="cpu", skin=0.0).get_forces(atoms)
+        assert reused == pytest.approx(fresh, abs=1e-10)
+    assert atoms.calc.neighbors.searches == 1
+
+
+@pytest.mark.parametrize("make", [water, crystal])
+@pytest.mark.parametrize("block", [1, 512])
+def test_hessian_is_the_derivative_of_the_forces(make, block):
+    calc = MatkitCalculator(potential(), device="cpu")
+    exact = calc.get_hessian(make(), block=block)
+    numerical = calc.get_hessian(make(), method="finite-difference", block=block)
+    assert exact.shape == (3 * len(make()),) * 2
+    assert np.array_equal(exact, exact.T)
+    assert np.abs(exact - numerical).max() < 1e-4 * np.abs(exact).max()
+
+
+def test_hessian_rows_and_columns_run_over_atoms_then_axes():
+    """Against ASE's own displacements of the forces, one coordinate at a time."""
+    atoms = water()
+    calc = MatkitCalculator(potential(), device="cpu")
+    exact = calc.get_hessian(atoms)
+    moved = atoms.copy()
+    moved.positions[1, 2] += 1e-4
+    column = -(calc.get_forces(moved) - calc.get_forces(atoms)).ravel() / 1e-4
+    assert exact[:, 5] == pytest.approx(column, abs=1e-2 * np.abs(exact).max())
+
+
+def test_hessian_of_an_isolated_atom_is_zero():
+    calc = MatkitCalculator(potential(), device="cpu")
+    assert not calc.get_hessian(Atoms("O")).any()
+
+
+def test_hessian_needs_a_structure_and_a_known_method():
+    calc = MatkitCalculator(potential(), device="cpu")
+    with pytest.raises(StructureError, match="pass `atoms`"):
+        calc.get_hessian()
+    with pytest.raises(ConfigError, match="Did you mean 'autograd'"):
+        calc.get_hessian(water(), method="autogra")
+
+
+def test_descriptors_are_invariant_and_one_row_per_atom():
+    calc = MatkitCalculator(potential(), device="cpu")
+    atoms = molecule("CH3OH")
+    atoms.numbers[atoms.numbers == 6] = 8
+    before = calc.get_descriptors(atoms)
+    atoms.rotate(73, (1, 2, 3))
+    assert before.shape == (6, 8)
+    assert calc.get_descriptors(atoms) == pytest.approx(before, abs=1e-9)
+
+
+def test_descriptors_of_a_model_without_any(monkeypatch):
+    member = potential()
+    forward = type(member.network).forward
+    monkeypatch.setattr(
+        type(member.network), "forward", lambda s, g: {"atom_energy": forward(s, g)["atom_energy"]}
+    )
+    with pytest.raises(PropertyNotImplementedError, match="no atomic descriptors"):
+        MatkitCalculator(member, device="cpu").get_descriptors(water())
+
+
+def test_dtype_is_chosen_by_name():
+    assert MatkitCalculator(potential(), device="cpu", dtype="float32").dtype == torch.float32
+    assert MatkitCalculator(potential(), device="cpu").dtype == torch.float64
+    with pytest.raises(ConfigError, match="Did you mean 'float64'"):
+        MatkitCalculator(potential(), device="cpu", dtype="float6")
+
+
+def test_a_committee_of_none_is_refused():
+    with pytest.raises(ConfigError, match="at least one potential"):
+        MatkitCalculator([])
+
+
+def test_default_dtype_of_torch_is_left_alone():
+    before = torch.get_default_dtype()
+    MatkitCalculator(potential(), device="cpu", dtype="float64").get_forces(water())
+    assert torch.get_default_dtype() == before

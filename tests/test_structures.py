@@ -1,0 +1,78 @@
+import pytest
+import torch
+
+from matkit.data.ase import from_ase
+from matkit.errors import StructureError
+from matkit.neighbors import radius_graph
+from matkit.structures import Structures, cat
+from tests.systems import SYSTEMS, crystal, slab, water
+
+
+def labelled(atoms) -> Structures:
+    structures = from_ase(atoms)
+    return structures.replace(
+        atom={"forces": torch.randn(len(atoms), 3)}, system={"energy": torch.randn(1)}
+    )
+
+
+def test_split_undoes_cat():
+    parts = [labelled(make()) for make in SYSTEMS.values()]
+    back = cat(parts).split()
+    for before, after in zip(parts, back, strict=True):
+        assert torch.equal(before.positions, after.positions)
+        assert torch.equal(before.atom["forces"], after.atom["forces"])
+        assert torch.equal(before.system["energy"], after.system["energy"])
+        assert torch.equal(before.n_atoms, after.n_atoms)
+
+
+def test_index_takes_structures_in_the_order_asked():
+    batch = cat([labelled(make()) for make in SYSTEMS.values()])
+    parts = batch.split()
+    chosen = batch.index([2, 0, 2])
+    expected = cat([parts[2], parts[0], parts[2]])
+    assert torch.equal(chosen.positions, expected.positions)
+    assert torch.equal(chosen.batch, expected.batch)
+    assert len(chosen) == 3
+
+
+def test_graph_of_a_batch_indexes_like_graphs_of_its_parts():
+    parts = [from_ase(make()) for make in (water, crystal, slab)]
+    graph = radius_graph(cat(parts), 4.0)
+    chosen = graph.index([2, 0])
+    expected = radius_graph(cat([parts[2], parts[0]]), 4.0)
+    assert torch.equal(chosen.center, expected.center)
+    assert torch.equal(chosen.neighbor, expected.neighbor)
+    assert torch.allclose(chosen.vectors, expected.vectors)
+
+
+def test_offsets_and_batch_agree():
+    batch = cat([from_ase(water()), from_ase(crystal())])
+    assert batch.offsets.tolist() == [0, 3, 11]
+    assert batch.batch.tolist() == [0] * 3 + [1] * 8
+
+
+def test_volume():
+    assert float(from_ase(crystal()).volume) == pytest.approx(crystal().get_volume())
+    assert float(from_ase(water()).volume) == 0.0
+
+
+def test_rows_must_fit_their_scope():
+    structures = from_ase(water())
+    with pytest.raises(StructureError, match=r"atom\['forces'\].*one row per atom, 3; got 2"):
+        structures.replace(atom={"forces": torch.zeros(2, 3)})
+
+
+def test_cat_refuses_nothing():
+    with pytest.raises(StructureError, match="at least one structure"):
+        cat([])
+
+
+def test_cat_refuses_partly_labelled_batches():
+    with pytest.raises(StructureError, match="item 1"):
+        cat([labelled(water()), from_ase(water())])
+
+
+def test_to_moves_every_tensor():
+    moved = labelled(water()).to("meta")
+    assert moved.positions.device.type == "meta"
+    assert moved.atom["forces"].device.type == "meta"
