@@ -57,12 +57,27 @@ class Conservative(Potential):
         if not wanted:
             with torch.set_grad_enabled(keep):
                 return self._with_total(graph, self.network(graph))
+        analytic = None if keep else self.network.edge_gradient(graph)
+        if analytic is not None:
+            result, by_edge = analytic
+            by_position, by_strain = _from_edges(graph, by_edge)
+            return self._derived(graph, result, by_position, by_strain, wanted)
         with torch.enable_grad():
             strained, positions, strain = _strained(graph)
-            result = self._with_total(strained, self.network(strained))
-            by_position, by_strain = _gradient(result["energy"], positions, strain, keep)
-        if not keep:
-            result = _detached(result)
+            result = self.network(strained)
+            by_position, by_strain = _gradient(result["atom_energy"], positions, strain, keep)
+        result = result if keep else _detached(result)
+        return self._derived(graph, result, by_position, by_strain, wanted)
+
+    def _derived(
+        self,
+        graph: Graph,
+        result: Properties,
+        by_position: Tensor,
+        by_strain: Tensor,
+        wanted: frozenset[str],
+    ) -> Properties:
+        result = self._with_total(graph, result)
         if "forces" in wanted:
             result["forces"] = -by_position
         if "stress" in wanted:
@@ -73,6 +88,16 @@ class Conservative(Potential):
     def _with_total(graph: Graph, result: Properties) -> Properties:
         energy = scatter_sum(result["atom_energy"].double(), graph.batch, len(graph))
         return Properties(**{**result, "energy": energy})
+
+
+def _from_edges(graph: Graph, by_edge: Tensor) -> tuple[Tensor, Tensor]:
+    """Return dE/dr [N, 3] and dE/dε [B, 3, 3] from dE/d(edge vector) [E, 3]."""
+    n_atoms = len(graph.species)
+    pull = scatter_sum(by_edge, graph.neighbor, n_atoms)
+    by_position = pull - scatter_sum(by_edge, graph.center, n_atoms, graph.pointers)
+    virial = graph.vectors.unsqueeze(2) * by_edge.unsqueeze(1)
+    by_strain = scatter_sum(virial, graph.batch[graph.center], len(graph))
+    return by_position, (by_strain + by_strain.mT) / 2
 
 
 def _detached(result: Properties) -> Properties:

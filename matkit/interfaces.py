@@ -53,6 +53,14 @@ class Potential(nn.Module, ABC):
     def forward(self, graph: Graph) -> Properties:
         """Predict the properties named in `provides`."""
 
+    def edge_gradient(self, graph: Graph) -> tuple[Properties, Float[Tensor, "E 3"]] | None:
+        """Return what `forward` does and dE/d(edge vector) [E, 3] in eV/Å, without autograd.
+
+        Energy networks with a derivative of their own override this; the edge vectors must then
+        be all they see of the geometry. None means: differentiate `forward`.
+        """
+        return None
+
     @property
     def dtype(self) -> torch.dtype:
         """Floating-point type of the network's arithmetic."""

@@ -13,18 +13,35 @@ read-out without activation make this SevenNet (Park et al. 2024, J. Chem. Theor
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from matkit.errors import ConfigError, did_you_mean
 from matkit.graph import Graph
 from matkit.interfaces import Potential, Properties
 from matkit.nn.convolution import Convolution
+from matkit.nn.convolution.fused import edges_of
 from matkit.nn.embedding import SpeciesEmbedding, SpeciesIndex
 from matkit.nn.equivariant import Features, Gate, Linear, ScalarMLP
+from matkit.nn.harmonics import harmonics as fused_harmonics
+from matkit.nn.harmonics import harmonics_gradient
+from matkit.nn.inference import (
+    EdgeData,
+    FrozenGate,
+    FrozenInteraction,
+    FrozenLinear,
+    checked,
+    reverse,
+    run,
+)
 from matkit.nn.irreps import Irreps, parse_irreps, spherical_harmonics
 from matkit.nn.radial import BesselBasis, polynomial_envelope, xplor_envelope
+from matkit.nn.radial_table import tabulate
 from matkit.nn.readout import SpeciesScaleShift
 
 ENVELOPES = ("polynomial", "xplor")
@@ -131,6 +148,7 @@ class NequIP(Potential):
         self.species, self.cutoff, self.lmax = tuple(species), float(cutoff), lmax
         self.envelope, self.envelope_power = envelope, envelope_power
         self.xplor_onset = xplor_onset
+        self._frozen: tuple[Any, list[FrozenInteraction]] | None = None
         self.index = SpeciesIndex(self.species)
         self.embedding = SpeciesEmbedding(len(species), features[0][0].channels)
         self.basis = BesselBasis(cutoff, basis_size)
@@ -164,10 +182,76 @@ class NequIP(Potential):
         energy = self.scale_shift(self.readout(scalars).squeeze(1), index)
         return Properties(atom_energy=energy, features=scalars)
 
+    def edge_gradient(self, graph: Graph) -> tuple[Properties, Tensor] | None:
+        """Return the same as `forward`, with dE/d(edge vector) [E, 3] written out."""
+        layers = self._frozen_layers(graph)
+        if not layers:
+            return None
+        index, vectors = self.index(graph.species), graph.vectors.detach()
+        lengths, harmonics = fused_harmonics(vectors, self.lmax, self.dtype)
+        if not all(layer.covers(lengths) for layer in layers):
+            return None
+        data = EdgeData(edges_of(graph), lengths, harmonics, index)
+        with torch.no_grad():
+            x: Features = (self.embedding(index),)
+            scalars, tapes = run(layers, x, data)
+            energy, g = self._energy(scalars, index)
+            by_lengths, by_harmonics = reverse(layers, tapes, g, data)
+        gradient = harmonics_gradient(vectors, by_lengths, by_harmonics)
+        return Properties(atom_energy=energy, features=scalars), gradient
+
+    def _energy(self, scalars: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Return atomic energies [N] and the derivative of their sum by the scalars [N, 1, C]."""
+        with torch.enable_grad():
+            leaf = scalars.detach().requires_grad_()
+            energy = self.scale_shift(self.readout(leaf).squeeze(1), index)
+            (g,) = torch.autograd.grad(energy.sum(), leaf)
+        return energy.detach(), g.unsqueeze(1)
+
+    def _frozen_layers(self, graph: Graph) -> list[FrozenInteraction]:
+        """Return the layers for inference, made anew when a weight has changed."""
+        if graph.device.type != "cpu" or not len(graph.center):
+            return []
+        state = tuple((p.data_ptr(), p._version, p.dtype) for p in self.parameters())
+        if self._frozen is None or self._frozen[0] != state:
+            self._frozen = (state, checked(self, self._freeze))
+        return self._frozen[1]
+
+    def _freeze(self) -> list[FrozenInteraction]:
+        exact = copy.deepcopy(self).double()
+        layers = []
+        for layer, double in zip(self.interactions, exact.interactions, strict=True):
+            radial = partial(_radial_weights, exact, double)
+            onset = self.xplor_onset if self.envelope == "xplor" else None
+            single = self.dtype == torch.float32
+            table = tabulate(radial, self.cutoff, onset=onset) if single else None
+            layers.append(
+                FrozenInteraction(
+                    layout=layer.convolution.layout,
+                    linear_in=FrozenLinear.of(layer.linear_in),
+                    linear_out=FrozenLinear.of(layer.linear_out, 1 / layer.neighbor_norm),
+                    self_connection=FrozenLinear.of(layer.self_connection),
+                    kept=tuple(layer.kept),
+                    gate=FrozenGate.of(layer.gate),
+                    radial=radial,
+                    table=table,
+                )
+            )
+        return layers
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is made again on demand."""
+        return super().__getstate__() | {"_frozen": None}
+
     def _envelope(self, lengths: Tensor) -> Tensor:
         if self.envelope == "xplor":
             return xplor_envelope(lengths, self.cutoff, self.xplor_onset)
         return polynomial_envelope(lengths, self.cutoff, self.envelope_power)
+
+
+def _radial_weights(network: NequIP, layer: Interaction, lengths: Tensor) -> Tensor:
+    envelope = network._envelope(lengths)
+    return layer.radial(network.basis(lengths) * envelope.unsqueeze(1))
 
 
 def _reachable(wanted: Irreps, coupled: Irreps) -> Irreps:

@@ -20,17 +20,17 @@ Features = tuple[Tensor, ...]
 
 # e3nn divides an activation by its root mean square under a unit normal, estimated from one
 # seeded sample; trained weights presuppose its estimate, not the exact value.
-_RMS = {"silu": 1.6791767923989418, "tanh": 1.5937334472592695}
+RMS = {"silu": 1.6791767923989418, "tanh": 1.5937334472592695}
 
 
 def normalized_silu(x: Tensor) -> Tensor:
     """Return silu(x) scaled to unit second moment."""
-    return torch.nn.functional.silu(x) * _RMS["silu"]
+    return torch.nn.functional.silu(x) * RMS["silu"]
 
 
 def normalized_tanh(x: Tensor) -> Tensor:
     """Return tanh(x) scaled to unit second moment."""
-    return torch.tanh(x) * _RMS["tanh"]
+    return torch.tanh(x) * RMS["tanh"]
 
 
 class Linear(nn.Module):

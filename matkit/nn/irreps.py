@@ -67,8 +67,8 @@ def format_irreps(irreps: Irreps) -> str:
 
 
 def sort_irreps(irreps: Irreps) -> Irreps:
-    """Sort by degree, natural parity first, as e3nn does."""
-    return tuple(sorted(irreps, key=lambda irrep: (irrep.l, -irrep.p * (-1) ** irrep.l)))
+    """Sort by degree, odd before even, as e3nn does."""
+    return tuple(sorted(irreps, key=lambda irrep: irrep.kind))
 
 
 @cache

@@ -15,7 +15,7 @@ def scatter_sum(
     values: Float[Tensor, "M *F"],
     index: Int[Tensor, " M"],
     size: int,
-    pointers: Int[Tensor, " size+1"] | None = None,
+    pointers: Int[Tensor, " size_plus_1"] | None = None,
 ) -> Float[Tensor, "size *F"]:
     """Return ``out[k] = sum of values[m] over index[m] == k`` [size, ...].
 

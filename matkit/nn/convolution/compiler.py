@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import sys
 import tempfile
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import llvmlite
 import llvmlite.binding as llvm
+
+from matkit.cache import cache_folder
 
 logger = logging.getLogger(__name__)
 
@@ -46,25 +48,21 @@ def vector_unit() -> tuple[int, int]:
     return 16, 32 if features.get("neon") else 16
 
 
-def cache_folder() -> Path:
-    """Return the user's folder for compiled code: $MATKIT_CACHE, else the platform's."""
-    if chosen := os.environ.get("MATKIT_CACHE"):
-        return Path(chosen)
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "matkit"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "matkit"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "matkit"
+@lru_cache(maxsize=1)
+def _source_hash() -> str:
+    """Return a digest of this package, so that a new version never meets old code."""
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
 
 
-def load(key: str, assembly: Any) -> int:
+def load(key: str, assembly: Callable[[], str]) -> int:
     """Return the address of ``entry``, from the cache or freshly compiled.
 
     Args:
         key: Text that names the code; equal keys have equal code.
         assembly: Function without arguments that returns the LLVM assembly.
     """
-    parts = (key, llvmlite.__version__, llvm.get_host_cpu_name(), _features())
+    parts = (key, _source_hash(), llvmlite.__version__, llvm.get_host_cpu_name(), _features())
     name = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
     path = cache_folder() / "kernels" / f"{name}.o"
     code = _read(path)
@@ -94,7 +92,10 @@ def _link(code: bytes) -> int:
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
     _ENGINES.append(engine)
-    return int(engine.get_function_address("entry"))
+    address = int(engine.get_function_address("entry"))
+    if not address:
+        raise RuntimeError("The compiled code has no function `entry`; remove the kernel cache.")
+    return address
 
 
 def _machine_copy() -> Any:

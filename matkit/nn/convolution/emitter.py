@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
+from itertools import count
 
 Carried = list[str]
 
@@ -22,12 +23,11 @@ class Emitter:
         self.lines: list[str] = []
         self.used: set[str] = set()
         self.block = "entry"
-        self._count = 0
+        self._names = count()
 
     def fresh(self) -> str:
         """Return an unused name."""
-        self._count += 1
-        return f"%v{self._count}"
+        return f"%v{next(self._names)}"
 
     def op(self, text: str) -> str:
         """Write an instruction and return the name of its result."""
@@ -57,7 +57,9 @@ class Emitter:
         if value.startswith("0x"):
             return f"<{', '.join([f'{self.scalar} {value}'] * width)}>"
         one = self.op(f"insertelement {kind} poison, {self.scalar} {value}, i64 0")
-        return self.op(f"shufflevector {kind} {one}, {kind} poison, <{width} x i32> zeroinitializer")
+        return self.op(
+            f"shufflevector {kind} {one}, {kind} poison, <{width} x i32> zeroinitializer"
+        )
 
     def zero(self, width: int) -> str:
         """Return the zero vector."""
@@ -102,7 +104,9 @@ class Emitter:
         wanted = kind or self.type(width)
         return self.op(f"load {wanted}, ptr {address}, align {_size(kind or self.scalar)}")
 
-    def store(self, value: str, base: str, index: str | int, width: int = 1, kind: str = "") -> None:
+    def store(
+        self, value: str, base: str, index: str | int, width: int = 1, kind: str = ""
+    ) -> None:
         """Store a vector (or a scalar of another `kind`) at ``base[index]``."""
         address = self.pointer(base, index, kind)
         wanted = kind or self.type(width)
@@ -122,6 +126,24 @@ class Emitter:
         """Return the smaller of two integers."""
         test = self.op(f"icmp slt i64 {a}, {b}")
         return self.op(f"select i1 {test}, i64 {a}, i64 {b}")
+
+    def larger(self, a: str | int, b: str) -> str:
+        """Return the larger of two integers."""
+        test = self.op(f"icmp sgt i64 {a}, {b}")
+        return self.op(f"select i1 {test}, i64 {a}, i64 {b}")
+
+    def doubles(self) -> Emitter:
+        """Return an emitter that writes into the same text, in double precision."""
+        other = Emitter("double")
+        other.lines, other.used, other._names = self.lines, self.used, self._names
+        return other
+
+    def call(self, name: str, *args: str) -> str:
+        """Return an intrinsic function of scalars."""
+        kind, bits = self.scalar, 32 if self.scalar == "float" else 64
+        self.used.add(f"declare {kind} @llvm.{name}.f{bits}({', '.join([kind] * len(args))})")
+        given = ", ".join(f"{kind} {arg}" for arg in args)
+        return self.op(f"call {kind} @llvm.{name}.f{bits}({given})")
 
     def loop(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from math import sqrt
 from typing import NamedTuple
 
@@ -77,11 +77,13 @@ def find_paths(
     irreps_out = sort_irreps(tuple(Irrep(n, *kind) for kind, n in total.items()))
     place = {irrep.kind: i for i, irrep in enumerate(irreps_out)}
     found.sort(key=lambda path: place[path[2]])
-    paths = (Path(source, l2, place[kind], irreps_in[source].channels) for source, l2, kind in found)
+    paths = (
+        Path(source, l2, place[kind], irreps_in[source].channels) for source, l2, kind in found
+    )
     return irreps_out, tuple(paths)
 
 
-@lru_cache(maxsize=None)
+@cache
 def pairs(l1: int, l2: int, l3: int) -> tuple[Pair, ...]:
     """Return the non-zero couplings √(2 l3 + 1) · 3j(l1 m1, l2 m2, l3 m3), grouped by (m1, m3)."""
     symbol = (sqrt(2 * l3 + 1) * wigner_3j(l1, l2, l3)).tolist()

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 _Entry = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+CHUNKS_PER_THREAD = 4
 _forked = False
 
 
@@ -31,20 +32,17 @@ if hasattr(os, "register_at_fork"):
 
 
 @lru_cache(maxsize=1)
-def _openmp() -> tuple[Any, int, int] | None:
-    """Return GOMP_parallel and two addresses from the OpenMP library torch is linked with."""
+def _openmp() -> Any:
+    """Return GOMP_parallel of the OpenMP library torch is linked with, or None."""
     folder = Path(torch.__file__).parent / "lib"
     for name in ("libtorch_cpu.so", "libtorch_cpu.dylib"):
         try:
-            library = ctypes.CDLL(str(folder / name))
-            parallel = library.GOMP_parallel
-            calls = (library.omp_get_thread_num, library.omp_get_num_threads)
+            parallel = ctypes.CDLL(str(folder / name)).GOMP_parallel
         except (OSError, AttributeError):
             continue
         parallel.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
         parallel.restype = None
-        first, second = (ctypes.cast(call, ctypes.c_void_p).value or 0 for call in calls)
-        return parallel, first, second
+        return parallel
     return None
 
 
@@ -53,32 +51,32 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=os.cpu_count())
 
 
-def chunk_count() -> int:
-    """Return into how many chunks the rows should be divided."""
+def thread_count() -> int:
+    """Return how many threads kernels may use: torch's number, one in a forked process."""
     return 1 if _forked else torch.get_num_threads()
 
 
-def run(entry: int, arguments: Any, bounds: Any, chunks: int) -> None:
+def chunk_count() -> int:
+    """Return into how many chunks rows should be divided."""
+    threads = thread_count()
+    return 1 if threads == 1 else CHUNKS_PER_THREAD * threads
+
+
+def run(entry: int, arguments: int, bounds: int, chunks: int) -> None:
     """Run ``entry`` for the rows ``bounds[k]:bounds[k + 1]`` of every chunk k.
 
     Args:
         entry: Address of the compiled function.
         arguments: Address of an array of pointers.
         bounds: Address of an array of chunks + 1 integers.
-        chunks: Number of chunks, one for each thread.
+        chunks: Number of chunks.
     """
-    openmp = _openmp() if chunks > 1 and not _forked else None
-    if openmp is not None:
-        parallel, thread_num, num_threads = openmp
-        job = (ctypes.c_void_p * 5)(arguments, bounds, chunks, thread_num, num_threads)
-        parallel(entry, ctypes.addressof(job), chunks, 0)
-    elif chunks > 1 and not _forked:
-        size = ctypes.sizeof(ctypes.c_int64)
-        jobs = [
-            (ctypes.c_void_p * 5)(arguments, bounds + k * size, 1, None, None)
-            for k in range(chunks)
-        ]
-        list(_pool().map(lambda job: _Entry(entry)(ctypes.addressof(job)), jobs))
+    job = (ctypes.c_int64 * 4)(arguments, bounds, chunks, 0)
+    address, threads = ctypes.addressof(job), min(thread_count(), chunks)
+    parallel = _openmp() if threads > 1 else None
+    if parallel is not None:
+        parallel(entry, address, threads, 0)
+    elif threads > 1:
+        list(_pool().map(_Entry(entry), [address] * threads))
     else:
-        job = (ctypes.c_void_p * 5)(arguments, bounds, chunks, None, None)
-        _Entry(entry)(ctypes.addressof(job))
+        _Entry(entry)(address)

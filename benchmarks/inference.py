@@ -1,0 +1,105 @@
+"""Time energy + forces + stress through the ASE calculators of matkit and its peers.
+
+    python benchmarks/inference.py --peers sevenn,chgnet,mace --env mace=/path/to/mace/bin/python
+
+Every calculator runs on every structure in a process of its own, one after the other on the same
+threads, so that peak memory is its own too. Peers whose pins clash with matkit's are given an
+environment of their own with ``--env name=python``; those that cannot be imported are named and
+left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from contenders import CONTENDERS, STRUCTURES
+
+HERE = Path(__file__).parent
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--peers", default="sevenn,chgnet,mace", help="packages beside matkit")
+    parser.add_argument("--env", action="append", default=[], metavar="NAME=PYTHON")
+    parser.add_argument("--models", help="only contenders whose label contains this text")
+    parser.add_argument("--structures", default=",".join(STRUCTURES))
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--json", type=Path, default=Path("results/benchmark-inference.json"))
+    return parser.parse_args()
+
+
+def measure(python: str, label: str, structure: str, options: argparse.Namespace) -> dict:
+    command = [python, str(HERE / "worker.py"), label, structure]
+    command += [str(options.threads), str(options.repeats)]
+    environment = os.environ | {"OMP_NUM_THREADS": str(options.threads)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    for line in done.stdout.splitlines():
+        if line.startswith("RESULT "):
+            return json.loads(line.removeprefix("RESULT "))
+    return {"error": (done.stderr.strip().splitlines() or ["no output"])[-1]}
+
+
+def matrix_rate(threads: int) -> float:
+    """GFLOP/s of a float32 matrix product of 1024, the machine's yardstick."""
+    import torch
+
+    torch.set_num_threads(threads)
+    a = torch.randn(1024, 1024)
+    times = []
+    for _ in range(12):
+        begin = time.perf_counter()
+        a @ a
+        times.append(time.perf_counter() - begin)
+    return 2 * 1024**3 / min(times) / 1e9
+
+
+def table(results: dict[str, dict[str, dict]], key: str, structures: list[str]) -> str:
+    width = max(map(len, results)) + 2
+    rows = ["".ljust(width) + "".join(name.rjust(12) for name in structures)]
+    for label, row in results.items():
+        cells = (f"{row[s][key]:.1f}" if key in row[s] else "failed" for s in structures)
+        rows.append(label.ljust(width) + "".join(cell.rjust(12) for cell in cells))
+    return "\n".join(rows)
+
+
+def main() -> None:
+    options = arguments()
+    pythons = dict(item.split("=", 1) for item in options.env)
+    packages = {"matkit", *filter(None, options.peers.split(","))}
+    structures = options.structures.split(",")
+    results: dict[str, dict[str, dict]] = {}
+    for label, (package, _) in CONTENDERS.items():
+        if package not in packages or (options.models and options.models not in label):
+            continue
+        results[label] = {}
+        for structure in structures:
+            python = pythons.get(package, sys.executable)
+            result = measure(python, label, structure, options)
+            results[label][structure] = result
+            print(f"{label} {structure}: {result.get('ms', result.get('error'))}", file=sys.stderr)
+    print("\nms per energy + forces + stress, fresh positions, median")
+    print(table(results, "ms", structures))
+    print("\npeak memory of the process, MB")
+    print(table(results, "peak_mb", structures))
+    document = {
+        "results": results,
+        "threads": options.threads,
+        "matrix_gflops": matrix_rate(options.threads),
+        "machine": platform.processor() or platform.machine(),
+        "python": platform.python_version(),
+    }
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps(document, indent=1))
+    print(f"\nwritten to {options.json}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,10 @@
+"""The command line: ``matkit relax``, ``matkit md`` and the others."""
+
+from __future__ import annotations
+
+
+def main() -> None:
+    """Run the command line; the process ends with its exit code."""
+    from matkit.cli.app import app
+
+    app()

@@ -1,0 +1,5 @@
+"""``python -m matkit.cli``, the same as the command ``matkit``."""
+
+from matkit.cli import main
+
+main()

@@ -1,0 +1,76 @@
+"""Configurations of the commands: the options of the simulations plus files and model."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from matkit.simulate.options import MDOptions, Options, RelaxOptions, SinglepointOptions
+from matkit.units import GPA
+
+Dtype = Literal["float32", "float64"]
+
+
+class RunConfig(Options):
+    """What every simulation command has."""
+
+    struct: list[str] = Field([], description="files with structures, in any format ASE reads")
+    model: str = Field(
+        "sevennet-0", description="model name, file, or a pattern of files for a committee"
+    )
+    out: str = Field("results", description="folder of the results")
+    suffix: str = Field("", description="text after the stem in the names of the results")
+    device: str = Field("auto", description="cpu, cuda, cuda:1, ...; auto takes the GPU if any")
+    dtype: Dtype = Field("float64", description="precision of the model's arithmetic")
+    overwrite: bool = Field(False, description="replace results that are already there")
+
+    @field_validator("struct", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+
+class SinglepointConfig(SinglepointOptions, RunConfig):
+    """Configuration of ``matkit singlepoint``."""
+
+    def options(self) -> SinglepointOptions:
+        """Return the options of the simulation."""
+        return SinglepointOptions(stress=self.stress)
+
+
+class RelaxConfig(RelaxOptions, RunConfig):
+    """Configuration of ``matkit relax``."""
+
+    pressure: float = Field(0.0, description="external pressure on the cell, in GPa")
+    write_traj: bool = Field(False, description="write every step to a trajectory")
+
+    def options(self) -> RelaxOptions:
+        """Return the options of the simulation, in eV and Å."""
+        return RelaxOptions(**_in_ev(self, RelaxOptions))
+
+
+class MDConfig(MDOptions, RunConfig):
+    """Configuration of ``matkit md``."""
+
+    dtype: Dtype = Field("float32", description="precision of the model's arithmetic")
+    pressure: float = Field(0.0, description="external pressure of npt, in GPa")
+    restart: str | None = Field(
+        None, description="auto: go on if there is a restart file; or the path of one"
+    )
+
+    def options(self) -> MDOptions:
+        """Return the options of the simulation, in eV and Å."""
+        return MDOptions(**_in_ev(self, MDOptions))
+
+
+CONFIGS: dict[str, type[RunConfig]] = {
+    "singlepoint": SinglepointConfig,
+    "relax": RelaxConfig,
+    "md": MDConfig,
+}
+
+
+def _in_ev(config: RelaxConfig | MDConfig, model: type[Options]) -> dict[str, Any]:
+    values = {name: getattr(config, name) for name in model.model_fields}
+    return values | {"pressure": config.pressure * GPA}

@@ -1,0 +1,116 @@
+"""What a user sees while a command runs: progress, one line per structure, errors."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from matkit.simulate.results import OnStep
+from matkit.simulate.results import Progress as State
+
+# Seconds between progress lines where there is no terminal.
+INTERVAL = 10.0
+
+
+class Display:
+    """Where messages go: results to stdout, everything else to stderr.
+
+    Args:
+        as_json: Print one JSON document to stdout and nothing else there.
+        quiet: Print errors only.
+    """
+
+    def __init__(self, as_json: bool = False, quiet: bool = False) -> None:
+        self.as_json, self.quiet = as_json, quiet
+        self._out = Console(soft_wrap=True, highlight=False, markup=False)
+        self._err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+
+    def note(self, text: str) -> None:
+        """Say something by the way."""
+        if not self.quiet:
+            self._err.print(text)
+
+    def result(self, text: str) -> None:
+        """Print a result; with JSON it is in the document instead."""
+        if not (self.quiet or self.as_json):
+            self._out.print(text)
+
+    def document(self, content: Mapping[str, Any]) -> None:
+        """Print the JSON document, if asked for."""
+        if self.as_json:
+            self._out.print(json.dumps(content, indent=2, allow_nan=False), overflow="ignore")
+
+    def error(self, text: str) -> None:
+        """Print an error."""
+        self._err.print(f"Error: {text}", style="red")
+
+    @contextmanager
+    def progress(self, label: str) -> Iterator[OnStep | None]:
+        """Give a callback that shows the progress of one simulation."""
+        if self.quiet:
+            yield None
+        elif self._err.is_terminal:
+            with _bar(self._err) as bar:
+                yield _bar_callback(bar, label)
+        else:
+            yield _line_callback(self._err, label)
+
+
+def _bar(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[state]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    )
+
+
+def _bar_callback(bar: Progress, label: str) -> OnStep:
+    task = bar.add_task(label, total=None, state="")
+
+    def show(state: State) -> None:
+        bar.update(task, completed=state.step, total=state.steps, state=_describe(state))
+
+    return show
+
+
+def _line_callback(console: Console, label: str) -> OnStep:
+    begin = last = time.perf_counter()
+    first: int | None = None
+
+    def show(state: State) -> None:
+        nonlocal last, first
+        now = time.perf_counter()
+        first = state.step if first is None else first
+        if now - last >= INTERVAL:
+            last, speed = now, (state.step - first) / (now - begin)
+            left = f", {(state.steps - state.step) / speed:.0f} s left at most" if speed else ""
+            console.print(f"{label}: step {state.step}/{state.steps}, {_describe(state)}{left}")
+
+    return show
+
+
+def _describe(state: State) -> str:
+    texts = [f"{state.energy:.4f} eV"]
+    if state.max_force is not None:
+        texts.append(f"force {state.max_force:.4f} eV/Å")
+    if state.temperature is not None:
+        texts.append(f"{state.temperature:.0f} K")
+    return ", ".join(texts)

@@ -1,0 +1,112 @@
+"""The three simulation commands: what each runs, writes and says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+from ase.calculators.calculator import BaseCalculator
+
+from matkit.cli.configs import MDConfig, RelaxConfig, SinglepointConfig
+from matkit.simulate import md, relax, singlepoint
+from matkit.simulate.recorder import md_files
+from matkit.simulate.results import MDResult, OnStep, RelaxResult, SinglepointResult
+from matkit.units import GPA
+
+AnyResult = SinglepointResult | RelaxResult | MDResult
+
+
+@dataclass(frozen=True)
+class Task:
+    """One command.
+
+    Attributes:
+        product: Kind of the file with the resulting structures, as in ``cu-relaxed.extxyz``.
+        run: Function of the structure, calculator, configuration, beginning of the names of its
+            files, and progress callback.
+        files: Further files that it writes for one structure.
+        describe: One line about a result.
+    """
+
+    product: str
+    run: Callable[[Atoms, BaseCalculator, Any, Path, OnStep | None], AnyResult]
+    files: Callable[[Any, Path], list[Path]]
+    describe: Callable[[Any], str]
+
+
+def _singlepoint(
+    atoms: Atoms, calc: BaseCalculator, config: SinglepointConfig, out: Path, show: OnStep | None
+) -> SinglepointResult:
+    return singlepoint(atoms, calc, config.options())
+
+
+def _relax(
+    atoms: Atoms, calc: BaseCalculator, config: RelaxConfig, out: Path, show: OnStep | None
+) -> RelaxResult:
+    trajectory = next(iter(_relax_files(config, out)), None)
+    return relax(atoms, calc, config.options(), trajectory=trajectory, on_step=show)
+
+
+def _md(
+    atoms: Atoms, calc: BaseCalculator, config: MDConfig, out: Path, show: OnStep | None
+) -> MDResult:
+    return md(
+        atoms,
+        calc,
+        config.options(),
+        out=out,
+        restart=config.restart,
+        overwrite=config.overwrite,
+        on_step=show,
+    )
+
+
+def _no_files(config: SinglepointConfig, out: Path) -> list[Path]:
+    return []
+
+
+def _relax_files(config: RelaxConfig, out: Path) -> list[Path]:
+    return [out.with_name(f"{out.name}-traj.extxyz")] if config.write_traj else []
+
+
+def _md_files(config: MDConfig, out: Path) -> list[Path]:
+    return list(md_files(out).values())
+
+
+def _describe_singlepoint(result: SinglepointResult) -> str:
+    pressure = ""
+    if result.stress is not None:
+        pressure = f", pressure {-result.stress[:3].mean() / GPA:.3f} GPa"
+    return f"energy {result.energy:.6f} eV, largest force {result.max_force:.4f} eV/Å{pressure}"
+
+
+def _describe_relax(result: RelaxResult) -> str:
+    stress = ""
+    if result.max_stress is not None:
+        stress = f", stress left {result.max_stress / GPA:.3f} GPa"
+    return (
+        f"{result.steps} steps, energy {result.initial_energy:.6f} -> {result.energy:.6f} eV, "
+        f"largest force {result.max_force:.4f} eV/Å{stress}"
+    )
+
+
+def _describe_md(result: MDResult) -> str:
+    parts = [
+        f"{result.steps} steps, {result.temperature:.0f} K, potential energy {result.energy:.6f} eV"
+    ]
+    if result.restarted_from is not None:
+        parts.append(f"went on from step {result.restarted_from}")
+    if result.drift is not None:
+        parts.append(f"drift {result.drift:.3g} meV/atom/ps")
+    parts.append(f"{result.steps_per_second:.1f} steps/s")
+    return ", ".join(parts)
+
+
+TASKS = {
+    "singlepoint": Task("singlepoint", _singlepoint, _no_files, _describe_singlepoint),
+    "relax": Task("relaxed", _relax, _relax_files, _describe_relax),
+    "md": Task("final", _md, _md_files, _describe_md),
+}

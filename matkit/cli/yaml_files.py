@@ -1,0 +1,74 @@
+"""Configuration files: reading, writing and commented templates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from matkit.cli.configs import RunConfig
+from matkit.cli.flags import key_aliases
+from matkit.errors import ConfigError
+from matkit.simulate.options import build
+
+ConfigT = TypeVar("ConfigT", bound=RunConfig)
+
+
+def merge(model: type[ConfigT], path: str | None, given: Mapping[str, Any]) -> ConfigT:
+    """Return the configuration: a flag wins over the file, and the file over the default.
+
+    Args:
+        model: Which configuration.
+        path: YAML file, or None.
+        given: Flags that were given.
+
+    Raises:
+        ConfigError: the file cannot be read, a name is unknown or a value impossible.
+    """
+    values = read_config(model, Path(path)) if path is not None else {}
+    if path is not None:
+        build(model, values, where=f"in {path}")  # so that its errors name the file
+    config = build(model, {**values, **given})
+    if not config.struct:
+        raise ConfigError("Expected at least one file with structures, got none. Name it: FILES...")
+    return config
+
+
+def read_config(model: type[RunConfig], path: Path) -> dict[str, Any]:
+    """Read option names, dashed or not, and their values.
+
+    Raises:
+        ConfigError: the file is missing, is not YAML, or is not a list of ``name: value``.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"Cannot read the configuration {path}: {error}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(
+            f"Expected lines of the form `name: value` in {path}, got {type(content).__name__}. "
+            "`matkit template` prints an example."
+        )
+    names = {alias: name for name in model.model_fields for alias in key_aliases(name)}
+    keys = {key: str(key).replace("-", "_") for key in content}
+    return {names.get(keys[key], keys[key]): value for key, value in content.items()}
+
+
+def dump_config(config: RunConfig) -> str:
+    """Return the resolved configuration as YAML, fit to be used again."""
+    values = config.model_dump(exclude={"overwrite"})
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+
+
+def template(command: str, model: type[RunConfig]) -> str:
+    """Return a configuration with every option, its default and what it means."""
+    lines = [f"# Options of `matkit {command} --config FILE`; the values are the defaults.", ""]
+    for name, field in model.model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        line = yaml.safe_dump({name: default}, allow_unicode=True).strip()
+        lines += [f"# {field.description}", line, ""]
+    return "\n".join(lines)

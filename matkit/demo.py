@@ -1,0 +1,121 @@
+"""``python -m matkit.demo``: relax a crystal and a molecule on a surface, then run dynamics."""
+
+from __future__ import annotations
+
+import csv
+import time
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.build import add_adsorbate, bulk, fcc111, molecule
+from ase.calculators.calculator import BaseCalculator
+from ase.constraints import FixAtoms
+from ase.io import write
+
+from matkit import load_calculator
+from matkit.simulate import MDResult, RelaxResult, md, relax
+
+OUT = Path("results") / "demo"
+MODEL = "sevennet-0"
+
+
+def main(out: Path = OUT, steps: int = 200) -> None:
+    """Run the demonstration and write its files and figure into `out`.
+
+    Args:
+        out: Folder; the files of an earlier demonstration are replaced.
+        steps: Steps of molecular dynamics.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    begin = time.perf_counter()
+    precise = load_calculator(MODEL, dtype="float64")
+    licence = precise.info.get("licence", "not stated")
+    print(f"Model {MODEL}, licence: {licence}")
+
+    print("\n1. Rutile (TiO2), strained by 3 % and distorted: positions and cell")
+    start = distorted_crystal()
+    relaxed = relax(start, precise, relax_cell=True)
+    report(relaxed, "rutile", out)
+    print(f"   cell {lengths(start)} -> {lengths(relaxed.atoms)} Å")
+
+    print("\n2. CO on Cu(111), lower layer fixed: positions")
+    report(relax(molecule_on_surface(), precise, fmax=0.03), "co-on-copper", out)
+
+    print(f"\n3. {steps} steps of dynamics of 64 atoms of silicon at 600 K, constant energy")
+    result = dynamics(load_calculator(MODEL, dtype="float32"), out / "silicon", steps)
+    draw(out / "silicon-stats.csv", out / "silicon.png")
+    print(f"   {result.reason}: {result.steps_per_second:.1f} steps/s, drift {result.drift:.3f}")
+    print(f"\nFiles and figure in {out}; {time.perf_counter() - begin:.0f} s in all.")
+
+
+def distorted_crystal() -> Atoms:
+    """Return rutile with a cell too wide and atoms away from their places."""
+    u = 0.3053
+    titanium = [[0, 0, 0], [0.5, 0.5, 0.5]]
+    oxygen = [[u, u, 0], [-u, -u, 0], [0.5 - u, 0.5 + u, 0.5], [0.5 + u, 0.5 - u, 0.5]]
+    cell = 1.03 * np.array([4.594, 4.594, 2.959])
+    rutile = Atoms("Ti2O4", scaled_positions=titanium + oxygen, cell=cell, pbc=True)
+    rutile.rattle(0.1, seed=1)
+    return rutile
+
+
+def molecule_on_surface() -> Atoms:
+    """Return CO above a copper slab of three layers, the lowest of them fixed."""
+    slab = fcc111("Cu", (2, 2, 3), vacuum=7.0)
+    carbon_monoxide = molecule("CO")  # oxygen above carbon
+    carbon_monoxide.rotate(25, "x")
+    add_adsorbate(slab, carbon_monoxide, 1.9, "ontop", mol_index=1)
+    slab.info.clear()  # ASE's notes on the adsorption sites
+    slab.set_constraint(FixAtoms(mask=slab.get_tags() == 3))
+    slab.pbc = True
+    return slab
+
+
+def dynamics(calc: BaseCalculator, out: Path, steps: int) -> MDResult:
+    """Run silicon at constant energy."""
+    atoms = bulk("Si", cubic=True).repeat(2)
+    options = {"ensemble": "nve", "temperature": 600.0, "stats_every": 2, "traj_every": 10}
+    return md(atoms, calc, out=out, overwrite=True, steps=steps, **options)
+
+
+def report(result: RelaxResult, name: str, out: Path) -> None:
+    """Print how a relaxation ended and write its structure."""
+    write(out / f"{name}-relaxed.extxyz", result.atoms)
+    print(
+        f"   energy {result.initial_energy:.4f} -> {result.energy:.4f} eV, converged: "
+        f"{result.converged}, {result.steps} steps, largest force {result.max_force:.4f} eV/Å, "
+        f"{result.steps / result.wall_time:.1f} steps/s"
+    )
+
+
+def lengths(atoms: Atoms) -> str:
+    """Return the lengths of the lattice vectors."""
+    return " ".join(f"{x:.3f}" for x in atoms.cell.lengths())
+
+
+def draw(table: Path, figure: Path) -> None:
+    """Draw energies and temperature over time."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    with table.open() as file:
+        rows = list(csv.DictReader(file))
+    columns = {key: [float(row[key]) for row in rows] for key in rows[0]}
+    times = columns["time_fs"]
+    canvas, (upper, lower) = pyplot.subplots(2, sharex=True, figsize=(6, 5), layout="constrained")
+    for key, label in (("total_eV", "total"), ("potential_eV", "potential")):
+        start = columns[key][0]
+        upper.plot(times, [value - start for value in columns[key]], label=label)
+    upper.set_ylabel("energy since the start (eV)")
+    upper.legend()
+    lower.plot(times, columns["temperature_K"], color="tab:red")
+    lower.set(xlabel="time (fs)", ylabel="temperature (K)")
+    canvas.savefig(figure, dpi=150)
+    pyplot.close(canvas)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,13 @@
+"""The channelwise tensor-product convolution, the operation steerable networks live in.
+
+`Convolution` is the layer. Behind it, `reference` is the definition in plain torch; the `fused`
+backend generates LLVM assembly for the irreps at hand (`codegen`), compiles it for this
+processor (`compiler`) and runs it on torch's threads (`launch`, `threads`). `autograd` gives it
+derivatives of any order.
+"""
+
+from matkit.nn.convolution.check import check
+from matkit.nn.convolution.module import Backend, Convolution
+from matkit.nn.convolution.paths import Layout, Path
+
+__all__ = ["Backend", "Convolution", "Layout", "Path", "check"]

@@ -1,0 +1,186 @@
+"""A radial network frozen into a table: cubic Hermite on a uniform grid, checked when built.
+
+Between knots a distance h apart, the cubic with the network's own values and derivatives is off
+by h⁴/384 times the fourth derivative. Inference needs the network and its derivative only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from math import ceil
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from matkit.errors import ConfigError
+from matkit.nn.convolution import compiler
+from matkit.nn.convolution.fused import Interpolated
+from matkit.nn.convolution.kernel import Kernel
+from matkit.nn.convolution.launch import SCALARS, even_chunks, launch
+from matkit.nn.convolution.lookup import generate_lookup
+from matkit.nn.convolution.paths import Layout, Path
+
+Radial = Callable[[Tensor], Tensor]
+
+MOST_KNOTS = 8192
+# The cubic's error peaks in the middle, its derivative's at (3 - √3) / 6 and mirrored.
+_PROBES = (0.2113, 0.5)
+
+
+@dataclass(frozen=True)
+class RadialTable:
+    """Values and derivatives of W radial functions; make one with `tabulate`.
+
+    Attributes:
+        rows: Value, derivative times the step and difference to the next value at every knot
+            [knots, 3, W]; differences taken in double precision keep derivatives exact.
+        grid: First knot in Å, one over the step in 1/Å, last index but one [3], float64.
+        low: Shortest length covered, Å.
+        high: Longest length covered, Å.
+        error: Largest error of a value, relative to the largest value of its function.
+        slope_error: The same of derivatives.
+        function: The network, for lengths that are not covered.
+    """
+
+    rows: Tensor
+    grid: Tensor
+    low: float
+    high: float
+    error: float
+    slope_error: float
+    function: Radial
+
+    def covers(self, lengths: Float[Tensor, " E"]) -> bool:
+        """Return whether no length [E] lies outside the table."""
+        return not len(lengths) or bool(((lengths >= self.low) & (lengths <= self.high)).all())
+
+    def interpolated(self, lengths: Float[Tensor, " E"]) -> Interpolated:
+        """Return what fused kernels interpolate from; `covers` must be true of the lengths."""
+        return Interpolated(self.rows, self.grid, lengths)
+
+    def lookup(self, lengths: Float[Tensor, " E"]) -> tuple[Tensor, Tensor]:
+        """Return values and derivatives by the length, both [E, W]; exact outside the table."""
+        lengths = lengths.detach().contiguous()
+        width = self.rows.shape[2]
+        value = self.rows.new_empty(len(lengths), width)
+        slope = torch.empty_like(value)
+        entry = _entry(width, self.rows.dtype)
+        tensors = [self.rows, lengths, self.grid, value, slope]
+        launch(entry, tensors, even_chunks(len(lengths)))
+        if not self.covers(lengths):
+            outside = torch.nonzero(~((lengths >= self.low) & (lengths <= self.high)))[:, 0]
+            exact, exact_slope = with_slope(self.function, lengths[outside])
+            value[outside], slope[outside] = exact.to(value), exact_slope.to(value)
+        return value, slope
+
+
+def tabulate(
+    function: Radial,
+    high: float,
+    low: float = 0.5,
+    onset: float | None = None,
+    dtype: torch.dtype = torch.float32,
+    tolerance: float = 1e-6,
+) -> RadialTable:
+    """Build a table fine enough for a tolerance.
+
+    Args:
+        function: From lengths [n] in Å, float64, to values [n, W]; differentiable twice.
+        high: End of the table, usually the cutoff, Å.
+        low: Begin of the table, Å; bonds are never shorter, and what is gets the network itself.
+        onset: Where the second derivative jumps (XPLOR), Å; made a knot.
+        dtype: Type of the stored numbers.
+        tolerance: Largest error of a value at any length, relative to the largest value of the
+            same function (beyond the innermost fifth of the table, where functions may be
+            steep); ten times as much for derivatives.
+
+    Raises:
+        ConfigError: the bounds are out of order, or the function is too rough.
+    """
+    if not 0 < low < (onset or high) <= high:
+        raise ConfigError(f"Expected 0 < low < onset <= high, got {low}, {onset}, {high} Å.")
+    # With a kink, a whole number of steps lies between it and the end of the table.
+    unit = high - onset if onset is not None and onset < high else high - low
+    count = ceil(32 * unit / (high - low))
+    while True:
+        lengths, step = _knots(low, high, unit / count)
+        if len(lengths) > MOST_KNOTS:
+            raise ConfigError(
+                f"A table with {MOST_KNOTS} knots between {low} and {high} Å does not reach a "
+                f"relative error of {tolerance:g}: the radial function is too rough or has a "
+                "kink. Name the kink as `onset`, raise `low`, or use the network itself."
+            )
+        value, slope = with_slope(function, lengths)
+        difference = torch.diff(value, dim=0, append=value[-1:])
+        rows = torch.stack([value, step * slope, difference], dim=1)
+        error, slope_error = _errors(function, lengths, rows, step)
+        # Fourth and third order in the step; a little more than needed saves another round.
+        missing = max((error / tolerance) ** (1 / 4), (slope_error / (10 * tolerance)) ** (1 / 3))
+        if missing <= 1:
+            break
+        count = ceil(count * min(max(1.05 * missing, 1.2), 8.0))
+    grid = torch.tensor([lengths[0], 1 / step, len(lengths) - 2], dtype=torch.float64)
+    low = max(low, float(lengths[0]))
+    return RadialTable(rows.to(dtype).contiguous(), grid, low, high, error, slope_error, function)
+
+
+def _knots(low: float, high: float, step: float) -> tuple[Tensor, float]:
+    """Return uniform knots [n] ending at `high`, the first at or just below `low`; and the step."""
+    n = ceil((high - low) / step - 1e-9) + 1
+    lengths = high - step * torch.arange(n - 1, -1, -1, dtype=torch.float64)
+    return lengths[lengths > 0], step
+
+
+def with_slope(function: Radial, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """Return function(lengths) and its derivative, both [n, W] in float64.
+
+    Each row depends on its own length alone, so the derivative is a Jacobian-vector product: the
+    derivative of the vector-Jacobian product by its vector. (Forward-mode differentiation would
+    first import 800 modules.)
+    """
+    with torch.enable_grad():
+        r = lengths.detach().double().requires_grad_()
+        value = function(r)
+        vector = torch.zeros_like(value, requires_grad=True)
+        (back,) = torch.autograd.grad(value, r, vector, create_graph=True)
+        (slope,) = torch.autograd.grad(back, vector, torch.ones_like(back))
+    return value.detach(), slope.detach()
+
+
+def interpolate(rows: Tensor, grid: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """Return values and derivatives [E, W] from a table, in plain torch (the reference)."""
+    s = (lengths - grid[0]) * grid[1]
+    knot = s.floor().clamp(0, float(grid[2]))
+    u = (s - knot).unsqueeze(1).to(rows)
+    value, left, difference = rows[knot.long()].unbind(dim=1)
+    right = rows[knot.long() + 1, 1]
+    # Coefficients of u² and u³.
+    c2, c3 = 3 * difference - 2 * left - right, left + right - 2 * difference
+    slope = (left + u * (2 * c2 + u * 3 * c3)) * grid[1].to(rows)
+    return value + u * (left + u * (c2 + u * c3)), slope
+
+
+def _errors(function: Radial, lengths: Tensor, rows: Tensor, step: float) -> tuple[float, float]:
+    """Return the largest relative errors of value and derivative between the knots."""
+    grid = torch.tensor([lengths[0], 1 / step, len(lengths) - 2], dtype=torch.float64)
+    probes = torch.cat([lengths[:-1] + u * step for u in _PROBES])
+    outer = probes >= lengths[0] + 0.2 * (lengths[-1] - lengths[0])
+    found = []
+    exact, table = with_slope(function, probes), interpolate(rows, grid, probes)
+    for right, approximate in zip(exact, table, strict=True):
+        scale = right[outer].abs().amax(dim=0)
+        # A function that is nearly zero everywhere has no relative error of its own.
+        scale = scale.clamp(min=max(1e-3 * float(scale.max()), 1e-30))
+        found.append(float(((approximate - right).abs() / scale).max()))
+    return found[0], found[1]
+
+
+@cache
+def _entry(width: int, dtype: torch.dtype) -> int:
+    size, registers = compiler.vector_unit()
+    layout = Layout(((0, width),), ((0, width),), 0, (Path(0, 0, 0, width),))
+    kernel = Kernel(layout, SCALARS[dtype], "w", True, size, registers)
+    return compiler.load(f"lookup {kernel}", lambda: generate_lookup(kernel))

@@ -1,0 +1,91 @@
+"""Molecular dynamics."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+from ase.calculators.calculator import BaseCalculator
+
+from matkit.errors import ConfigError
+from matkit.simulate.files import refuse_existing
+from matkit.simulate.frames import check_input
+from matkit.simulate.integrators import check_method
+from matkit.simulate.options import MDOptions, resolve
+from matkit.simulate.recorder import md_files
+from matkit.simulate.restart import Restart, read_restart
+from matkit.simulate.results import MDResult, OnStep
+from matkit.simulate.run import Run
+
+log = logging.getLogger(__name__)
+
+
+def md(
+    atoms: Atoms,
+    calc: BaseCalculator,
+    options: MDOptions | None = None,
+    *,
+    out: str | Path | None = None,
+    restart: str | Path | None = None,
+    overwrite: bool = False,
+    on_step: OnStep | None = None,
+    **changes: Any,
+) -> MDResult:
+    """Run molecular dynamics, e.g. ``md(atoms, calc, steps=1000, temperature=600)``.
+
+    Momenta that the atoms carry are used; else they are drawn at the temperature. With `out`
+    the run can be stopped at any time and goes on from its last restart file exactly as if it
+    had not been stopped: rows written after that file are cut off and computed again.
+
+    Args:
+        atoms: Start; it is not changed.
+        calc: Any ASE calculator. Its ``reset()``, if it has one, must make it forget its past:
+            it is called at every restart file, so that both parts of a run see the same.
+        options: See `MDOptions`.
+        out: Beginning of the names of all files: ``-traj.extxyz``, ``-stats.csv``,
+            ``-restart.npz`` and after a failure ``-last-good.extxyz``. Without it no file is
+            written.
+        restart: `auto` goes on with the restart file of `out` if there is one; a path must
+            exist.
+        overwrite: Replace the files of an older run.
+        on_step: Called after every step.
+        **changes: Single options by name.
+
+    Returns:
+        Last good frame and how the run ended. Numbers that are none, an exploding temperature,
+        atoms too close, Ctrl-C and errors of the calculator after the first step stop the run.
+
+    Raises:
+        ConfigError: an option is unknown or impossible for this structure.
+        StructureError: the structure is empty, not finite or has a flat cell.
+        OutputExistsError: there are files of an older run.
+        SimulationError: the restart file is missing, damaged, or belongs to another run.
+    """
+    options = resolve(MDOptions, options, changes)
+    check_input(atoms)
+    check_method(atoms, options.method)
+    files = md_files(out) if out is not None else {}
+    saved, source = _find_restart(files, restart)
+    if saved is not None:
+        saved.check(atoms, options, source)
+    elif restart is None and not overwrite:
+        refuse_existing(files.values())
+    work = atoms.copy()
+    work.calc = calc
+    return Run(work, options, files, saved).run(on_step)
+
+
+def _find_restart(
+    files: dict[str, Path], restart: str | Path | None
+) -> tuple[Restart | None, Path]:
+    if restart is None:
+        return None, Path()
+    if not files:
+        raise ConfigError("Going on from a restart file needs the name of its files: set `out`.")
+    path = files["restart"] if restart == "auto" else Path(restart)
+    if restart == "auto" and not path.exists():
+        log.info("No restart file %s yet: starting a new run.", path)
+        return None, path
+    return read_restart(path), path

@@ -1,0 +1,104 @@
+"""Files of the simulations: names, refusing to overwrite, and files that can be cut back."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Self
+
+from ase import Atoms
+from ase.io.extxyz import write_extxyz
+
+from matkit.errors import OutputExistsError, SimulationError
+
+
+class TextFile:
+    """A text file that is written through at once and knows how long it is.
+
+    Args:
+        path: File; its folder is made if it is not there.
+        keep: Bytes of an existing file to keep; what follows is cut off.
+    """
+
+    def __init__(self, path: Path, keep: int = 0) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("ab")
+        self._file.truncate(keep)
+
+    def write(self, text: str) -> None:
+        """Append `text`."""
+        self._file.write(text.encode())
+        self._file.flush()
+
+    def sync(self) -> int:
+        """Wait until everything is on the disk and return the length in bytes."""
+        os.fsync(self._file.fileno())
+        return os.fstat(self._file.fileno()).st_size
+
+    def close(self) -> None:
+        """Close the file; it may be closed twice."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def check_length(path: Path, keep: int) -> None:
+    """Check that a file still holds what a run before wrote.
+
+    Raises:
+        SimulationError: there are fewer bytes than should be kept.
+    """
+    found = path.stat().st_size if path.exists() else 0
+    if found < keep:
+        raise SimulationError(
+            f"Cannot go on with {path}: expected at least {keep} bytes from the run before, got "
+            f"{found}. Put the file back, or start anew with overwrite."
+        )
+
+
+def append_frame(file: TextFile, atoms: Atoms, **info: Any) -> None:
+    """Append a frame in extended XYZ, with `info` on its comment line."""
+    frame = atoms.copy()
+    frame.calc = atoms.calc
+    frame.info.update(info)
+    buffer = io.StringIO()
+    write_extxyz(buffer, [frame])
+    file.write(buffer.getvalue())
+
+
+def write_frame(path: Path, atoms: Atoms, **info: Any) -> None:
+    """Write a file with one frame in extended XYZ."""
+    with TextFile(path) as file:
+        append_frame(file, atoms, **info)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file that is never seen half written, not even after a crash."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def refuse_existing(paths: Iterable[Path]) -> None:
+    """Refuse to replace results.
+
+    Raises:
+        OutputExistsError: some of the files exist.
+    """
+    found = [str(path) for path in paths if path.exists()]
+    if found:
+        raise OutputExistsError(
+            f"Expected to write new files, but there already are: {', '.join(found)}. Choose "
+            "another folder or suffix, or allow to overwrite."
+        )

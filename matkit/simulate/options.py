@@ -1,0 +1,145 @@
+"""Options of the simulations: the one place where defaults and their meaning are written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from matkit.errors import ConfigError, did_you_mean
+
+Ensemble = Literal["nve", "nvt", "npt"]
+Thermostat = Literal["langevin", "nose-hoover", "bussi"]
+CellMode = Literal["full", "hydrostatic", "constant-volume", "shape"]
+OptionsT = TypeVar("OptionsT", bound=BaseModel)
+
+
+class Options(BaseModel):
+    """Base class: frozen, and unknown names are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class SinglepointOptions(Options):
+    """Options of `singlepoint`."""
+
+    stress: bool = Field(True, description="compute the stress too where the cell has three axes")
+
+
+class RelaxOptions(Options):
+    """Options of `relax`."""
+
+    optimizer: Literal["FIRE", "LBFGS", "BFGS"] = Field("FIRE", description="optimisation method")
+    fmax: float = Field(0.01, gt=0, description="largest force allowed at the end, in eV/Å")
+    steps: int = Field(500, ge=0, description="largest number of steps")
+    relax_cell: bool = Field(False, description="relax the cell together with the positions")
+    cell_mode: CellMode = Field(
+        "full",
+        description="strain allowed: any (full), volume only (hydrostatic), any that keeps the "
+        "volume (constant-volume), or shear only (shape)",
+    )
+    pressure: float = Field(0.0, description="external pressure on the cell, in eV/Å³")
+    fix_symmetry: bool = Field(False, description="keep the space group of the start")
+
+    @model_validator(mode="after")
+    def _cell_options_need_the_cell(self) -> Self:
+        if not self.relax_cell and (self.pressure or self.cell_mode != "full"):
+            raise ValueError("pressure and cell_mode have no effect without relax_cell; set it")
+        return self
+
+
+class MDOptions(Options):
+    """Options of `md`."""
+
+    ensemble: Ensemble = Field("nvt", description="what is kept constant")
+    thermostat: Thermostat | None = Field(
+        None, description="langevin if not given, and nose-hoover for npt"
+    )
+    steps: int = Field(1000, ge=0, description="number of steps, those before a restart included")
+    timestep: float = Field(1.0, gt=0, description="time step, in fs")
+    temperature: float = Field(
+        300.0, ge=0, description="temperature of the thermostat and the first velocities, in K"
+    )
+    friction: float = Field(
+        0.01, gt=0, description="coupling to the thermostat (1 / its relaxation time), in 1/fs"
+    )
+    pressure: float = Field(0.0, description="external pressure of npt, in eV/Å³")
+    barostat_time: float = Field(
+        1000.0, gt=0, description="relaxation time of the barostat of npt, in fs"
+    )
+    seed: int = Field(0, ge=0, description="seed of the velocities and the thermostat")
+    minimize: bool = Field(False, description="relax the positions first (0.05 eV/Å, 200 steps)")
+    equil_steps: int = Field(
+        0, ge=0, description="unrecorded Langevin steps at the temperature before the first step"
+    )
+    traj_every: int = Field(100, gt=0, description="steps between frames of the trajectory")
+    stats_every: int = Field(100, gt=0, description="steps between rows of the statistics")
+    restart_every: int = Field(500, gt=0, description="steps between restart files")
+    min_distance: float = Field(
+        0.5, ge=0, description="stop when two atoms come closer than this, in Å"
+    )
+    max_temperature: float | None = Field(
+        None,
+        gt=0,
+        description="stop above this temperature, in K; if not given, ten times the largest of "
+        "temperature, starting temperature and 300 K",
+    )
+
+    @model_validator(mode="after")
+    def _fitting_thermostat(self) -> Self:
+        if self.ensemble == "nve" and self.thermostat is not None:
+            raise ValueError(
+                f"nve has no thermostat, got {self.thermostat!r}; use nvt, or leave it"
+            )
+        if self.ensemble == "npt" and self.thermostat not in (None, "nose-hoover"):
+            raise ValueError(f"npt has the thermostat 'nose-hoover' only, got {self.thermostat!r}")
+        if self.ensemble != "npt" and self.pressure:
+            raise ValueError("pressure has no effect in nve and nvt; use ensemble npt")
+        if self.temperature == 0 and self.method not in ("nve", "langevin"):
+            raise ValueError(f"{self.method} needs a temperature above 0 K; use langevin at 0 K")
+        return self
+
+    @property
+    def method(self) -> str:
+        """Integrator: `nve`, `npt`, or the thermostat of nvt."""
+        return (self.thermostat or "langevin") if self.ensemble == "nvt" else self.ensemble
+
+
+def resolve(
+    model: type[OptionsT], options: OptionsT | None, changes: Mapping[str, Any]
+) -> OptionsT:
+    """Return `options` (or the defaults) with some values changed, all checked.
+
+    Raises:
+        ConfigError: a name is unknown or a value impossible.
+    """
+    given = {} if options is None else options.model_dump(exclude_unset=True)
+    return build(model, {**given, **changes})
+
+
+def build(model: type[OptionsT], values: Mapping[str, Any], where: str = "") -> OptionsT:
+    """Validate `values`.
+
+    Args:
+        model: Options to build.
+        values: Value by name.
+        where: What the values were read from, for the message.
+
+    Raises:
+        ConfigError: a name is unknown or a value impossible.
+    """
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        problems = [_problem(dict(item), model.model_fields) for item in error.errors()]
+        source = f" ({where})" if where else ""
+        raise ConfigError("\n".join(problem + source for problem in problems)) from None
+
+
+def _problem(item: dict[str, Any], names: Mapping[str, Any]) -> str:
+    name = ".".join(map(str, item["loc"]))
+    if item["type"] == "extra_forbidden":
+        return f"Unknown option {name!r}.{did_you_mean(name, names)}"
+    message = item["msg"].removeprefix("Value error, ")
+    return f"Option {name!r}: {message}; got {item['input']!r}." if name else f"{message}."

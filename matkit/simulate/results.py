@@ -1,0 +1,158 @@
+"""What the simulations return: plain frozen records that always say how they ended."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from ase import Atoms
+
+Reason = Literal[
+    "done",  # the number of steps asked for, or a single point
+    "converged",
+    "max_steps",
+    "nan",
+    "exploded",
+    "too_close",
+    "interrupted",
+    "error",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """State of a running simulation, for progress displays.
+
+    Attributes:
+        step: Steps done.
+        steps: Steps at most.
+        energy: Potential energy, eV.
+        max_force: Largest force in a relaxation, eV/Å.
+        temperature: Temperature in molecular dynamics, K.
+    """
+
+    step: int
+    steps: int
+    energy: float
+    max_force: float | None = None
+    temperature: float | None = None
+
+
+OnStep = Callable[[Progress], None]
+
+
+class Result:
+    """What all results can do; not meant to be used by itself."""
+
+    atoms: Atoms
+    reason: Reason
+
+    @property
+    def ok(self) -> bool:
+        """Whether the simulation ended as it should."""
+        return self.reason in ("done", "converged")
+
+    def row(self) -> dict[str, Any]:
+        """Return everything but arrays as a flat dictionary fit for JSON."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
+        return {key: _plain(value) for key, value in values.items() if _is_scalar(value)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SinglepointResult(Result):
+    """Result of `singlepoint`.
+
+    Attributes:
+        atoms: Copy of the structure that holds the results.
+        reason: `done`, or `nan`.
+        energy: Energy, eV.
+        forces: Forces [N, 3], eV/Å.
+        stress: Stress [6] in Voigt order, eV/Å³; None where it is not defined or not asked for.
+        max_force: Largest force, eV/Å.
+        message: More on what went wrong.
+    """
+
+    atoms: Atoms
+    reason: Reason
+    energy: float
+    forces: np.ndarray
+    stress: np.ndarray | None
+    max_force: float
+    message: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelaxResult(Result):
+    """Result of `relax`.
+
+    Attributes:
+        atoms: Relaxed copy of the structure (the last good frame after a failure), with results.
+        converged: Whether forces, and the stress if the cell was relaxed, are small enough.
+        reason: `converged`, `max_steps`, `nan`, `interrupted` or `error`.
+        steps: Steps done.
+        initial_energy: Energy before, eV.
+        energy: Energy after, eV.
+        max_force: Largest force on an atom, eV/Å.
+        max_stress: Largest component of the stress left beside the external pressure, eV/Å³;
+            None if the cell was not relaxed.
+        wall_time: Duration, s.
+        message: More on what went wrong.
+    """
+
+    atoms: Atoms
+    converged: bool
+    reason: Reason
+    steps: int
+    initial_energy: float
+    energy: float
+    max_force: float
+    max_stress: float | None
+    wall_time: float
+    message: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MDResult(Result):
+    """Result of `md`.
+
+    Attributes:
+        atoms: Last good frame, with momenta and results.
+        reason: `done`, `nan`, `exploded`, `too_close`, `interrupted` or `error`.
+        steps: Steps done up to that frame, those before a restart included.
+        energy: Potential energy, eV.
+        temperature: Temperature, K.
+        drift: Slope of the total energy in nve, meV/atom/ps; None elsewhere and for fewer than
+            three rows of statistics.
+        steps_per_second: Speed of this run.
+        wall_time: Duration of this run, s.
+        restarted_from: Step at which this run went on, None for a new one.
+        last_good: File of the last good frame after a failure.
+        message: More on what went wrong.
+    """
+
+    atoms: Atoms
+    reason: Reason
+    steps: int
+    energy: float
+    temperature: float
+    drift: float | None
+    steps_per_second: float
+    wall_time: float
+    restarted_from: int | None = None
+    last_good: Path | None = None
+    message: str = ""
+
+
+def _is_scalar(value: object) -> bool:
+    return value is None or isinstance(value, bool | int | float | str | Path)
+
+
+def _plain(value: Any) -> Any:
+    """Return JSON's counterpart; not-a-number and infinity are not JSON and become None."""
+    if isinstance(value, Path):
+        return str(value)
+    return None if isinstance(value, float) and not np.isfinite(value) else value

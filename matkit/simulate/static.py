@@ -1,0 +1,49 @@
+"""Energy, forces and stress of a structure as it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import BaseCalculator
+
+from matkit.simulate.frames import check_input, freeze, has_stress, max_force
+from matkit.simulate.options import SinglepointOptions, resolve
+from matkit.simulate.results import SinglepointResult
+
+
+def singlepoint(
+    atoms: Atoms,
+    calc: BaseCalculator,
+    options: SinglepointOptions | None = None,
+    **changes: Any,
+) -> SinglepointResult:
+    """Compute energy, forces and stress.
+
+    Args:
+        atoms: Structure; it is not changed.
+        calc: Any ASE calculator.
+        options: See `SinglepointOptions`.
+        **changes: Single options by name.
+
+    Raises:
+        ConfigError: an option is unknown or impossible.
+        StructureError: the structure is empty, not finite or has a flat cell.
+    """
+    options = resolve(SinglepointOptions, options, changes)
+    check_input(atoms)
+    work = atoms.copy()
+    work.calc = calc
+    frame = freeze(work, stress=options.stress and has_stress(work))
+    energy, forces = frame.get_potential_energy(), frame.get_forces(apply_constraint=False)
+    finite = bool(np.isfinite(energy) and np.isfinite(forces).all())
+    return SinglepointResult(
+        atoms=frame,
+        reason="done" if finite else "nan",
+        energy=float(energy),
+        forces=forces,
+        stress=frame.calc.results.get("stress"),
+        max_force=max_force(frame),
+        message="" if finite else "energy or forces are not a number",
+    )

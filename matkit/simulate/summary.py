@@ -1,0 +1,42 @@
+"""What a result needs beside it to be understood later: versions, machine, model."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from typing import Any
+
+from ase.calculators.calculator import BaseCalculator
+
+from matkit import __version__
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of matkit, Python and the packages that influence numbers."""
+    packages = ("torch", "ase", "numpy", "vesin", "e3nn")
+    found = {name: v for name in packages if (v := package_version(name)) is not None}
+    return {"matkit": __version__, "python": platform.python_version(), **found}
+
+
+def package_version(name: str) -> str | None:
+    """Return the version of an installed package without importing it, None if it is not there."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def model_info(calc: BaseCalculator) -> dict[str, Any]:
+    """Return what a calculator says of itself: class, `info`, precision and device."""
+    info: dict[str, Any] = {"calculator": type(calc).__name__}
+    info.update(getattr(calc, "info", {}))
+    for name in ("dtype", "device"):
+        if hasattr(calc, name):
+            info[name] = str(getattr(calc, name)).removeprefix("torch.")
+    return {key: value if _is_json(value) else str(value) for key, value in info.items()}
+
+
+def _is_json(value: object) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_is_json, value))
+    return value is None or isinstance(value, str | int | float | bool)
