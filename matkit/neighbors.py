@@ -31,7 +31,9 @@ def radius_graph(structures: Structures, cutoff: float, backend: str = "auto") -
             on the CPU, torch elsewhere.
 
     Returns:
-        Graph with both directions of every pair, sorted by centre.
+        Graph with both directions of every pair, sorted by centre, neighbour and shift: the
+        same order from every backend and whatever was computed before, so that sums over edges
+        are the same to the last bit.
 
     Raises:
         UnknownNameError: `backend` is none of the above.
@@ -45,9 +47,15 @@ def radius_graph(structures: Structures, cutoff: float, backend: str = "auto") -
         raise UnknownNameError(
             f"Unknown neighbour list {name!r}.{did_you_mean(name, ('auto', *finders))}"
         )
-    center, neighbor, shift = finders[name](structures, cutoff)
+    center, neighbor, shift = _in_order(*finders[name](structures, cutoff))
     fields = {name: getattr(structures, name) for name in Structures._scopes()}
     return Graph(**fields, center=center, neighbor=neighbor, shift=shift, cutoff=cutoff)
+
+
+def _in_order(center: Tensor, neighbor: Tensor, shift: Tensor) -> Edges:
+    keys = torch.cat([shift.flip(1), neighbor.unsqueeze(1), center.unsqueeze(1)], dim=1)
+    order = torch.from_numpy(np.lexsort(keys.T.cpu().numpy())).to(center.device)
+    return center[order], neighbor[order], shift[order]
 
 
 def _vesin_edges(structures: Structures, cutoff: float) -> Edges:

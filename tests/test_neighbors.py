@@ -66,6 +66,13 @@ def test_edges_are_sorted_with_pointers(backend):
     assert int(graph.pointers[-1]) == len(graph.center)
 
 
+def test_the_order_of_edges_is_the_same_from_every_backend():
+    structures = from_ase(list(CELLS.values()))
+    ours, reference = (radius_graph(structures, 4.0, backend) for backend in BACKENDS)
+    for name in ("center", "neighbor", "shift"):
+        assert torch.equal(getattr(ours, name), getattr(reference, name))
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_non_contiguous_input(backend):
     structures = from_ase(crystal())

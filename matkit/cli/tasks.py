@@ -86,7 +86,7 @@ def _describe_singlepoint(result: SinglepointResult) -> str:
 def _describe_relax(result: RelaxResult) -> str:
     stress = ""
     if result.max_stress is not None:
-        stress = f", stress left {result.max_stress / GPA:.3f} GPa"
+        stress = f", stress left {result.max_stress / GPA:.4f} GPa"
     return (
         f"{result.steps} steps, energy {result.initial_energy:.6f} -> {result.energy:.6f} eV, "
         f"largest force {result.max_force:.4f} eV/Å{stress}"

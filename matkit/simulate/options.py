@@ -32,6 +32,9 @@ class RelaxOptions(Options):
 
     optimizer: Literal["FIRE", "LBFGS", "BFGS"] = Field("FIRE", description="optimisation method")
     fmax: float = Field(0.01, gt=0, description="largest force allowed at the end, in eV/Å")
+    smax: float = Field(
+        1e-4, gt=0, description="largest stress left if the cell is relaxed, in eV/Å³"
+    )
     steps: int = Field(500, ge=0, description="largest number of steps")
     relax_cell: bool = Field(False, description="relax the cell together with the positions")
     cell_mode: CellMode = Field(

@@ -81,7 +81,8 @@ def brute_force(conv, x, y, w, graph):
         l1, l3 = conv.irreps_in[path.source].l, conv.irreps_out[path.target].l
         symbol = sqrt(2 * l3 + 1) * wigner_3j(l1, path.l2, l3)
         part = torch.zeros(len(graph.species), 2 * l3 + 1, path.channels, dtype=y.dtype)
-        for e, (i, j) in enumerate(zip(graph.center.tolist(), graph.neighbor.tolist())):
+        ends = torch.stack([graph.center, graph.neighbor], dim=1).tolist()
+        for e, (i, j) in enumerate(ends):
             harmonics = y[e, path.l2**2 : (path.l2 + 1) ** 2]
             weight = w[e, begin : begin + path.channels]
             part[i] += torch.einsum(
@@ -119,7 +120,7 @@ class TestAgainstBruteForce:
         edges = fused.edges_of(graph)
         found = fused.gradients(conv.layout, (x, y, w), g, edges, wanted)
         assert (found.x is not None) == ("x" in wanted)
-        pairs = list(zip(found.x or (), by_x))
+        pairs = list(zip(found.x, by_x, strict=True)) if "x" in wanted else []
         pairs += [(found.harmonics, by_y)] if "y" in wanted else []
         pairs += [(found.weights, by_w)] if "w" in wanted else []
         assert max(relative(a, b) for a, b in pairs) < 1e-12
@@ -144,7 +145,8 @@ def test_matches_e3nn(case):
     flat = torch.cat([part.transpose(1, 2).flatten(1) for part in x], dim=1)
     messages = product(flat[graph.neighbor], y, w)
     summed = messages.new_zeros(len(flat), messages.shape[1]).index_add(0, graph.center, messages)
-    parts = torch.split(summed, [path.channels * i.dim for path, i in zip(conv.paths, outputs)], 1)
+    widths = [path.channels * i.dim for path, i in zip(conv.paths, outputs, strict=True)]
+    parts = torch.split(summed, widths, dim=1)
     for target, got in enumerate(conv(x, y, w, graph)):
         right = [
             part.unflatten(1, (path.channels, -1)).transpose(1, 2)
@@ -232,7 +234,7 @@ def test_isolated_atoms_get_zero():
 def test_an_atom_with_many_neighbors():
     graph = make_graph(4, 200, isolated=1)
     conv = make(CASES[4])
-    x, y, w, g = make_inputs(conv, graph)
+    x, y, w, _ = make_inputs(conv, graph)
     edges = fused.edges_of(graph)
     right = reference.convolve(conv.layout, x, y, w, graph)
     got = fused.product(conv.layout, x, y, w, edges)
@@ -242,7 +244,7 @@ def test_an_atom_with_many_neighbors():
 def test_transposed_edges_are_sorted_by_neighbor_and_stable():
     graph = make_graph()
     permutation, pointers = graph.transpose
-    order = list(zip(graph.neighbor[permutation].tolist(), permutation.tolist()))
+    order = torch.stack([graph.neighbor[permutation], permutation], dim=1).tolist()
     assert order == sorted(order)
     count = torch.bincount(graph.neighbor, minlength=len(graph.species))
     assert torch.equal(torch.diff(pointers), count)
@@ -398,7 +400,7 @@ def test_a_cache_that_cannot_be_written(tmp_path, monkeypatch, caplog):
 
 def test_a_wrong_kernel_is_not_used(monkeypatch, caplog):
     graph, conv = make_graph(), make(("5x0e+3x1o", 1, True))
-    x, y, w, _ = make_inputs(conv, graph)
+    w = make_inputs(conv, graph)[2]
     right = fused.product
     monkeypatch.setattr(fused, "product", lambda *a: tuple(2 * part for part in right(*a)))
     check.cache_clear()

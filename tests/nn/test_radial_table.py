@@ -91,7 +91,7 @@ def test_lengths_outside_are_exact():
 
 
 def test_no_edges():
-    value, slope = tabulate(network(5), CUTOFF).lookup(torch.zeros(0, dtype=F64))
+    value, slope = tabulate(network(5), CUTOFF, onset=ONSET).lookup(torch.zeros(0, dtype=F64))
     assert value.shape == slope.shape == (0, 5)
 
 
@@ -126,7 +126,7 @@ def test_convolution_with_interpolated_weights(text, dtype, bound):
     full = fused.gradients(conv.layout, (x, y, weights), g, edges)
     for wanted in ("xyw", "yw", "x", "w"):
         found = fused.gradients(conv.layout, (x, y, given), g, edges, wanted)
-        pairs = list(zip(found.x or (), full.x))
+        pairs = list(zip(found.x, full.x, strict=True)) if "x" in wanted else []
         pairs += [(found.harmonics, full.harmonics)] if "y" in wanted else []
         pairs += [(found.weights, (full.weights * slope).sum(dim=1))] if "w" in wanted else []
         for a, b in pairs:

@@ -23,10 +23,10 @@ from matkit.nn.equivariant import Features
 
 
 class Edges(NamedTuple):
-    """The integers kernels need, in both orders.
+    """The integers kernels need, in both orders; the centres may be fewer than the senders.
 
     Attributes:
-        start: Row pointers by centre [N + 1].
+        start: Row pointers by centre [centres + 1].
         center: Atom at which an edge is summed [E], sorted.
         neighbor: Atom whose feature is sent [E].
         transpose_start: Row pointers by neighbour [N + 1].
@@ -177,8 +177,8 @@ def _weight_tensors(weights: Weights) -> list[Tensor | None]:
 def _check(layout: Layout, inputs: tuple[Features, Tensor, Weights], edges: Edges) -> None:
     """Refuse what compiled code would misread."""
     x, harmonics, weights = inputs
-    n_atoms, n_edges, dtype = len(edges.start) - 1, len(edges.center), harmonics.dtype
-    _check_features("x", x, layout.sources, (n_atoms, dtype))
+    senders, n_edges, dtype = len(edges.transpose_start) - 1, len(edges.center), harmonics.dtype
+    _check_features("x", x, layout.sources, (senders, dtype))
     _check_one("harmonics", harmonics, (n_edges, (layout.lmax + 1) ** 2), dtype)
     if isinstance(weights, Interpolated):
         _check_one("rows", weights.rows, (*weights.rows.shape[:2], layout.weight_numel), dtype)
