@@ -1,12 +1,7 @@
 """The convolution: both backends against brute force, e3nn, finite differences and each other."""
 
-import logging
-import multiprocessing
-import os
-import stat
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from math import sqrt
 
 import pytest
@@ -15,62 +10,10 @@ from e3nn import o3
 from torch.autograd import gradcheck, gradgradcheck
 
 from matkit.errors import ConfigError, StructureError
-from matkit.graph import Graph
-from matkit.nn.convolution import Convolution, autograd, compiler, fused, reference, threads
-from matkit.nn.convolution.check import check, largest_error
+from matkit.nn.convolution import Convolution, fused, reference
+from matkit.nn.convolution.check import largest_error
 from matkit.nn.irreps import format_irreps, parse_irreps, wigner_3j
-
-F64 = torch.float64
-
-# irreps, lmax, natural parity: natural and SO(3) lists to l = 3, odd scalars, channel counts that
-# fill vectors, leave a rest, or are smaller than one.
-CASES = [
-    ("4x0e", 0, True),
-    ("3x0e+2x1o", 1, True),
-    ("17x0e+5x0o+8x1e+16x1o", 1, True),
-    ("20x0e+16x1o+3x2e", 2, True),
-    ("20x0e+16x1e+3x2e", 2, False),
-    ("8x0e+4x1o+2x2e+9x3o", 3, True),
-    ("8x0e+4x1e+2x2e+9x3e", 3, False),
-]
-
-
-def make_graph(atoms=7, edges=30, seed=0, isolated=2):
-    """A random graph sorted by centre; the first and last `isolated` atoms have no edge."""
-    generator = torch.Generator().manual_seed(seed)
-    inner = (isolated // 2, atoms - (isolated + 1) // 2)
-    ends = torch.randint(*inner, (2, edges), generator=generator) if edges else torch.zeros(2, 0)
-    ends = ends.long()
-    return Graph(
-        positions=torch.randn(atoms, 3, dtype=F64, generator=generator),
-        species=torch.ones(atoms, dtype=torch.long),
-        cell=torch.zeros(1, 3, 3, dtype=F64),
-        pbc=torch.zeros(1, 3, dtype=torch.bool),
-        n_atoms=torch.tensor([atoms]),
-        center=ends[0].sort().values,
-        neighbor=ends[1],
-        shift=torch.zeros(edges, 3, dtype=torch.long),
-        cutoff=5.0,
-    )
-
-
-def make(case, backend="auto"):
-    text, lmax, natural = case
-    irreps = parse_irreps(text)
-    return Convolution(irreps, lmax, irreps, natural, backend=backend)
-
-
-def make_inputs(conv, graph, dtype=F64, seed=1):
-    """Random x, Y, w and cotangent g."""
-    generator = torch.Generator().manual_seed(seed)
-    atoms, edges = len(graph.species), len(graph.center)
-
-    def random(*shape):
-        return torch.randn(*shape, dtype=dtype, generator=generator)
-
-    x = tuple(random(atoms, i.dim, i.channels) for i in conv.irreps_in)
-    g = tuple(random(atoms, i.dim, i.channels) for i in conv.irreps_out)
-    return x, random(edges, (conv.lmax + 1) ** 2), random(edges, conv.weight_numel), g
+from tests.nn.convolutions import CASES, F64, make, make_graph, make_inputs, relative
 
 
 def brute_force(conv, x, y, w, graph):
@@ -91,11 +34,6 @@ def brute_force(conv, x, y, w, graph):
         out[path.target] = torch.cat([out[path.target], part], dim=2)
         begin += path.channels
     return out
-
-
-def relative(a, b):
-    a, b = a.detach(), b.detach()
-    return float((a - b).abs().max() / b.abs().max().clamp(min=1e-300)) if b.numel() else 0.0
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -300,151 +238,3 @@ def test_unknown_backend():
     )  # in a process without the tests' type checker, which would refuse the name itself
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "ConfigError: Unknown backend 'fusd'. Did you mean 'fused'?" in done.stderr
-
-
-@pytest.fixture
-def restore_threads():
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
-def test_results_are_bitwise_equal_again_and_on_any_number_of_threads(restore_threads):
-    graph, conv = make_graph(40, 600), make(CASES[6])
-    x, y, w, g = make_inputs(conv, graph, torch.float32)
-    edges, seen = fused.edges_of(graph), []
-    for number in (1, 1, 2, 3):
-        torch.set_num_threads(number)
-        by = fused.gradients(conv.layout, (x, y, w), g, edges)
-        out = fused.product(conv.layout, x, y, w, edges)
-        seen.append([*out, *by.x, by.harmonics, by.weights])
-    for other in seen[1:]:
-        assert all(torch.equal(a, b) for a, b in zip(seen[0], other, strict=True))
-
-
-def run_once(number=2):
-    """A product on several threads; also what child processes run."""
-    torch.set_num_threads(number)
-    graph, conv = make_graph(40, 600), make(CASES[3], "fused")
-    x, y, w, _ = make_inputs(conv, graph)
-    return conv(x, y, w, graph)[0]
-
-
-@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_forked_child_does_not_hang(restore_threads):
-    expected = run_once()
-    context = multiprocessing.get_context("fork")
-    parent, child = context.Pipe(duplex=False)
-
-    def work():
-        # Autograd's own threads do not survive a fork either, so the kernels alone.
-        graph, conv = make_graph(40, 600), make(CASES[3], "fused")
-        x, y, w, _ = make_inputs(conv, graph)
-        child.send(conv(x, y, w, graph)[0].tolist())
-
-    process = context.Process(target=work)
-    process.start()
-    answered = parent.poll(60)
-    if not answered:
-        process.kill()
-    process.join()
-    assert answered
-    assert parent.recv() == expected.tolist()
-
-
-def test_python_threads_at_the_same_time(restore_threads):
-    expected = run_once()
-    with ThreadPoolExecutor(4) as pool:
-        results = list(pool.map(lambda _: run_once(), range(40)))
-    assert all(torch.equal(result, expected) for result in results)
-
-
-def test_without_openmp(restore_threads, monkeypatch):
-    expected = run_once()
-    monkeypatch.setattr(threads, "_openmp", lambda: None)
-    assert torch.equal(run_once(), expected)
-
-
-def test_compiled_code_is_kept(tmp_path, monkeypatch):
-    monkeypatch.setenv("MATKIT_CACHE", str(tmp_path))
-    fused.kernel_entry.cache_clear()
-    expected = run_once()
-    (file,) = (tmp_path / "kernels").iterdir()
-    monkeypatch.setattr(compiler, "compile_object", pytest.fail)
-    fused.kernel_entry.cache_clear()
-    assert torch.equal(run_once(), expected)
-    assert stat.S_ISREG(file.stat().st_mode)
-
-
-def test_a_damaged_cache_file_is_made_anew(tmp_path, monkeypatch):
-    monkeypatch.setenv("MATKIT_CACHE", str(tmp_path))
-    fused.kernel_entry.cache_clear()
-    expected = run_once()
-    (file,) = (tmp_path / "kernels").iterdir()
-    whole = file.read_bytes()
-    file.write_bytes(whole[:-5])
-    fused.kernel_entry.cache_clear()
-    assert torch.equal(run_once(), expected)
-    assert file.read_bytes() == whole
-
-
-def test_a_cache_that_cannot_be_written(tmp_path, monkeypatch, caplog):
-    (tmp_path / "file").write_text("in the way")
-    monkeypatch.setenv("MATKIT_CACHE", str(tmp_path / "file"))
-    fused.kernel_entry.cache_clear()
-    with caplog.at_level(logging.WARNING):
-        run_once()
-    assert "not kept for the next run" in caplog.text
-
-
-def test_a_wrong_kernel_is_not_used(monkeypatch, caplog):
-    graph, conv = make_graph(), make(("5x0e+3x1o", 1, True))
-    w = make_inputs(conv, graph)[2]
-    right = fused.product
-    monkeypatch.setattr(fused, "product", lambda *a: tuple(2 * part for part in right(*a)))
-    check.cache_clear()
-    with caplog.at_level(logging.WARNING):
-        assert conv.choose(w) == "reference"
-    assert "is off by" in caplog.text
-    check.cache_clear()
-
-
-def test_a_compiler_that_fails_is_not_used(tmp_path, monkeypatch, caplog):
-    graph, conv = make_graph(), make(("6x0e+3x1o", 1, True))
-    x, y, w, _ = make_inputs(conv, graph)
-    monkeypatch.setenv("MATKIT_CACHE", str(tmp_path))
-    monkeypatch.setattr(compiler, "compile_object", lambda _: 1 / 0)
-    with caplog.at_level(logging.WARNING):
-        out = conv(x, y, w, graph)
-    assert "cannot be used" in caplog.text
-    expected = reference.convolve(conv.layout, x, y, w, graph)
-    assert all(torch.equal(a, b) for a, b in zip(out, expected, strict=True))
-    check.cache_clear()
-
-
-def test_a_function_transform_uses_the_reference():
-    graph, conv = make_graph(), make(CASES[1])
-    x, y, w, _ = make_inputs(conv, graph)
-    _, slope = torch.func.jvp(lambda w: conv(x, y, w, graph), (w,), (w,))
-    assert relative(slope[0], conv(x, y, w, make_graph())[0]) < 1e-12
-
-
-def test_layers_of_equal_layout_share_kernels():
-    first, second = make(CASES[3]), make(CASES[3])
-    assert first.layout == second.layout
-    entry = fused.kernel_entry(first.layout, F64, "", False)
-    assert fused.kernel_entry(second.layout, F64, "", False) == entry
-
-
-def test_import_does_not_compile_or_print():
-    code = "import matkit.nn.convolution, sys; assert 'numba' not in sys.modules"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == done.stderr == ""
-
-
-def test_autograd_without_gradients_to_make():
-    graph, conv = make_graph(), make(CASES[1])
-    x, y, w, _ = make_inputs(conv, graph)
-    out = autograd.convolve(conv.layout, x, y, w, fused.edges_of(graph))
-    assert not out[0].requires_grad

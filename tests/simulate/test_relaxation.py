@@ -258,3 +258,12 @@ def test_bad_structures(atoms, message):
 def test_cells_that_cannot_be_relaxed(cell, pbc, changes, message):
     with pytest.raises(StructureError, match=message):
         relax(Atoms("Cu", cell=cell, pbc=pbc), EMT(), **changes)
+
+
+def test_the_stress_is_judged_by_itself():
+    loose = relax(strained(), EMT(), relax_cell=True, smax=0.1)
+    tight = relax(strained(), EMT(), relax_cell=True, smax=1e-6)
+    assert loose.max_stress > 1e-4
+    assert tight.max_stress < 1e-6
+    assert tight.atoms.cell.lengths() == pytest.approx(tight.atoms.cell.lengths()[0], abs=1e-4)
+    assert relax(strained(), EMT(), relax_cell=True, smax=1e-6, steps=5).reason == "max_steps"

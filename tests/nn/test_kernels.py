@@ -1,0 +1,164 @@
+"""Compiled kernels: threads, processes, the cache on disk, and the way out when they fail."""
+
+import logging
+import multiprocessing
+import os
+import stat
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+
+from matkit.nn.convolution import autograd, compiler, fused, reference, threads
+from matkit.nn.convolution.check import check
+from tests.nn.convolutions import CASES, F64, make, make_graph, make_inputs, relative
+
+
+@pytest.fixture
+def restore_threads():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def test_results_are_bitwise_equal_again_and_on_any_number_of_threads(restore_threads):
+    graph, conv = make_graph(40, 600), make(CASES[6])
+    x, y, w, g = make_inputs(conv, graph, torch.float32)
+    edges, seen = fused.edges_of(graph), []
+    for number in (1, 1, 2, 3):
+        torch.set_num_threads(number)
+        by = fused.gradients(conv.layout, (x, y, w), g, edges)
+        out = fused.product(conv.layout, x, y, w, edges)
+        seen.append([*out, *by.x, by.harmonics, by.weights])
+    for other in seen[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(seen[0], other, strict=True))
+
+
+def run_once(number=2):
+    """A product on several threads; also what child processes run."""
+    torch.set_num_threads(number)
+    graph, conv = make_graph(40, 600), make(CASES[3], "fused")
+    x, y, w, _ = make_inputs(conv, graph)
+    return conv(x, y, w, graph)[0]
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_does_not_hang(restore_threads):
+    expected = run_once()
+    context = multiprocessing.get_context("fork")
+    parent, child = context.Pipe(duplex=False)
+
+    def work():
+        # Autograd's own threads do not survive a fork either, so the kernels alone.
+        graph, conv = make_graph(40, 600), make(CASES[3], "fused")
+        x, y, w, _ = make_inputs(conv, graph)
+        child.send(conv(x, y, w, graph)[0].tolist())
+
+    process = context.Process(target=work)
+    process.start()
+    answered = parent.poll(60)
+    if not answered:
+        process.kill()
+    process.join()
+    assert answered
+    assert parent.recv() == expected.tolist()
+
+
+def test_python_threads_at_the_same_time(restore_threads):
+    expected = run_once()
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda _: run_once(), range(40)))
+    assert all(torch.equal(result, expected) for result in results)
+
+
+def test_without_openmp(restore_threads, monkeypatch):
+    expected = run_once()
+    monkeypatch.setattr(threads, "_openmp", lambda: None)
+    assert torch.equal(run_once(), expected)
+
+
+def test_compiled_code_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("MATKIT_CACHE", str(tmp_path))
+    fused.kernel_entry.cache_clear()
+    expected = run_once()
+    (file,) = (tmp_path / "kernels").iterdir()
+    monkeypatch.setattr(compiler, "compile_object", pytest.fail)
+    fused.kernel_entry.cache_clear()
+    assert torch.equal(run_once(), expected)
+    assert stat.S_ISREG(file.stat().st_mode)
+
+
+def test_a_damaged_cache_file_is_made_anew(tmp_path, monkeypatch):
+    monkeypatch.setenv("MATKIT_CACHE", str(tmp_path))
+    fused.kernel_entry.cache_clear()
+    expected = run_once()
+    (file,) = (tmp_path / "kernels").iterdir()
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-5])
+    fused.kernel_entry.cache_clear()
+    assert torch.equal(run_once(), expected)
+    assert file.read_bytes() == whole
+
+
+def test_a_cache_that_cannot_be_written(tmp_path, monkeypatch, caplog):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("MATKIT_CACHE", str(tmp_path / "file"))
+    fused.kernel_entry.cache_clear()
+    with caplog.at_level(logging.WARNING):
+        run_once()
+    assert "not kept for the next run" in caplog.text
+
+
+def test_a_wrong_kernel_is_not_used(monkeypatch, caplog):
+    graph, conv = make_graph(), make(("5x0e+3x1o", 1, True))
+    w = make_inputs(conv, graph)[2]
+    right = fused.product
+    monkeypatch.setattr(fused, "product", lambda *a: tuple(2 * part for part in right(*a)))
+    check.cache_clear()
+    with caplog.at_level(logging.WARNING):
+        assert conv.choose(w) == "reference"
+    assert "is off by" in caplog.text
+    check.cache_clear()
+
+
+def test_a_compiler_that_fails_is_not_used(tmp_path, monkeypatch, caplog):
+    graph, conv = make_graph(), make(("6x0e+3x1o", 1, True))
+    x, y, w, _ = make_inputs(conv, graph)
+    monkeypatch.setenv("MATKIT_CACHE", str(tmp_path))
+    monkeypatch.setattr(compiler, "compile_object", lambda _: 1 / 0)
+    with caplog.at_level(logging.WARNING):
+        out = conv(x, y, w, graph)
+    assert "cannot be used" in caplog.text
+    expected = reference.convolve(conv.layout, x, y, w, graph)
+    assert all(torch.equal(a, b) for a, b in zip(out, expected, strict=True))
+    check.cache_clear()
+
+
+def test_a_function_transform_uses_the_reference():
+    graph, conv = make_graph(), make(CASES[1])
+    x, y, w, _ = make_inputs(conv, graph)
+    _, slope = torch.func.jvp(lambda w: conv(x, y, w, graph), (w,), (w,))
+    assert relative(slope[0], conv(x, y, w, make_graph())[0]) < 1e-12
+
+
+def test_layers_of_equal_layout_share_kernels():
+    first, second = make(CASES[3]), make(CASES[3])
+    assert first.layout == second.layout
+    entry = fused.kernel_entry(first.layout, F64, "", False)
+    assert fused.kernel_entry(second.layout, F64, "", False) == entry
+
+
+def test_import_does_not_compile_or_print():
+    code = "import matkit.nn.convolution, sys; assert 'numba' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == done.stderr == ""
+
+
+def test_autograd_without_gradients_to_make():
+    graph, conv = make_graph(), make(CASES[1])
+    x, y, w, _ = make_inputs(conv, graph)
+    out = autograd.convolve(conv.layout, x, y, w, fused.edges_of(graph))
+    assert not out[0].requires_grad
