@@ -11,7 +11,7 @@ import io
 import pickle
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -59,7 +59,8 @@ def read_torch_zip(path: Path) -> Any:
         with zipfile.ZipFile(path) as archive:
             root = next(n for n in archive.namelist() if n.endswith("data.pkl"))
             with archive.open(root) as stream:
-                return _Reader(stream, archive, root.removesuffix("data.pkl")).load()
+                data = cast(io.BufferedIOBase, stream)
+                return _Reader(data, archive, root.removesuffix("data.pkl")).load()
     except FileNotFoundError as error:
         raise CheckpointError(f"No such file: {path}") from error
     except Exception as error:  # a damaged pickle can fail in any way

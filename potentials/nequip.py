@@ -14,9 +14,10 @@ read-out without activation make this SevenNet (Park et al. 2024, J. Chem. Theor
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -28,21 +29,16 @@ from matkit.nn.convolution import Convolution
 from matkit.nn.convolution.fused import edges_of
 from matkit.nn.embedding import SpeciesEmbedding, SpeciesIndex
 from matkit.nn.equivariant import Features, Gate, Linear, ScalarMLP
+from matkit.nn.frozen import FrozenGate, FrozenLinear
 from matkit.nn.harmonics import harmonics as fused_harmonics
 from matkit.nn.harmonics import harmonics_gradient
-from matkit.nn.inference import (
-    EdgeData,
-    FrozenGate,
-    FrozenInteraction,
-    FrozenLinear,
-    checked,
-    reverse,
-    run,
-)
+from matkit.nn.inference import EdgeData, FrozenInteraction, agrees, reverse, run
 from matkit.nn.irreps import Irreps, parse_irreps, spherical_harmonics
 from matkit.nn.radial import BesselBasis, polynomial_envelope, xplor_envelope
 from matkit.nn.radial_table import tabulate
 from matkit.nn.readout import SpeciesScaleShift
+
+logger = logging.getLogger(__name__)
 
 ENVELOPES = ("polynomial", "xplor")
 SELF_CONNECTIONS = ("linear", "species")
@@ -214,34 +210,47 @@ class NequIP(Potential):
             return []
         state = tuple((p.data_ptr(), p._version, p.dtype) for p in self.parameters())
         if self._frozen is None or self._frozen[0] != state:
-            self._frozen = (state, checked(self, self._freeze))
+            self._frozen = (state, [])
+            self._freeze(state)
         return self._frozen[1]
 
-    def _freeze(self) -> list[FrozenInteraction]:
+    def _freeze(self, state: Any) -> None:
+        """Make the layers for inference and keep them if they agree with autograd."""
         exact = copy.deepcopy(self).double()
-        layers = []
-        for layer, double in zip(self.interactions, exact.interactions, strict=True):
-            radial = partial(_radial_weights, exact, double)
-            onset = self.xplor_onset if self.envelope == "xplor" else None
-            single = self.dtype == torch.float32
-            table = tabulate(radial, self.cutoff, onset=onset) if single else None
-            layers.append(
-                FrozenInteraction(
-                    layout=layer.convolution.layout,
-                    linear_in=FrozenLinear.of(layer.linear_in),
-                    linear_out=FrozenLinear.of(layer.linear_out, 1 / layer.neighbor_norm),
-                    self_connection=FrozenLinear.of(layer.self_connection),
-                    kept=tuple(layer.kept),
-                    gate=FrozenGate.of(layer.gate),
-                    radial=radial,
-                    table=table,
-                )
-            )
-        return layers
+        try:
+            layers = [self._freeze_layer(exact, t) for t in range(len(self.interactions))]
+        except ConfigError as error:
+            logger.warning("Inference falls back to autograd: %s", error)
+            return
+        self._frozen = (state, layers)
+        for layer in exact._interactions():
+            layer.convolution.backend = "reference"
+        if not agrees(self, exact, 1e-4 if self.dtype == torch.float32 else 1e-8):
+            logger.warning("Inference falls back to autograd: its self-check failed.")
+            self._frozen = (state, [])
+
+    def _freeze_layer(self, exact: NequIP, t: int) -> FrozenInteraction:
+        layer: Interaction = self._interactions()[t]
+        radial = partial(_radial_weights, exact, exact._interactions()[t])
+        onset = self.xplor_onset if self.envelope == "xplor" else None
+        single = self.dtype == torch.float32
+        return FrozenInteraction(
+            layout=layer.convolution.layout,
+            linear_in=FrozenLinear.of(layer.linear_in),
+            linear_out=FrozenLinear.of(layer.linear_out, 1 / layer.neighbor_norm),
+            self_connection=FrozenLinear.of(layer.self_connection),
+            kept=tuple(layer.kept),
+            gate=FrozenGate.of(layer.gate),
+            radial=radial,
+            table=tabulate(radial, self.cutoff, onset=onset) if single else None,
+        )
+
+    def _interactions(self) -> list[Interaction]:
+        return cast(list[Interaction], list(self.interactions))
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is made again on demand."""
-        return super().__getstate__() | {"_frozen": None}
+        return {**self.__dict__, "_frozen": None}
 
     def _envelope(self, lengths: Tensor) -> Tensor:
         if self.envelope == "xplor":

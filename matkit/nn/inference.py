@@ -7,7 +7,6 @@ its convolution's input and the gate's input. The tests compare with autograd.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -15,15 +14,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from matkit.errors import ConfigError
+from matkit.graph import Graph
 from matkit.interfaces import Potential
 from matkit.nn.convolution import fused
 from matkit.nn.convolution.fused import Edges
 from matkit.nn.convolution.paths import Layout
-from matkit.nn.equivariant import RMS, Features, Gate, Linear, normalized_tanh
+from matkit.nn.equivariant import Features
+from matkit.nn.frozen import FrozenGate, FrozenLinear
 from matkit.nn.radial_table import RadialTable, with_slope
-
-logger = logging.getLogger(__name__)
+from matkit.nn.scatter import scatter_sum
+from matkit.structures import Structures
 
 # Radial weights held at once where there is no table, in numbers.
 WORKING_SET = 50_000_000
@@ -36,13 +36,13 @@ class EdgeData(NamedTuple):
         edges: Integer tables.
         lengths: Edge lengths [E] in Å, float64.
         harmonics: Spherical harmonics [E, (lmax + 1)²].
-        index: Index of each atom's species [N].
+        species: Index of each atom's species [N].
     """
 
     edges: Edges
     lengths: Tensor
     harmonics: Tensor
-    index: Tensor
+    species: Tensor
 
 
 class Tape(NamedTuple):
@@ -50,81 +50,6 @@ class Tape(NamedTuple):
 
     sent: Features
     mixed: Features
-
-
-@dataclass(frozen=True)
-class FrozenLinear:
-    """A `Linear` with its normalisation multiplied into the weights."""
-
-    source: tuple[int, ...]
-    weights: tuple[Tensor, ...]
-    by_species: bool
-
-    @classmethod
-    def of(cls, linear: Linear, factor: float = 1.0) -> FrozenLinear:
-        """Freeze a layer, multiplied by `factor`."""
-        weights = tuple(
-            (weight.detach() * (scale * factor)).contiguous()
-            for weight, scale in zip(linear.weights, linear.scales, strict=True)
-        )
-        return cls(tuple(linear.source), weights, weights[0].ndim == 3)
-
-    def forward(self, x: Features, index: Tensor) -> list[Tensor]:
-        """Return the mixed features [N, 2l + 1, channels] of every output irrep."""
-        pairs = zip(self.source, self.weights, strict=True)
-        return [x[source] @ self._matrix(weight, index) for source, weight in pairs]
-
-    def backward(self, g: Sequence[Tensor], index: Tensor, into: list[Tensor | None]) -> None:
-        """Add the derivative by the input to `into`, given that by the output."""
-        for source, weight, gradient in zip(self.source, self.weights, g, strict=True):
-            product = gradient @ self._matrix(weight, index).mT
-            before = into[source]
-            into[source] = product if before is None else before.add_(product)
-
-    def _matrix(self, weight: Tensor, index: Tensor) -> Tensor:
-        return weight[index] if self.by_species else weight
-
-
-@dataclass(frozen=True)
-class FrozenGate:
-    """A `Gate` with its reverse derivative."""
-
-    scalars: int
-    gates: tuple[int, ...]
-    degrees: tuple[int, ...]
-
-    @classmethod
-    def of(cls, gate: Gate) -> FrozenGate:
-        """Freeze a gate."""
-        return cls(gate.scalars, tuple(gate.gates), tuple(degree for degree, _ in gate.kinds))
-
-    def forward(self, x: Features) -> Features:
-        """Return activated features."""
-        silu = torch.nn.functional.silu
-        scalars, *gates = torch.split(x[0], [self.scalars, *self.gates], dim=2)
-        gate = iter(gates)
-        rest = [
-            normalized_tanh(part) if degree == 0 else part * silu(next(gate)).mul_(RMS["silu"])
-            for part, degree in zip(x[1:], self.degrees, strict=True)
-        ]
-        return (silu(scalars).mul_(RMS["silu"]), *rest)
-
-    def backward(self, x: Features, g: Features) -> Features:
-        """Return the derivative by the input `x`, given that by the output."""
-        by_scalars, *by_rest = g
-        # Scalars and gates share one activation: collect what arrives at it, then apply it once.
-        arriving, rest = [by_scalars], []
-        gates = iter(torch.split(x[0], [self.scalars, *self.gates], dim=2)[1:])
-        for part, gradient, degree in zip(x[1:], by_rest, self.degrees, strict=True):
-            if degree == 0:
-                slope = 1 - torch.tanh(part).square_()
-                rest.append(gradient * slope.mul_(RMS["tanh"]))
-            else:
-                activated = torch.nn.functional.silu(next(gates)).mul_(RMS["silu"])
-                rest.append(gradient * activated)
-                arriving.append((gradient * part).sum(dim=1, keepdim=True))
-        even = torch.ops.aten.silu_backward(torch.cat(arriving, dim=2), x[0])
-        return (even.mul_(RMS["silu"]), *rest)
 
 
 @dataclass(frozen=True)
@@ -157,10 +82,10 @@ class FrozenInteraction:
 
     def forward(self, x: Features, data: EdgeData) -> tuple[Features, Tape]:
         """Return the features of the next layer, and what the way back needs."""
-        sent = tuple(self.linear_in.forward(x, data.index))
-        mixed = self.linear_out.forward(self._messages(sent, data), data.index)
+        sent = tuple(self.linear_in.forward(x, data.species))
+        mixed = self.linear_out.forward(self._messages(sent, data), data.species)
         for place, added in zip(
-            self.kept, self.self_connection.forward(x, data.index), strict=True
+            self.kept, self.self_connection.forward(x, data.species), strict=True
         ):
             mixed[place].add_(added)
         tape = Tape(sent, tuple(mixed))
@@ -179,16 +104,16 @@ class FrozenInteraction:
         """
         by_mixed = self.gate.backward(tape.mixed, g)
         messages: list[Tensor | None] = [None] * len(self.layout.targets)
-        self.linear_out.backward(by_mixed, data.index, messages)
+        self.linear_out.backward(by_mixed, data.species, messages)
         by_sent, by_harmonics, by_lengths = self._edge_gradients(
             tape.sent, _complete(messages), data, "yw" if first else "xyw"
         )
         if by_sent is None:
             return (), by_harmonics, by_lengths
         by_input: list[Tensor | None] = [None] * len(by_sent)
-        self.linear_in.backward(by_sent, data.index, by_input)
+        self.linear_in.backward(by_sent, data.species, by_input)
         kept = [by_mixed[place] for place in self.kept]
-        self.self_connection.backward(kept, data.index, by_input)
+        self.self_connection.backward(kept, data.species, by_input)
         return _complete(by_input), by_harmonics, by_lengths
 
     def _messages(self, sent: Features, data: EdgeData) -> Features:
@@ -212,8 +137,8 @@ class FrozenInteraction:
     ) -> tuple[Features | None, Tensor, Tensor]:
         if self.table is not None:
             weights = self.table.interpolated(data.lengths)
-            inputs = (sent, data.harmonics, weights)
-            found = fused.gradients(self.layout, inputs, g, data.edges, wanted)
+            tabulated = (sent, data.harmonics, weights)
+            found = fused.gradients(self.layout, tabulated, g, data.edges, wanted)
             return found.x, _given(found.harmonics), _given(found.weights)
         by_sent: Features | None = None
         by_harmonics, by_lengths = torch.empty_like(data.harmonics), torch.empty_like(data.lengths)
@@ -275,15 +200,46 @@ def reverse(
     return by_lengths, by_harmonics
 
 
-def checked(
-    network: Potential, freeze: Callable[[], list[FrozenInteraction]]
-) -> list[FrozenInteraction]:
-    """Return frozen layers, or none (and say so) if the network cannot be frozen."""
-    try:
-        return freeze()
-    except ConfigError as error:
-        logger.warning("%s: inference falls back to autograd. %s", type(network).__name__, error)
-        return []
+def agrees(network: Potential, exact: Potential, tolerance: float) -> bool:
+    """Compare the written-out derivative with autograd on a small random molecule.
+
+    Args:
+        network: Network whose `edge_gradient` is on trial.
+        exact: The same network in float64, on the reference backend.
+        tolerance: Largest error of a force, relative to the largest force.
+    """
+    graph = _probe(network)
+    positions = graph.positions.clone().requires_grad_()
+    with torch.enable_grad():
+        energy = exact(graph.replace(positions=positions))["atom_energy"]
+        (expected,) = torch.autograd.grad(energy.sum(), positions)
+    found = network.edge_gradient(graph)
+    if found is None:
+        return False
+    result, by_edge = found
+    n_atoms = len(graph.species)
+    got = scatter_sum(by_edge, graph.neighbor, n_atoms)
+    got = got - scatter_sum(by_edge, graph.center, n_atoms)
+    error = (got - expected).abs().max() / expected.abs().max()
+    energy_error = (result["atom_energy"] - energy.detach()).abs().max()
+    return bool(error < tolerance) and bool(energy_error < tolerance * energy.abs().max())
+
+
+def _probe(network: Potential) -> Graph:
+    """Return eight atoms of the network's elements, no two of them closer than 1 Å."""
+    generator = torch.Generator().manual_seed(0)
+    corners = torch.cartesian_prod(*[torch.arange(2.0, dtype=torch.float64)] * 3)
+    spacing = max(1.6, 0.4 * network.cutoff)
+    noise = 0.3 * torch.rand(8, 3, generator=generator, dtype=torch.float64)
+    species = torch.tensor(network.species)[torch.arange(8) * 7 % len(network.species)]
+    structures = Structures(
+        positions=spacing * corners + noise,
+        species=species,
+        cell=torch.zeros(1, 3, 3, dtype=torch.float64),
+        pbc=torch.zeros(1, 3, dtype=torch.bool),
+        n_atoms=torch.tensor([8]),
+    )
+    return network.featurize(structures)
 
 
 def _part(edges: Edges, begin: int, end: int) -> Edges:

@@ -117,9 +117,25 @@ def test_a_network_that_cannot_be_tabulated_falls_back_and_says_so(monkeypatch, 
     monkeypatch.setattr("matkit.potentials.nequip.tabulate", rough)
     with caplog.at_level(logging.WARNING):
         got = results(model, from_ase(crystal()))
-    assert "falls back to autograd. too rough" in caplog.text
+    assert "falls back to autograd: too rough" in caplog.text
     expected = results(reference, from_ase(crystal()))
     assert torch.allclose(got["energy"], expected["energy"], rtol=1e-4)
+
+
+def test_a_wrong_kernel_is_found_at_once(monkeypatch, caplog):
+    model, reference = pair({}, torch.float32)
+    backward = inference.FrozenInteraction.backward
+
+    def wrong(self, *args, **kwargs):
+        by_input, by_harmonics, by_lengths = backward(self, *args, **kwargs)
+        return by_input, by_harmonics, by_lengths * 1.01
+
+    monkeypatch.setattr(inference.FrozenInteraction, "backward", wrong)
+    with caplog.at_level(logging.WARNING):
+        got = results(model, from_ase(crystal()))
+    assert "its self-check failed" in caplog.text
+    expected = results(reference, from_ase(crystal()))
+    assert torch.allclose(got["forces"], expected["forces"], rtol=1e-3, atol=1e-5)
 
 
 def test_results_repeat_to_the_bit_and_do_not_depend_on_threads():
