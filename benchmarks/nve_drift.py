@@ -1,6 +1,6 @@
 """Energy drift of constant-energy dynamics: 216 atoms of NaCl at 600 K over 5 ps.
 
-    python benchmarks/nve_drift.py --model sevennet-0
+python benchmarks/nve_drift.py --model sevennet-0
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from ase.constraints import FixAtoms
 from ase.io import write
 
 from matkit import load_calculator
-from matkit.simulate import MDResult, RelaxResult, md, relax
+from matkit.simulate import MDOptions, MDResult, RelaxResult, md, relax
 
 OUT = Path("results") / "demo"
 MODEL = "sevennet-0"
@@ -64,7 +64,7 @@ def molecule_on_surface() -> Atoms:
     slab = fcc111("Cu", (2, 2, 3), vacuum=7.0)
     carbon_monoxide = molecule("CO")  # oxygen above carbon
     carbon_monoxide.rotate(25, "x")
-    add_adsorbate(slab, carbon_monoxide, 1.9, "ontop", mol_index=1)
+    add_adsorbate(slab, carbon_monoxide, 1.9, slab.positions[-1, :2], mol_index=1)
     slab.info.clear()  # ASE's notes on the adsorption sites
     slab.set_constraint(FixAtoms(mask=slab.get_tags() == 3))
     slab.pbc = True
@@ -74,8 +74,10 @@ def molecule_on_surface() -> Atoms:
 def dynamics(calc: BaseCalculator, out: Path, steps: int) -> MDResult:
     """Run silicon at constant energy."""
     atoms = bulk("Si", cubic=True).repeat(2)
-    options = {"ensemble": "nve", "temperature": 600.0, "stats_every": 2, "traj_every": 10}
-    return md(atoms, calc, out=out, overwrite=True, steps=steps, **options)
+    options = MDOptions(
+        ensemble="nve", temperature=600.0, steps=steps, stats_every=2, traj_every=10
+    )
+    return md(atoms, calc, options, out=out, overwrite=True)
 
 
 def report(result: RelaxResult, name: str, out: Path) -> None:

@@ -150,15 +150,20 @@ class Run:
         dynamics = integrator(self.work, self.options, self.rng)
         self.recorder = Recorder(self.files, self.options, stress)
         if self.saved is None:
-            for kind in self.files.keys() & {"restart", "last_good"}:
-                self.files[kind].unlink(missing_ok=True)
+            self._remove("restart", "last_good")
             self.recorder.open()
         else:
             set_state(dynamics, self.options.method, self.saved.integrator)
             self.rng.bit_generator.state = dict(self.saved.rng)
             self.recorder.open(self.saved.lengths)
+            self._remove("last_good")
             self._forget()
         return dynamics
+
+    def _remove(self, *kinds: str) -> None:
+        """Remove files of an older run that this one would not replace."""
+        for kind in self.files.keys() & set(kinds):
+            self.files[kind].unlink(missing_ok=True)
 
     def _keep(self, dynamics: MolecularDynamics, on_step: OnStep | None) -> None:
         """Record, report and save what is due."""

@@ -251,7 +251,7 @@ def test_existing_files_are_refused_before_anything_is_computed(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"temperatur": 300}, "Did you mean 'temperature'"),
+        ({"temperatures": 300}, "Did you mean 'temperature'"),
         ({"steps": -1}, "'steps'.*greater than or equal"),
         ({"ensemble": "nve", "thermostat": "bussi"}, "nve has no thermostat"),
         ({"ensemble": "npt", "thermostat": "bussi"}, "'nose-hoover' only"),

@@ -10,14 +10,19 @@ import time
 
 import numpy as np
 import pytest
+import torch
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.md.verlet import VelocityVerlet
 
+from matkit import checkpoint
+from matkit.calculator import MatkitCalculator
+from matkit.derivatives import Conservative
 from matkit.errors import ConfigError, SimulationError
 from matkit.simulate import md
 from matkit.simulate.integrators import set_state
 from matkit.simulate.restart import read_restart
+from tests.potentials.test_nequip import TINY
 from tests.simulate.calculators import InterruptedEMT, WithoutReset
 from tests.simulate.test_dynamics import METHODS, rows
 
@@ -72,7 +77,26 @@ def test_an_interruption_between_restart_files_leaves_no_trace(method, folders):
     rest = run(parts, **METHODS[method], restart="auto")
     assert rest.restarted_from % 10 == 0
     assert rest.restarted_from < last  # rows were cut off and computed again
+    assert stopped.last_good is not None
+    assert not stopped.last_good.exists()
     assert_same(complete, rest, whole, parts)
+
+
+def test_a_neighbour_list_with_a_skin_leaves_no_trace(folders):
+    def calculator():
+        torch.manual_seed(0)
+        network = checkpoint.build("nequip", TINY)
+        return MatkitCalculator(Conservative(network).eval(), device="cpu", dtype="float32")
+
+    def part(folder, **changes):
+        atoms = bulk("NaCl", "rocksalt", a=5.6, cubic=True)
+        atoms.rattle(0.05, seed=0)
+        return md(atoms, calculator(), out=folder / "cu", **{**OPTIONS, **changes}, ensemble="nve")
+
+    whole, parts = folders
+    complete = part(whole)
+    part(parts, steps=20)
+    assert_same(complete, part(parts, restart="auto"), whole, parts)
 
 
 def test_calculators_without_reset_go_on_too(tmp_path):

@@ -1,0 +1,102 @@
+import json
+
+import pytest
+import torch
+
+from matkit import doctor
+
+
+@pytest.mark.parametrize("backend", doctor.BACKENDS)
+@pytest.mark.parametrize("name", doctor.nasty_cells())
+def test_neighbour_lists_agree_with_ase(name, backend):
+    assert doctor.edges_differ(doctor.nasty_cells()[name], backend) == ""
+
+
+def test_the_cells_are_as_nasty_as_they_say():
+    cells = doctor.nasty_cells()
+    assert not cells["molecule without cell"].cell.any()
+    dummy = cells["molecule with a dummy cell"]
+    assert dummy.cell.rank == 3
+    assert not dummy.pbc.any()
+    assert cells["slab TTF"].pbc.tolist() == [True, True, False]
+    assert cells["triclinic, 30 degrees"].cell.angles() == pytest.approx(30)
+    assert cells["cell smaller than the cutoff"].cell.lengths().max() < doctor.CUTOFF
+    outside = cells["atoms outside the cell"].get_scaled_positions(wrap=False)
+    assert (outside < 0).any()
+    assert (outside > 1).any()
+    assert len(cells["one periodic atom"]) == len(cells["isolated atom"]) == 1
+
+
+def test_doctor_finds_nothing_wrong(cli):
+    text = cli("doctor").stdout
+    assert "Everything is as it should be." in text
+    for word in ("python", "torch", "ase", "vesin", "e3nn", "threads", "sevennet-0"):
+        assert word in text
+
+
+def test_doctor_as_json(cli):
+    document = json.loads(cli("doctor", "--json").stdout)
+    assert document["ok"] is True
+    assert {"name", "ok", "detail"} == document["checks"][0].keys()
+
+
+@pytest.mark.parametrize(
+    ("fault", "batched_only"),
+    [
+        ("missing edge", False),
+        ("missing edge", True),
+        ("shifted edge", False),
+        ("shifted edge", True),
+        ("exception", False),
+    ],
+)
+def test_doctor_finds_a_faulty_neighbour_list(cli, monkeypatch, fault, batched_only):
+    right = doctor.radius_graph
+
+    def wrong(structures, cutoff, backend):
+        graph = right(structures, cutoff, backend)
+        if backend == "vesin" or (batched_only and len(structures) == 1):
+            return graph
+        if fault == "exception":
+            raise ZeroDivisionError("a bug")
+        if fault == "shifted edge":
+            return graph.replace(positions=graph.positions * 1.001)
+        return graph.keep_edges(torch.arange(len(graph.center)) > 0)
+
+    monkeypatch.setattr(doctor, "radius_graph", wrong)
+    document = json.loads(cli("doctor", "--json", code=1).stdout)
+    faulty = [check for check in document["checks"] if not check["ok"]]
+    assert [check["name"] for check in faulty] == ["neighbours, torch"]
+    assert ("in a batch" in faulty[0]["detail"]) == batched_only
+    assert "Wrong: neighbours, torch" in cli("doctor", code=1).stdout
+
+
+def test_doctor_misses_a_package(cli, monkeypatch):
+    monkeypatch.setattr(doctor, "package_version", lambda name: None if name == "ase" else "1")
+    checks = {check.name: check for check in doctor.examine()}
+    assert not checks["ase"].ok
+    assert "pip install ase" in checks["ase"].detail
+
+
+def test_optional_packages_may_be_missing(monkeypatch):
+    monkeypatch.setattr(doctor, "package_version", lambda name: "1" if name != "rdkit" else None)
+    (check,) = [check for check in doctor.examine() if check.name == "extra molecules"]
+    assert check.ok
+    assert 'pip install "matkit[molecules]"' in check.detail
+
+
+def test_models_list(cli):
+    assert "sevennet-0" in cli("models", "list").stdout
+    cards = json.loads(cli("models", "list", "--json").stdout)
+    assert cards["sevennet-0"]["licence"].startswith("MIT")
+
+
+def test_models_info(cli):
+    text = cli("models", "info", "sevennet-0").stdout
+    assert "citation" in text
+    assert json.loads(cli("models", "info", "sevennet-0", "--json").stdout)["name"] == "sevennet-0"
+
+
+def test_models_info_of_an_unknown_name(cli):
+    stderr = cli("models", "info", "sevenet-0", code=2).stderr
+    assert "Did you mean 'sevennet-0'?" in stderr
