@@ -47,6 +47,11 @@ def measure(python: str, label: str, structure: str, options: argparse.Namespace
     return {"error": (done.stderr.strip().splitlines() or ["no output"])[-1]}
 
 
+def importable(python: str, package: str) -> bool:
+    code = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({package!r}) is None)"
+    return subprocess.run([python, "-c", code], check=False).returncode == 0
+
+
 def matrix_rate(threads: int) -> float:
     """GFLOP/s of a float32 matrix product of 1024, the machine's yardstick."""
     import torch
@@ -79,12 +84,17 @@ def main() -> None:
     for label, (package, _) in CONTENDERS.items():
         if package not in packages or (options.models and options.models not in label):
             continue
+        if not importable(pythons.get(package, sys.executable), package):
+            print(f"{label}: {package} is not installed, left out", file=sys.stderr)
+            continue
         results[label] = {}
         for structure in structures:
             python = pythons.get(package, sys.executable)
             result = measure(python, label, structure, options)
             results[label][structure] = result
             print(f"{label} {structure}: {result.get('ms', result.get('error'))}", file=sys.stderr)
+    if not results:
+        sys.exit("nothing to time")
     print("\nms per energy + forces + stress, fresh positions, median")
     print(table(results, "ms", structures))
     print("\npeak memory of the process, MB")

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from contenders import CONTENDERS, STRUCTURES
 
-BUDGET = 20.0  # seconds of measuring, unless the repeats are done before
+BUDGET = 12.0  # seconds of measuring, unless the repeats are done before
 
 
 def main(label: str, structure: str, threads: int, repeats: int) -> None:

@@ -13,7 +13,7 @@ from ase.calculators.calculator import BaseCalculator
 
 from matkit.cli.configs import RunConfig
 from matkit.cli.display import Display
-from matkit.cli.jobs import Job, check_outputs, plan
+from matkit.cli.jobs import Job, check_outputs, plan, with_earlier
 from matkit.cli.tasks import TASKS, AnyResult, Task
 from matkit.cli.yaml_files import dump_config
 from matkit.simulate.files import TextFile, append_frame, write_atomically
@@ -45,7 +45,7 @@ def execute(command: str, config: RunConfig, display: Display) -> int:
     """
     task, begin = TASKS[command], time.perf_counter()
     jobs = plan(config)
-    check_outputs(jobs, task, config)
+    check_outputs(jobs, command, task, config)
     calc = load_model(config)
     info = model_info(calc)
     display.note(_introduction(config, info))
@@ -54,7 +54,7 @@ def execute(command: str, config: RunConfig, display: Display) -> int:
     for job in jobs:
         rows += _run_job(job, task, _Context(config, calc, display, common), _stopped(rows))
     document = _document(common, config, rows, time.perf_counter() - begin)
-    display.document(document | {"outputs": _existing(jobs, task, config)})
+    display.document(document | {"outputs": _existing(jobs, command, task, config)})
     if _stopped(rows):
         display.note(f"Stopped by the user; what was computed is in {config.out}.")
         return INTERRUPTED
@@ -73,7 +73,8 @@ class _Context:
 def _run_job(job: Job, task: Task, context: _Context, stopped: bool) -> list[Row]:
     """Run all structures of a file; its results are written as they come."""
     begin = time.perf_counter()
-    resolved, settings = job.file("-config.yaml"), dump_config(context.config).encode()
+    files = job.main_files(context.common["command"], task.product)
+    resolved, settings = files["config"], dump_config(context.config).encode()
     is_new = not resolved.exists()
     if is_new:
         write_atomically(resolved, settings)
@@ -84,8 +85,9 @@ def _run_job(job: Job, task: Task, context: _Context, stopped: bool) -> list[Row
             resolved.unlink()
         raise
     document = _document(context.common, context.config, rows, time.perf_counter() - begin)
-    text = json.dumps(document, indent=2, allow_nan=False) + "\n"
-    write_atomically(job.file("-summary.json"), text.encode())
+    summary = with_earlier(files["summary"], document)
+    text = json.dumps(summary, indent=2, allow_nan=False) + "\n"
+    write_atomically(files["summary"], text.encode())
     write_atomically(resolved, settings)
     return rows
 
@@ -148,10 +150,10 @@ def _document(
     return {**common, "options": options, "ok": ok, "wall_time": wall, "structures": rows}
 
 
-def _existing(jobs: list[Job], task: Task, config: RunConfig) -> list[str]:
-    ends = (f"-{task.product}.extxyz", "-summary.json", "-config.yaml")
-    paths: list[Path] = [job.file(end) for job in jobs for end in ends]
+def _existing(jobs: list[Job], command: str, task: Task, config: RunConfig) -> list[str]:
+    paths: list[Path] = []
     for job in jobs:
+        paths += job.main_files(command, task.product).values()
         for frame in job.frames:
             paths += task.files(config, job.frame_base(frame))
     return [str(path) for path in paths if path.exists()]

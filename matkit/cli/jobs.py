@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from matkit.cli.configs import MDConfig, RunConfig
 from matkit.cli.tasks import Task
@@ -30,6 +32,14 @@ class Job:
         """Return the path of a result, e.g. ``-summary.json``."""
         return self.base.with_name(self.base.name + end)
 
+    def main_files(self, command: str, product: str) -> dict[str, Path]:
+        """Return the files of the whole job: resulting structures, settings and summary."""
+        return {
+            "product": self.file(f"-{product}.extxyz"),
+            "config": self.file(f"-{command}-config.yaml"),
+            "summary": self.file("-summary.json"),
+        }
+
     def frame_base(self, frame: Frame) -> Path:
         """Return the beginning of the names of the files of one structure."""
         return self.base if len(self.frames) == 1 else self.file(f"-{frame.index}")
@@ -52,17 +62,47 @@ def plan(config: RunConfig) -> list[Job]:
     return jobs
 
 
-def check_outputs(jobs: list[Job], task: Task, config: RunConfig) -> None:
-    """Raise OutputExistsError if a result is already there and may not be replaced."""
+def check_outputs(jobs: list[Job], command: str, task: Task, config: RunConfig) -> None:
+    """Raise OutputExistsError if a result is already there and may not be replaced.
+
+    The summary of another command is no hindrance: `with_earlier` keeps it.
+    """
     goes_on = isinstance(config, MDConfig) and config.restart is not None
     if config.overwrite or goes_on:
         return
-    ends = (f"-{task.product}.extxyz", "-summary.json", "-config.yaml")
-    paths = [job.file(end) for job in jobs for end in ends]
+    paths: list[Path] = []
     for job in jobs:
+        files = job.main_files(command, task.product)
+        if not _is_of_another_command(files["summary"], command):
+            paths.append(files["summary"])
+        paths += [files["product"], files["config"]]
         for frame in job.frames:
             paths += task.files(config, job.frame_base(frame))
     refuse_existing(paths)
+
+
+def with_earlier(path: Path, document: dict[str, Any]) -> dict[str, Any]:
+    """Return a summary together with those that other commands have left in the same file."""
+    old = _read_summary(path)
+    if old is None:
+        return document
+    earlier = {**old.pop("earlier", {}), old["command"]: old}
+    earlier.pop(document["command"], None)
+    return document | {"earlier": earlier} if earlier else document
+
+
+def _is_of_another_command(path: Path, command: str) -> bool:
+    summary = _read_summary(path)
+    return summary is not None and command not in (summary["command"], *summary.get("earlier", {}))
+
+
+def _read_summary(path: Path) -> dict[str, Any] | None:
+    """Return the summary in a file, None if there is none or it is not one."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) and "command" in content else None
 
 
 def _frames(source: str) -> list[Frame]:

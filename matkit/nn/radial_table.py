@@ -6,7 +6,7 @@ by h⁴/384 times the fourth derivative. Inference needs the network and its der
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, wraps
 from math import ceil
@@ -29,6 +29,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 MOST_KNOTS = 8192
+PIECE = 64  # knots handled at once
 # The cubic's error peaks in the middle, its derivative's at (3 - √3) / 6 and mirrored.
 _PROBES = (0.2113, 0.5)
 
@@ -126,7 +127,7 @@ def tabulate(
         raise ConfigError(f"Expected 0 < low < onset <= high, got {low}, {onset}, {high} Å.")
     # With a kink, a whole number of steps lies between it and the end of the table.
     unit = high - onset if onset is not None and onset < high else high - low
-    count = ceil(256 * unit / (high - low))
+    count, stride = ceil(256 * unit / (high - low)), 8
     while True:
         lengths, step = _knots(low, high, unit / count)
         if len(lengths) > MOST_KNOTS:
@@ -135,22 +136,30 @@ def tabulate(
                 f"relative error of {tolerance:g}: the radial function is too rough or has a "
                 "kink. Name the kink as `onset`, raise `low`, or use the network itself."
             )
-        value, slope = with_slope(function, lengths)
-        difference = torch.diff(value, dim=0, append=value[-1:])
-        rows = torch.stack([value, step * slope, difference], dim=1)
-        # The step is found on every eighth function; the last word is on all of them.
-        for stride in (8, 1):
-            error, slope_error = _errors(function, lengths, rows, step, stride)
-            # Fourth and third order in the step; a little more than needed saves a round.
-            missing = (error / tolerance) ** (1 / 4), (slope_error / (10 * tolerance)) ** (1 / 3)
-            if max(missing) > 1:
-                break
-        else:
+        rows, error, slope_error = _attempt(function, lengths, step, stride, dtype)
+        # Fourth and third order in the step; a little more than needed saves a round.
+        missing = max((error / tolerance) ** (1 / 4), (slope_error / (10 * tolerance)) ** (1 / 3))
+        if missing <= 1 and stride == 1:
             break
-        count = ceil(count * min(max(1.05 * max(missing), 1.1), 8.0))
+        # The first step is found on every eighth function; the last word is on all of them.
+        stride = 1
+        count = ceil(count * min(1.05 * missing, 8.0)) if missing > 1 else count
     grid = torch.tensor([lengths[0], 1 / step, len(lengths) - 2], dtype=torch.float64)
     low = max(low, float(lengths[0]))
-    return RadialTable(rows.to(dtype).contiguous(), grid, low, high, error, slope_error, function)
+    return RadialTable(rows, grid, low, high, error, slope_error, function)
+
+
+def _pieces(lengths: Tensor) -> Iterator[Tensor]:
+    """Yield runs of knots, each with the first of the next; the work on one fits the cache."""
+    for first in range(0, len(lengths) - 1, PIECE):
+        yield lengths[first : first + PIECE + 1]
+
+
+def _rows(function: Radial, knots: Tensor, step: float) -> Tensor:
+    """Return value, derivative times the step and difference to the next (or 0) [n, 3, W]."""
+    value, slope = with_slope(function, knots)
+    difference = torch.diff(value, dim=0, append=value[-1:])
+    return torch.stack([value, step * slope, difference], dim=1)
 
 
 def _knots(low: float, high: float, step: float) -> tuple[Tensor, float]:
@@ -171,8 +180,9 @@ def with_slope(function: Radial, lengths: Tensor) -> tuple[Tensor, Tensor]:
         r = lengths.detach().double().requires_grad_()
         value = function(r)
         vector = torch.zeros_like(value, requires_grad=True)
-        (back,) = torch.autograd.grad(value, r, vector, create_graph=True)
-        (slope,) = torch.autograd.grad(back, vector, torch.ones_like(back))
+        # Sums, because torch imports sympy when it is handed a vector.
+        (back,) = torch.autograd.grad((value * vector).sum(), r, create_graph=True)
+        (slope,) = torch.autograd.grad(back.sum(), vector)
     return value.detach(), slope.detach()
 
 
@@ -189,31 +199,32 @@ def interpolate(rows: Tensor, grid: Tensor, lengths: Tensor) -> tuple[Tensor, Te
     return value + u * (left + u * (c2 + u * c3)), slope
 
 
-def _errors(
-    function: Radial, lengths: Tensor, rows: Tensor, step: float, stride: int
-) -> tuple[float, float]:
-    """Return the largest relative errors of value and derivative between the knots.
+def _attempt(
+    function: Radial, lengths: Tensor, step: float, stride: int, dtype: torch.dtype
+) -> tuple[Tensor, float, float]:
+    """Return the rows of a table and its largest relative errors of value and derivative.
 
-    Only every `stride`-th function is looked at, and some intervals at a time, so that what is
-    compared stays in the processor's cache.
+    Only every `stride`-th function is made and looked at.
     """
-    grid = torch.tensor([lengths[0], 1 / step, len(lengths) - 2], dtype=torch.float64)
     steep = lengths[0] + 0.2 * (lengths[-1] - lengths[0])
-    scales, errors = [], []
-    for part in lengths[:-1].split(64):
-        probes = torch.cat([part + u * step for u in _PROBES])
+    made, scales, errors = [], [], []
+    for knots in _pieces(lengths):
+        rows = _rows(function, knots, step)[:, :, ::stride]
+        grid = torch.tensor([knots[0], 1 / step, len(knots) - 2], dtype=torch.float64)
+        probes = torch.cat([knots[:-1] + u * step for u in _PROBES])
         exact = [right[:, ::stride] for right in with_slope(function, probes)]
-        table = interpolate(rows[:, :, ::stride], grid, probes)
-        pairs = list(zip(exact, table, strict=True))
+        pairs = list(zip(exact, interpolate(rows, grid, probes), strict=True))
         errors.append(torch.stack([(got - right).abs_().amax(0) for right, got in pairs]))
         outer = probes >= steep
         if bool(outer.any()):
             scales.append(torch.stack([right[outer].abs().amax(0) for right in exact]))
+        is_last = len(made) * PIECE + len(knots) == len(lengths)
+        made.append((rows if is_last else rows[:-1]).to(dtype))
     scale = torch.stack(scales).amax(0)
     # A function that is nearly zero everywhere has no relative error of its own.
     floor = (1e-3 * scale.amax(1, keepdim=True)).clamp(min=1e-30)
-    value, slope = (torch.stack(errors).amax(0) / torch.maximum(scale, floor)).amax(1).tolist()
-    return value, slope
+    value_error, slope_error = (torch.stack(errors).amax(0) / torch.maximum(scale, floor)).amax(1)
+    return torch.cat(made), float(value_error), float(slope_error)
 
 
 @cache

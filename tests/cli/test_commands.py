@@ -259,7 +259,7 @@ def test_a_bad_value(cli, copper):
 
 def test_the_resolved_config_gives_the_same_again(cli, copper):
     cli("relax", copper, "--fmax", 0.05, "--relax-cell", "-o", "one")
-    cli("relax", "--config", "one/cu-config.yaml", "-o", "two")
+    cli("relax", "--config", "one/cu-relax-config.yaml", "-o", "two")
     one, two = (cli.summary("cu", out) for out in ("one", "two"))
     assert one["structures"][0]["energy"] == two["structures"][0]["energy"]
     assert one["options"] | {"out": "two"} == two["options"]
@@ -333,3 +333,23 @@ def test_the_command_is_a_process_with_an_exit_code(tmp_path):
     done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 2
     assert "nothing.cif" in done.stderr
+
+
+def test_commands_share_a_folder_and_a_summary(cli, copper):
+    cli("relax", copper)
+    cli("md", copper, "--steps", 2)
+    summary = cli.summary("cu")
+    assert summary["command"] == "md"
+    assert summary["earlier"]["relax"]["ok"]
+    cli("relax", copper, code=2)
+    cli("md", copper, "--steps", 2, code=2)
+    cli("relax", copper, "--overwrite")
+    assert set(cli.summary("cu")["earlier"]) == {"md"}
+
+
+def test_a_foreign_file_in_the_place_of_the_summary_is_kept(cli, copper):
+    (cli.folder / "results").mkdir()
+    foreign = cli.folder / "results" / "cu-summary.json"
+    foreign.write_text("[1, 2]")
+    cli("relax", copper, code=2)
+    assert foreign.read_text() == "[1, 2]"
