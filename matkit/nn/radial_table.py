@@ -207,7 +207,8 @@ def _attempt(
     Only every `stride`-th function is made and looked at.
     """
     steep = lengths[0] + 0.2 * (lengths[-1] - lengths[0])
-    made, scales, errors = [], [], []
+    made: list[Tensor] = []
+    scales, errors = [], []
     for knots in _pieces(lengths):
         rows = _rows(function, knots, step)[:, :, ::stride]
         grid = torch.tensor([knots[0], 1 / step, len(knots) - 2], dtype=torch.float64)
