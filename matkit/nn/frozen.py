@@ -10,6 +10,9 @@ from torch import Tensor
 
 from matkit.nn.equivariant import RMS, Features, Gate, Linear, normalized_tanh
 
+# Memory used again and again, by place and shape.
+Workspace = dict[tuple[int, tuple[int, ...]], Tensor]
+
 
 @dataclass(frozen=True)
 class FrozenLinear:
@@ -33,12 +36,31 @@ class FrozenLinear:
         pairs = zip(self.source, self.weights, strict=True)
         return [x[source] @ self._matrix(weight, index) for source, weight in pairs]
 
-    def backward(self, g: Sequence[Tensor], index: Tensor, into: list[Tensor | None]) -> None:
-        """Add the derivative by the input to `into`, given that by the output."""
+    def backward(
+        self,
+        g: Sequence[Tensor],
+        index: Tensor,
+        into: list[Tensor | None],
+        space: Workspace | None = None,
+    ) -> None:
+        """Add the derivative by the input to `into`, given that by the output.
+
+        Args:
+            g: Derivative by the output of every irrep.
+            index: Index of each atom's species [N].
+            into: Derivative by the input of every irrep, None for zero.
+            space: Memory to put new derivatives into; fresh pages cost as much as the product.
+        """
         for source, weight, gradient in zip(self.source, self.weights, g, strict=True):
-            product = gradient @ self._matrix(weight, index).mT
-            before = into[source]
-            into[source] = product if before is None else before.add_(product)
+            matrix, before = self._matrix(weight, index).mT, into[source]
+            if before is not None:
+                before.add_(gradient @ matrix)
+                continue
+            shape = (*gradient.shape[:-1], matrix.shape[-1])
+            if space is not None and (source, shape) not in space:
+                space[source, shape] = gradient.new_empty(shape)
+            out = None if space is None else space[source, shape]
+            into[source] = torch.matmul(gradient, matrix, out=out)
 
     def _matrix(self, weight: Tensor, index: Tensor) -> Tensor:
         return weight[index] if self.by_species else weight

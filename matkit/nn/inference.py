@@ -20,13 +20,16 @@ from matkit.nn.convolution import fused
 from matkit.nn.convolution.fused import Edges
 from matkit.nn.convolution.paths import Layout
 from matkit.nn.equivariant import Features
-from matkit.nn.frozen import FrozenGate, FrozenLinear
+from matkit.nn.frozen import FrozenGate, FrozenLinear, Workspace
 from matkit.nn.radial_table import RadialTable, with_slope
 from matkit.nn.scatter import scatter_sum
 from matkit.structures import Structures
 
 # Radial weights held at once where there is no table, in numbers.
 WORKING_SET = 50_000_000
+
+# Centres convolved at once where there is a table.
+CENTERS = 4096
 
 
 class EdgeData(NamedTuple):
@@ -83,7 +86,7 @@ class FrozenInteraction:
     def forward(self, x: Features, data: EdgeData) -> tuple[Features, Tape]:
         """Return the features of the next layer, and what the way back needs."""
         sent = tuple(self.linear_in.forward(x, data.species))
-        mixed = self.linear_out.forward(self._messages(sent, data), data.species)
+        mixed = self._mixed(sent, data)
         for place, added in zip(
             self.kept, self.self_connection.forward(x, data.species), strict=True
         ):
@@ -92,7 +95,7 @@ class FrozenInteraction:
         return self.gate.forward(tape.mixed), tape
 
     def backward(
-        self, g: Features, tape: Tape, data: EdgeData, first: bool
+        self, g: Features, tape: Tape, data: EdgeData, space: Workspace, first: bool
     ) -> tuple[Features, Tensor, Tensor]:
         """Return derivatives by the input features, the harmonics and the lengths.
 
@@ -100,11 +103,12 @@ class FrozenInteraction:
             g: Derivative by the output.
             tape: From `forward`.
             data: Shared edge data.
+            space: Memory that all layers use in turn.
             first: The input depends on the species only, its derivative is not needed (empty).
         """
         by_mixed = self.gate.backward(tape.mixed, g)
         messages: list[Tensor | None] = [None] * len(self.layout.targets)
-        self.linear_out.backward(by_mixed, data.species, messages)
+        self.linear_out.backward(by_mixed, data.species, messages, space)
         by_sent, by_harmonics, by_lengths = self._edge_gradients(
             tape.sent, _complete(messages), data, "yw" if first else "xyw"
         )
@@ -116,21 +120,22 @@ class FrozenInteraction:
         self.self_connection.backward(kept, data.species, by_input)
         return _complete(by_input), by_harmonics, by_lengths
 
-    def _messages(self, sent: Features, data: EdgeData) -> Features:
+    def _mixed(self, sent: Features, data: EdgeData) -> list[Tensor]:
+        """Convolve and mix, some centres at a time: messages are wider than what is mixed."""
+        parts = []
+        for atoms, first, last in self._chunks(data.edges):
+            edges = _part(data.edges, atoms, by_neighbor=False)
+            weights = self._weights(data.lengths[first:last], data.harmonics)
+            messages = fused.product(self.layout, sent, data.harmonics[first:last], weights, edges)
+            parts.append(self.linear_out.forward(messages, data.species[atoms]))
+        if len(parts) == 1:
+            return parts[0]
+        return [torch.cat(blocks) for blocks in zip(*parts, strict=True)]
+
+    def _weights(self, lengths: Tensor, like: Tensor) -> fused.Weights:
         if self.table is not None:
-            weights = self.table.interpolated(data.lengths)
-            return fused.product(self.layout, sent, data.harmonics, weights, data.edges)
-        parts = [
-            fused.product(
-                self.layout,
-                sent,
-                data.harmonics[first:last],
-                self.radial(data.lengths[first:last]).to(data.harmonics),
-                edges,
-            )
-            for _, first, last, edges in self._chunks(data.edges)
-        ]
-        return tuple(torch.cat(blocks) for blocks in zip(*parts, strict=True))
+            return self.table.interpolated(lengths)
+        return self.radial(lengths).to(like)
 
     def _edge_gradients(
         self, sent: Features, g: Features, data: EdgeData, wanted: str
@@ -142,7 +147,8 @@ class FrozenInteraction:
             return found.x, _given(found.harmonics), _given(found.weights)
         by_sent: Features | None = None
         by_harmonics, by_lengths = torch.empty_like(data.harmonics), torch.empty_like(data.lengths)
-        for atoms, first, last, edges in self._chunks(data.edges):
+        for atoms, first, last in self._chunks(data.edges):
+            edges = _part(data.edges, atoms, by_neighbor=True)
             value, slope = with_slope(self.radial, data.lengths[first:last])
             inputs = (sent, data.harmonics[first:last], value.to(data.harmonics))
             part = tuple(block[atoms] for block in g)
@@ -155,16 +161,18 @@ class FrozenInteraction:
                 by_sent = found.x
         return by_sent, by_harmonics, by_lengths
 
-    def _chunks(self, edges: Edges) -> Iterator[tuple[slice, int, int, Edges]]:
-        """Yield ranges of centres whose weights fit the working set, with their edges."""
+    def _chunks(self, edges: Edges) -> Iterator[tuple[slice, int, int]]:
+        """Yield ranges of centres, with their first edge and the one after their last."""
         start, n_atoms = edges.start, len(edges.start) - 1
+        # A table holds no weight per edge; the messages are what grows with the centres.
         limit = max(1, WORKING_SET // self.layout.weight_numel)
         begin = 0
         while begin < n_atoms:
-            end = int(torch.searchsorted(start, start[begin] + limit, right=True)) - 1
+            end = begin + CENTERS
+            if self.table is None:
+                end = int(torch.searchsorted(start, start[begin] + limit, right=True)) - 1
             end = min(max(end, begin + 1), n_atoms)
-            first, last = int(start[begin]), int(start[end])
-            yield slice(begin, end), first, last, _part(edges, begin, end)
+            yield slice(begin, end), int(start[begin]), int(start[end])
             begin = end
 
 
@@ -192,9 +200,10 @@ def reverse(
     """
     by_lengths = torch.zeros_like(data.lengths)
     by_harmonics = torch.zeros_like(data.harmonics)
+    space: Workspace = {}
     x: Features = (g,)
     for t in range(len(layers) - 1, -1, -1):
-        x, harmonics, lengths = layers[t].backward(x, tapes[t], data, first=t == 0)
+        x, harmonics, lengths = layers[t].backward(x, tapes[t], data, space, first=t == 0)
         by_harmonics += harmonics
         by_lengths += lengths
     return by_lengths, by_harmonics
@@ -242,17 +251,26 @@ def _probe(network: Potential) -> Graph:
     return network.featurize(structures)
 
 
-def _part(edges: Edges, begin: int, end: int) -> Edges:
-    """Return the edges of the centres from `begin` to `end`, these renumbered from zero."""
-    if begin == 0 and end == len(edges.start) - 1:
+def _part(edges: Edges, atoms: slice, by_neighbor: bool) -> Edges:
+    """Return the edges of a range of centres, these renumbered from zero.
+
+    Args:
+        edges: All edges.
+        atoms: Range of centres.
+        by_neighbor: Whether the order by neighbour is needed too.
+    """
+    n_atoms = len(edges.start) - 1
+    if (atoms.start, atoms.stop) == (0, n_atoms):
         return edges
-    start = edges.start[begin : end + 1]
+    start = edges.start[atoms.start : atoms.stop + 1]
     rows = slice(int(start[0]), int(start[-1]))
-    neighbor = edges.neighbor[rows].contiguous()
-    count = torch.bincount(neighbor, minlength=len(edges.start) - 1)
-    pointers = torch.nn.functional.pad(torch.cumsum(count, 0), (1, 0))
-    permutation = torch.argsort(neighbor, stable=True)
-    return Edges(start - start[0], edges.center[rows] - begin, neighbor, pointers, permutation)
+    center, neighbor = edges.center[rows] - atoms.start, edges.neighbor[rows].contiguous()
+    if not by_neighbor:
+        return Edges(start - start[0], center, neighbor, edges.transpose_start, edges.transpose)
+    pointers = torch.nn.functional.pad(
+        torch.cumsum(torch.bincount(neighbor, minlength=n_atoms), 0), (1, 0)
+    )
+    return Edges(start - start[0], center, neighbor, pointers, torch.argsort(neighbor, stable=True))
 
 
 def _complete(parts: Sequence[Tensor | None]) -> Features:
