@@ -217,16 +217,18 @@ class NequIP(Potential):
     def _freeze(self, state: Any) -> None:
         """Make the layers for inference and keep them if they agree with autograd."""
         exact = copy.deepcopy(self).double()
-        try:
-            layers = [self._freeze_layer(exact, t) for t in range(len(self.interactions))]
-        except ConfigError as error:
-            logger.warning("Inference falls back to autograd: %s", error)
-            return
-        self._frozen = (state, layers)
         for layer in exact._interactions():
             layer.convolution.backend = "reference"
-        if not agrees(self, exact, 1e-4 if self.dtype == torch.float32 else 1e-8):
-            logger.warning("Inference falls back to autograd: its self-check failed.")
+        try:
+            layers = [self._freeze_layer(exact, t) for t in range(len(self.interactions))]
+            self._frozen = (state, layers)
+            trusted = agrees(self, exact, 1e-4 if self.dtype == torch.float32 else 1e-8)
+            problem = "its self-check failed"
+        # Whatever goes wrong in tabulating or compiling, there is a path that works.
+        except Exception as error:
+            trusted, problem = False, repr(error)
+        if not trusted:
+            logger.warning("Inference falls back to autograd: %s", problem)
             self._frozen = (state, [])
 
     def _freeze_layer(self, exact: NequIP, t: int) -> FrozenInteraction:

@@ -58,7 +58,7 @@ def execute(command: str, config: RunConfig, display: Display) -> int:
     if _stopped(rows):
         display.note(f"Stopped by the user; what was computed is in {config.out}.")
         return INTERRUPTED
-    return OK if document["ok"] else NOT_CONVERGED
+    return OK if document["converged"] else NOT_CONVERGED
 
 
 class _Context:
@@ -129,13 +129,13 @@ def _run_frame(
             raise
         return _bad(job, frame, "error", f"{type(error).__name__}: {error}"), None
     start = {"source": job.source, "index": frame.index, "formula": str(frame.atoms.symbols)}
-    return start | {"ok": result.ok} | result.row(), result
+    return start | result.row(), result
 
 
 def _bad(job: Job, frame: Frame, reason: str, message: str) -> Row:
     formula = str(frame.atoms.symbols) if frame.atoms is not None else None
     start = {"source": job.source, "index": frame.index, "formula": formula}
-    return start | {"ok": False, "converged": False, "reason": reason, "message": message}
+    return start | {"converged": False, "reason": reason, "message": message}
 
 
 def _stopped(rows: list[Row]) -> bool:
@@ -145,9 +145,10 @@ def _stopped(rows: list[Row]) -> bool:
 def _document(
     common: Mapping[str, Any], config: RunConfig, rows: list[Row], wall: float
 ) -> dict[str, Any]:
-    ok = all(row["ok"] for row in rows)
+    converged = all(row["converged"] for row in rows)
     options = config.model_dump()
-    return {**common, "options": options, "ok": ok, "wall_time": wall, "structures": rows}
+    end = {"converged": converged, "wall_time": wall, "structures": rows}
+    return {**common, "options": options, **end}
 
 
 def _existing(jobs: list[Job], command: str, task: Task, config: RunConfig) -> list[str]:

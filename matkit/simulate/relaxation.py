@@ -138,7 +138,6 @@ class _Relaxation:
         evaluated = good.atoms.calc is not None
         return RelaxResult(
             atoms=good.atoms,
-            converged=reason == "converged",
             reason=reason,
             steps=good.step,
             initial_energy=keeper.initial_energy,

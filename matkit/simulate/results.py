@@ -52,14 +52,15 @@ class Result:
     reason: Reason
 
     @property
-    def ok(self) -> bool:
-        """Whether the simulation ended as it should."""
+    def converged(self) -> bool:
+        """Whether the simulation ended as it should: relaxed, or all steps done."""
         return self.reason in ("done", "converged")
 
     def row(self) -> dict[str, Any]:
         """Return everything but arrays as a flat dictionary fit for JSON."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
-        return {key: _plain(value) for key, value in values.items() if _is_scalar(value)}
+        plain = {key: _plain(value) for key, value in values.items() if _is_scalar(value)}
+        return {"converged": self.converged} | plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +92,8 @@ class RelaxResult(Result):
 
     Attributes:
         atoms: Relaxed copy of the structure (the last good frame after a failure), with results.
-        converged: Whether forces, and the stress if the cell was relaxed, are small enough.
-        reason: `converged`, `max_steps`, `nan`, `interrupted` or `error`.
+        reason: `converged` (forces, and the stress if the cell was relaxed, are small enough),
+            `max_steps`, `nan`, `interrupted` or `error`.
         steps: Steps done.
         initial_energy: Energy before, eV.
         energy: Energy after, eV.
@@ -104,7 +105,6 @@ class RelaxResult(Result):
     """
 
     atoms: Atoms
-    converged: bool
     reason: Reason
     steps: int
     initial_energy: float

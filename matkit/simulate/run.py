@@ -97,7 +97,7 @@ class Run:
         """Minimise, set velocities and equilibrate, as far as asked."""
         if self.options.minimize:
             relaxed = relax(self.work, self.work.calc, fmax=0.05, steps=200)
-            if not (relaxed.ok or relaxed.reason == "max_steps"):
+            if not (relaxed.converged or relaxed.reason == "max_steps"):
                 return relaxed.reason, f"during minimisation: {relaxed.message}"
             self.work.set_positions(relaxed.atoms.positions)
         set_velocities(self.work, self.options.temperature, self.rng)

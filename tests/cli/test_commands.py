@@ -26,7 +26,7 @@ def test_relax(cli, copper):
     summary = cli.summary("cu")
     (row,) = summary["structures"]
     assert summary["command"] == "relax"
-    assert summary["ok"] is row["ok"] is row["converged"] is True
+    assert summary["converged"] is row["converged"] is True
     assert (row["source"], row["index"], row["reason"]) == ("cu.xyz", 0, "converged")
     assert summary["versions"]["matkit"] == matkit.__version__
     assert {"python", "torch", "ase"} <= summary["versions"].keys()
@@ -124,7 +124,7 @@ def test_a_bad_frame_among_many(cli):
     result = cli("relax", "many.xyz", "--relax-cell", code=1)
     assert "many.xyz[1]: error (Expected finite positions" in result.stdout
     rows = cli.summary("many")["structures"]
-    assert [row["ok"] for row in rows] == [True, False, False, True]
+    assert [row["converged"] for row in rows] == [True, False, False, True]
     assert "NotImplementedError" in rows[2]["message"]
     frames = read("results/many-relaxed.extxyz", ":")
     assert [frame.info["frame"] for frame in frames] == [0, 3]
@@ -134,7 +134,7 @@ def test_a_bad_file_among_many(cli, copper):
     open("empty.cif", "w").close()
     cli("relax", "empty.cif", copper, code=1)
     assert "empty file" in cli.summary("empty")["structures"][0]["message"]
-    assert cli.summary("cu")["ok"]
+    assert cli.summary("cu")["converged"]
 
 
 def test_equal_stems_do_not_collide(cli, copper):
@@ -163,14 +163,14 @@ def test_existing_results_are_refused_before_a_model_is_loaded(cli, copper, comm
 def test_not_converged_is_an_error_code(cli, copper):
     result = cli("relax", copper, "--steps", 2, code=1)
     assert "max_steps" in result.stdout
-    assert cli.summary("cu")["ok"] is False
+    assert cli.summary("cu")["converged"] is False
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_json_is_all_there_is_on_stdout(cli, copper, command):
     result = cli(command, copper, "--json")
     document = json.loads(result.stdout)
-    assert document["ok"] is True
+    assert document["converged"] is True
     assert document["command"] == command
     for path in document["outputs"]:
         assert (cli.folder / path).exists()
@@ -340,7 +340,7 @@ def test_commands_share_a_folder_and_a_summary(cli, copper):
     cli("md", copper, "--steps", 2)
     summary = cli.summary("cu")
     assert summary["command"] == "md"
-    assert summary["earlier"]["relax"]["ok"]
+    assert summary["earlier"]["relax"]["converged"]
     cli("relax", copper, code=2)
     cli("md", copper, "--steps", 2, code=2)
     cli("relax", copper, "--overwrite")

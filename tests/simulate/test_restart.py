@@ -100,7 +100,7 @@ def test_a_neighbour_list_with_a_skin_leaves_no_trace(folders):
 
 
 def test_calculators_without_reset_go_on_too(tmp_path):
-    assert run(tmp_path, WithoutReset(), steps=10).ok
+    assert run(tmp_path, WithoutReset(), steps=10).converged
     assert run(tmp_path, WithoutReset(), steps=20, restart="auto").restarted_from == 10
 
 
@@ -113,7 +113,7 @@ def test_auto_starts_anew_without_a_restart_file(tmp_path):
 def test_auto_after_a_kill_before_the_first_restart_file(tmp_path):
     (tmp_path / "cu-traj.extxyz").write_text("half a fra")
     result = run(tmp_path, restart="auto", steps=5)
-    assert result.ok
+    assert result.converged
     assert "half" not in (tmp_path / "cu-traj.extxyz").read_text()
 
 

@@ -15,7 +15,7 @@ def test_energy_forces_and_stress():
     atoms = bulk("Cu")
     result = singlepoint(atoms, EMT())
     atoms.calc = EMT()
-    assert result.ok
+    assert result.converged
     assert result.energy == atoms.get_potential_energy()
     assert np.array_equal(result.stress, atoms.get_stress())
     assert result.forces.shape == (1, 3)
@@ -43,7 +43,7 @@ def test_the_input_is_not_changed():
 @pytest.mark.parametrize("failure", ["nan", "nan energy"])
 def test_nan_is_said(failure):
     result = singlepoint(molecule("H2O"), Springs(fail_at=1, failure=failure))
-    assert (result.ok, result.reason) == (False, "nan")
+    assert (result.converged, result.reason) == (False, "nan")
 
 
 def test_rows_are_json():

@@ -1,0 +1,27 @@
+"""Every configuration under configs/potentials describes a model that exists."""
+
+import pytest
+import yaml
+
+from matkit import checkpoint, zoo
+from tests.test_layers import ROOT
+
+CONFIGS = sorted((ROOT / "configs" / "potentials").glob("*.yaml"))
+REQUIRED = {"description", "model", "licence", "citation"}
+WEIGHTS = {"package", "file", "converter", "install"}
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_config(path):
+    config = yaml.safe_load(path.read_text())
+    assert config.keys() >= REQUIRED
+    name, settings = config["model"]["name"], dict(config["model"])
+    assert name in checkpoint.potential_names()
+    if "weights" in config:
+        assert config["weights"].keys() == WEIGHTS
+        assert path.stem in zoo.models()
+        assert config["source"]
+        assert config["training_data"]
+    else:
+        del settings["name"]
+        assert checkpoint.build(name, {"species": [1, 8]} | settings).cutoff > 0
