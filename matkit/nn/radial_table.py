@@ -207,10 +207,13 @@ def _attempt(
     Only every `stride`-th function is made and looked at.
     """
     steep = lengths[0] + 0.2 * (lengths[-1] - lengths[0])
-    made: list[Tensor] = []
-    scales, errors = [], []
-    for knots in _pieces(lengths):
+    table, scales, errors = torch.empty(0), [], []
+    for first, knots in enumerate(_pieces(lengths)):
         rows = _rows(function, knots, step)[:, :, ::stride]
+        if not first:
+            table = torch.empty(len(lengths), *rows.shape[1:], dtype=dtype)
+        # The last row of a piece is the first of the next, which knows the difference, too.
+        table[first * PIECE : first * PIECE + len(rows)] = rows
         grid = torch.tensor([knots[0], 1 / step, len(knots) - 2], dtype=torch.float64)
         probes = torch.cat([knots[:-1] + u * step for u in _PROBES])
         exact = [right[:, ::stride] for right in with_slope(function, probes)]
@@ -219,13 +222,11 @@ def _attempt(
         outer = probes >= steep
         if bool(outer.any()):
             scales.append(torch.stack([right[outer].abs().amax(0) for right in exact]))
-        is_last = len(made) * PIECE + len(knots) == len(lengths)
-        made.append((rows if is_last else rows[:-1]).to(dtype))
     scale = torch.stack(scales).amax(0)
     # A function that is nearly zero everywhere has no relative error of its own.
     floor = (1e-3 * scale.amax(1, keepdim=True)).clamp(min=1e-30)
     value_error, slope_error = (torch.stack(errors).amax(0) / torch.maximum(scale, floor)).amax(1)
-    return torch.cat(made), float(value_error), float(slope_error)
+    return table, float(value_error), float(slope_error)
 
 
 @cache
