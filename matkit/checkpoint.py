@@ -7,9 +7,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import json
-import os
 import pkgutil
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ import safetensors.torch
 from torch import Tensor
 
 from matkit import __version__
+from matkit.cache import write_atomically
 from matkit.derivatives import Conservative
 from matkit.elements import format_species
 from matkit.errors import CheckpointError, ConfigError, UnknownNameError, did_you_mean
@@ -130,20 +129,6 @@ def load(path: str | Path) -> tuple[Potential, dict[str, Any]]:
         raise CheckpointError(f"{path} does not fit its own description: {error}") from error
     metadata["sha256"] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
     return potential.eval(), metadata
-
-
-def write_atomically(path: Path, data: bytes) -> Path:
-    """Write `data` so that `path` never holds half a file, also with several writers."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return path
 
 
 def _read(path: Path) -> Content:

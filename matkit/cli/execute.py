@@ -11,12 +11,13 @@ from typing import Any
 
 from ase.calculators.calculator import BaseCalculator
 
+from matkit.cache import write_atomically
 from matkit.cli.configs import RunConfig
 from matkit.cli.display import Display
 from matkit.cli.jobs import Job, check_outputs, plan, with_earlier
 from matkit.cli.tasks import TASKS, AnyResult, Task
 from matkit.cli.yaml_files import dump_config
-from matkit.simulate.files import TextFile, append_frame, write_atomically
+from matkit.simulate.files import TextFile, append_frame
 from matkit.simulate.reading import Frame
 from matkit.simulate.summary import model_info, versions
 

@@ -79,17 +79,6 @@ def write_frame(path: Path, atoms: Atoms, **info: Any) -> None:
         append_frame(file, atoms, **info)
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file that is never seen half written, not even after a crash."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
 def refuse_existing(paths: Iterable[Path]) -> None:
     """Refuse to replace results.
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from matkit.cache import write_atomically
 from matkit.errors import SimulationError
-from matkit.simulate.files import write_atomically
 from matkit.simulate.options import MDOptions
 
 FORMAT_VERSION = 1

@@ -4,12 +4,12 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.io import read, write
 
+from matkit.cache import write_atomically
 from matkit.errors import OutputExistsError, SimulationError, StructureError
 from matkit.simulate.files import (
     TextFile,
     check_length,
     refuse_existing,
-    write_atomically,
     write_frame,
 )
 from matkit.simulate.reading import read_frames

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
-import tempfile
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import Any
 import llvmlite
 import llvmlite.binding as llvm
 
-from matkit.cache import cache_folder
+from matkit.cache import cache_folder, write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -117,10 +115,6 @@ def _read(path: Path) -> bytes | None:
 def _write(path: Path, code: bytes) -> None:
     """Write a file that other processes see complete or not at all."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(hashlib.sha256(code).digest() + code)
-        os.replace(temporary, path)
+        write_atomically(path, hashlib.sha256(code).digest() + code)
     except OSError as error:
         logger.warning("Compiled kernels are not kept for the next run: %s", error)
