@@ -3,6 +3,7 @@
 import logging
 import multiprocessing
 import os
+import platform
 import stat
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from matkit.nn.convolution import autograd, compiler, fused, reference, threads
-from matkit.nn.convolution.check import check
+from matkit.nn.convolution.check import TOLERANCE, check, largest_error
 from tests.nn.convolutions import CASES, F64, make, make_graph, make_inputs, relative
 
 
@@ -162,3 +163,31 @@ def test_autograd_without_gradients_to_make():
     x, y, w, _ = make_inputs(conv, graph)
     out = autograd.convolve(conv.layout, x, y, w, fused.edges_of(graph))
     assert not out[0].requires_grad
+
+
+@pytest.fixture
+def lesser_processor(monkeypatch, request):
+    """Pretend to be an older x86 processor: its name, its features, its vector registers."""
+    name, features, unit = request.param
+    cached = (compiler._machine, fused.kernel_entry)
+    monkeypatch.setattr(compiler.llvm, "get_host_cpu_name", lambda: name)
+    monkeypatch.setattr(compiler, "_features", lambda: features)
+    monkeypatch.setattr(compiler, "vector_unit", lambda: unit)
+    for function in cached:
+        function.cache_clear()
+    yield
+    for function in cached:
+        function.cache_clear()
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="pretends to be another x86-64")
+@pytest.mark.parametrize(
+    "lesser_processor",
+    [("haswell", "+avx2,+fma", (32, 16)), ("x86-64", "", (16, 16))],
+    indirect=True,
+    ids=["AVX2", "SSE2"],
+)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case[0])
+@pytest.mark.parametrize("dtype", [torch.float32, F64])
+def test_kernels_for_processors_without_avx_512(lesser_processor, case, dtype):
+    assert largest_error(make(case).layout, dtype) < TOLERANCE[dtype]
