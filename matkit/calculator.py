@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +19,7 @@ from ase.calculators.calculator import (
 from torch import Tensor
 
 from matkit.data.ase import from_ase
+from matkit.derivatives import stress_is_defined
 from matkit.errors import ConfigError, StructureError, UnknownElementError, did_you_mean
 from matkit.geometry import to_voigt
 from matkit.graph import Graph
@@ -24,6 +27,8 @@ from matkit.hessian import autograd_hessian, finite_difference_hessian
 from matkit.interfaces import Potential, Properties
 from matkit.structures import Structures
 from matkit.verlet import VerletList
+
+logger = logging.getLogger(__name__)
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 HESSIANS = {"autograd": autograd_hessian, "finite-difference": finite_difference_hessian}
@@ -46,7 +51,7 @@ class MatkitCalculator(Calculator):
     `forces_comm` [members, N, 3] beside them.
 
     Args:
-        potentials: One potential or a committee.
+        potentials: One potential or a committee; copied where type, device or mode must change.
         device: `cpu`, `cuda`, ...; `auto` takes the GPU if there is one.
         dtype: `float32` or `float64`; None keeps the first potential's own type.
         skin: Extra reach of the neighbour list in Å.
@@ -54,7 +59,7 @@ class MatkitCalculator(Calculator):
         info: What to tell users of the model.
 
     Raises:
-        ConfigError: `dtype` is none of the above, or there is no potential.
+        ConfigError: `dtype` is none of the above, `device` is not there, or there is no potential.
     """
 
     implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]  # noqa: RUF012 ASE's form
@@ -72,11 +77,9 @@ class MatkitCalculator(Calculator):
         members = [potentials] if isinstance(potentials, Potential) else list(potentials)
         if not members:
             raise ConfigError("Expected at least one potential, got none.")
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.device = torch.device(device)
+        self.device = _device(device)
         self.dtype = _dtype(dtype) or members[0].dtype
-        self.potentials = [member.to(self.device, self.dtype).eval() for member in members]
+        self.potentials = [_ready(member, self.device, self.dtype) for member in members]
         self.info = dict(info or {})
         if len(members) > 1:
             extra = ["energy_var", "forces_comm"]
@@ -84,6 +87,7 @@ class MatkitCalculator(Calculator):
         cutoff = max(member.cutoff for member in members)
         self.neighbors = VerletList(cutoff, skin, neighbors)
         self._stress: np.ndarray | None = None
+        self._ignored: set[str] = set()
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """Return what changed since the last calculation; charge and spin count too."""
@@ -153,7 +157,23 @@ class MatkitCalculator(Calculator):
         atoms = self.atoms if atoms is None else atoms
         if atoms is None:
             raise StructureError("Expected a structure, got none: pass `atoms`.")
-        return from_ase(atoms).to(self.device)
+        structures = from_ase(atoms).to(self.device)
+        self._warn_of_ignored(structures)
+        return structures
+
+    def _warn_of_ignored(self, structures: Structures) -> None:
+        """Say once if the structure has a charge or spin that the model does not know of."""
+        for key, neutral in (("charge", 0.0), ("spin", 1.0)):
+            value = structures.system.get(key)
+            known = all(key in member.conditions for member in self.potentials)
+            if value is None or known or key in self._ignored or float(value[0]) == neutral:
+                continue
+            self._ignored.add(key)
+            logger.warning(
+                "The structure has %s %g, but this model does not take it into account.",
+                key,
+                float(value[0]),
+            )
 
     def _graph(self, structures: Structures) -> Graph:
         try:
@@ -175,7 +195,7 @@ class MatkitCalculator(Calculator):
             "forces": _numpy(forces.mean(0)),
         }
         stress = to_voigt(torch.stack([r["stress"] for r in results]).mean(0)[0])
-        self._stress = None if bool(stress.isnan().any()) else _numpy(stress)
+        self._stress = _numpy(stress) if bool(stress_is_defined(graph)) else None
         if len(results) > 1:
             self.results["energy_var"] = float(energy.var(unbiased=False))
             self.results["forces_comm"] = _numpy(forces)
@@ -197,6 +217,29 @@ def _dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
             raise ConfigError(f"Unknown dtype {dtype!r}.{did_you_mean(dtype, DTYPES)}")
         return DTYPES[dtype]
     return dtype
+
+
+def _device(device: str | torch.device) -> torch.device:
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=device)
+    # torch says "not compiled with CUDA" by AssertionError, the rest by RuntimeError.
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            f"Cannot compute on device {str(device)!r} ({str(error).splitlines()[0]}). Use cpu, "
+            "auto, or a device that `matkit doctor` lists."
+        ) from error
+    return torch.device(device)
+
+
+def _ready(potential: Potential, device: torch.device, dtype: torch.dtype) -> Potential:
+    """Return the potential in evaluation mode, as a copy if anything must change."""
+    place = next(potential.parameters()).device
+    same_place = place.type == device.type and device.index in (None, place.index)
+    if same_place and potential.dtype == dtype and not potential.training:
+        return potential
+    return copy.deepcopy(potential).to(device, dtype).eval()
 
 
 def _charge_and_spin(atoms: Atoms) -> tuple[Any, ...]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from matkit.graph import Graph
 from matkit.interfaces import Potential, Properties
 from matkit.nn.scatter import scatter_sum
+from matkit.structures import Structures
 
 DERIVED = frozenset({"energy", "forces", "stress"})
 
@@ -32,6 +33,7 @@ class Conservative(Potential):
         super().__init__()
         self.network = network
         self.cutoff, self.species = network.cutoff, network.species
+        self.conditions = network.conditions
 
     def forward(
         self,
@@ -133,7 +135,11 @@ def _gradient(
     return by_position, by_strain
 
 
+def stress_is_defined(structures: Structures) -> Tensor:
+    """Return which structures [B] are periodic and have all three lattice vectors."""
+    return (structures.volume > 0) & structures.pbc.any(dim=1)
+
+
 def _stress(graph: Graph, by_strain: Tensor) -> Tensor:
-    volume = graph.volume
-    defined = (volume > 0) & graph.pbc.any(dim=1)
-    return torch.where(defined, 1 / volume, torch.nan)[:, None, None] * by_strain
+    inverse = torch.where(stress_is_defined(graph), 1 / graph.volume, torch.nan)
+    return inverse[:, None, None] * by_strain

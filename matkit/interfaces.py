@@ -41,11 +41,13 @@ class Potential(nn.Module, ABC):
     Attributes:
         cutoff: Longest edge of the graph, Å.
         species: Atomic numbers the potential knows.
+        conditions: Fields of `Structures.system` that it takes into account, such as `charge`.
         recipe: Name and hyper-parameters, if made by `matkit.checkpoint.build`.
     """
 
     recipe: tuple[str, dict[str, Any]] | None = None
     provides: ClassVar[frozenset[str]] = frozenset({"atom_energy"})
+    conditions: frozenset[str] = frozenset()
     cutoff: float
     species: tuple[int, ...]
 

@@ -267,3 +267,41 @@ def test_default_dtype_of_torch_is_left_alone():
     before = torch.get_default_dtype()
     MatkitCalculator(potential(), device="cpu", dtype="float64").get_forces(water())
     assert torch.get_default_dtype() == before
+
+
+def test_the_potential_given_is_not_changed():
+    """One potential can serve calculators of different precision, and go on training."""
+    member = potential().train()
+    single = MatkitCalculator(member, device="cpu", dtype="float32")
+    double = MatkitCalculator(member, device="cpu")
+    assert (member.dtype, member.training) == (torch.float64, True)
+    assert (single.dtype, double.dtype) == (torch.float32, torch.float64)
+    assert single.get_potential_energy(water()) == pytest.approx(
+        double.get_potential_energy(water()), rel=1e-4
+    )
+
+
+@pytest.mark.parametrize("device", ["nonsense", "cuda:99"])
+def test_a_device_that_is_not_there(device):
+    with pytest.raises(ConfigError, match=f"Cannot compute on device '{device}'"):
+        MatkitCalculator(potential(), device=device)
+
+
+def test_a_stress_that_is_no_number_is_not_taken_for_a_molecules():
+    member = potential()
+    with torch.no_grad():
+        next(member.network.readout.parameters()).fill_(torch.nan)
+    atoms = crystal()
+    atoms.calc = MatkitCalculator(member, device="cpu")
+    assert np.isnan(atoms.get_stress()).all()
+
+
+def test_a_charge_that_the_model_ignores_is_said_once(caplog):
+    calc = MatkitCalculator(potential(), device="cpu")
+    atoms = water()
+    atoms.info |= {"charge": 1, "spin": 1}
+    for _ in range(2):
+        atoms.rattle(0.01)
+        calc.get_potential_energy(atoms)
+    assert caplog.text.count("charge 1, but this model does not take it into account") == 1
+    assert "spin" not in caplog.text

@@ -293,6 +293,7 @@ def test_bad_configuration_files(cli, copper, text, message):
 def test_an_empty_configuration_file(cli, copper):
     (cli.folder / "c.yaml").touch()
     cli("singlepoint", copper, "--config", "c.yaml")
+    assert cli.summary("cu")["converged"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
