@@ -50,5 +50,5 @@ $(STAMP): pyproject.toml constraints.txt
 	  echo "matkit needs Python 3.11 or newer, but '$(PYTHON)' is $$($(PYTHON) -V 2>&1). Name another one: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv || { \
 	  echo "'$(PYTHON)' cannot create an environment; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
-	$(PY) -m pip install --quiet $(PIP_FLAGS) -c constraints.txt -e '.[dev,sevennet]'
+	$(PY) -m pip install --quiet $(PIP_FLAGS) -c constraints.txt -e '.[dev,sevennet,train]'
 	@touch $@

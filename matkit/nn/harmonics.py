@@ -1,19 +1,20 @@
 """Lengths and spherical harmonics of edge vectors and their reverse derivative, compiled.
 
 The same numbers as `matkit.nn.irreps.spherical_harmonics`, for callers that do their own
-differentiation on the CPU. Arithmetic is in double precision, eight edges at a time.
+differentiation. Arithmetic is in double precision; on the CPU, eight edges at a time.
 """
 
 from __future__ import annotations
 
 from functools import cache
+from math import inf
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from matkit.errors import ConfigError
-from matkit.nn.convolution import compiler
+from matkit.nn.convolution import backends, compiler, triton_harmonics
 from matkit.nn.convolution.emitter import Carried, Emitter
 from matkit.nn.convolution.kernel import module_text
 from matkit.nn.convolution.launch import SCALARS, even_chunks, launch
@@ -23,7 +24,7 @@ _LANES = 8
 
 
 def harmonics(
-    vectors: Float[Tensor, "E 3"], lmax: int, dtype: torch.dtype
+    vectors: Float[Tensor, "E 3"], lmax: int, dtype: torch.dtype, reach: float = inf
 ) -> tuple[Float[Tensor, " E"], Float[Tensor, "E K"]]:
     """Return lengths [E] in Å, float64, and the harmonics of the directions [E, (lmax + 1)²].
 
@@ -31,12 +32,17 @@ def harmonics(
         vectors: Edge vectors [E, 3] in Å, float64, none of them zero.
         lmax: Highest degree.
         dtype: Type of the harmonics.
+        reach: Harmonics of edges at least this long are zero, Å.
     """
     vectors = _checked(vectors)
+    if backends.name_for(vectors.device) == "triton":
+        return triton_harmonics.harmonics(vectors, lmax, dtype, reach)
     lengths = vectors.new_empty(len(vectors))
     values = vectors.new_empty(len(vectors), (lmax + 1) ** 2, dtype=dtype)
     entry = _entry(lmax, SCALARS[dtype], backward=False)
     launch(entry, [vectors, lengths, values], even_chunks(len(vectors)))
+    if reach < inf:
+        values[lengths >= reach] = 0
     return lengths, values
 
 
@@ -44,6 +50,7 @@ def harmonics_gradient(
     vectors: Float[Tensor, "E 3"],
     by_length: Float[Tensor, " E"],
     by_harmonics: Float[Tensor, "E K"],
+    reach: float = inf,
 ) -> Float[Tensor, "E 3"]:
     """Return the derivative by the edge vectors [E, 3], float64, given those by the results.
 
@@ -51,20 +58,25 @@ def harmonics_gradient(
         vectors: Edge vectors [E, 3] in Å, float64.
         by_length: Derivative by the lengths [E], float64.
         by_harmonics: Derivative by the harmonics [E, (lmax + 1)²].
+        reach: As in `harmonics`.
     """
     vectors = _checked(vectors)
     by_length, by_harmonics = by_length.double().contiguous(), by_harmonics.contiguous()
+    if backends.name_for(vectors.device) == "triton":
+        return triton_harmonics.harmonics_gradient(vectors, by_length, by_harmonics, reach)
     lmax = round(by_harmonics.shape[1] ** 0.5) - 1
     found = torch.empty_like(vectors)
     entry = _entry(lmax, SCALARS[by_harmonics.dtype], backward=True)
     launch(entry, [vectors, by_length, by_harmonics, found], even_chunks(len(vectors)))
+    if reach < inf:
+        found[vectors.square().sum(dim=1) >= reach**2] = 0
     return found
 
 
 def _checked(vectors: Tensor) -> Tensor:
-    if vectors.dtype != torch.float64 or vectors.device.type != "cpu":
+    if vectors.dtype != torch.float64 or vectors.device.type not in ("cpu", "cuda"):
         raise ConfigError(
-            f"Expected edge vectors in float64 on the CPU, got {vectors.dtype} on "
+            f"Expected edge vectors in float64 on the CPU or a GPU, got {vectors.dtype} on "
             f"{vectors.device}; use matkit.nn.irreps.spherical_harmonics elsewhere."
         )
     return vectors.detach().contiguous()

@@ -51,5 +51,5 @@ def test_threads_do_not_change_a_bit():
 
 
 def test_single_precision_vectors_are_refused():
-    with pytest.raises(ConfigError, match="float64 on the CPU, got torch.float32"):
+    with pytest.raises(ConfigError, match="float64 on the CPU or a GPU, got torch.float32"):
         harmonics(random_vectors(3).float(), 2, torch.float32)

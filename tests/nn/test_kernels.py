@@ -161,7 +161,8 @@ def test_import_does_not_compile_or_print():
 def test_autograd_without_gradients_to_make():
     graph, conv = make_graph(), make(CASES[1])
     x, y, w, _ = make_inputs(conv, graph)
-    out = autograd.convolve(conv.layout, x, y, w, fused.edges_of(graph))
+    where = autograd.Where(fused, conv.layout, fused.edges_of(graph))
+    out = autograd.convolve(where, x, y, w)
     assert not out[0].requires_grad
 
 

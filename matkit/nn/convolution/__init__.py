@@ -2,8 +2,9 @@
 
 `Convolution` is the layer. Behind it, `reference` is the definition in plain torch; the `fused`
 backend generates LLVM assembly for the irreps at hand (`codegen`), compiles it for this
-processor (`compiler`) and runs it on torch's threads (`launch`, `threads`). `autograd` gives it
-derivatives of any order.
+processor (`compiler`) and runs it on torch's threads (`launch`, `threads`). The Triton backend
+does the same on a GPU (`triton_writer`, `triton_loader`, `triton_backend`). `backends` says which
+serves a device, and `autograd` gives both derivatives of any order.
 """
 
 from matkit.nn.convolution.check import check

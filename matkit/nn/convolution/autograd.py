@@ -7,60 +7,66 @@ an argument replaced. No autograd runs inside.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from matkit.nn.convolution.fused import Edges, gradients, product
+from matkit.nn.convolution.backends import Kernels
+from matkit.nn.convolution.fused import Edges
 from matkit.nn.convolution.paths import Layout
 from matkit.nn.equivariant import Features
 
 
-def convolve(
-    layout: Layout, x: Features, harmonics: Tensor, weights: Tensor, edges: Edges
-) -> Features:
+class Where(NamedTuple):
+    """What all derivatives of a convolution have in common."""
+
+    kernels: Kernels
+    layout: Layout
+    edges: Edges
+
+
+def convolve(where: Where, x: Features, harmonics: Tensor, weights: Tensor) -> Features:
     """Return the convolution, differentiable to any order."""
     args = (harmonics.contiguous(), weights.contiguous(), *(part.contiguous() for part in x))
-    return tuple(_Product.apply(layout, edges, *args))  # type: ignore[no-untyped-call]
+    return tuple(_Product.apply(where, *args))  # type: ignore[no-untyped-call]
 
 
 class _Product(torch.autograd.Function):
     """g-derivative of S: the convolution itself."""
 
     @staticmethod
-    def forward(ctx: Any, layout: Layout, edges: Edges, *args: Tensor) -> tuple[Tensor, ...]:
-        ctx.layout, ctx.edges = layout, edges
+    def forward(ctx: Any, where: Where, *args: Tensor) -> tuple[Tensor, ...]:
+        ctx.where = where
         ctx.save_for_backward(*args)
         harmonics, weights, *x = args
-        return product(layout, tuple(x), harmonics, weights, edges)
+        return where.kernels.product(where.layout, tuple(x), harmonics, weights, where.edges)
 
     @staticmethod
     def backward(ctx: Any, *g: Tensor) -> tuple[Any, ...]:
-        return None, None, *_derive(ctx.layout, ctx.edges, _wanted(ctx), ctx.saved_tensors, g)
+        return None, *_derive(ctx.where, _wanted(ctx), ctx.saved_tensors, g)
 
 
 class _Gradients(torch.autograd.Function):
     """x-, Y- and w-derivatives of S."""
 
     @staticmethod
-    def forward(
-        ctx: Any, layout: Layout, edges: Edges, wanted: str, *args: Tensor
-    ) -> tuple[Any, ...]:
-        ctx.layout, ctx.edges, ctx.wanted = layout, edges, wanted
+    def forward(ctx: Any, where: Where, wanted: str, *args: Tensor) -> tuple[Any, ...]:
+        ctx.where = where
         ctx.save_for_backward(*args)
         ctx.set_materialize_grads(False)
-        n = len(layout.sources)
+        n = len(where.layout.sources)
         harmonics, weights, x, g = args[0], args[1], args[2 : 2 + n], args[2 + n :]
-        found = gradients(layout, (x, harmonics, weights), g, edges, wanted)
+        inputs = (x, harmonics, weights)
+        found = where.kernels.gradients(where.layout, inputs, g, where.edges, wanted)
         return found.harmonics, found.weights, *(found.x or [None] * n)
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Any) -> tuple[Any, ...]:
-        n, layout, edges = len(ctx.layout.sources), ctx.layout, ctx.edges
-        args = ctx.saved_tensors
+        where, args = ctx.where, ctx.saved_tensors
+        n = len(where.layout.sources)
         y, w, x, g = args[0], args[1], args[2 : 2 + n], args[2 + n :]
-        need = ctx.needs_input_grad[3:]
+        need = ctx.needs_input_grad[2:]
         flags = {"y": need[0], "w": need[1], "x": any(need[2 : 2 + n]), "g": any(need[2 + n :])}
         by_y, by_w, by_x = cotangents[0], cotangents[1], cotangents[2:]
         # The cotangent of a derivative stands in for the argument it was taken by.
@@ -78,29 +84,29 @@ class _Gradients(torch.autograd.Function):
         total: list[Tensor | None] = [None] * len(args)
         for name, inputs in replaced:
             wanted = "".join(k for k in "xyw" if flags[k] and k != name)
-            parts = list(_derive(layout, edges, wanted, inputs, g))
+            parts = list(_derive(where, wanted, inputs, g))
             parts += [None] * len(g)
             if flags["g"]:
                 inputs = tuple(part.contiguous() for part in inputs)
-                parts[2 + n :] = _Product.apply(layout, edges, *inputs)  # type: ignore[no-untyped-call]
+                parts[2 + n :] = _Product.apply(where, *inputs)  # type: ignore[no-untyped-call]
             total = [_sum(a, b) for a, b in zip(total, parts, strict=True)]
-        return None, None, None, *total
+        return None, None, *total
 
 
 def _wanted(ctx: Any) -> str:
-    need = ctx.needs_input_grad[2:]
+    need = ctx.needs_input_grad[1:]
     flags = {"x": any(need[2:]), "y": need[0], "w": need[1]}
     return "".join(name for name in "xyw" if flags[name])
 
 
 def _derive(
-    layout: Layout, edges: Edges, wanted: str, inputs: tuple[Tensor, ...], g: tuple[Tensor, ...]
+    where: Where, wanted: str, inputs: tuple[Tensor, ...], g: tuple[Tensor, ...]
 ) -> tuple[Any, ...]:
     """Return the derivatives by Y, w and every x, None where not wanted."""
     if not wanted:
         return (None,) * len(inputs)
     args = (part.contiguous() for part in (*inputs, *g))
-    return tuple(_Gradients.apply(layout, edges, wanted, *args))  # type: ignore[no-untyped-call]
+    return tuple(_Gradients.apply(where, wanted, *args))  # type: ignore[no-untyped-call]
 
 
 def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:

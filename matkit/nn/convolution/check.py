@@ -1,4 +1,4 @@
-"""Compares the fused backend with the reference on a small random graph, before it is trusted."""
+"""Compares compiled kernels with the reference on a small random graph, before it is trusted."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from matkit.graph import Graph
 from matkit.nn.convolution import fused, reference
+from matkit.nn.convolution.backends import NAMED
 from matkit.nn.convolution.paths import Layout
 
 logger = logging.getLogger(__name__)
@@ -18,52 +19,55 @@ TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-11}  # relative to the large
 
 
 @lru_cache(maxsize=256)
-def check(layout: Layout, dtype: torch.dtype) -> bool:
-    """Return whether the fused backend works here and agrees; log a warning if not.
+def check(layout: Layout, dtype: torch.dtype, backend: str = "fused", device: str = "cpu") -> bool:
+    """Return whether a backend works here and agrees; log a warning if not.
 
     Both the product and its three derivatives are compared. The answer is remembered.
     """
     try:
-        error = largest_error(layout, dtype)
+        error = largest_error(layout, dtype, backend, device)
     # Whatever goes wrong in compiling or loading code, there is a backend that works.
     except Exception as problem:
-        logger.warning("The fused convolution cannot be used, the reference is: %r", problem)
+        logger.warning("The %s convolution cannot be used, the reference is: %r", backend, problem)
         return False
     if error <= TOLERANCE[dtype]:
         return True
     logger.warning(
-        "The fused convolution is off by %.1e (relative) from the reference, which is used "
-        "instead. Please report this with your processor's name.",
+        "The %s convolution is off by %.1e (relative) from the reference, which is used "
+        "instead. Please report this with the name of your processor or GPU.",
+        backend,
         error,
     )
     return False
 
 
-def largest_error(layout: Layout, dtype: torch.dtype) -> float:
-    """Return the largest difference between the backends, relative to the largest number."""
+def largest_error(
+    layout: Layout, dtype: torch.dtype, backend: str = "fused", device: str = "cpu"
+) -> float:
+    """Return the largest difference from the reference, relative to the largest number."""
     generator = torch.Generator().manual_seed(0)
-    graph = _random_graph(6, 20, generator)
+    graph, kernels = random_graph(6, 20, generator).to(device), NAMED[backend]
 
     def random(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator, dtype=dtype)
+        return torch.randn(*shape, generator=generator, dtype=dtype).to(device)
 
     x = tuple(random(6, 2 * degree + 1, channels) for degree, channels in layout.sources)
     g = tuple(random(6, 2 * degree + 1, channels) for degree, channels in layout.targets)
     y, w = random(20, (layout.lmax + 1) ** 2), random(20, layout.weight_numel)
     edges = fused.edges_of(graph)
-    found = fused.gradients(layout, (x, y, w), g, edges)
+    found = kernels.gradients(layout, (x, y, w), g, edges)
     with torch.enable_grad():
         leaves = [part.requires_grad_() for part in (*x, y, w)]
         out = reference.convolve(layout, x, y, w, graph)
-        expected = torch.autograd.grad(out, leaves, g)
+        expected = torch.autograd.grad(out, leaves, g, materialize_grads=True)
     with torch.no_grad():
-        pairs = list(zip(fused.product(layout, x, y, w, edges), out, strict=True))
+        pairs = list(zip(kernels.product(layout, x, y, w, edges), out, strict=True))
         got = (*(found.x or ()), found.harmonics, found.weights)
         pairs += [(a, b) for a, b in zip(got, expected, strict=True) if a is not None]
         return max(float((a - b).abs().max() / b.abs().max().clamp(min=1)) for a, b in pairs)
 
 
-def _random_graph(atoms: int, edges: int, generator: torch.Generator) -> Graph:
+def random_graph(atoms: int, edges: int, generator: torch.Generator) -> Graph:
     """Return a graph whose last atom has no edge."""
     ends = torch.randint(atoms - 1, (2, edges), generator=generator)
     return Graph(

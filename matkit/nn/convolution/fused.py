@@ -71,6 +71,10 @@ def edges_of(graph: Graph) -> Edges:
 
 def _checked_edges(graph: Graph) -> Edges:
     ends, n_atoms = torch.stack([graph.center, graph.neighbor]), len(graph.species)
+    if ends.is_cuda and torch.cuda.is_current_stream_capturing():
+        # No number can be looked at now; the warm-up before has seen the same.
+        permutation, pointers = graph.transpose
+        return Edges(*(t.contiguous() for t in (graph.pointers, *ends, pointers, permutation)))
     if ends.numel() and not 0 <= int(ends.min()) <= int(ends.max()) < n_atoms:
         raise StructureError(
             f"Edges must connect atoms 0 to {n_atoms - 1}, got {int(ends.min())} to "
@@ -89,9 +93,10 @@ class Interpolated(NamedTuple):
     """Weights given by a table of the edge length; see `matkit.nn.radial_table`.
 
     Attributes:
-        rows: Value, slope times the step and difference to the next value at every knot
-            [knots, 3, weight_numel].
-        grid: First knot in Å, one over the step in 1/Å, last index but one [3], float64.
+        rows: Value, derivative by the logarithm of the length times the step, and difference to
+            the next value at every knot [knots, 3, weight_numel].
+        grid: Logarithm of the first knot (in Å), one over the step, last index but one [3],
+            float64.
         lengths: Edge lengths [E] in Å, float64.
     """
 
@@ -124,7 +129,7 @@ def product(
         edges: Edges.
     """
     n_atoms = len(edges.start) - 1
-    _check(layout, (x, harmonics, weights), edges)
+    check_operands(layout, (x, harmonics, weights), edges, device="cpu")
     out = tuple(
         harmonics.new_empty(n_atoms, 2 * degree + 1, channels)
         for degree, channels in layout.targets
@@ -152,59 +157,82 @@ def gradients(
         wanted: Which to return, a part of "xyw" in this order.
     """
     x, harmonics, weights = inputs
-    _check(layout, inputs, edges)
-    _check_features("g", g, layout.targets, (len(edges.start) - 1, harmonics.dtype))
+    check_operands(layout, inputs, edges, g, device="cpu")
     table = isinstance(weights, Interpolated)
     dx = tuple(torch.empty_like(part) for part in x) if "x" in wanted else None
-    dy = torch.empty_like(harmonics) if "y" in wanted else None
+    # Edges in no row (padding) count nothing, and nothing is written for them.
+    new = harmonics.new_empty if int(edges.start[-1]) == len(harmonics) else harmonics.new_zeros
+    dy = new(harmonics.shape) if "y" in wanted else None
     dw = None
     if "w" in wanted:
-        dw = harmonics.new_empty(len(harmonics), *(() if table else (layout.weight_numel,)))
+        dw = new(len(harmonics), *(() if table else (layout.weight_numel,)))
     start = edges.transpose_start if "x" in wanted else edges.start
     rows = [edges.transpose, edges.center] if "x" in wanted else [None, edges.neighbor]
     tensors = [start, *rows, harmonics, *_weight_tensors(weights), *x, *g, *(dx or ())]
     tensors += [part for part in (dy, dw) if part is not None]
     launch(kernel_entry(layout, harmonics.dtype, wanted, table), tensors, row_chunks(start))
+    if dw is not None and isinstance(weights, Interpolated):
+        dw.div_(weights.lengths)  # the kernel's is by the logarithm
     return Gradients(dx, dy, dw)
 
 
 def _weight_tensors(weights: Weights) -> list[Tensor | None]:
     if isinstance(weights, Interpolated):
-        return [weights.rows, weights.lengths, weights.grid]
+        return [weights.rows, weights.lengths.log(), weights.grid]
     return [weights, None, None]
 
 
-def _check(layout: Layout, inputs: tuple[Features, Tensor, Weights], edges: Edges) -> None:
-    """Refuse what compiled code would misread."""
+def check_operands(
+    layout: Layout,
+    inputs: tuple[Features, Tensor, Weights],
+    edges: Edges,
+    g: Features | None = None,
+    device: str | None = None,
+) -> None:
+    """Refuse what compiled code would misread.
+
+    Args:
+        layout: Irreps and paths.
+        inputs: x, Y and w as in `product`.
+        edges: Edges.
+        g: Cotangent of the output, if there is one.
+        device: Where all must be; None for where Y is.
+
+    Raises:
+        ConfigError: a shape, a type or a place in memory is not what the kernels expect.
+    """
     x, harmonics, weights = inputs
-    senders, n_edges, dtype = len(edges.transpose_start) - 1, len(edges.center), harmonics.dtype
-    _check_features("x", x, layout.sources, (senders, dtype))
-    _check_one("harmonics", harmonics, (n_edges, (layout.lmax + 1) ** 2), dtype)
+    senders, n_edges = len(edges.transpose_start) - 1, len(edges.center)
+    like = harmonics.new_empty(0, device=device or harmonics.device)
+    _check_features("x", x, layout.sources, (senders, like))
+    if g is not None:
+        _check_features("g", g, layout.targets, (len(edges.start) - 1, like))
+    _check_one("harmonics", harmonics, (n_edges, (layout.lmax + 1) ** 2), like)
     if isinstance(weights, Interpolated):
-        _check_one("rows", weights.rows, (*weights.rows.shape[:2], layout.weight_numel), dtype)
-        _check_one("lengths", weights.lengths, (n_edges,), torch.float64)
+        _check_one("rows", weights.rows, (*weights.rows.shape[:2], layout.weight_numel), like)
+        _check_one("lengths", weights.lengths, (n_edges,), like.double())
     else:
-        _check_one("weights", weights, (n_edges, layout.weight_numel), dtype)
+        _check_one("weights", weights, (n_edges, layout.weight_numel), like)
 
 
 def _check_features(
     name: str,
     features: Features,
     irreps: tuple[tuple[int, int], ...],
-    what: tuple[int, torch.dtype],
+    what: tuple[int, Tensor],
 ) -> None:
     for i, (part, (degree, channels)) in enumerate(zip(features, irreps, strict=True)):
         _check_one(f"{name}[{i}]", part, (what[0], 2 * degree + 1, channels), what[1])
 
 
-def _check_one(name: str, tensor: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> None:
-    if tuple(tensor.shape) != shape or tensor.dtype != dtype:
+def _check_one(name: str, tensor: Tensor, shape: tuple[int, ...], like: Tensor) -> None:
+    if tuple(tensor.shape) != shape or tensor.dtype != like.dtype:
         raise ConfigError(
-            f"Expected `{name}` of shape {shape} and type {dtype}, got {tuple(tensor.shape)} and "
-            f"{tensor.dtype}."
+            f"Expected `{name}` of shape {shape} and type {like.dtype}, got "
+            f"{tuple(tensor.shape)} and {tensor.dtype}."
         )
-    if not tensor.is_contiguous() or tensor.device.type != "cpu":
+    if not tensor.is_contiguous() or tensor.device.type != like.device.type:
         raise ConfigError(
-            f"Expected `{name}` contiguous on the CPU, got strides {tensor.stride()} on "
+            f"Expected `{name}` contiguous on {like.device}, got strides {tensor.stride()} on "
             f"{tensor.device}; call .contiguous() or use the reference backend."
         )

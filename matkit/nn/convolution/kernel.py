@@ -15,8 +15,8 @@ class Kernel:
         layout: Irreps and paths.
         scalar: ``float`` or ``double``.
         gradients: Which of "x", "y", "w" to differentiate; none for the forward product.
-        table: Weights are interpolated from a table instead of read, and "w" stands for the
-            derivative with respect to the length of each edge.
+        table: Weights are interpolated from a table instead of read, at the place each edge has
+            in it (the logarithm of its length), and "w" stands for the derivative by that.
         vector_bytes: Size of the machine's vectors.
         registers: Number of the machine's vector registers.
     """
@@ -47,7 +47,7 @@ class Kernel:
     def arguments(self) -> list[str]:
         """Names of the pointers the kernel takes, in order."""
         layout = self.layout
-        names = ["start", "edge", "other", "y", "w", "length", "grid"]
+        names = ["start", "edge", "other", "y", "w", "place", "grid"]
         names += [f"x{k}" for k in range(len(layout.sources))]
         names += [f"g{k}" for k in range(len(layout.targets))]
         names += [f"dx{k}" for k in range(len(layout.sources))] if self.by_neighbor else []

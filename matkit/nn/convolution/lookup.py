@@ -8,12 +8,12 @@ from matkit.nn.convolution.tile import TILE, TileWriter
 
 
 class LookupWriter(TileWriter):
-    """Writes value and slope of every row; arguments: table, length, grid, value, slope."""
+    """Writes value and slope of every row; arguments: table, place, grid, value, slope."""
 
     def write(self) -> None:
         """Write the body of the function; rows are edges."""
         e = self.e
-        for i, name in enumerate(("w", "length", "grid", "value", "slope")):
+        for i, name in enumerate(("w", "place", "grid", "value", "slope")):
             self.arg[name] = e.load("%args", i, kind="ptr")
         self.spline = self.scratch(8 * TILE, self.kernel.scalar)
         e.loop(("%begin", "%end", 1), lambda edge, _: self._row_of(edge))

@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from matkit.errors import ConfigError, did_you_mean
 from matkit.graph import Graph
 from matkit.nn.convolution import autograd, fused, reference
+from matkit.nn.convolution.backends import NAMED, name_for
 from matkit.nn.convolution.check import check
 from matkit.nn.convolution.launch import SCALARS
 from matkit.nn.convolution.paths import Layout, find_paths
 from matkit.nn.equivariant import Features
 from matkit.nn.irreps import Irreps
 
-Backend = Literal["auto", "reference", "fused"]
+Backend = Literal["auto", "reference", "fused", "triton"]
 
 
 class Convolution(nn.Module):
@@ -34,8 +35,9 @@ class Convolution(nn.Module):
         keep: Irreps whose kinds are kept in the output (their channels are ignored).
         natural_parity: Whether Y_l has parity (-1)^l; otherwise all are even and the network
             does not tell a mirror image (SO(3) only).
-        backend: `reference` (plain torch), `fused` (compiled for the CPU at hand), or `auto`:
-            fused where it can be, reference elsewhere.
+        backend: `reference` (plain torch), `fused` (compiled for the CPU at hand), `triton`
+            (compiled for the GPU at hand), or `auto`: the compiled one of the device where it can
+            be used and agrees with the reference, which is used elsewhere.
 
     Attributes:
         irreps_out: Irreps of the output, sorted by degree.
@@ -85,20 +87,24 @@ class Convolution(nn.Module):
         Returns:
             Features per irrep of `irreps_out` [N, 2l + 1, channels].
         """
-        if self.choose(weights) == "reference":
+        backend = self.choose(weights)
+        if backend == "reference":
             return reference.convolve(self.layout, x, harmonics, weights, graph)
-        edges = fused.edges_of(graph)
-        return autograd.convolve(self.layout, x, harmonics, weights, edges)
+        where = autograd.Where(NAMED[backend], self.layout, fused.edges_of(graph))
+        return autograd.convolve(where, x, harmonics, weights)
 
-    def choose(self, weights: Tensor) -> Backend:
+    def choose(self, weights: Tensor) -> str:
         """Return the backend used for weights of this type and on this device."""
         if self.backend != "auto":
             return self.backend
+        name = name_for(weights.device)
         able = (
-            weights.device.type == "cpu"
-            and weights.dtype in SCALARS
+            weights.dtype in SCALARS
             and weights.numel() > 0
             # torch.func transforms see through plain torch only.
             and not torch._C._are_functorch_transforms_active()
         )
-        return "fused" if able and check(self.layout, weights.dtype) else "reference"
+        if name is None or not able:
+            return "reference"
+        agrees = check(self.layout, weights.dtype, name, str(weights.device))
+        return name if agrees else "reference"

@@ -16,7 +16,7 @@ PREFETCH_BYTES = 8192
 
 # Cubic Hermite basis in powers of u: factors of the left slope, the difference of the values and
 # the right slope, then their derivatives. The left value itself has the factor one.
-_HERMITE = (
+HERMITE = (
     (0, 1, -2, 1),
     (0, 0, 3, -2),
     (0, 0, -1, 1),
@@ -24,7 +24,7 @@ _HERMITE = (
     (0, 6, -6, 0),
     (0, -2, 3, 0),
 )
-_ROWS = (1, 2, 4)  # where these lie: a knot has rows for value, slope and difference
+ROWS = (1, 2, 4)  # where these lie: a knot has rows for value, slope and difference
 
 
 class TileWriter(ABC):
@@ -58,7 +58,7 @@ class TileWriter(ABC):
         e, kernel = self.e, self.kernel
         for i, name in enumerate(kernel.arguments):
             self.arg[name] = e.load("%args", i, kind="ptr")
-        self.spline = self.scratch(len(_HERMITE) * TILE, kernel.scalar)
+        self.spline = self.scratch(len(HERMITE) * TILE, kernel.scalar)
         self.couplings = self.scratch(max(len(self.entries), 1) * TILE, kernel.scalar)
         self.transposed = self.scratch(self.harmonics * TILE, kernel.scalar)
         self.ids = self.scratch(3 * TILE, "i64")  # edge, other atom, first weight
@@ -152,14 +152,14 @@ class TileWriter(ABC):
     def interpolate(self, edge: str, lane: str) -> str:
         """Store the Hermite factors and their slopes; return where the knot's row begins."""
         e, wide = self.e, self.e.doubles()
-        length = wide.load(self.arg["length"], edge)
+        place = wide.load(self.arg["place"], edge)
         low, inverse, top = (wide.load(self.arg["grid"], i) for i in range(3))
-        s = wide.mul(wide.op(f"fsub double {length}, {low}"), inverse, 1)
-        # Never outside the table's memory, whatever the length (also not a number).
+        s = wide.mul(wide.op(f"fsub double {place}, {low}"), inverse, 1)
+        # Never outside the table's memory, whatever the place (also not a number).
         floor = wide.call("floor", s)
         floor = wide.call("maxnum", wide.call("minnum", floor, top), wide.number(0.0))
         u = wide.op(f"fsub double {s}, {floor}")
-        for i, (c0, c1, c2, c3) in enumerate(_HERMITE):
+        for i, (c0, c1, c2, c3) in enumerate(HERMITE):
             value = wide.fma(u, wide.number(c3), wide.number(c2), 1)
             value = wide.fma(u, value, wide.number(c1), 1)
             value = wide.fma(u, value, wide.number(c0), 1)
@@ -170,13 +170,13 @@ class TileWriter(ABC):
         return e.times(e.op(f"fptosi double {floor} to i64"), 3 * self.layout.weight_numel)
 
     def weight(self, first: str, lane: str, offset: str | int, width: int) -> tuple[str, str]:
-        """Return the weights of a block and, from a table, their derivative by the length."""
+        """Return the weights of a block and, from a table, their derivative by the place in it."""
         e = self.e
         if not self.kernel.table:
             return e.load(self.arg["w"], e.plus(first, offset), width), ""
         value = e.load(self.arg["w"], e.plus(first, offset), width)
         slope: str | None = None
-        for i, number in enumerate(_ROWS):
+        for i, number in enumerate(ROWS):
             at = e.plus(e.plus(first, number * self.layout.weight_numel), offset)
             row = e.load(self.arg["w"], at, width)
             value = e.fma(row, self._factor(i, lane, width), value, width)
