@@ -15,6 +15,7 @@ import time
 import warnings
 from pathlib import Path
 
+import arithmetic
 import torch
 from ase.build import bulk
 from e3nn import o3
@@ -22,7 +23,6 @@ from e3nn import o3
 from matkit.data.ase import from_ase
 from matkit.neighbors import radius_graph
 from matkit.nn.convolution import Convolution, autograd, fused
-from matkit.nn.convolution.paths import pairs
 from matkit.nn.equivariant import ScalarMLP
 from matkit.nn.harmonics import harmonics, harmonics_gradient
 from matkit.nn.irreps import format_irreps, parse_irreps, spherical_harmonics
@@ -46,12 +46,6 @@ def milliseconds(function, repeat):
     return 1e3 * statistics.median(times)
 
 
-def matmul_rate(repeat):
-    """GFLOP/s of a 1024³ float32 product."""
-    a, b = torch.randn(2, 1024, 1024)
-    return 2 * 1024**3 / milliseconds(lambda: a @ b, repeat) / 1e6
-
-
 def crystal():
     atoms = bulk("NaCl", "rocksalt", a=5.64, cubic=True).repeat(3)
     atoms.rattle(0.05, seed=0)
@@ -73,13 +67,8 @@ class Case:
         self.lengths, self.y = harmonics(graph.vectors, self.lmax, torch.float32)
         self.w = torch.randn(count, self.conv.weight_numel)
 
-    def operations(self):
-        """Multiply-adds per edge: one per weight and component of x, one per G entry."""
-        total = 0
-        for path in self.conv.paths:
-            couplings = pairs(*self.conv.layout.degrees(path))
-            total += path.channels * (self.conv.irreps_in[path.source].dim + len(couplings))
-        return 2 * total * len(self.graph.center)
+    def operations(self, gradients):
+        return len(self.graph.center) * arithmetic.convolution(self.conv.layout, gradients)
 
     def leaves(self):
         return [part.clone().requires_grad_() for part in (*self.x, self.y, self.w)]
@@ -124,7 +113,8 @@ def time_ours(case, repeat):
     leaves = case.leaves()
 
     def layer():
-        return autograd.convolve(layout, tuple(leaves[:n]), *leaves[n:], edges)
+        where = autograd.Where(fused, layout, edges)
+        return autograd.convolve(where, tuple(leaves[:n]), *leaves[n:])
 
     rows["training"] = milliseconds(lambda: training(layer, leaves, case.g), repeat)
     return rows
@@ -153,14 +143,14 @@ def time_reference_compiled(case, repeat):
     conv = Convolution(
         case.conv.irreps_in, case.lmax, case.conv.irreps_in, False, backend="reference"
     )
-    plain = milliseconds(lambda: conv(case.x, case.y, case.w, case.graph), repeat)
     graph = case.graph
 
     @torch.compile
     def layer(x, y, w):
         return conv(x, y, w, graph)
 
-    return plain, milliseconds(lambda: layer(case.x, case.y, case.w), repeat)
+    with torch.no_grad():
+        return milliseconds(lambda: layer(case.x, case.y, case.w), repeat)
 
 
 def time_inference(case, repeat):
@@ -202,28 +192,47 @@ def time_geometry(graph, repeat):
     }
 
 
-def report(name, case, rate, options):
-    ours, theirs = time_ours(case, options.repeat), time_e3nn(case, options.slow_repeat)
-    work = {"forward": 1, "grad x": 1, "grad w": 1, "all": 2}
-    print(f"\n{name}: {len(case.conv.paths)} paths, {case.conv.weight_numel} weights per edge")
+WORK = {"forward": "", "grad x": "x", "grad Y": "y", "grad w": "w", "all": "xyw"}
+
+
+def print_table(ours, theirs, case, rate):
     print(f"{'':14}{'ms':>9}{'e3nn ms':>10}{'ratio':>8}{'GFLOP/s':>9}{'of matmul':>11}")
     for key, value in ours.items():
         other = theirs.get(key)
         line = f"{key:14}{value:9.2f}"
         line += f"{other:10.1f}{other / value:8.1f}" if other else " " * 18
-        if key in work:
-            speed = work[key] * case.operations() / value / 1e6
+        if key in WORK:
+            speed = case.operations(WORK[key]) / value / 1e6
             line += f"{speed:9.1f}{speed / rate:11.2f}"
         print(line)
+
+
+def compiled_peers(case, repeat, forward):
+    """Rows of torch.compile (inductor's C++) and how much longer they take than `forward` ms."""
+    peers = {
+        "e3nn, compiled": lambda: time_e3nn(case, repeat, compiled=True)["forward"],
+        "plain torch, compiled": lambda: time_reference_compiled(case, repeat),
+    }
+    found = {}
+    for name, measure in peers.items():
+        try:
+            found[name] = measure()
+        except Exception as error:  # no compiler, or one that fails, is no reason to stop
+            print(f"{name}: left out, {type(error).__name__}: {str(error).splitlines()[0]}")
+        else:
+            print(f"forward, {name:26}{found[name]:9.2f} ms{found[name] / forward:9.1f} x matkit")
+    return found
+
+
+def report(name, case, rate, options):
+    ours, theirs = time_ours(case, options.repeat), time_e3nn(case, options.slow_repeat)
+    print(f"\n{name}: {len(case.conv.paths)} paths, {case.conv.weight_numel} weights per edge")
+    print_table(ours, theirs, case, rate)
     found = {"matkit": ours, "e3nn": theirs, "inference": time_inference(case, options.repeat)}
     for key, value in found["inference"].items():
         print(f"{key:20}{value:9.2f} ms")
     if options.compile:
-        found["e3nn compiled"] = time_e3nn(case, options.slow_repeat, compiled=True)
-        plain, compiled = time_reference_compiled(case, options.slow_repeat)
-        found["reference"] = {"plain": plain, "compiled": compiled}
-        for key in ("e3nn compiled", "reference"):
-            print(key, {k: round(v, 2) for k, v in found[key].items()})
+        found["torch.compile"] = compiled_peers(case, options.slow_repeat, ours["forward"])
     return found
 
 
@@ -232,13 +241,16 @@ def main():
     parser.add_argument("--json", type=Path, help="where to write the numbers")
     parser.add_argument("--repeat", type=int, default=51)
     parser.add_argument("--slow-repeat", type=int, default=7)
-    parser.add_argument("--compile", action="store_true", help="time torch.compile as well")
+    parser.add_argument(
+        "--compile", action="store_true", help="time torch.compile as well (minutes)"
+    )
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    graph, rate = crystal(), matmul_rate(options.repeat)
+    graph, rate = crystal(), arithmetic.matmul_rate(options.repeat)
     threads = torch.get_num_threads()
     print(f"{len(graph.species)} atoms, {len(graph.center)} edges, {threads} threads, ", end="")
-    print(f"matrix product {rate:.0f} GFLOP/s")
+    print(f"matrix product {rate:.0f} GFLOP/s; fractions of it count what benchmarks/arithmetic.py")
+    print("says the algorithm needs, couplings that are zero and e3nn's detours not included")
     geometry = time_geometry(graph, options.repeat)
     for key, value in geometry.items():
         print(f"{key:20}{value:9.3f} ms")

@@ -16,7 +16,6 @@ import os
 import platform
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from contenders import CONTENDERS, STRUCTURES
@@ -53,24 +52,34 @@ def importable(python: str, package: str) -> bool:
 
 
 def matrix_rate(threads: int) -> float:
-    """GFLOP/s of a float32 matrix product of 1024, the machine's yardstick."""
-    import torch
-
-    torch.set_num_threads(threads)
-    a = torch.randn(1024, 1024)
-    times = []
-    for _ in range(12):
-        begin = time.perf_counter()
-        a @ a
-        times.append(time.perf_counter() - begin)
-    return 2 * 1024**3 / min(times) / 1e9
+    """GFLOP/s of a matrix product, in a process of its own like everything measured."""
+    code = f"import torch, arithmetic; torch.set_num_threads({threads}); "
+    code += "print(arithmetic.matmul_rate())"
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(HERE)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
+    )
+    return float(done.stdout)
 
 
-def table(results: dict[str, dict[str, dict]], key: str, structures: list[str]) -> str:
+def add_fractions(results: dict[str, dict[str, dict]], rate: float) -> dict[str, dict[str, dict]]:
+    """Add the share of the machine's rate where the arithmetic is known; return those rows."""
+    known = {}
+    for label, row in results.items():
+        for cell in row.values():
+            if "gflop" in cell:
+                cell["fraction"] = cell["gflop"] / (1e-3 * cell["ms"]) / rate
+                known[label] = row
+    return known
+
+
+def table(
+    results: dict[str, dict[str, dict]], key: str, structures: list[str], digits: int = 1
+) -> str:
     width = max(map(len, results)) + 2
     rows = ["".ljust(width) + "".join(name.rjust(12) for name in structures)]
     for label, row in results.items():
-        cells = (f"{row[s][key]:.1f}" if key in row[s] else "failed" for s in structures)
+        cells = (f"{row[s][key]:.{digits}f}" if key in row[s] else "failed" for s in structures)
         rows.append(label.ljust(width) + "".join(cell.rjust(12) for cell in cells))
     return "\n".join(rows)
 
@@ -99,10 +108,17 @@ def main() -> None:
     print(table(results, "ms", structures))
     print("\npeak memory of the process, MB")
     print(table(results, "peak_mb", structures))
+    rate = matrix_rate(options.threads)
+    known = add_fractions(results, rate)
+    if known:
+        print(f"\nfraction of the matrix-product rate, {rate:.0f} GFLOP/s here; operations are")
+        print("counted by benchmarks/arithmetic.py: what energy and forces need, gates and")
+        print("harmonics left out")
+        print(table(known, "fraction", structures, digits=3))
     document = {
         "results": results,
         "threads": options.threads,
-        "matrix_gflops": matrix_rate(options.threads),
+        "matrix_gflops": rate,
         "machine": platform.processor() or platform.machine(),
         "python": platform.python_version(),
     }

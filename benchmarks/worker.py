@@ -14,6 +14,17 @@ from contenders import CONTENDERS, STRUCTURES
 BUDGET = 12.0  # seconds of measuring, unless the repeats are done before
 
 
+def gflop(calculator, n_atoms: int) -> dict[str, float]:
+    """Arithmetic of the last call, if the calculator is matkit's."""
+    if CONTENDERS[sys.argv[1]][0] != "matkit":
+        return {}
+    import arithmetic
+
+    graph = calculator.neighbors.graph(calculator._structures(None))
+    network = calculator.potentials[0].network
+    return {"gflop": arithmetic.network(network, n_atoms, len(graph.center)) / 1e9}
+
+
 def main(label: str, structure: str, threads: int, repeats: int) -> None:
     torch.set_num_threads(threads)
     started = time.perf_counter()
@@ -46,6 +57,7 @@ def main(label: str, structure: str, threads: int, repeats: int) -> None:
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "torch": torch.__version__,
     }
+    result |= gflop(atoms.calc, len(atoms))
     print("RESULT " + json.dumps(result))
 
 

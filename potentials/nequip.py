@@ -13,32 +13,25 @@ read-out without activation make this SevenNet (Park et al. 2024, J. Chem. Theor
 
 from __future__ import annotations
 
-import copy
-import logging
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from matkit.errors import ConfigError, did_you_mean
 from matkit.graph import Graph
-from matkit.interfaces import Potential, Properties
+from matkit.interfaces import Properties
 from matkit.nn.convolution import Convolution
-from matkit.nn.convolution.fused import edges_of
 from matkit.nn.embedding import SpeciesEmbedding, SpeciesIndex
 from matkit.nn.equivariant import Features, Gate, Linear, ScalarMLP
 from matkit.nn.frozen import FrozenGate, FrozenLinear
-from matkit.nn.harmonics import harmonics as fused_harmonics
-from matkit.nn.harmonics import harmonics_gradient
-from matkit.nn.inference import EdgeData, FrozenInteraction, agrees, reverse, run
+from matkit.nn.inference import FrozenInteraction
 from matkit.nn.irreps import Irreps, parse_irreps, spherical_harmonics
+from matkit.nn.layered import LayeredPotential, check_choice, check_domain
 from matkit.nn.radial import BesselBasis, polynomial_envelope, xplor_envelope
-from matkit.nn.radial_table import tabulate
+from matkit.nn.radial_functions import Mixture, Radial
 from matkit.nn.readout import SpeciesScaleShift
-
-logger = logging.getLogger(__name__)
 
 ENVELOPES = ("polynomial", "xplor")
 SELF_CONNECTIONS = ("linear", "species")
@@ -89,7 +82,7 @@ class Interaction(nn.Module):
         return self.gate(tuple(mixed))
 
 
-class NequIP(Potential):
+class NequIP(LayeredPotential):
     """E(3)-equivariant energy network.
 
     Args:
@@ -108,7 +101,7 @@ class NequIP(Potential):
         neighbor_norm: Sums over neighbours are divided by this: the root of their mean number
             in the paper, the mean number in SevenNet.
         self_connection: One matrix for all species (`linear`) or one for each (`species`).
-        readout_hidden: Size of the read-out's hidden layer.
+        readout_hidden: Size of the read-out's hidden layer, 0 for none.
         readout_activation: Whether that layer is activated.
         scale: Energy unit of each species, eV.
         shift: Reference energy of each species, eV; zero if not given.
@@ -139,12 +132,13 @@ class NequIP(Potential):
         shift: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
-        _check(species, cutoff, envelope, self_connection)
+        check_domain(species, cutoff)
+        check_choice("envelope", envelope, ENVELOPES)
+        check_choice("self_connection", self_connection, SELF_CONNECTIONS)
         features = [parse_irreps(text) for text in irreps]
         self.species, self.cutoff, self.lmax = tuple(species), float(cutoff), lmax
         self.envelope, self.envelope_power = envelope, envelope_power
         self.xplor_onset = xplor_onset
-        self._frozen: tuple[Any, list[FrozenInteraction]] | None = None
         self.index = SpeciesIndex(self.species)
         self.embedding = SpeciesEmbedding(len(species), features[0][0].channels)
         self.basis = BesselBasis(cutoff, basis_size)
@@ -158,7 +152,8 @@ class NequIP(Potential):
                 Interaction(convolution, features[t], radial_widths, neighbor_norm, n_species)
             )
         channels = features[-1][0].channels
-        self.readout = ScalarMLP((channels, readout_hidden, 1), readout_activation)
+        hidden = (readout_hidden,) if readout_hidden else ()
+        self.readout = ScalarMLP((channels, *hidden, 1), readout_activation)
         ones, zeros = [1.0] * len(species), [0.0] * len(species)
         self.scale_shift = SpeciesScaleShift(scale or ones, shift or zeros)
 
@@ -167,7 +162,7 @@ class NequIP(Potential):
         index = self.index(graph.species)
         vectors = graph.vectors
         lengths = vectors.norm(dim=1)
-        basis = self.basis(lengths) * self._envelope(lengths).unsqueeze(1)
+        basis = self.enveloped_basis(lengths)
         harmonics = spherical_harmonics(self.lmax, vectors / lengths.unsqueeze(1))
         basis, harmonics = basis.to(self.dtype), harmonics.to(self.dtype)
 
@@ -178,64 +173,23 @@ class NequIP(Potential):
         energy = self.scale_shift(self.readout(scalars).squeeze(1), index)
         return Properties(atom_energy=energy, features=scalars)
 
-    def edge_gradient(self, graph: Graph) -> tuple[Properties, Tensor] | None:
-        """Return the same as `forward`, with dE/d(edge vector) [E, 3] written out."""
-        layers = self._frozen_layers(graph)
-        if not layers:
-            return None
-        index, vectors = self.index(graph.species), graph.vectors.detach()
-        lengths, harmonics = fused_harmonics(vectors, self.lmax, self.dtype)
-        if not all(layer.covers(lengths) for layer in layers):
-            return None
-        data = EdgeData(edges_of(graph), lengths, harmonics, index)
-        with torch.no_grad():
-            x: Features = (self.embedding(index),)
-            scalars, tapes = run(layers, x, data)
-            energy, g = self._energy(scalars, index)
-            by_lengths, by_harmonics = reverse(layers, tapes, g, data)
-        gradient = harmonics_gradient(vectors, by_lengths, by_harmonics)
-        return Properties(atom_energy=energy, features=scalars), gradient
-
     def _energy(self, scalars: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
         """Return atomic energies [N] and the derivative of their sum by the scalars [N, 1, C]."""
+        if not self.readout.activate:
+            matrix = self.readout.folded.detach()
+            g = self.scale_shift.scale[index].unsqueeze(1).to(matrix) * matrix.T
+            return self.scale_shift((scalars @ matrix).squeeze(1), index), g.unsqueeze(1)
         with torch.enable_grad():
             leaf = scalars.detach().requires_grad_()
             energy = self.scale_shift(self.readout(leaf).squeeze(1), index)
             (g,) = torch.autograd.grad(energy.sum(), leaf)
         return energy.detach(), g.unsqueeze(1)
 
-    def _frozen_layers(self, graph: Graph) -> list[FrozenInteraction]:
-        """Return the layers for inference, made anew when a weight has changed."""
-        if graph.device.type != "cpu" or not len(graph.center):
-            return []
-        state = tuple((p.data_ptr(), p._version, p.dtype) for p in self.parameters())
-        if self._frozen is None or self._frozen[0] != state:
-            self._frozen = (state, [])
-            self._freeze(state)
-        return self._frozen[1]
-
-    def _freeze(self, state: Any) -> None:
-        """Make the layers for inference and keep them if they agree with autograd."""
-        exact = copy.deepcopy(self).double()
-        for layer in exact._interactions():
-            layer.convolution.backend = "reference"
-        try:
-            layers = [self._freeze_layer(exact, t) for t in range(len(self.interactions))]
-            self._frozen = (state, layers)
-            trusted = agrees(self, exact, 1e-4 if self.dtype == torch.float32 else 1e-8)
-            problem = "its self-check failed"
-        # Whatever goes wrong in tabulating or compiling, there is a path that works.
-        except Exception as error:
-            trusted, problem = False, repr(error)
-        if not trusted:
-            logger.warning("Inference falls back to autograd: %s", problem)
-            self._frozen = (state, [])
-
-    def _freeze_layer(self, exact: NequIP, t: int) -> FrozenInteraction:
-        layer: Interaction = self._interactions()[t]
-        radial = partial(_radial_weights, exact, exact._interactions()[t])
+    def _freeze_layer(self, exact: NequIP, here: NequIP, t: int) -> FrozenInteraction:
+        """Return layer `t` for inference."""
+        layer = self._interactions()[t]
+        radial = _frozen_radial(exact, exact._interactions()[t].radial)
         onset = self.xplor_onset if self.envelope == "xplor" else None
-        single = self.dtype == torch.float32
         return FrozenInteraction(
             layout=layer.convolution.layout,
             linear_in=FrozenLinear.of(layer.linear_in),
@@ -243,42 +197,34 @@ class NequIP(Potential):
             self_connection=FrozenLinear.of(layer.self_connection),
             kept=tuple(layer.kept),
             gate=FrozenGate.of(layer.gate),
-            radial=radial,
-            table=tabulate(radial, self.cutoff, onset=onset) if single else None,
+            radial=_frozen_radial(here, here._interactions()[t].radial),
+            table=self._table(radial, t, onset),
         )
 
     def _interactions(self) -> list[Interaction]:
         return cast(list[Interaction], list(self.interactions))
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out what is made again on demand."""
-        return {**self.__dict__, "_frozen": None}
+    def enveloped_basis(self, lengths: Tensor) -> Tensor:
+        """Return the radial basis [E, size] times the cutoff function, from lengths [E] in Å."""
+        return self.basis(lengths) * self._envelope_function()(lengths).unsqueeze(1)
 
-    def _envelope(self, lengths: Tensor) -> Tensor:
+    def _envelope_function(self) -> Radial:
         if self.envelope == "xplor":
-            return xplor_envelope(lengths, self.cutoff, self.xplor_onset)
-        return polynomial_envelope(lengths, self.cutoff, self.envelope_power)
+            return partial(xplor_envelope, cutoff=self.cutoff, onset=self.xplor_onset)
+        return partial(polynomial_envelope, cutoff=self.cutoff, power=self.envelope_power)
 
 
-def _radial_weights(network: NequIP, layer: Interaction, lengths: Tensor) -> Tensor:
-    envelope = network._envelope(lengths)
-    return layer.radial(network.basis(lengths) * envelope.unsqueeze(1))
+def _frozen_radial(network: NequIP, mlp: ScalarMLP) -> Mixture:
+    """Return a layer's radial network as a function of the length; holds nothing else."""
+    basis, envelope = network.basis, network._envelope_function()
+
+    def hidden(lengths: Tensor) -> Tensor:
+        return mlp.hidden(basis(lengths) * envelope(lengths).unsqueeze(1))
+
+    return Mixture(hidden, mlp.last.detach())
 
 
 def _reachable(wanted: Irreps, coupled: Irreps) -> Irreps:
     """Leave out irreps that no coupling makes, e.g. pseudoscalars in the first layer."""
     kinds = {irrep.kind for irrep in coupled}
     return tuple(irrep for irrep in wanted if irrep.kind in kinds)
-
-
-def _check(species: Sequence[int], cutoff: float, envelope: str, connection: str) -> None:
-    if not species or len(set(species)) != len(species):
-        raise ConfigError(f"Expected distinct atomic numbers in `species`, got {list(species)}.")
-    if not cutoff > 0:
-        raise ConfigError(f"Expected a positive `cutoff` in Å, got {cutoff}.")
-    for name, value, legal in (
-        ("envelope", envelope, ENVELOPES),
-        ("self_connection", connection, SELF_CONNECTIONS),
-    ):
-        if value not in legal:
-            raise ConfigError(f"Unknown {name} {value!r}.{did_you_mean(value, legal)}")

@@ -6,6 +6,7 @@ so that linear maps are plain matrix products and kernels run along channels.
 
 from __future__ import annotations
 
+from functools import reduce
 from itertools import pairwise
 from math import sqrt
 
@@ -120,8 +121,23 @@ class ScalarMLP(nn.Module):
 
     def forward(self, x: Float[Tensor, "*B i"]) -> Float[Tensor, "*B o"]:
         """Map [..., widths[0]] to [..., widths[-1]]."""
-        for i, weight in enumerate(self.weights):
-            if i and self.activate:
-                x = normalized_silu(x)
+        return self.hidden(x) @ self.last
+
+    def hidden(self, x: Float[Tensor, "*B i"]) -> Float[Tensor, "*B h"]:
+        """Return what the last, linear layer mixes [..., widths[-2]]."""
+        for weight in list(self.weights)[:-1]:
             x = x @ (weight / sqrt(len(weight)))
+            x = normalized_silu(x) if self.activate else x
         return x
+
+    @property
+    def last(self) -> Tensor:
+        """Matrix of the last layer [widths[-2], widths[-1]]."""
+        weight = self.weights[-1]
+        return weight / sqrt(len(weight))
+
+    @property
+    def folded(self) -> Tensor:
+        """All layers as one matrix [widths[0], widths[-1]]; right only where none is activated."""
+        matrices = (weight / sqrt(len(weight)) for weight in self.weights)
+        return reduce(torch.matmul, matrices)

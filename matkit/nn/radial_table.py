@@ -1,15 +1,18 @@
-"""A radial network frozen into a table: cubic Hermite on a uniform grid, checked when built.
+"""A radial network frozen into a table: cubic Hermite, checked against the network when built.
 
-Between knots a distance h apart, the cubic with the network's own values and derivatives is off
-by h⁴/384 times the fourth derivative. Inference needs the network and its derivative only.
+Knots are a fixed ratio apart: radial functions are steep where atoms nearly touch and smooth
+further out, and on a grid uniform in the length four times as many knots would be needed.
+Between knots a distance h apart (in the logarithm of the length), the cubic with the network's own
+values and derivatives is off by h⁴/384 times the fourth derivative. Inference needs the network
+and its derivative only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cache, wraps
-from math import ceil
+from math import ceil, log
 from typing import ParamSpec, TypeVar
 
 import torch
@@ -23,13 +26,13 @@ from matkit.nn.convolution.kernel import Kernel
 from matkit.nn.convolution.launch import SCALARS, even_chunks, launch
 from matkit.nn.convolution.lookup import generate_lookup
 from matkit.nn.convolution.paths import Layout, Path
+from matkit.nn.radial_functions import Mixture, Radial, with_slope
 
-Radial = Callable[[Tensor], Tensor]
 P = ParamSpec("P")
 T = TypeVar("T")
 
 MOST_KNOTS = 8192
-PIECE = 64  # knots handled at once
+PIECE = 64  # knots filled in, or functions looked at, at once
 # The cubic's error peaks in the middle, its derivative's at (3 - √3) / 6 and mirrored.
 _PROBES = (0.2113, 0.5)
 
@@ -39,9 +42,11 @@ class RadialTable:
     """Values and derivatives of W radial functions; make one with `tabulate`.
 
     Attributes:
-        rows: Value, derivative times the step and difference to the next value at every knot
-            [knots, 3, W]; differences taken in double precision keep derivatives exact.
-        grid: First knot in Å, one over the step in 1/Å, last index but one [3], float64.
+        rows: Value, derivative by the logarithm of the length times the step, and difference to
+            the next value at every knot [knots, 3, W]; differences taken in double precision
+            keep derivatives exact.
+        grid: Logarithm of the first knot (in Å), one over the step, last index but one [3],
+            float64.
         low: Shortest length covered, Å.
         high: Longest length covered, Å.
         error: Largest error of a value, relative to the largest value of its function.
@@ -56,6 +61,10 @@ class RadialTable:
     error: float
     slope_error: float
     function: Radial
+
+    def to(self, device: torch.device) -> RadialTable:
+        """Return the table on another device."""
+        return replace(self, rows=self.rows.to(device), grid=self.grid.to(device))
 
     def covers(self, lengths: Float[Tensor, " E"]) -> bool:
         """Return whether no length [E] lies outside the table."""
@@ -72,8 +81,9 @@ class RadialTable:
         value = self.rows.new_empty(len(lengths), width)
         slope = torch.empty_like(value)
         entry = _entry(width, self.rows.dtype)
-        tensors = [self.rows, lengths, self.grid, value, slope]
+        tensors = [self.rows, lengths.log(), self.grid, value, slope]
         launch(entry, tensors, even_chunks(len(lengths)))
+        slope.mul_(lengths.reciprocal().to(slope).unsqueeze(1))
         if not self.covers(lengths):
             outside = torch.nonzero(~((lengths >= self.low) & (lengths <= self.high)))[:, 0]
             exact, exact_slope = with_slope(self.function, lengths[outside])
@@ -82,9 +92,9 @@ class RadialTable:
 
 
 def _on_one_thread(build: Callable[P, T]) -> Callable[P, T]:
-    """Run `build` without torch's other threads: for thousands of small steps they only wait.
+    """Run `build` without torch's other threads: for hundreds of small steps they only wait.
 
-    On a busy machine every wait costs a time slice, and the table minutes instead of a second.
+    On a busy machine every wait costs a time slice, which takes longer than the table.
     """
 
     @wraps(build)
@@ -118,7 +128,7 @@ def tabulate(
         dtype: Type of the stored numbers.
         tolerance: Largest error of a value at any length, relative to the largest value of the
             same function (beyond the innermost fifth of the table, where functions may be
-            steep); ten times as much for derivatives.
+            steep); five times as much for derivatives.
 
     Raises:
         ConfigError: the bounds are out of order, or the function is too rough.
@@ -126,107 +136,100 @@ def tabulate(
     if not 0 < low < (onset or high) <= high:
         raise ConfigError(f"Expected 0 < low < onset <= high, got {low}, {onset}, {high} Å.")
     # With a kink, a whole number of steps lies between it and the end of the table.
-    unit = high - onset if onset is not None and onset < high else high - low
-    count, stride = ceil(256 * unit / (high - low)), 8
+    unit = log(high / (onset if onset is not None and onset < high else low))
+    count = ceil(256 * unit / log(high / low))
     while True:
-        lengths, step = _knots(low, high, unit / count)
+        lengths = _knots(low, high, unit / count)
         if len(lengths) > MOST_KNOTS:
             raise ConfigError(
                 f"A table with {MOST_KNOTS} knots between {low} and {high} Å does not reach a "
                 f"relative error of {tolerance:g}: the radial function is too rough or has a "
                 "kink. Name the kink as `onset`, raise `low`, or use the network itself."
             )
-        rows, error, slope_error = _attempt(function, lengths, step, stride, dtype)
+        coarse = _inner_rows(function, lengths, unit / count)
+        error, slope_error = _errors(function, coarse, lengths, unit / count)
         # Fourth and third order in the step; a little more than needed saves a round.
-        missing = max((error / tolerance) ** (1 / 4), (slope_error / (10 * tolerance)) ** (1 / 3))
-        if missing <= 1 and stride == 1:
+        missing = max((error / tolerance) ** (1 / 4), (slope_error / (5 * tolerance)) ** (1 / 3))
+        if missing <= 1:
             break
-        # The first step is found on every eighth function; the last word is on all of them.
-        stride = 1
-        count = ceil(count * min(1.05 * missing, 8.0)) if missing > 1 else count
-    grid = torch.tensor([lengths[0], 1 / step, len(lengths) - 2], dtype=torch.float64)
+        count = ceil(count * min(1.05 * missing, 8.0))
+    rows = _mixed(coarse, function, dtype)
+    grid = _grid(lengths, unit / count)
     low = max(low, float(lengths[0]))
     return RadialTable(rows, grid, low, high, error, slope_error, function)
 
 
-def _pieces(lengths: Tensor) -> Iterator[Tensor]:
-    """Yield runs of knots, each with the first of the next; the work on one fits the cache."""
-    for first in range(0, len(lengths) - 1, PIECE):
-        yield lengths[first : first + PIECE + 1]
-
-
-def _rows(function: Radial, knots: Tensor, step: float) -> Tensor:
-    """Return value, derivative times the step and difference to the next (or 0) [n, 3, W]."""
-    value, slope = with_slope(function, knots)
-    difference = torch.diff(value, dim=0, append=value[-1:])
-    return torch.stack([value, step * slope, difference], dim=1)
-
-
-def _knots(low: float, high: float, step: float) -> tuple[Tensor, float]:
-    """Return uniform knots [n] ending at `high`, the first at or just below `low`; and the step."""
-    n = ceil((high - low) / step - 1e-9) + 1
-    lengths = high - step * torch.arange(n - 1, -1, -1, dtype=torch.float64)
-    return lengths[lengths > 0], step
-
-
-def with_slope(function: Radial, lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """Return function(lengths) and its derivative, both [n, W] in float64.
-
-    Each row depends on its own length alone, so the derivative is a Jacobian-vector product: the
-    derivative of the vector-Jacobian product by its vector. (Forward-mode differentiation would
-    first import 800 modules.)
-    """
-    with torch.enable_grad():
-        r = lengths.detach().double().requires_grad_()
-        value = function(r)
-        vector = torch.zeros_like(value, requires_grad=True)
-        # Sums, because torch imports sympy when it is handed a vector.
-        (back,) = torch.autograd.grad((value * vector).sum(), r, create_graph=True)
-        (slope,) = torch.autograd.grad(back.sum(), vector)
-    return value.detach(), slope.detach()
-
-
 def interpolate(rows: Tensor, grid: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
     """Return values and derivatives [E, W] from a table, in plain torch (the reference)."""
-    s = (lengths - grid[0]) * grid[1]
+    s = (lengths.log() - grid[0]) * grid[1]
     knot = s.floor().clamp(0, float(grid[2]))
     u = (s - knot).unsqueeze(1).to(rows)
     value, left, difference = rows[knot.long()].unbind(dim=1)
     right = rows[knot.long() + 1, 1]
     # Coefficients of u² and u³.
     c2, c3 = 3 * difference - 2 * left - right, left + right - 2 * difference
-    slope = (left + u * (2 * c2 + u * 3 * c3)) * grid[1].to(rows)
+    slope = (left + u * (2 * c2 + u * 3 * c3)) * (grid[1] / lengths).unsqueeze(1).to(rows)
     return value + u * (left + u * (c2 + u * c3)), slope
 
 
-def _attempt(
-    function: Radial, lengths: Tensor, step: float, stride: int, dtype: torch.dtype
-) -> tuple[Tensor, float, float]:
-    """Return the rows of a table and its largest relative errors of value and derivative.
+def _knots(low: float, high: float, step: float) -> Tensor:
+    """Return knots [n] a ratio exp(step) apart, from `low` or just below it to `high`."""
+    n = ceil(log(high / low) / step - 1e-9) + 1
+    return high * torch.exp(-step * torch.arange(n - 1, -1, -1, dtype=torch.float64))
 
-    Only every `stride`-th function is made and looked at.
+
+def _grid(lengths: Tensor, step: float) -> Tensor:
+    return torch.tensor([log(lengths[0]), 1 / step, len(lengths) - 2], dtype=torch.float64)
+
+
+def _inner_rows(function: Radial, lengths: Tensor, step: float) -> Tensor:
+    """Return the rows [n, 3, H] of a table of the functions that are mixed, in float64."""
+    inner = function.inner if isinstance(function, Mixture) else function
+    value, slope = with_slope(inner, lengths)
+    difference = torch.diff(value, dim=0, append=value[-1:])
+    return torch.stack([value, step * lengths.unsqueeze(1) * slope, difference], dim=1)
+
+
+def _mixed(inner: Tensor, function: Radial, dtype: torch.dtype) -> Tensor:
+    """Return the rows [n, 3, W], mixed in float64 and then rounded; interpolation is linear."""
+    if not isinstance(function, Mixture):
+        return inner.to(dtype).contiguous()
+    rows = torch.empty(*inner.shape[:2], function.mixing.shape[1], dtype=dtype)
+    for some, out in zip(inner.split(PIECE), rows.split(PIECE), strict=True):
+        out.copy_(some @ function.mixing)
+    return rows
+
+
+def _errors(function: Radial, rows: Tensor, lengths: Tensor, step: float) -> tuple[float, float]:
+    """Return the largest errors of values and derivatives, relative to their functions' largest.
+
+    Args:
+        function: The network.
+        rows: From `_inner_rows` [n, 3, H].
+        lengths: Knots [n] in Å.
+        step: Step of their logarithms.
     """
-    steep = lengths[0] + 0.2 * (lengths[-1] - lengths[0])
-    table, scales, errors = torch.empty(0), [], []
-    for first, knots in enumerate(_pieces(lengths)):
-        rows = _rows(function, knots, step)[:, :, ::stride]
-        if not first:
-            table = torch.empty(len(lengths), *rows.shape[1:], dtype=dtype)
-        # The last row of a piece is the first of the next, which knows the difference, too.
-        table[first * PIECE : first * PIECE + len(rows)] = rows
-        grid = torch.tensor([knots[0], 1 / step, len(knots) - 2], dtype=torch.float64)
-        probes = torch.cat([knots[:-1] + u * step for u in _PROBES])
-        exact = [right[:, ::stride] for right in with_slope(function, probes)]
-        pairs = list(zip(exact, interpolate(rows, grid, probes), strict=True))
-        errors.append(torch.stack([(got - right).abs_().amax(0) for right, got in pairs]))
-        outer = probes >= steep
-        if bool(outer.any()):
-            scales.append(torch.stack([right[outer].abs().amax(0) for right in exact]))
-    scale = torch.stack(scales).amax(0)
-    # A function that is nearly zero everywhere has no relative error of its own.
-    floor = (1e-3 * scale.amax(1, keepdim=True)).clamp(min=1e-30)
-    value_error, slope_error = (torch.stack(errors).amax(0) / torch.maximum(scale, floor)).amax(1)
-    return table, float(value_error), float(slope_error)
+    probes = torch.cat([lengths[:-1] * torch.exp(torch.tensor(u * step)) for u in _PROBES])
+    outer = probes >= lengths[0] + 0.2 * (lengths[-1] - lengths[0])
+    mixing = function.mixing if isinstance(function, Mixture) else None
+    inner = function.inner if isinstance(function, Mixture) else function
+    found = []
+    for exact, got in zip(
+        with_slope(inner, probes), interpolate(rows, _grid(lengths, step), probes), strict=True
+    ):
+        scale = _largest(exact[outer], mixing)
+        # A function that is nearly zero everywhere has no relative error of its own.
+        floor = (1e-3 * scale.amax()).clamp(min=1e-30)
+        found.append(float((_largest(got - exact, mixing) / torch.maximum(scale, floor)).amax()))
+    return found[0], found[1]
+
+
+def _largest(inner: Tensor, mixing: Tensor | None) -> Tensor:
+    """Return the largest magnitude [W] of every mixture of columns of `inner` [n, H]."""
+    if mixing is None:
+        return inner.abs().amax(dim=0)
+    # Some functions at a time, for the cache's sake.
+    return torch.cat([(inner @ part).abs_().amax(dim=0) for part in mixing.split(PIECE, dim=1)])
 
 
 @cache

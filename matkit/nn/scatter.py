@@ -26,6 +26,8 @@ def scatter_sum(
         pointers: ``index == k`` exactly for rows ``pointers[k]:pointers[k + 1]``; given for
             sorted rows, it lets torch-scatter sum each segment in one pass.
     """
+    if size == 1:  # one system: a plain sum, in which a GPU's threads do not queue for one number
+        return values.sum(dim=0, keepdim=True)
     if segment_csr is not None and pointers is not None:
         summed: Tensor = segment_csr(values, pointers, reduce="sum")
         return summed

@@ -3,6 +3,8 @@
 import copy
 import logging
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -117,7 +119,7 @@ def test_a_network_that_cannot_be_tabulated_falls_back_and_says_so(monkeypatch, 
     def rough(*_, **__):
         raise ConfigError("too rough")
 
-    monkeypatch.setattr("matkit.potentials.nequip.tabulate", rough)
+    monkeypatch.setattr("matkit.nn.layered.tabulate", rough)
     with caplog.at_level(logging.WARNING):
         got = results(model, from_ase(crystal()))
     assert "falls back to autograd" in caplog.text
@@ -155,3 +157,18 @@ def test_results_repeat_to_the_bit_and_do_not_depend_on_threads():
         torch.set_num_threads(threads)
     assert torch.equal(found[1], found[2])
     assert np.allclose(found[0], found[1], rtol=0, atol=1e-6)
+
+
+def test_the_first_energy_imports_no_symbolic_algebra():
+    # torch imports sympy (60 MB, a second) in some of its less travelled functions.
+    code = (
+        "import sys; from ase.build import bulk; from matkit import checkpoint; "
+        "from matkit.data.ase import from_ase; from matkit.derivatives import Conservative; "
+        f"model = Conservative(checkpoint.build('nequip', {TINY!r}).float()).eval(); "
+        "structures = from_ase(bulk('NaCl', 'rocksalt', a=5.6)); "
+        "model(model.featurize(structures)); layers = model.network._frozen[1]; "
+        "assert layers and all(layer.table for layer in layers); "
+        "print(sorted({'sympy', 'torch._dynamo', 'e3nn'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,16 +1,19 @@
 """Radial tables against the functions they were made from."""
 
+import math
+
 import pytest
 import torch
 
 from matkit.errors import ConfigError
 from matkit.nn.convolution import Convolution, fused
-from matkit.nn.convolution.check import _random_graph
+from matkit.nn.convolution.check import random_graph
 from matkit.nn.equivariant import ScalarMLP
 from matkit.nn.harmonics import harmonics
 from matkit.nn.irreps import parse_irreps
 from matkit.nn.radial import BesselBasis, polynomial_envelope, xplor_envelope
-from matkit.nn.radial_table import interpolate, tabulate, with_slope
+from matkit.nn.radial_functions import Mixture, with_slope
+from matkit.nn.radial_table import interpolate, tabulate
 
 F64 = torch.float64
 CUTOFF, ONSET = 5.0, 4.5
@@ -29,6 +32,17 @@ def network(width, envelope="xplor"):
         return mlp(basis(lengths) * factor.unsqueeze(1))
 
     return function
+
+
+def mixed_network(width):
+    """The same with its last layer apart."""
+    torch.manual_seed(0)
+    mlp, basis = ScalarMLP((8, 16, width)).double(), BesselBasis(CUTOFF, 8).double()
+
+    def hidden(lengths):
+        return mlp.hidden(basis(lengths) * xplor_envelope(lengths, CUTOFF, ONSET).unsqueeze(1))
+
+    return Mixture(hidden, mlp.last.detach())
 
 
 def lengths_between(low, high, n=500):
@@ -62,12 +76,28 @@ def test_values_and_slopes_are_within_tolerance(width, envelope, dtype, bound):
 @pytest.mark.parametrize("onset", [None, 4.5, 4.1])
 def test_the_last_knot_is_the_cutoff_and_the_onset_is_a_knot(onset):
     table = tabulate(network(3), CUTOFF, 0.7, onset, F64, tolerance=1e-4)
-    low, inverse, last = table.grid.tolist()
-    assert low <= 0.7 + 1e-12
-    assert low + (last + 1) / inverse == pytest.approx(CUTOFF, abs=1e-12)
+    first, inverse, last = table.grid.tolist()
+    assert first <= math.log(0.7) + 1e-12
+    assert first + (last + 1) / inverse == pytest.approx(math.log(CUTOFF), abs=1e-12)
     if onset:
-        assert (onset - low) * inverse == pytest.approx(round((onset - low) * inverse), abs=1e-6)
-    assert not table.lookup(torch.tensor([CUTOFF], dtype=F64))[0].any()
+        steps = (math.log(onset) - first) * inverse
+        assert steps == pytest.approx(round(steps), abs=1e-6)
+    at_cutoff = table.lookup(torch.tensor([CUTOFF], dtype=F64))[0]
+    assert at_cutoff.abs().max() <= 1e-12 * table.rows.abs().max()
+
+
+@pytest.mark.parametrize("dtype", [F64, torch.float32])
+def test_a_linear_last_layer_changes_nothing(dtype):
+    mixture = mixed_network(7)
+    lengths = lengths_between(0.8, CUTOFF)
+    plain = lambda r: mixture(r)  # noqa: E731 hides that the last layer is linear
+    for got, right in zip(with_slope(mixture, lengths), with_slope(plain, lengths), strict=True):
+        assert torch.allclose(got, right, rtol=1e-12, atol=1e-12)
+    quick, slow = (tabulate(f, CUTOFF, 0.8, ONSET, dtype) for f in (mixture, plain))
+    assert quick.grid.equal(slow.grid)
+    assert quick.error == pytest.approx(slow.error, rel=1e-6)
+    assert quick.slope_error == pytest.approx(slow.slope_error, rel=1e-6)
+    assert torch.allclose(quick.rows, slow.rows, rtol=1e-6, atol=1e-12)
 
 
 def test_kernel_equals_plain_torch():
@@ -111,7 +141,7 @@ def test_convolution_with_interpolated_weights(text, dtype, bound):
     irreps = parse_irreps(text)
     conv = Convolution(irreps, 2, irreps, natural_parity=True)
     generator = torch.Generator().manual_seed(0)
-    graph = _random_graph(6, 40, generator)
+    graph = random_graph(6, 40, generator)
     lengths = lengths_between(0.8, CUTOFF, 40)
     _, y = harmonics(torch.randn(40, 3, dtype=F64, generator=generator), 2, dtype)
     x = tuple(torch.randn(6, i.dim, i.channels, dtype=dtype) for i in irreps)

@@ -1,0 +1,155 @@
+"""Energy networks made of interaction layers, with their derivative written out for inference."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Any, Self, cast
+
+import torch
+from torch import Tensor, nn
+
+from matkit.errors import ConfigError, did_you_mean
+from matkit.graph import Graph
+from matkit.interfaces import Potential, Properties
+from matkit.nn.convolution import Convolution, backends
+from matkit.nn.convolution.fused import edges_of
+from matkit.nn.embedding import SpeciesEmbedding, SpeciesIndex
+from matkit.nn.equivariant import Features
+from matkit.nn.harmonics import harmonics as fused_harmonics
+from matkit.nn.harmonics import harmonics_gradient
+from matkit.nn.inference import EdgeData, Layer, agrees, reverse, run
+from matkit.nn.radial_functions import Radial
+from matkit.nn.radial_table import RadialTable, tabulate
+from matkit.nn.table_check import check_table
+
+logger = logging.getLogger(__name__)
+
+
+class LayeredPotential(Potential):
+    """Embedding, interaction layers that convolve over the neighbours, energy of the scalars.
+
+    Subclasses set the attributes and define the abstract methods.
+
+    Attributes:
+        lmax: Highest degree of the spherical harmonics.
+        index: From atomic numbers to rows of the embedding.
+        embedding: First features.
+        interactions: Layers, each of which has a `convolution`.
+    """
+
+    lmax: int
+    index: SpeciesIndex
+    embedding: SpeciesEmbedding
+    interactions: nn.ModuleList
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._frozen: tuple[Any, list[Layer]] | None = None
+
+    @abstractmethod
+    def _freeze_layer(self, exact: Self, here: Self, t: int) -> Layer:
+        """Return a layer for inference.
+
+        Args:
+            exact: This network in float64 on the CPU, where tables are made.
+            here: The same on the device of this network.
+            t: Number of the layer.
+        """
+
+    @abstractmethod
+    def _energy(self, scalars: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Return atomic energies [N] and the derivative of their sum by the scalars [N, 1, C].
+
+        Args:
+            scalars: Even scalars of the last layer [N, C].
+            index: Index of each atom's species [N].
+        """
+
+    def edge_gradient(self, graph: Graph) -> tuple[Properties, Tensor] | None:
+        """Return the same as `forward`, with dE/d(edge vector) [E, 3] written out."""
+        layers = self._frozen_layers(graph)
+        if not layers:
+            return None
+        index, vectors = self.index(graph.species), graph.vectors.detach()
+        # Candidates of a neighbour list may be longer than the cutoff; they contribute nothing.
+        reach = self.cutoff if graph.cutoff > self.cutoff else math.inf
+        lengths, harmonics = fused_harmonics(vectors, self.lmax, self.dtype, reach)
+        if not all(layer.covers(lengths.clamp(max=self.cutoff)) for layer in layers):
+            return None
+        data = EdgeData(edges_of(graph), lengths, harmonics, index)
+        with torch.no_grad():
+            x: Features = (self.embedding(index),)
+            scalars, tapes = run(layers, x, data)
+            energy, g = self._energy(scalars, index)
+            by_lengths, by_harmonics = reverse(layers, tapes, g, data)
+        gradient = harmonics_gradient(vectors, by_lengths, by_harmonics, reach)
+        return Properties(atom_energy=energy, features=scalars), gradient
+
+    def _frozen_layers(self, graph: Graph) -> list[Layer]:
+        """Return the layers for inference, made anew when a weight has changed."""
+        if backends.name_for(graph.device) is None or not len(graph.center):
+            return []
+        state = tuple((p.data_ptr(), p._version, p.dtype) for p in self.parameters())
+        if self._frozen is None or self._frozen[0] != state:
+            self._frozen = (state, [])
+            self._freeze(state)
+        return self._frozen[1]
+
+    def _freeze(self, state: Any) -> None:
+        """Make the layers for inference and keep them if they agree with autograd."""
+        exact = copy.deepcopy(self).cpu().double()
+        for layer in exact.interactions:
+            cast(Any, layer).convolution.backend = "reference"
+        device = next(self.parameters()).device
+        try:
+            here = exact if device.type == "cpu" else copy.deepcopy(exact).to(device)
+            layers = [self._freeze_layer(exact, here, t) for t in range(len(self.interactions))]
+            self._frozen = (state, layers)
+            trusted = agrees(self, exact, 1e-4 if self.dtype == torch.float32 else 1e-8)
+            problem = "its self-check failed"
+        # Whatever goes wrong in tabulating or compiling, there is a path that works.
+        except Exception as error:
+            trusted, problem = False, repr(error)
+        if not trusted:
+            logger.warning("Inference falls back to autograd: %s", problem)
+            self._frozen = (state, [])
+
+    def _table(self, radial: Radial, t: int, onset: float | None = None) -> RadialTable | None:
+        """Return a table of the weights of layer `t`, None where there is no kernel to read it.
+
+        Args:
+            radial: From lengths [n] in Å to weights, in float64 on the CPU.
+            t: Number of the layer.
+            onset: Where its second derivative jumps, Å.
+        """
+        convolution: Convolution = cast(Any, self.interactions[t]).convolution
+        device = self.embedding.weight.device
+        wanted = "xyw" if t else "yw"  # the embedding has no derivative
+        name = backends.name_for(device) or "none"
+        if self.dtype != torch.float32 or not check_table(
+            convolution.layout, self.dtype, wanted, name, str(device)
+        ):
+            return None
+        return tabulate(radial, self.cutoff, onset=onset).to(device)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is made again on demand."""
+        return {**self.__dict__, "_frozen": None}
+
+
+def check_domain(species: Sequence[int], cutoff: float) -> None:
+    """Refuse impossible atomic numbers and cutoffs."""
+    if not species or len(set(species)) != len(species):
+        raise ConfigError(f"Expected distinct atomic numbers in `species`, got {list(species)}.")
+    if not cutoff > 0:
+        raise ConfigError(f"Expected a positive `cutoff` in Å, got {cutoff}.")
+
+
+def check_choice(name: str, value: str, legal: Iterable[str]) -> None:
+    """Refuse a value of the option `name` that is not among the legal ones."""
+    if value not in (known := tuple(legal)):
+        raise ConfigError(f"Unknown {name} {value!r}.{did_you_mean(value, known)}")

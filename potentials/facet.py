@@ -1,0 +1,256 @@
+"""Facet: message passing with linear radial maps, mixed on a spherical grid or by gates.
+
+Each atom carries features of degrees l = 0..lmax. A layer convolves them over the neighbours with
+spherical harmonics; the radial weights are a linear map of a trainable basis instead of a network.
+What arrives, and the layer's input, are mixed by a small perceptron at every point of a sphere.
+The result is normalised and added to the input, scaled by weights that begin at zero, so that every
+layer begins as the identity. The scalars of the last layer give the atomic energy.
+(Miklaucic et al. 2025, https://arxiv.org/abs/2509.08418.)
+
+Deviations: NequIP's gate is the default in place of the grid: rotations are exact with it, and on
+a CPU errors fall faster, since a step of training takes two thirds of the time and inference half;
+all neighbours within a radius instead of the k nearest, whose order makes the energy jump; natural
+parity and a grid symmetric under inversion, so that mirror images have the same energy; an
+envelope with two continuous derivatives; adjacent linear maps are one; the norm is smooth at sites
+of high symmetry (see `EquivariantNorm`); scale and shift belong to the atom, so that energies are
+extensive; an isolated atom's energy is its shift. Switches: compact splines as the basis, hidden
+radial layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from math import sqrt
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from matkit.graph import Graph
+from matkit.interfaces import Properties
+from matkit.nn.convolution import Convolution
+from matkit.nn.embedding import SpeciesEmbedding, SpeciesIndex
+from matkit.nn.equivariant import Features, Linear, ScalarMLP
+from matkit.nn.frozen import FrozenLinear
+from matkit.nn.frozen_node import FrozenIdentity, FrozenNode, FrozenResidual
+from matkit.nn.inference import FrozenInteraction
+from matkit.nn.irreps import parse_irreps, spherical_harmonics
+from matkit.nn.layered import LayeredPotential, check_choice, check_domain
+from matkit.nn.mixing import EquivariantNorm, GateMixer, GridMixer
+from matkit.nn.radial import BesselBasis, polynomial_envelope
+from matkit.nn.radial_functions import Mixture
+from matkit.nn.readout import SpeciesScaleShift
+from matkit.nn.residual import add_matching, matching
+from matkit.nn.splines import CosineSplines
+
+MIXERS = ("grid", "gate")
+BASES: dict[str, Callable[[float, int], nn.Module]] = {
+    "bessel": BesselBasis,
+    "spline": CosineSplines,
+}
+
+
+class Interaction(nn.Module):
+    """One layer: convolution, linear, mixer, norm, and the layer's input added.
+
+    Args:
+        convolution: How neighbours' features are coupled with the harmonics.
+        mixer: What is done with the sum of messages and the layer's own input.
+        norm: Norm of the mixer's result.
+        radial_widths: Input and hidden sizes of the radial map.
+        neighbor_norm: Number the sum over neighbours is divided by.
+    """
+
+    def __init__(
+        self,
+        convolution: Convolution,
+        mixer: GridMixer | GateMixer,
+        norm: EquivariantNorm,
+        radial_widths: tuple[int, ...],
+        neighbor_norm: float,
+    ) -> None:
+        super().__init__()
+        inputs = {irrep.kind for irrep in convolution.irreps_in}
+        self.kept = [i for i, irrep in enumerate(mixer.irreps_in) if irrep.kind in inputs]
+        kept_irreps = tuple(mixer.irreps_in[i] for i in self.kept)
+        self.self_connection = Linear(convolution.irreps_in, kept_irreps)
+        self.radial = ScalarMLP((*radial_widths, convolution.weight_numel))
+        self.convolution = convolution
+        self.neighbor_norm = neighbor_norm
+        self.linear_out = Linear(convolution.irreps_out, mixer.irreps_in)
+        self.mixer, self.norm = mixer, norm
+        self.same = matching(convolution.irreps_in, norm.irreps)
+
+    def forward(self, x: Features, basis: Tensor, harmonics: Tensor, graph: Graph) -> Features:
+        """Return the features of the next layer [N + S, 2l + 1, channels] per irrep.
+
+        Rows beyond the graph's N atoms are atoms without neighbours.
+        """
+        n_atoms = len(graph.species)
+        sent = tuple(part[:n_atoms] for part in x)
+        messages = self.convolution(sent, harmonics, self.radial(basis), graph)
+        received = self.linear_out(tuple(m / self.neighbor_norm for m in messages))
+        mixed = [_padded(part, len(x[0])) for part in received]
+        for place, added in zip(self.kept, self.self_connection(x), strict=True):
+            mixed[place] = mixed[place] + added
+        return add_matching(self.update(tuple(mixed)), x, self.same)
+
+    def update(self, mixed: Features) -> Features:
+        """Return what is added to the features, given messages and self-connection."""
+        return self.norm(self.mixer(mixed))
+
+    def without_neighbors(self, x: Features) -> Features:
+        """Return the features of the next layer of atoms that have no neighbours."""
+        shapes = [(len(x[0]), irrep.dim, irrep.channels) for irrep in self.mixer.irreps_in]
+        mixed = [x[0].new_zeros(shape) for shape in shapes]
+        for place, added in zip(self.kept, self.self_connection(x), strict=True):
+            mixed[place] = added
+        return add_matching(self.update(tuple(mixed)), x, self.same)
+
+
+class Facet(LayeredPotential):
+    """Energy network with linear radial maps and residual layers.
+
+    Args:
+        species: Atomic numbers, in the order of the embedding's rows.
+        irreps: Irreps of the embedding (even scalars) and of the output of every layer, degrees
+            in order and parity (-1)^l; what a layer cannot make is refused.
+        lmax: Highest degree of the spherical harmonics.
+        cutoff: Longest edge, Å.
+        mixer: `gate` as in NequIP, or `grid`; layers that end in scalars always have the former.
+        grid_channels: Signals on the sphere.
+        grid_points: Points of the Lebedev grid. With degrees up to 2, what a layer adds turns with
+            the structure to 3e-4 (root mean square) with 110 points, to 2e-5 with 194; inversion
+            is exact.
+        radial_basis: `bessel` functions with trainable frequencies or compact `spline`s.
+        basis_size: Number of radial functions.
+        radial_hidden: Hidden sizes of the radial maps; none makes them linear.
+        envelope_power: Power p of the polynomial cutoff function of the Bessel basis.
+        neighbor_norm: Sums over neighbours are divided by this.
+        residual_init: Initial weight of what a layer adds to its input.
+        norm_offset: Offset of the norms' mean squares.
+        scale: Energy unit of each species, eV.
+        shift: Energy of an isolated atom of each species, eV; zero if not given.
+
+    Raises:
+        ConfigError: an argument is out of range or contradicts another.
+    """
+
+    provides = frozenset({"atom_energy", "features"})
+
+    def __init__(
+        self,
+        species: Sequence[int],
+        irreps: Sequence[str] = ("64x0e", *["128x0e+64x1o+32x2e"] * 2, "64x0e"),
+        lmax: int = 2,
+        cutoff: float = 5.0,
+        mixer: str = "gate",
+        grid_channels: int = 32,
+        grid_points: int = 110,
+        radial_basis: str = "bessel",
+        basis_size: int = 8,
+        radial_hidden: Sequence[int] = (),
+        envelope_power: int = 6,
+        neighbor_norm: float = 5.0,
+        residual_init: float = 0.0,
+        norm_offset: float = 1.0,
+        scale: Sequence[float] | None = None,
+        shift: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__()
+        check_domain(species, cutoff)
+        check_choice("mixer", mixer, MIXERS)
+        check_choice("radial_basis", radial_basis, BASES)
+        features = [parse_irreps(text) for text in irreps]
+        self.species, self.cutoff, self.lmax = tuple(species), float(cutoff), lmax
+        self.radial_basis, self.envelope_power = radial_basis, envelope_power
+        self.index = SpeciesIndex(self.species)
+        self.embedding = SpeciesEmbedding(len(species), features[0][0].channels)
+        self.basis = BASES[radial_basis](self.cutoff, basis_size)
+        self.interactions = nn.ModuleList()
+        for before, after in pairwise(features):
+            grid = mixer == "grid" and len(after) > 1
+            chosen = GridMixer(after, grid_channels, grid_points) if grid else GateMixer(after)
+            convolution = Convolution(before, lmax, chosen.irreps_in, natural_parity=True)
+            norm = EquivariantNorm(after, residual_init, norm_offset)
+            widths = (basis_size, *radial_hidden)
+            self.interactions.append(Interaction(convolution, chosen, norm, widths, neighbor_norm))
+        self.readout = ScalarMLP((features[-1][0].channels, 1))
+        ones, zeros = [1.0] * len(species), [0.0] * len(species)
+        self.scale_shift = SpeciesScaleShift(scale or ones, shift or zeros)
+
+    def forward(self, graph: Graph) -> Properties:
+        """Return atomic energies [N] in eV and the last layer's scalars as `features`."""
+        index = self.index(graph.species)
+        vectors = graph.vectors
+        lengths = vectors.norm(dim=1)
+        harmonics = spherical_harmonics(self.lmax, vectors / lengths.unsqueeze(1)).to(self.dtype)
+        basis = self.enveloped_basis(lengths).to(self.dtype)
+
+        # One atom without neighbours for each species that occurs: the zero of its energy.
+        kinds, place = self._kinds(index)
+        x: Features = (self.embedding(torch.cat([index, kinds])),)
+        for interaction in self.interactions:
+            x = interaction(x, basis, harmonics, graph)
+        scalars, isolated = x[0].squeeze(1).split([len(index), len(kinds)])
+        relative = self.readout(scalars - isolated[place]).squeeze(1)
+        return Properties(atom_energy=self.scale_shift(relative, index), features=scalars)
+
+    def _energy(self, scalars: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Return atomic energies [N] and the derivative of their sum by the scalars [N, 1, C]."""
+        kinds, place = self._kinds(index)
+        x: Features = (self.embedding(kinds),)
+        for interaction in self._interactions():
+            x = interaction.without_neighbors(x)
+        matrix = self.readout.last.detach()
+        relative = ((scalars - x[0].squeeze(1)[place]) @ matrix).squeeze(1)
+        by_scalars = self.scale_shift.scale[index].unsqueeze(1).to(matrix) * matrix.T
+        return self.scale_shift(relative, index), by_scalars.unsqueeze(1)
+
+    def _kinds(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the species that occur [S] and the place of every atom's among them [N]."""
+        if index.is_cuda:  # to count them, the GPU would have to be waited for
+            return torch.arange(len(self.species), device=index.device), index
+        return torch.unique(index, return_inverse=True)
+
+    def _freeze_layer(self, exact: Facet, here: Facet, t: int) -> FrozenResidual:
+        """Return layer `t` for inference."""
+        layer = self._interactions()[t]
+        inner = FrozenInteraction(
+            layout=layer.convolution.layout,
+            linear_in=FrozenIdentity(),
+            linear_out=FrozenLinear.of(layer.linear_out, 1 / layer.neighbor_norm),
+            self_connection=FrozenLinear.of(layer.self_connection),
+            kept=tuple(layer.kept),
+            gate=FrozenNode(layer.update),
+            radial=here._radial(t),
+            table=self._table(exact._radial(t), t),
+        )
+        return FrozenResidual(inner, layer.same)
+
+    def _radial(self, t: int) -> Mixture:
+        """Return the radial weights of layer `t` as a function of the length."""
+        radial = self._interactions()[t].radial
+
+        def hidden(lengths: Tensor) -> Tensor:
+            return radial.hidden(self.enveloped_basis(lengths))
+
+        return Mixture(hidden, radial.last.detach())
+
+    def _interactions(self) -> list[Interaction]:
+        return cast(list[Interaction], list(self.interactions))
+
+    def enveloped_basis(self, lengths: Tensor) -> Tensor:
+        """Return the radial basis [E, size], zero from the cutoff on, of order one."""
+        basis = self.basis(lengths)
+        if self.radial_basis == "spline":
+            return basis
+        envelope = polynomial_envelope(lengths, self.cutoff, self.envelope_power)
+        # Bessel functions are normalised over the sphere; this makes their mean square one.
+        return basis * (envelope * (self.cutoff**2 / sqrt(6))).unsqueeze(1)
+
+
+def _padded(part: Tensor, rows: int) -> Tensor:
+    """Append rows of zeros."""
+    return torch.nn.functional.pad(part, (0, 0, 0, 0, 0, rows - len(part)))
