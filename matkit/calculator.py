@@ -25,6 +25,7 @@ from matkit.geometry import to_voigt
 from matkit.graph import Graph
 from matkit.hessian import autograd_hessian, finite_difference_hessian
 from matkit.interfaces import Potential, Properties
+from matkit.replay import COINCIDENT, Replay, cuda_graphs
 from matkit.structures import Structures
 from matkit.verlet import VerletList
 
@@ -86,6 +87,10 @@ class MatkitCalculator(Calculator):
             self.implemented_properties = [*type(self).implemented_properties, *extra]
         cutoff = max(member.cutoff for member in members)
         self.neighbors = VerletList(cutoff, skin, neighbors)
+        self._replay: Replay | None = None
+        if self.device.type == "cuda":
+            record = cuda_graphs(self.device)
+            self._replay = Replay(self.potentials, self.neighbors, self.device, record)
         self._stress: np.ndarray | None = None
         self._ignored: set[str] = set()
 
@@ -112,8 +117,11 @@ class MatkitCalculator(Calculator):
         super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
         if system_changes or not self.results:
             structures = self._structures(None)
-            graph = self._graph(structures)
-            self._store([member(_within(graph, member)) for member in self.potentials], graph)
+            results = self._replay(structures) if self._replay else None
+            if results is None:
+                graph = self._graph(structures)
+                results = [member(_within(graph, member)) for member in self.potentials]
+            self._store(results, structures)
         if "stress" in properties:
             self.results["stress"] = self._checked_stress()
 
@@ -139,7 +147,7 @@ class MatkitCalculator(Calculator):
         """
         if method not in HESSIANS:
             raise ConfigError(f"Unknown Hessian method {method!r}.{did_you_mean(method, HESSIANS)}")
-        structures = self._structures(atoms)
+        structures = self._structures(atoms).to(self.device)
         rows = [HESSIANS[method](member, structures, block) for member in self.potentials]
         hessian: np.ndarray = torch.stack(rows).mean(0).cpu().numpy()
         return hessian
@@ -157,8 +165,13 @@ class MatkitCalculator(Calculator):
         atoms = self.atoms if atoms is None else atoms
         if atoms is None:
             raise StructureError("Expected a structure, got none: pass `atoms`.")
-        structures = from_ase(atoms).to(self.device)
+        structures = from_ase(atoms)
         self._warn_of_ignored(structures)
+        try:
+            for member in self.potentials:
+                member.check_species(structures)
+        except UnknownElementError as error:
+            raise ElementSetupError(str(error)) from error
         return structures
 
     def _warn_of_ignored(self, structures: Structures) -> None:
@@ -176,16 +189,11 @@ class MatkitCalculator(Calculator):
             )
 
     def _graph(self, structures: Structures) -> Graph:
-        try:
-            for member in self.potentials:
-                member.check_species(structures)
-        except UnknownElementError as error:
-            raise ElementSetupError(str(error)) from error
-        graph = self.neighbors.graph(structures)
+        graph = self.neighbors.graph(structures, self.device)
         _refuse_coincident(graph)
         return graph
 
-    def _store(self, results: Sequence[Properties], graph: Graph) -> None:
+    def _store(self, results: Sequence[Properties], structures: Structures) -> None:
         energy = torch.stack([r["energy"] for r in results])[:, 0]
         forces = torch.stack([r["forces"] for r in results])
         self.results = {
@@ -195,7 +203,7 @@ class MatkitCalculator(Calculator):
             "forces": _numpy(forces.mean(0)),
         }
         stress = to_voigt(torch.stack([r["stress"] for r in results]).mean(0)[0])
-        self._stress = _numpy(stress) if bool(stress_is_defined(graph)) else None
+        self._stress = _numpy(stress) if bool(stress_is_defined(structures)) else None
         if len(results) > 1:
             self.results["energy_var"] = float(energy.var(unbiased=False))
             self.results["forces_comm"] = _numpy(forces)
@@ -221,16 +229,15 @@ def _dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
 
 def _device(device: str | torch.device) -> torch.device:
     if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.empty(0, device=device)
+        return torch.empty(0, device=device).device  # with its number
     # torch says "not compiled with CUDA" by AssertionError, the rest by RuntimeError.
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(
             f"Cannot compute on device {str(device)!r} ({str(error).splitlines()[0]}). Use cpu, "
             "auto, or a device that `matkit doctor` lists."
         ) from error
-    return torch.device(device)
 
 
 def _ready(potential: Potential, device: torch.device, dtype: torch.dtype) -> Potential:
@@ -257,7 +264,7 @@ def _within(graph: Graph, potential: Potential) -> Graph:
 
 
 def _refuse_coincident(graph: Graph) -> None:
-    touching = (graph.vectors.square().sum(dim=1) < 1e-12).nonzero()
+    touching = (graph.vectors.square().sum(dim=1) < COINCIDENT).nonzero()
     if len(touching):
         edge = int(touching[0])
         raise StructureError(

@@ -1,4 +1,4 @@
-"""Radius graphs: vesin on the CPU, a vectorised torch list as reference and on the GPU."""
+"""Radius graphs: vesin on the CPU, cell lists in torch as reference and on the GPU."""
 
 from __future__ import annotations
 
@@ -9,15 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from matkit.cell_list import Edges, cell_list_edges
 from matkit.errors import UnknownNameError, did_you_mean
-from matkit.geometry import complete_cell, heights
+from matkit.geometry import complete_cell
 from matkit.graph import Graph
-from matkit.structures import Structures, _ranges
-
-Edges = tuple[Tensor, Tensor, Tensor]
-
-# Candidate pairs examined at once by the torch list; 24 bytes of distance data each.
-CHUNK = 4_000_000
+from matkit.structures import Structures
 
 
 def radius_graph(structures: Structures, cutoff: float, backend: str = "auto") -> Graph:
@@ -27,7 +23,7 @@ def radius_graph(structures: Structures, cutoff: float, backend: str = "auto") -
         structures: Batch of structures; atoms may lie outside their cell, and the cell may be
             smaller than the cutoff.
         cutoff: Longest edge in Å; a pair exactly at the cutoff is left out.
-        backend: `vesin` (cell lists, CPU), `torch` (all pairs, any device), or `auto`: vesin
+        backend: `vesin` (cell lists, CPU), `torch` (cell lists, any device), or `auto`: vesin
             on the CPU, torch elsewhere.
 
     Returns:
@@ -40,7 +36,7 @@ def radius_graph(structures: Structures, cutoff: float, backend: str = "auto") -
     """
     finders: dict[str, Callable[[Structures, float], Edges]] = {
         "vesin": _vesin_edges,
-        "torch": _torch_edges,
+        "torch": cell_list_edges,
     }
     name = backend if backend != "auto" else "torch" if structures.device.type != "cpu" else "vesin"
     if name not in finders:
@@ -53,9 +49,22 @@ def radius_graph(structures: Structures, cutoff: float, backend: str = "auto") -
 
 
 def _in_order(center: Tensor, neighbor: Tensor, shift: Tensor) -> Edges:
-    keys = torch.cat([shift.flip(1), neighbor.unsqueeze(1), center.unsqueeze(1)], dim=1)
-    order = torch.from_numpy(np.lexsort(keys.T.cpu().numpy())).to(center.device)
+    on_cpu = center.device.type == "cpu"
+    order = (_order_on_cpu if on_cpu else _order_on_device)(center, neighbor, shift)
     return center[order], neighbor[order], shift[order]
+
+
+def _order_on_cpu(center: Tensor, neighbor: Tensor, shift: Tensor) -> Tensor:
+    keys = torch.cat([shift.flip(1), neighbor.unsqueeze(1), center.unsqueeze(1)], dim=1)
+    return torch.from_numpy(np.lexsort(keys.T.numpy()))
+
+
+def _order_on_device(center: Tensor, neighbor: Tensor, shift: Tensor) -> Tensor:
+    """Return the same order from stable sorts, by the least important key first."""
+    order = torch.argsort(shift[:, 2], stable=True)
+    for key in (shift[:, 1], shift[:, 0], neighbor, center):
+        order = order[torch.argsort(key[order], stable=True)]
+    return order
 
 
 def _vesin_edges(structures: Structures, cutoff: float) -> Edges:
@@ -74,62 +83,3 @@ def _vesin_edges(structures: Structures, cutoff: float) -> Edges:
     device = structures.device
     center, neighbor, shifts = (torch.from_numpy(np.concatenate(x)).to(device) for x in found)
     return center, neighbor, shifts.reshape(-1, 3)
-
-
-def _torch_edges(structures: Structures, cutoff: float) -> Edges:
-    """All pairs and all images within reach, examined in chunks of centres."""
-    device = structures.device
-    cell = complete_cell(structures.cell.detach())
-    positions, wrap = _wrapped(structures, cell)
-    images, first_image, n_images = _images(structures, cell, cutoff)
-
-    batch, counts = structures.batch, structures.n_atoms
-    candidates = counts[batch] * n_images[batch]
-    edges: list[Edges] = []
-    for begin, end in _chunks(candidates):
-        center = torch.repeat_interleave(
-            torch.arange(begin, end, device=device), candidates[begin:end]
-        )
-        system = batch[center]
-        local = _ranges(torch.zeros_like(candidates[begin:end]), candidates[begin:end])
-        neighbor = structures.offsets[system] + local // n_images[system]
-        image = images[first_image[system] + local % n_images[system]]
-        vector = positions[neighbor] - positions[center]
-        vector = vector + torch.einsum("ea,eax->ex", image.to(cell.dtype), cell[system])
-        itself = (center == neighbor) & (image == 0).all(dim=1)
-        keep = ((vector * vector).sum(dim=1) < cutoff**2) & ~itself
-        center, neighbor, image = center[keep], neighbor[keep], image[keep]
-        edges.append((center, neighbor, image - wrap[neighbor] + wrap[center]))
-    centers, neighbors, shifts = zip(*edges, strict=True)
-    return torch.cat(centers), torch.cat(neighbors), torch.cat(shifts)
-
-
-def _wrapped(structures: Structures, cell: Tensor) -> tuple[Tensor, Tensor]:
-    """Return positions inside their cells and the lattice steps subtracted [N, 3]."""
-    positions, batch = structures.positions.detach(), structures.batch
-    fractional = torch.einsum("nx,nxa->na", positions, torch.linalg.inv(cell)[batch])
-    steps = torch.where(structures.pbc[batch], fractional.floor(), 0.0)
-    wrapped = positions - torch.einsum("na,nax->nx", steps, cell[batch])
-    return wrapped, steps.to(torch.long)
-
-
-def _images(structures: Structures, cell: Tensor, cutoff: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Return lattice translations within reach of wrapped atoms, first index and count [B]."""
-    reach = torch.where(structures.pbc, torch.ceil(cutoff / heights(cell)), 0.0).to(torch.long)
-    grids = [
-        torch.cartesian_prod(*(torch.arange(-r, r + 1) for r in row)) for row in reach.tolist()
-    ]
-    counts = torch.tensor([len(grid) for grid in grids], device=structures.device)
-    return torch.cat(grids).to(structures.device), torch.cumsum(counts, 0) - counts, counts
-
-
-def _chunks(candidates: Tensor) -> list[tuple[int, int]]:
-    """Split the centres into ranges of at most CHUNK candidates, at least one atom each."""
-    total = torch.cumsum(candidates, 0).cpu()
-    bounds, begin, spent = [], 0, 0
-    while begin < len(total):
-        end = int(torch.searchsorted(total, spent + CHUNK, right=True))
-        end = max(end, begin + 1)
-        bounds.append((begin, end))
-        begin, spent = end, int(total[end - 1])
-    return bounds

@@ -114,7 +114,8 @@ class Structures:
     @property
     def volume(self) -> Float[Tensor, " B"]:
         """Cell volumes [B] in Å³; zero where a cell vector is missing."""
-        return torch.linalg.det(self.cell).abs()
+        a, b, c = self.cell.unbind(dim=1)
+        return (torch.linalg.cross(a, b) * c).sum(dim=1).abs()
 
     def split(self) -> list[Self]:
         """Return the structures of the batch as batches of one."""

@@ -28,43 +28,65 @@ class VerletList:
         self.cutoff, self.skin, self.backend = cutoff, skin, backend
         self.searches = 0
         self._candidates: Graph | None = None
+        self._origin: Structures | None = None
 
-    def graph(self, structures: Structures) -> Graph:
-        """Return the radius graph of one structure (a batch of one)."""
-        if self._candidates is None or not self._still_valid(self._candidates, structures):
-            self.searches += 1
-            self._candidates = radius_graph(structures, self.cutoff + self.skin, self.backend)
-        moved = self._candidates.replace(
-            positions=structures.positions,
-            cell=structures.cell,
-            atom=structures.atom,
-            system=structures.system,
+    def graph(self, structures: Structures, device: torch.device | None = None) -> Graph:
+        """Return the radius graph of one structure (a batch of one), on `device` if given."""
+        candidates = self.candidates(structures, device)
+        here = structures.to(candidates.device)
+        moved = candidates.replace(
+            positions=here.positions,
+            cell=here.cell,
+            atom=here.atom,
+            system=here.system,
             cutoff=self.cutoff,
         )
         squared = moved.vectors.square().sum(dim=1)
         return moved.keep_edges(squared < self.cutoff**2)
 
-    def _still_valid(self, old: Graph, new: Structures) -> bool:
-        same = (
-            self.skin > 0
-            and old.device == new.device
-            and torch.equal(old.species, new.species)
-            and torch.equal(old.pbc, new.pbc)
-        )
-        if not same:
+    def candidates(self, structures: Structures, device: torch.device | None = None) -> Graph:
+        """Return the last graph searched, up to ``cutoff + skin``, or a new one if it is too old.
+
+        The graph has the positions it was made for; it is the same object as long as it serves.
+
+        Args:
+            structures: One structure (a batch of one).
+            device: Where to search; where the structure is if not given.
+        """
+        device = structures.device if device is None else device
+        old = self._candidates
+        if old is not None and old.device == device and self._still_valid(structures):
+            return old
+        self.searches += 1
+        # A copy: whoever moves atoms in place would move these too, and none would seem to move.
+        self._origin = structures.map(lambda tensor, _: tensor.clone())
+        reach = self.cutoff + self.skin
+        self._candidates = radius_graph(structures.to(device), reach, self.backend)
+        return self._candidates
+
+    def _still_valid(self, new: Structures) -> bool:
+        old = self._origin
+        if old is None or self.skin <= 0 or old.device != new.device:
             return False
-        deformation = _deformation(old, new)
-        if deformation is None:
+        if old.species.shape != new.species.shape:
             return False
+        same = (old.species == new.species).all() & (old.pbc == new.pbc).all()
+        deformation, known = _deformation(old, new)
         stray = (new.positions - old.positions @ deformation).norm(dim=1).max()
-        shrink = torch.linalg.svdvals(deformation)[-1]
-        return bool(shrink * (self.cutoff + self.skin) - 2 * stray > self.cutoff)
+        # σ_min(F) is at least 1 - |F - 1|; a decomposition would wait for the GPU.
+        identity = torch.eye(3, dtype=deformation.dtype, device=old.device)
+        shrink = 1 - (deformation - identity).norm()
+        near = shrink * (self.cutoff + self.skin) - 2 * stray > self.cutoff
+        return bool(same & known & near)  # the only look at a number
 
 
-def _deformation(old: Structures, new: Structures) -> Tensor | None:
-    """Return F with ``new.cell = old.cell @ F``, or None if lattice vectors came or went."""
-    if torch.equal(old.cell, new.cell):
-        return torch.eye(3, dtype=old.cell.dtype, device=old.device)
-    if bool((torch.linalg.det(torch.stack([old.cell[0], new.cell[0]])).abs() < 1e-9).any()):
-        return None
-    return torch.linalg.solve(old.cell[0], new.cell[0])
+def _deformation(old: Structures, new: Structures) -> tuple[Tensor, Tensor]:
+    """Return F with ``new.cell = old.cell @ F``, and whether there is one.
+
+    There is none if lattice vectors came or went.
+    """
+    same = (old.cell == new.cell).all()
+    found, _ = torch.linalg.solve_ex(old.cell[0], new.cell[0])
+    full = torch.minimum(old.volume, new.volume)[0] > 1e-9
+    identity = torch.eye(3, dtype=old.cell.dtype, device=old.device)
+    return torch.where(same, identity, found), same | full

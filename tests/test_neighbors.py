@@ -5,7 +5,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.neighborlist import neighbor_list
 
-from matkit import neighbors
+from matkit import cell_list, neighbors
 from matkit.data.ase import from_ase
 from matkit.doctor import nasty_cells
 from matkit.errors import UnknownNameError
@@ -71,6 +71,46 @@ def test_the_order_of_edges_is_the_same_from_every_backend():
         assert torch.equal(getattr(ours, name), getattr(reference, name))
 
 
+def test_the_order_made_on_a_gpu_is_that_of_the_cpu():
+    graph = radius_graph(from_ase(list(CELLS.values())), 4.0)
+    shuffled = torch.randperm(len(graph.center), generator=torch.Generator().manual_seed(0))
+    keys = [part[shuffled] for part in (graph.center, graph.neighbor, graph.shift)]
+    order = neighbors._order_on_device(*keys)
+    assert torch.equal(order, neighbors._order_on_cpu(*keys))
+
+
+@pytest.mark.parametrize("pbc", [True, False, (True, False, True)])
+@pytest.mark.parametrize("size", [1, 3, 6])
+def test_cell_lists_of_larger_structures_are_vesins(size, pbc):
+    """Several bins along every vector, atoms outside of the cell, an irregular gas."""
+    atoms = bulk("Cu", cubic=True).repeat(size)
+    atoms.set_cell(atoms.cell.array @ [[1, 0.2, 0], [0, 1, 0.1], [0.1, 0, 0.9]], scale_atoms=True)
+    atoms.rattle(0.8, seed=0)
+    atoms.positions[::3] += 2 * atoms.cell[1] - atoms.cell[0]
+    atoms.pbc = pbc
+    found = radius_graph(from_ase(atoms), 4.0, "torch")
+    expected = radius_graph(from_ase(atoms), 4.0, "vesin")
+    assert edges(found) == edges(expected)
+
+
+def test_no_atoms_have_no_neighbours():
+    empty = from_ase(water()).index([])
+    assert len(cell_list.cell_list_edges(empty, 4.0)[0]) == 0
+
+
+def test_the_time_of_a_cell_list_is_linear_in_the_atoms(monkeypatch):
+    seen = []
+    candidates = cell_list._candidates
+    counted = lambda *a: (seen.append(len(part[0])) or part for part in candidates(*a))  # noqa: E731
+    monkeypatch.setattr(cell_list, "_candidates", counted)
+    totals = []
+    for size in (5, 10):
+        seen.clear()
+        radius_graph(from_ase(bulk("Cu", cubic=True).repeat(size)), 4.0, "torch")
+        totals.append(sum(seen))
+    assert totals[1] < 9 * totals[0]
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_non_contiguous_input(backend):
     structures = from_ase(crystal())
@@ -91,7 +131,7 @@ def test_a_pair_at_the_cutoff_is_left_out(backend):
 def test_chunks_do_not_change_the_torch_list(monkeypatch):
     structures = from_ase([crystal(), water(), slab()])
     whole = edges(radius_graph(structures, 5.0, "torch"))
-    monkeypatch.setattr(neighbors, "CHUNK", 50)
+    monkeypatch.setattr(cell_list, "CHUNK", 50)
     assert edges(radius_graph(structures, 5.0, "torch")) == whole
 
 
@@ -131,6 +171,14 @@ def test_wrapping_an_atom_is_noticed():
     verlet.graph(from_ase(atoms))
     atoms.positions[0] += atoms.cell[0]
     assert edges(verlet.graph(from_ase(atoms))) == ase_edges(atoms, 4.0)
+
+
+def test_atoms_moved_in_place_are_noticed():
+    structures, verlet = from_ase(crystal()), VerletList(4.0, 0.6)
+    verlet.graph(structures)
+    structures.positions[0] += 1.0
+    assert edges(verlet.graph(structures)) == edges(radius_graph(structures, 4.0))
+    assert verlet.searches == 2
 
 
 def test_a_lost_lattice_vector_is_noticed():
