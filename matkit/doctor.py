@@ -24,6 +24,7 @@ EXTRAS = {
     "sevennet": "sevenn",
     "scatter": "torch-scatter",
     "molecules": "rdkit",
+    "parquet": "pyarrow",
     "train": "lightning",
 }
 

@@ -34,12 +34,20 @@ class ConfigError(MatkitError, ValueError):
     """A configuration has an unknown key or a value out of range."""
 
 
+class DataError(MatkitError, ValueError):
+    """Labelled structures cannot be used: unreadable, mislabelled, or not to be split as asked."""
+
+
 class OutputExistsError(MatkitError, FileExistsError):
     """A result file is already there and overwriting was not asked for."""
 
 
 class SimulationError(MatkitError, RuntimeError):
     """A simulation cannot go on: not a number, exploding, or atoms too close."""
+
+
+class TrainingError(MatkitError, RuntimeError):
+    """Training cannot go on: labels missing, losses not finite, or nothing to learn from."""
 
 
 def did_you_mean(name: str, options: Iterable[str]) -> str:

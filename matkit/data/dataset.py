@@ -1,0 +1,187 @@
+"""Labelled structures, read once and used by training, evaluation and the checks of data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from matkit.data.cached import Located, is_folder, load_folder
+from matkit.data.collecting import COLUMNS, Collector, Column, Memory, Names
+from matkit.data.groups import reduced_formula
+from matkit.data.labels import LABELS, Found, LabelKeys, LabelReport
+from matkit.data.reading import read_atoms
+from matkit.errors import DataError
+from matkit.structures import Structures
+
+ISOLATED = "IsolatedAtom"
+DEFAULT_KEYS = LabelKeys()
+Paths = str | Path | Sequence[str | Path]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Labelled structures.
+
+    Attributes:
+        structures: One batch of all, float64, with `energy` (eV) and `stress` (eV/Å³) in
+            `system` and `forces` (eV/Å) in `atom`, NaN where missing; with `charge` and `spin`
+            if every structure has them.
+        config_types: ``info["config_type"]`` of each, `Default` where there is none.
+        groups: What a split keeps together: trajectory or group, else the reduced formula.
+        sources: Where each comes from, as ``data.xyz[12]``.
+        found: Which labels there are and where they were.
+    """
+
+    structures: Structures
+    config_types: tuple[str, ...]
+    groups: tuple[str, ...]
+    sources: tuple[str, ...]
+    found: LabelReport
+
+    def __len__(self) -> int:
+        """Return the number of structures."""
+        return len(self.sources)
+
+    @cached_property
+    def formulas(self) -> tuple[str, ...]:
+        """Reduced formula of each structure."""
+        offsets, species = self.structures.offsets.tolist(), self.structures.species.numpy()
+        return tuple(reduced_formula(species[first:last]) for first, last in pairwise(offsets))
+
+    def subset(self, which: Sequence[int]) -> Dataset:
+        """Return the structures numbered `which`, in that order."""
+        part = self.structures.index(which)
+        return Dataset(
+            part,
+            tuple(self.config_types[i] for i in which),
+            tuple(self.groups[i] for i in which),
+            tuple(self.sources[i] for i in which),
+            _recount(self.found, part),
+        )
+
+    def isolated_indices(self) -> list[int]:
+        """Return the structures that are isolated atoms, said to be or one alone without cell."""
+        alone = (self.structures.n_atoms == 1) & ~self.structures.pbc.any(dim=1)
+        named = [i for i, kind in enumerate(self.config_types) if kind == ISOLATED]
+        return sorted({*named, *alone.nonzero().flatten().tolist()})
+
+    def isolated(self) -> dict[int, float]:
+        """Return the energies in eV of isolated atoms, by atomic number."""
+        structures, found = self.structures, {}
+        for i in self.isolated_indices():
+            energy = float(structures.system["energy"][i])
+            if energy == energy:
+                found[int(structures.species[structures.offsets[i]])] = energy
+        return dict(sorted(found.items()))
+
+    def without_isolated(self) -> Dataset:
+        """Return the structures that are not isolated atoms."""
+        isolated = set(self.isolated_indices())
+        if not isolated:
+            return self
+        return self.subset([i for i in range(len(self)) if i not in isolated])
+
+
+def read_dataset(
+    paths: Paths, keys: LabelKeys = DEFAULT_KEYS, problems: list[str] | None = None
+) -> Dataset:
+    """Read labelled structures.
+
+    Args:
+        paths: Files (see `matkit.data.reading.read_atoms`) or folders written by
+            `matkit.data.cached.convert`; a single folder is mapped into memory, not read.
+        keys: Where labels are looked for; one place is used for each label of all files.
+        problems: What is wrong with single structures is added here and they, or their wrong
+            labels, are left out; None raises.
+
+    Raises:
+        DataError: a file cannot be read, a label is NaN or has an impossible shape, or a key
+            that was asked for is nowhere.
+        StructureError: a structure cannot be used.
+    """
+    many = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    if any(is_folder(path) for path in many):
+        return dataset_of(*_load_only(many, keys))
+    memory = Memory()
+    collector = Collector(memory, keys, problems)
+    for atoms, file, index in located_atoms(many):
+        collector.add(atoms, file, index)
+    chosen, names, found = collector.finish()
+    labels = {name: memory.column(column) for name, column in chosen.items() if column is not None}
+    return dataset_of({name: memory.column(name) for name in COLUMNS} | labels, names, found)
+
+
+def located_atoms(paths: Iterable[str | Path]) -> Iterator[Located]:
+    """Give the structures of several files, each with its file and its place in the file."""
+    for path in paths:
+        for index, atoms in enumerate(read_atoms(path)):
+            yield atoms, str(path), index
+
+
+def _load_only(
+    paths: Sequence[Path], keys: LabelKeys
+) -> tuple[dict[str, Column], Names, LabelReport]:
+    """Map one folder.
+
+    Raises:
+        DataError: there is more than the folder, or a key that could only be used before.
+    """
+    if len(paths) > 1:
+        raise DataError(
+            f"Expected files, or one converted folder alone; got {', '.join(map(str, paths))}. "
+            "Convert all files together."
+        )
+    if keys != DEFAULT_KEYS:
+        raise DataError(
+            f"The labels of the folder {paths[0]} have been chosen already, so that keys, unit and "
+            "sign have no effect. Give them to `matkit data convert` instead."
+        )
+    return load_folder(paths[0])
+
+
+def dataset_of(columns: Mapping[str, Column], names: Names, found: LabelReport) -> Dataset:
+    """Return the data set of columns, which it shares."""
+    tensors = {name: torch.from_numpy(column) for name, column in columns.items()}
+    n_systems, n_atoms = len(tensors["n_atoms"]), len(tensors["species"])
+    missing = {
+        "energy": torch.full((n_systems,), torch.nan, dtype=torch.float64),
+        "forces": torch.full((n_atoms, 3), torch.nan, dtype=torch.float64),
+        "stress": torch.full((n_systems, 3, 3), torch.nan, dtype=torch.float64),
+    }
+    labels = {label: tensors.get(label, missing[label]) for label in LABELS}
+    fields = ("positions", "species", "cell", "pbc", "n_atoms")
+    structures = Structures(
+        **{name: tensors[name] for name in fields},
+        atom={"forces": labels["forces"]},
+        system={
+            **{name: labels[name] for name in ("energy", "stress")},
+            **{name: tensors[name] for name in ("charge", "spin") if name in tensors},
+        },
+    )
+    kinds, groups = (names.look_up(name, columns[name]) for name in ("config_type", "group"))
+    files = names.look_up("file", columns["file"])
+    sources = zip(files, columns["index"].tolist(), strict=True)
+    return Dataset(structures, kinds, groups, tuple(f"{file}[{i}]" for file, i in sources), found)
+
+
+def has_label(structures: Structures, label: str) -> Bool[Tensor, " B"]:
+    """Return which structures [B] carry a label."""
+    if label != "forces":
+        lost = structures.system[label].isnan()
+        return ~(lost.flatten(1).any(dim=1) if lost.ndim > 1 else lost)
+    lacking = structures.atom["forces"].isnan().any(dim=1).double()
+    count = lacking.new_zeros(len(structures)).index_add(0, structures.batch, lacking)
+    return count == 0
+
+
+def _recount(report: LabelReport, part: Structures) -> LabelReport:
+    counts = {label: int(has_label(part, label).sum()) for label in LABELS}
+    found = {label: Found(getattr(report, label).key, n) for label, n in counts.items()}
+    return LabelReport(len(part), **found)
