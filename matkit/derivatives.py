@@ -25,8 +25,14 @@ class Conservative(Potential):
 
     Args:
         network: Potential that provides `atom_energy`.
+
+    Attributes:
+        analytic: Use the network's own derivative where it has one and nothing is to be
+            differentiated further. It may prepare the weights first, which a model that is being
+            trained need not do.
     """
 
+    analytic: bool = True
     provides = DERIVED | {"atom_energy", "features"}
 
     def __init__(self, network: Potential) -> None:
@@ -59,7 +65,7 @@ class Conservative(Potential):
         if not wanted:
             with torch.set_grad_enabled(keep):
                 return self._with_total(graph, self.network(graph))
-        analytic = None if keep else self.network.edge_gradient(graph)
+        analytic = self.network.edge_gradient(graph) if self.analytic and not keep else None
         if analytic is not None:
             result, by_edge = analytic
             by_position, by_strain = _from_edges(graph, by_edge)
@@ -141,5 +147,7 @@ def stress_is_defined(structures: Structures) -> Tensor:
 
 
 def _stress(graph: Graph, by_strain: Tensor) -> Tensor:
-    inverse = torch.where(stress_is_defined(graph), 1 / graph.volume, torch.nan)
-    return inverse[:, None, None] * by_strain
+    defined = stress_is_defined(graph)[:, None, None]
+    # Divided before it is masked, so that no NaN meets the derivative of the defined ones.
+    volume = torch.where(defined, graph.volume[:, None, None], 1.0)
+    return torch.where(defined, by_strain / volume, torch.nan)

@@ -85,7 +85,7 @@ def model_card(name_or_path: str | Path) -> ModelCard:
     )
 
 
-def load(name_or_path: str | Path) -> Potential:
+def load(name_or_path: str | Path) -> Conservative:
     """Load a potential with forces and stress, ready for use.
 
     Args:
@@ -165,12 +165,20 @@ def _load(name_or_path: str | Path) -> tuple[Potential, dict[str, Any]]:
     return potential, metadata | {"path": str(path)}
 
 
-def _published() -> dict[str, dict[str, Any]]:
-    """Return the configs that say where their weights are, by name."""
+def configurations() -> dict[str, dict[str, Any]]:
+    """Return the configurations of potentials that come with matkit, by name.
+
+    Each has ``model`` with the name of its architecture and the hyper-parameters; those of
+    published models say under ``weights`` where these are.
+    """
     folder = Path(str(importlib.resources.files("matkit"))) / "configs" / "potentials"
     files = sorted(folder.glob("*.yaml"))
-    configs = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in files}
-    return {name: config for name, config in configs.items() if "weights" in config}
+    return {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in files}
+
+
+def _published() -> dict[str, dict[str, Any]]:
+    """Return the configs that say where their weights are, by name."""
+    return {name: config for name, config in configurations().items() if "weights" in config}
 
 
 def _card(name: str, config: dict[str, Any]) -> ModelCard:

@@ -1,0 +1,176 @@
+"""Which structures come together in which step, and the graphs of these batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import Dataset as TorchDataset
+
+from matkit.data.dataset import Dataset
+from matkit.graph import Graph
+from matkit.interfaces import Potential
+from matkit.structures import Structures
+
+# Edges of a whole set that are kept in memory (40 bytes each); beyond, batches search anew.
+KEPT_EDGES = 40_000_000
+
+# Batches among which structures are sorted by size.
+WINDOW = 32
+
+
+class GraphSet(TorchDataset[Graph]):
+    """Graphs of any structures of a set, asked for by their numbers.
+
+    Args:
+        potential: Potential whose graphs they are.
+        structures: Labelled structures.
+    """
+
+    def __init__(self, potential: Potential, structures: Structures) -> None:
+        self.potential, self.structures = potential, structures
+        potential.check_species(structures)
+        self.n_edges, self.graph = self._search()
+
+    def _search(self) -> tuple[np.ndarray, Graph | None]:
+        """Return the number of edges of each structure [B] and, if they fit, all graphs as one."""
+        graphs: list[Graph] = []
+        counts, total, n = [], 0, len(self.structures)
+        for start in range(0, n, 64):
+            part = self.structures.index(range(start, min(start + 64, n)))
+            graph = self.potential.featurize(part)
+            counts.append(graph.pointers[graph.offsets[1:]] - graph.pointers[graph.offsets[:-1]])
+            total += len(graph.center)
+            graphs = [*graphs, graph] if total <= KEPT_EDGES else []
+        whole = join(graphs, self.structures) if total <= KEPT_EDGES else None
+        return torch.cat(counts).numpy(), whole
+
+    def __len__(self) -> int:
+        return len(self.structures)
+
+    def __getitem__(self, which: Sequence[int]) -> Graph:
+        if self.graph is not None:
+            return self.graph.index(which)
+        return self.potential.featurize(self.structures.index(which))
+
+
+def join(graphs: Sequence[Graph], structures: Structures) -> Graph:
+    """Return the graphs of consecutive parts of `structures` as the graph of all of them."""
+    first = np.cumsum([0, *(len(graph.species) for graph in graphs)])
+    return Graph(
+        positions=structures.positions,
+        species=structures.species,
+        cell=structures.cell,
+        pbc=structures.pbc,
+        n_atoms=structures.n_atoms,
+        atom=structures.atom,
+        system=structures.system,
+        center=torch.cat([g.center + int(i) for g, i in zip(graphs, first, strict=False)]),
+        neighbor=torch.cat([g.neighbor + int(i) for g, i in zip(graphs, first, strict=False)]),
+        shift=torch.cat([graph.shift for graph in graphs]),
+        cutoff=graphs[0].cutoff,
+    )
+
+
+class Batches(Sampler[list[int]]):
+    """Batches of structures of similar size, in an order that `seed` and epoch determine.
+
+    With several processes each gets every n-th batch, and all the same number of them.
+
+    Attributes:
+        skip: Batches at the beginning of the next pass that were done before.
+
+    Args:
+        sizes: Edges of every structure [B].
+        batch_size: Most structures in a batch.
+        max_edges: Most edges in a batch, None for any; a larger structure is a batch of its own.
+        seed: Seed of the order; None keeps the order of the set.
+        processes: Rank of this process and number of processes.
+    """
+
+    def __init__(
+        self,
+        sizes: np.ndarray,
+        batch_size: int,
+        max_edges: int | None = None,
+        seed: int | None = None,
+        processes: tuple[int, int] = (0, 1),
+    ) -> None:
+        self.sizes, self.batch_size, self.max_edges = sizes, batch_size, max_edges
+        self.seed, self.processes = seed, processes
+        self.epoch = 0
+        self.skip = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of the next pass."""
+        self.epoch, self.skip = epoch, 0
+
+    def __len__(self) -> int:
+        return len(self._mine(self._all()))
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self._mine(self._all())[self.skip :])
+
+    def _mine(self, batches: list[list[int]]) -> list[list[int]]:
+        rank, count = self.processes
+        if self.seed is None:
+            return batches[rank::count]
+        missing = -len(batches) % count
+        return (batches + batches[:missing])[rank::count]
+
+    def _all(self) -> list[list[int]]:
+        if self.seed is None:
+            return self._cut(np.arange(len(self.sizes)))
+        rng = np.random.default_rng((self.seed, self.epoch))
+        order, batches = rng.permutation(len(self.sizes)), []
+        for start in range(0, len(order), WINDOW * self.batch_size):
+            window = order[start : start + WINDOW * self.batch_size]
+            batches += self._cut(window[np.argsort(self.sizes[window], kind="stable")])
+        return [batches[i] for i in rng.permutation(len(batches))]
+
+    def _cut(self, order: np.ndarray) -> list[list[int]]:
+        batches: list[list[int]] = []
+        edges = 0
+        for i in order.tolist():
+            full = self.max_edges is not None and edges + self.sizes[i] > self.max_edges
+            if not batches or full or len(batches[-1]) == self.batch_size:
+                batches.append([])
+                edges = 0
+            batches[-1].append(i)
+            edges += int(self.sizes[i])
+        return batches
+
+
+def loader(graphs: GraphSet, batches: Batches, num_workers: int = 0) -> DataLoader[Graph]:
+    """Return an iterable of batched graphs."""
+    return DataLoader(
+        graphs,
+        sampler=batches,
+        batch_size=None,
+        num_workers=num_workers,
+        persistent_workers=False,
+    )
+
+
+def weighted(
+    dataset: Dataset, weights: Mapping[str, float], factor: float = 1.0, first: int = 0
+) -> Structures:
+    """Return the structures with `weight` by config_type and their number as fields.
+
+    ``system["index"]`` says which structure of the set it is, for messages.
+
+    Args:
+        dataset: Structures.
+        weights: Weight of a config_type; 1 where not named.
+        factor: What all weights are multiplied by.
+        first: Number of the first structure.
+    """
+    structures = dataset.structures
+    values = [factor * weights.get(name, 1.0) for name in dataset.config_types]
+    extra = {
+        "weight": torch.tensor(values, dtype=torch.float64),
+        "index": torch.arange(first, first + len(dataset)),
+    }
+    return structures.replace(system={**structures.system, **extra})

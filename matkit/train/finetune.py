@@ -1,0 +1,178 @@
+"""Fine-tuning: start from a model, keep what it knew, learn what the data say."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from typing import Any
+
+import numpy as np
+import torch
+
+from matkit import zoo
+from matkit.data.dataset import Dataset, read_dataset
+from matkit.data.references import fit_references, resolve_e0s
+from matkit.derivatives import Conservative
+from matkit.elements import format_species
+from matkit.errors import ConfigError, TrainingError
+from matkit.evaluate.predict import predict
+from matkit.interfaces import Potential
+from matkit.nn.readout import SpeciesScaleShift
+from matkit.structures import Structures
+from matkit.train.elements import extended
+from matkit.train.objective import LowRank
+from matkit.train.options import FinetuneOptions
+from matkit.train.run import Listener, Outcome, Start, run
+from matkit.train.sets import Sets
+
+
+def finetune(options: FinetuneOptions, listener: Listener | None = None) -> Outcome:
+    """Train a known potential further.
+
+    Raises:
+        UnknownNameError, CheckpointError: the model to start from cannot be loaded.
+        OutputExistsError: there is a run of this name, and neither restart nor overwrite is set.
+        ConfigError, TrainingError, CheckpointError: see `matkit.train`.
+    """
+    return run(options, listener or Listener(), lambda sets: _from_base(options, sets))
+
+
+def _from_base(options: FinetuneOptions, sets: Sets) -> Start:
+    base = zoo.load(options.foundation_model)
+    torch.manual_seed(options.seed)
+    network = copy.deepcopy(base.network)
+    new = sorted(set(sets.train.structures.species.tolist()) - set(network.species))
+    parents: dict[int, int] = {}
+    if new:
+        network, parents = extended(network, new)
+    before = _shifts(network)
+    shift_energies(network, sets, options.E0s)
+    moved = {z: value - before[z] for z, value in _shifts(network).items() if value != before[z]}
+    network = network.to(getattr(torch, options.default_dtype))
+    facts: dict[str, Any] = {
+        "foundation_model": options.foundation_model,
+        "new_elements": {format_species([z]): format_species([p]) for z, p in parents.items()},
+        "E0_changes": {format_species([z]): value for z, value in moved.items()},
+    }
+    retained = replay = None
+    if options.retain_file:
+        dataset = read_dataset(options.retain_file, options.label_keys())
+        retained = _moved(dataset.without_isolated(), moved)
+    if options.replay_file:
+        replay = _replayed(options, base, moved)
+    freeze(network, options.freeze)
+    low_rank = None
+    if options.lora:
+        trainable = {f"network.{n}": p for n, p in network.named_parameters() if p.requires_grad}
+        low_rank = LowRank(trainable, options.lora_rank, options.lora_alpha)
+    return Start(network, sets, facts, low_rank, replay, retained, base)
+
+
+def shift_energies(network: Potential, sets: Sets, spec: Any) -> None:
+    """Move the network's reference energies so that it starts near the labels.
+
+    Args:
+        network: Network with a `SpeciesScaleShift`.
+        sets: Labelled structures.
+        spec: `fit`: least squares of the errors of the network on the compositions;
+            `foundation`: nothing is moved; `isolated` or a table: an isolated atom gets the
+            energy that is given.
+
+    Raises:
+        TrainingError: the network has no reference energies.
+    """
+    if spec == "foundation":
+        return
+    layer, index = _layer(network), {z: i for i, z in enumerate(network.species)}
+    model = Conservative(network).eval()
+    if spec in ("fit", "average"):
+        energy = predict(model, sets.train.structures, ("energy",))["energy"]
+        change = fit_references(sets.train, sets.train.structures.system["energy"] - energy).e0s
+    else:
+        given = dict(sets.isolated) if spec in ("isolated", "IsolatedAtom") else spec
+        wanted = resolve_e0s(given, sets.train, None)
+        change = {z: e - _alone(model, z) for z, e in wanted.items()}
+    with torch.no_grad():
+        for z, value in change.items():
+            layer.shift[index[z]] += value
+
+
+def freeze(network: Potential, patterns: Sequence[str]) -> None:
+    """Take parameters whose name fits a pattern, such as ``interactions.0.*``, out of training.
+
+    Raises:
+        ConfigError: a pattern fits no parameter.
+    """
+    parameters = dict(network.named_parameters())
+    for pattern in patterns:
+        chosen = [n for n in parameters if fnmatchcase(n, pattern) or n.startswith(f"{pattern}.")]
+        if not chosen:
+            blocks = sorted({".".join(name.split(".")[:2]) for name in parameters})
+            raise ConfigError(
+                f"No parameter fits the pattern {pattern!r} of freeze. Blocks: {', '.join(blocks)}."
+            )
+        for name in chosen:
+            parameters[name].requires_grad_(False)
+
+
+def _layer(network: Potential) -> SpeciesScaleShift:
+    for module in network.modules():
+        if isinstance(module, SpeciesScaleShift):
+            return module
+    raise TrainingError(
+        f"{type(network).__name__} has no reference energies that could be fitted; use "
+        "E0s: foundation."
+    )
+
+
+def _shifts(network: Potential) -> dict[int, float]:
+    return dict(zip(network.species, _layer(network).shift.tolist(), strict=True))
+
+
+def _alone(model: Conservative, z: int) -> float:
+    atom = Structures(
+        positions=torch.zeros(1, 3, dtype=torch.float64),
+        species=torch.tensor([z]),
+        cell=torch.zeros(1, 3, 3, dtype=torch.float64),
+        pbc=torch.zeros(1, 3, dtype=torch.bool),
+        n_atoms=torch.tensor([1]),
+    )
+    return float(model(model.featurize(atom), ("energy",))["energy"])
+
+
+def _moved(dataset: Dataset, changes: dict[int, float]) -> Dataset:
+    """Return a set at the base's level of theory with energies on the new references."""
+    structures = dataset.structures
+    return _with_energies(dataset, structures.system["energy"] + _sum_of(structures, changes))
+
+
+def _with_energies(dataset: Dataset, energy: torch.Tensor) -> Dataset:
+    structures = dataset.structures
+    return replace(
+        dataset, structures=structures.replace(system={**structures.system, "energy": energy})
+    )
+
+
+def _sum_of(structures: Structures, changes: dict[int, float]) -> torch.Tensor:
+    table = torch.zeros(120, dtype=torch.float64)
+    for z, value in changes.items():
+        table[z] = value
+    sums = torch.zeros(len(structures), dtype=torch.float64)
+    return sums.index_add(0, structures.batch, table[structures.species])
+
+
+def _replayed(options: FinetuneOptions, base: Conservative, changes: dict[int, float]) -> Dataset:
+    """Return structures labelled by the base model itself, on the new references."""
+    dataset = read_dataset(options.replay_file, options.label_keys()).without_isolated()
+    if len(dataset) > options.num_samples_pt:
+        rng = np.random.default_rng(options.seed)
+        chosen = rng.choice(len(dataset), options.num_samples_pt, replace=False)
+        dataset = dataset.subset(sorted(chosen.tolist()))
+    labels = predict(base, dataset.structures)
+    energy = labels["energy"] + _sum_of(dataset.structures, changes)
+    structures = dataset.structures.replace(
+        system={"energy": energy, "stress": labels["stress"]}, atom={"forces": labels["forces"]}
+    )
+    return replace(dataset, structures=structures)

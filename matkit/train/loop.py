@@ -1,0 +1,217 @@
+"""The training loop, on any number of processes, that goes on exactly where it stopped.
+
+Lightning's Fabric starts the processes and averages their gradients. The loop itself is ours,
+because a run that was killed must end with the very weights of one that was not: whatever
+influences a step is a function of the seed and the step number, or in the checkpoint.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from lightning.fabric import Fabric
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
+
+from matkit.errors import TrainingError
+from matkit.evaluate.errors import LABELS, ErrorSums, as_row
+from matkit.graph import Graph
+from matkit.train.batching import Batches
+from matkit.train.gradients import GradientWatch, clip
+from matkit.train.losses import structure_losses, total_loss, wanted
+from matkit.train.objective import Average, Objective, Step
+from matkit.train.optimizers import learning_rate
+from matkit.train.options import FinetuneOptions, TrainOptions
+from matkit.train.progress import Progress, Row, load_state, save_state
+
+AnyOptions = TrainOptions | FinetuneOptions
+
+# Steps between looks at the clock, which all processes must take together.
+CLOCK_STEPS = 20
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What the loop tells and asks while it runs, on the first process only.
+
+    Attributes:
+        on_step: Called after every step with epoch, batches done, and batches of the epoch.
+        on_epoch: Called after a validation with its row of the log and whether it is the best.
+    """
+
+    on_step: Callable[[int, int, int], None]
+    on_epoch: Callable[[Row, bool], None]
+
+
+@dataclass(frozen=True)
+class Batched:
+    """The sets, in batches.
+
+    Attributes:
+        train: Batches to learn from.
+        order: Their order.
+        valid: Batches to validate on.
+        retained: Batches on which forgetting is measured, if any.
+        sources: Where each training structure comes from, for messages.
+    """
+
+    train: DataLoader[Graph]
+    order: Batches
+    valid: DataLoader[Graph]
+    retained: DataLoader[Graph] | None
+    sources: Sequence[str]
+
+
+class Trainer:
+    """Minimises an objective.
+
+    Args:
+        fabric: Processes and devices.
+        objective: Loss of the model, on its device.
+        average: The copy that is validated and becomes the result.
+        batched: Structures.
+        optimizers: Optimisers of the trainable parameters.
+        options: Options.
+    """
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        objective: Objective,
+        average: Average,
+        batched: Batched,
+        optimizers: Sequence[Optimizer],
+        options: AnyOptions,
+    ) -> None:
+        self.fabric, self.objective, self.average = fabric, objective, average
+        self.batched, self.optimizers, self.options = batched, optimizers, options
+        self.labels = wanted(options)
+        self.watch = GradientWatch(objective)
+        self.progress = Progress()
+        self.forward: Callable[[Graph], Step] = objective
+        self.begin = self.saved = time.monotonic()
+
+    def fit(self, folder: Path, hooks: Hooks) -> Progress:
+        """Train until the last epoch, the patience or the time is used up.
+
+        Returns:
+            How far it came; not ``finished`` only if the time was up first.
+
+        Raises:
+            TrainingError: a loss or gradient is not finite; the message names the structures.
+        """
+        self.begin = self.saved = time.monotonic()
+        self.folder, self.hooks = folder, hooks
+        self.progress = load_state(folder, self)
+        self.forward = self.fabric.setup_module(self.objective)
+        if self.progress.step == 0:
+            self.progress.retained = self._retained().get("forces_mae")
+        while not self.progress.finished and self._epoch():
+            self._close_epoch()
+        save_state(folder, self)
+        return self.progress
+
+    def validate(self, batches: DataLoader[Graph] | None) -> Row:
+        """Return the loss of the averaged model on some batches and its errors."""
+        sums, total = ErrorSums(), torch.zeros(2, dtype=torch.float64)
+        for graph in batches or []:
+            graph = graph.to(self.fabric.device)
+            prediction = self.average.model(graph, ("energy", *self.labels), False)
+            losses = structure_losses(prediction, graph, self.options)
+            loss = total_loss(losses, graph, self.options)[0] * len(graph)
+            total += torch.stack([loss.detach().cpu(), torch.tensor(len(graph)).double()])
+            sums.add(prediction, graph)
+        # One tensor of one shape: a process may have had no batch, and must not wait alone.
+        zeros = torch.zeros(3, dtype=torch.float64)
+        local = torch.cat([total, *(sums.get(label, zeros).cpu() for label in LABELS)])
+        both = torch.as_tensor(self.fabric.all_reduce(local, reduce_op="sum"))
+        errors = ErrorSums(zip(LABELS, both[2:].reshape(-1, 3), strict=True))
+        return {"loss": float(both[0] / both[1]), **as_row(errors.result())}
+
+    def _epoch(self) -> bool:
+        """Do what is left of an epoch; False if the time is up."""
+        progress, order = self.progress, self.batched.order
+        order.set_epoch(progress.epoch)
+        order.skip = progress.batch
+        count = len(order)
+        for graph in self.batched.train:
+            epochs = progress.epoch + (progress.batch + 1) / count
+            step = self.step(graph.to(self.fabric.device), epochs)
+            progress.count(step.loss, step.means)
+            self.hooks.on_step(progress.epoch, progress.batch, count)
+            if progress.step % CLOCK_STEPS == 0 and self._time_is_up():
+                return False
+        return True
+
+    def step(self, graph: Graph, epochs: float) -> Step:
+        """Change the weights once; afterwards so many epochs are done, not always whole ones."""
+        options, step = self.options, self.progress.step
+        rate = learning_rate(epochs / options.max_num_epochs, options)
+        for group in (g for optimizer in self.optimizers for g in optimizer.param_groups):
+            group["lr"] = rate
+        torch.manual_seed(options.seed + 1_000_003 * step + self.fabric.global_rank)
+        result = self.forward(graph)
+        self._check(result, graph)
+        self.fabric.backward(result.loss)
+        self.watch.look()
+        if not clip(self.objective.parameters(), options.clip_grad):
+            raise TrainingError(self._not_finite("gradient", range(len(graph)), graph))
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        self.average.update(self.objective.effective(), step)
+        return result
+
+    def _check(self, step: Step, graph: Graph) -> None:
+        if bool(torch.isfinite(step.loss)):
+            return
+        broken = [
+            i
+            for i in range(len(graph))
+            if not all(bool(torch.isfinite(values[i])) for values in step.by_structure.values())
+        ]
+        raise TrainingError(self._not_finite("loss", broken, graph))
+
+    def _not_finite(self, what: str, which: Sequence[int], graph: Graph) -> str:
+        numbers = graph.system["index"].tolist()
+        names = ", ".join(self.batched.sources[numbers[i]] for i in which)
+        return (
+            f"The {what} is not a finite number in step {self.progress.step}, for the structures "
+            f"{names}. Look at them with `matkit data inspect`; if they are sound, use a smaller "
+            "lr or clip_grad."
+        )
+
+    def _close_epoch(self) -> None:
+        """Validate if it is time, write the log, and decide whether to go on."""
+        progress, options = self.progress, self.options
+        progress.epoch, progress.batch = progress.epoch + 1, 0
+        last = progress.epoch == options.max_num_epochs
+        if last or progress.epoch % options.eval_interval == 0:
+            self.watch.judge(progress.step)
+            row, retained = self.validate(self.batched.valid), self._retained()
+            best = progress.judge(row["loss"], retained, options)
+            self.hooks.on_epoch(progress.row(row, retained), best)
+        progress.finished = progress.finished or last
+        if time.monotonic() - self.saved >= options.checkpoint_interval:
+            self._save()
+
+    def _retained(self) -> Row:
+        return self.validate(self.batched.retained) if self.batched.retained else {}
+
+    def _time_is_up(self) -> bool:
+        """Write a checkpoint if one is due, and say whether the allowed time has passed."""
+        now, limit = time.monotonic(), self.options.max_time
+        up = limit is not None and now - self.begin >= 60 * limit
+        due = now - self.saved >= max(self.options.checkpoint_interval, 1.0)
+        up, due = self.fabric.broadcast((up, due))
+        if due:
+            self._save()
+        return up
+
+    def _save(self) -> None:
+        save_state(self.folder, self)
+        self.saved = time.monotonic()

@@ -1,0 +1,141 @@
+"""A new network for a training set: architecture from the options, statistics from the data."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import yaml
+
+from matkit import checkpoint
+from matkit.data.dataset import Dataset
+from matkit.data.references import resolve_e0s
+from matkit.elements import format_species
+from matkit.errors import ConfigError, did_you_mean
+from matkit.interfaces import Potential
+from matkit.neighbors import radius_graph
+from matkit.train.options import TrainOptions
+from matkit.train.sets import Sets
+from matkit.zoo import configurations
+
+# MACE's names of options that architectures here call otherwise.
+OVERRIDES = {
+    "r_max": "cutoff",
+    "max_L": "lmax",
+    "num_channels": "num_channels",
+    "num_interactions": "num_layers",
+}
+
+# Structures from which the mean number of neighbours is taken.
+SAMPLE = 500
+
+
+def new_network(options: TrainOptions, sets: Sets) -> tuple[Potential, dict[str, Any]]:
+    """Build an untrained network whose constants fit the data.
+
+    Species, reference energies (`shift`), the root mean square of the forces (`scale`) and the
+    mean number of neighbours (`neighbor_norm`, its square root) are taken from the data unless
+    the options give them.
+
+    Returns:
+        The network in the wanted precision, and what was found out, for the log.
+
+    Raises:
+        ConfigError: the architecture or a hyper-parameter is unknown.
+    """
+    name, chosen = architecture(options)
+    known = inspect.signature(checkpoint.potential_class(name).__init__).parameters
+    dataset = sets.train
+    species = sorted(dataset.structures.species.unique().tolist())
+    e0s = reference_energies(options.E0s, sets, species)
+    found: dict[str, Any] = {
+        "species": species,
+        "shift": [e0s[z] for z in species],
+        "scale": [force_scale(dataset)] * len(species),
+    }
+    if "neighbor_norm" in known and "neighbor_norm" not in chosen:
+        cutoff = float(chosen.get("cutoff", known["cutoff"].default))
+        found["neighbor_norm"] = math.sqrt(max(mean_neighbors(dataset, cutoff), 1.0))
+    hyperparameters = {key: value for key, value in found.items() if key in known} | chosen
+    torch.manual_seed(options.seed)
+    network = checkpoint.build(name, hyperparameters)
+    facts = {"architecture": name, "elements": format_species(species), **found, "E0s": e0s}
+    return network.to(getattr(torch, options.default_dtype)), facts
+
+
+def reference_energies(
+    spec: str | Mapping[Any, float], sets: Sets, species: list[int]
+) -> dict[int, float]:
+    """Return the reference energy of each species in eV.
+
+    Args:
+        spec: `isolated`, `fit`, a table, a JSON file, or `auto`: isolated atoms if every species
+            has one, else a fit.
+        sets: Structures to fit to, and energies of isolated atoms.
+        species: Atomic numbers that need one.
+    """
+    if spec == "auto":
+        spec = "isolated" if set(species) <= set(sets.isolated) else "fit"
+    if spec in ("isolated", "IsolatedAtom"):
+        spec = dict(sets.isolated)
+    return resolve_e0s(spec, sets.train, None)
+
+
+def architecture(options: TrainOptions) -> tuple[str, dict[str, Any]]:
+    """Return the name of the architecture and the hyper-parameters that were chosen.
+
+    Raises:
+        ConfigError: there is no such architecture or configuration, or it lacks an option.
+    """
+    model = _published(options.model) if isinstance(options.model, str) else dict(options.model)
+    if "name" not in model:
+        raise ConfigError(f"Expected `name` of the architecture in `model`, got {sorted(model)}.")
+    name = model.pop("name")
+    known = inspect.signature(checkpoint.potential_class(name).__init__).parameters
+    for option, parameter in OVERRIDES.items():
+        value = getattr(options, option)
+        if value is None:
+            continue
+        if parameter not in known:
+            raise ConfigError(
+                f"Architecture {name!r} does not take {option}; give its own hyper-parameters "
+                f"under `model` in a configuration file: {', '.join(list(known)[1:])}."
+            )
+        model[parameter] = value
+    return name, model
+
+
+def _published(name: str) -> dict[str, Any]:
+    configs = configurations()
+    if name in configs:
+        return dict(configs[name]["model"])
+    if name in checkpoint.potential_names():
+        return {"name": name}
+    names = [*configs, *checkpoint.potential_names()]
+    raise ConfigError(f"Unknown model {name!r}.{did_you_mean(name, names)}")
+
+
+def force_scale(dataset: Dataset) -> float:
+    """Return the root mean square of the force components in eV/Å, 1 if there are no forces."""
+    forces = dataset.structures.atom["forces"]
+    known = forces[~torch.isnan(forces)]
+    scale = float(known.square().mean().sqrt()) if len(known) else 0.0
+    return scale if scale > 1e-6 else 1.0
+
+
+def mean_neighbors(dataset: Dataset, cutoff: float) -> float:
+    """Return the mean number of neighbours of an atom, from some hundred structures."""
+    which = range(0, len(dataset), max(1, len(dataset) // SAMPLE))
+    edges = atoms = 0
+    for i in which:
+        graph = radius_graph(dataset.structures.index([i]), cutoff)
+        edges, atoms = edges + len(graph.center), atoms + len(graph.species)
+    return edges / atoms
+
+
+def describe(facts: Mapping[str, Any]) -> str:
+    """Return what was found out, as YAML."""
+    return yaml.safe_dump(dict(facts), sort_keys=False, allow_unicode=True)

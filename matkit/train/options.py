@@ -1,0 +1,225 @@
+"""Options of training: the one place where defaults and their meaning are written.
+
+The names are those of MACE's `run_train` wherever it has the option.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from matkit.simulate.options import Options
+
+if TYPE_CHECKING:
+    from matkit.data.labels import LabelKeys
+
+
+def _as_table(value: Any) -> Any:
+    """Read a table from the text of a flag, such as ``{"Default": 1.0}``."""
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        return yaml.safe_load(value)
+    return value
+
+
+Table = Annotated[dict[str, float], BeforeValidator(_as_table)]
+# YAML reads atomic numbers as integers.
+E0Table = Annotated[str | dict[str | int, float], BeforeValidator(_as_table)]
+Loss = Literal["mae", "huber", "mse"]
+Scheduler = Literal["cosine", "linear", "constant"]
+
+
+class LabelOptions(Options):
+    """How labels are called in the files."""
+
+    energy_key: str | None = Field(None, description="where energies are, e.g. dft_energy")
+    forces_key: str | None = Field(None, description="where forces are")
+    stress_key: str | None = Field(None, description="where stresses are")
+    virials_key: str | None = Field(None, description="where virials are, if there is no stress")
+    stress_unit: Literal["eV/A3", "GPa", "kbar"] = Field(
+        "eV/A3", description="unit of the stresses in the files"
+    )
+    stress_sign: Literal["ase", "vasp"] = Field(
+        "ase", description="ase: positive in tension; vasp: positive in compression"
+    )
+    group_key: str | None = Field(
+        None, description="what tells trajectories apart; common names are tried if not given"
+    )
+    zero_net_force: bool = Field(False, description="subtract the mean force of each structure")
+
+    def label_keys(self) -> LabelKeys:
+        """Return where labels are looked for."""
+        from matkit.data.labels import LabelKeys
+
+        names = LabelKeys.__dataclass_fields__
+        return LabelKeys(**{name: getattr(self, name) for name in names})
+
+
+class DataOptions(Options):
+    """Files, and how strictly they are read."""
+
+    train_file: list[str] = Field([], description="files to learn from")
+    valid_file: list[str] = Field(
+        [], description="files that choose the best epoch; if none, a part of train_file is split"
+    )
+    valid_fraction: float = Field(
+        0.1, gt=0, lt=1, description="part of train_file kept for validation if there is no file"
+    )
+    split_by: Literal["group", "formula", "random"] = Field(
+        "group", description="frames that are never torn apart by that split"
+    )
+    test_file: list[str] = Field([], description="files only looked at when training has ended")
+    allow_missing: bool = Field(
+        False, description="learn from structures of which some labels are missing"
+    )
+    allow_leakage: bool = Field(
+        False, description="go on if validation or test structures are in the training set"
+    )
+
+    @field_validator("train_file", "valid_file", "test_file", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+
+class LossOptions(Options):
+    """What is minimised."""
+
+    loss: Loss = Field(
+        "huber",
+        description="mae (of force vectors), huber or mse, of energies per atom, forces, stresses",
+    )
+    huber_delta: float = Field(0.01, gt=0, description="where huber turns linear, in eV and Å")
+    energy_weight: float = Field(1.0, ge=0, description="weight of the energy per atom in eV")
+    forces_weight: float = Field(10.0, ge=0, description="weight of the forces in eV/Å")
+    stress_weight: float = Field(0.0, ge=0, description="weight of the stress in eV/Å³")
+    config_type_weights: Table = Field(
+        {}, description="weight of structures by their config_type; 1 where not named"
+    )
+
+    @model_validator(mode="after")
+    def _something_to_learn(self) -> Self:
+        if not (self.energy_weight or self.forces_weight or self.stress_weight):
+            raise ValueError("energy_weight, forces_weight and stress_weight are all zero")
+        return self
+
+
+class OptimizerOptions(Options):
+    """How it is minimised."""
+
+    max_num_epochs: int = Field(100, gt=0, description="passes over the training set")
+    batch_size: int = Field(8, gt=0, description="structures per step and process")
+    max_edges: int | None = Field(
+        None, gt=0, description="most edges in a batch; larger batches are split"
+    )
+    valid_batch_size: int = Field(32, gt=0, description="structures per step of validation")
+    optimizer: Literal["adamw", "muon"] = Field(
+        "adamw", description="adamw, or muon for matrices and adamw for the rest"
+    )
+    lr: float = Field(0.005, gt=0, description="largest learning rate")
+    weight_decay: float = Field(0.0, ge=0, description="decay of matrices, as in AdamW")
+    amsgrad: bool = Field(False, description="keep the largest second moment")
+    scheduler: Scheduler = Field("cosine", description="how the learning rate falls")
+    warmup: float = Field(0.02, ge=0, lt=1, description="part of the steps of rising learning rate")
+    lr_end: float = Field(0.01, ge=0, le=1, description="last learning rate as a part of lr")
+    clip_grad: float = Field(10.0, ge=0, description="largest norm of the gradient; 0 for any")
+    ema: bool = Field(True, description="use averaged weights for validation and as the result")
+    ema_decay: float = Field(0.99, ge=0, lt=1, description="memory of the average, per step")
+    patience: int | None = Field(
+        None, gt=0, description="validations without improvement before training ends"
+    )
+    eval_interval: int = Field(1, gt=0, description="epochs between validations")
+
+
+class RunOptions(Options):
+    """Where it runs and what it leaves."""
+
+    name: str = Field("model", description="name of the run and of its folder")
+    work_dir: str = Field("results", description="folder of the runs")
+    seed: int = Field(0, ge=0, description="seed of weights, split and order of structures")
+    device: str = Field("auto", description="cpu, cuda or auto, which takes GPUs if there are any")
+    devices: int = Field(1, gt=0, description="number of GPUs or CPU processes (DDP)")
+    num_workers: int = Field(0, ge=0, description="processes that prepare batches")
+    default_dtype: Literal["float32", "float64"] = Field(
+        "float32", description="arithmetic of the network; geometry and sums are float64"
+    )
+    restart: str | None = Field(
+        None, description="auto: go on from the last checkpoint if there is one"
+    )
+    restart_latest: bool = Field(False, description="the same as restart: auto")
+    max_time: float | None = Field(
+        None, gt=0, description="stop after these minutes; --restart auto goes on later"
+    )
+    checkpoint_interval: float = Field(
+        30.0, ge=0, description="least seconds between checkpoints; 0 writes one every epoch"
+    )
+    dry_run: bool = Field(False, description="print parameters, memory and time; train nothing")
+    report: bool = Field(True, description="write the HTML report at the end")
+    spot_checks: bool = Field(
+        True, description="add an energy-volume curve and short dynamics to the report"
+    )
+    overwrite: bool = Field(False, description="replace an earlier run of that name")
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether a run of that name is to be continued."""
+        return self.restart is not None or self.restart_latest
+
+
+class TrainOptions(RunOptions, OptimizerOptions, LossOptions, LabelOptions, DataOptions):
+    """Options of training from scratch.
+
+    Attributes:
+        model: Name of an architecture or published configuration, or ``name`` with its
+            hyper-parameters.
+    """
+
+    model: str | dict[str, Any] = Field(
+        "facet-s", description="architecture with its hyper-parameters, or a configuration's name"
+    )
+    r_max: float | None = Field(None, gt=0, description="cutoff in Å instead of the model's")
+    max_L: int | None = Field(  # noqa: N815 MACE's name
+        None, ge=0, description="highest degree instead of the model's"
+    )
+    num_channels: int | None = Field(None, gt=0, description="channels instead of the model's")
+    num_interactions: int | None = Field(None, gt=0, description="layers instead of the model's")
+    E0s: E0Table = Field(
+        "auto",
+        description="reference energies: isolated, fit, a table or a JSON file; auto takes "
+        "isolated atoms if all elements have one, else fit",
+    )
+
+
+class FinetuneOptions(RunOptions, OptimizerOptions, LossOptions, LabelOptions, DataOptions):
+    """Options of fine-tuning."""
+
+    foundation_model: str = Field(
+        "sevennet-0", description="name or file of the model to start from"
+    )
+    lr: float = Field(0.0005, gt=0, description="largest learning rate")
+    E0s: E0Table = Field(
+        "fit",
+        description="reference energies: fit (to the error of the base), foundation, isolated, a "
+        "table or a JSON file",
+    )
+    freeze: list[str] = Field([], description="patterns of parameters that are not trained")
+    lora: bool = Field(False, description="train low-rank changes of the matrices only")
+    lora_rank: int = Field(8, gt=0, description="rank of those changes")
+    lora_alpha: float = Field(8.0, gt=0, description="strength of those changes")
+    replay_file: list[str] = Field(
+        [], description="structures whose present prediction is to be retained"
+    )
+    replay_weight: float = Field(1.0, gt=0, description="weight of those structures")
+    num_samples_pt: int = Field(1000, gt=0, description="most structures of replay_file in use")
+    retain_file: list[str] = Field(
+        [], description="labelled structures on which forgetting is measured"
+    )
+    retain_limit: float | None = Field(
+        None, gt=1, description="stop when the force error there grows by this factor"
+    )
+
+    @field_validator("replay_file", "retain_file", "freeze", mode="before")
+    @classmethod
+    def _a_list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value

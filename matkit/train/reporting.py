@@ -1,0 +1,76 @@
+"""The report at the end of a training: the result beside what it started from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from matkit import zoo
+from matkit.elements import atomic_number
+from matkit.evaluate.report import NamedSet, Record, training_report
+from matkit.train.options import FinetuneOptions, TrainOptions
+
+if TYPE_CHECKING:
+    from matkit.train.run import Outcome, Start
+
+
+def report(
+    outcome: Outcome,
+    options: TrainOptions | FinetuneOptions,
+    device: torch.device,
+    note: Callable[[str], None],
+) -> dict[str, Any]:
+    """Write `report.html` and `metrics.json` into the folder of a training.
+
+    Args:
+        outcome: What the training left, with a model.
+        options: Its options.
+        device: Where to evaluate.
+        note: Told what is being done.
+
+    Returns:
+        What is in `metrics.json`.
+    """
+    assert outcome.model is not None
+    assert outcome.start is not None
+    start = outcome.start
+    result = zoo.load(outcome.model).to(device)
+    models = {"result": result}
+    if start.base is not None:
+        models = {"before": start.base.to(device), "after": result}
+    record = Record(
+        title=_title(options),
+        settings=options.model_dump(),
+        facts=start.facts,
+        history=outcome.history,
+        ended=_ending(outcome),
+    )
+    return training_report(outcome.folder, record, _sets(start), models, options.spot_checks, note)
+
+
+def _sets(start: Start) -> list[NamedSet]:
+    sets = [NamedSet("validation", start.sets.valid)]
+    if start.sets.test is not None:
+        sets = [NamedSet("test", start.sets.test), *sets]
+    if start.retained is not None:
+        moved = start.facts["E0_changes"]
+        changes = {atomic_number(symbol): energy for symbol, energy in moved.items()}
+        sets.append(NamedSet("retained", start.retained, changes))
+    return sets
+
+
+def _title(options: TrainOptions | FinetuneOptions) -> str:
+    if isinstance(options, FinetuneOptions):
+        return f"Fine-tuning of {options.foundation_model}: {options.name}"
+    return f"Training of {options.name}"
+
+
+def _ending(outcome: Outcome) -> str:
+    epochs = f"{outcome.history[-1]['epoch']:.0f} epochs" if outcome.history else "0 epochs"
+    if outcome.reason:
+        return f"Ended after {epochs}: {outcome.reason}."
+    if not outcome.finished:
+        return f"The allowed time was up after {epochs}."
+    return f"Finished after {epochs}."

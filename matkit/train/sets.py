@@ -1,0 +1,97 @@
+"""The labelled structures of a training: read, split and checked before anything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matkit.data.dataset import Dataset, has_label, read_dataset
+from matkit.data.splitting import duplicates, split_dataset
+from matkit.errors import ConfigError, TrainingError
+from matkit.train.losses import wanted
+from matkit.train.options import DataOptions, FinetuneOptions, TrainOptions
+
+# Names of structures that a message lists before it stops.
+LISTED = 5
+
+
+@dataclass(frozen=True)
+class Sets:
+    """Labelled structures.
+
+    Attributes:
+        train: To learn from.
+        valid: To choose the best epoch.
+        test: To look at in the end, if any.
+        isolated: Energies of isolated atoms in the training files, by atomic number.
+        notes: What happened to the data, for the log.
+    """
+
+    train: Dataset
+    valid: Dataset
+    test: Dataset | None
+    isolated: dict[int, float]
+    notes: tuple[str, ...]
+
+
+def read_sets(options: TrainOptions | FinetuneOptions) -> Sets:
+    """Read the files of the options.
+
+    Raises:
+        ConfigError: no training file is named, or a set is empty.
+        TrainingError: a label with a weight is missing, or sets share structures.
+    """
+    if not options.train_file:
+        raise ConfigError("Expected files to learn from, got none. Name them: --train-file FILE")
+    keys = options.label_keys()
+    both = read_dataset(options.train_file, keys)
+    train, notes = both.without_isolated(), [str(both.found)]
+    if options.valid_file:
+        valid = read_dataset(options.valid_file, keys).without_isolated()
+    else:
+        fractions = (1 - options.valid_fraction, options.valid_fraction)
+        train, valid = split_dataset(train, fractions, options.seed, options.split_by)
+        notes.append(f"{len(valid)} of {len(train) + len(valid)} structures kept for validation")
+    test = None
+    if options.test_file:
+        test = read_dataset(options.test_file, keys).without_isolated()
+    sets = {"training": train, "validation": valid, "test": test}
+    for name, dataset in sets.items():
+        if dataset is not None:
+            _check_labels(name, dataset, options)
+    for name in ("validation", "test"):
+        _check_leakage(train, sets[name], name, options)
+    return Sets(train, valid, test, both.isolated(), tuple(notes))
+
+
+def _check_labels(name: str, dataset: Dataset, options: TrainOptions | FinetuneOptions) -> None:
+    if not len(dataset):
+        raise ConfigError(f"The {name} set has no structures but isolated atoms.")
+    for label in wanted(options):
+        there = has_label(dataset.structures, label)
+        lacking = [dataset.sources[i] for i in (~there).nonzero().flatten().tolist()]
+        if not lacking or (options.allow_missing and len(lacking) < len(dataset)):
+            continue
+        raise TrainingError(
+            f"{len(lacking)} of {len(dataset)} structures of the {name} set have no {label}, "
+            f"which has the weight {label}_weight: {_some(lacking)}. Found were: {dataset.found}. "
+            f"Name the key ({label}_key), set {label}_weight to 0, or allow_missing to learn from "
+            "the labels that are there."
+        )
+
+
+def _check_leakage(train: Dataset, other: Dataset | None, name: str, options: DataOptions) -> None:
+    if other is None or options.allow_leakage:
+        return
+    pairs = duplicates(train, other)
+    if pairs:
+        named = [f"{other.sources[j]} = {train.sources[i]}" for i, j in pairs]
+        raise TrainingError(
+            f"{len(pairs)} structures of the {name} set are in the training set too: "
+            f"{_some(named)}. Take them out of one, or say allow_leakage."
+        )
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more

@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+import torch
+
+from matkit.errors import ConfigError
+from matkit.train.gradients import GradientWatch, clip
+from matkit.train.optimizers import learning_rate, optimizers
+from matkit.train.options import OptimizerOptions
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "middle"), [("cosine", 0.505), ("linear", 0.505), ("constant", 1.0)]
+)
+def test_the_course_of_the_learning_rate(scheduler, middle):
+    options = OptimizerOptions(lr=2.0, scheduler=scheduler, warmup=0.1, lr_end=0.01)
+    assert learning_rate(0.05, options) == pytest.approx(1.0)
+    assert learning_rate(0.1, options) == pytest.approx(2.0)
+    assert learning_rate(0.55, options) == pytest.approx(2 * middle)
+    assert learning_rate(1.0, options) == pytest.approx(2.0 if scheduler == "constant" else 0.02)
+    values = [learning_rate(t, options) for t in np.linspace(0.1, 1, 50)]
+    assert all(np.diff(values) <= 0)
+
+
+def test_without_warm_up_it_starts_at_the_top():
+    assert learning_rate(0.0, OptimizerOptions(lr=0.5, warmup=0)) == 0.5
+
+
+def test_only_matrices_decay():
+    parameters = [torch.nn.Parameter(torch.ones(3, 3)), torch.nn.Parameter(torch.ones(3))]
+    (optimizer,) = optimizers(parameters, OptimizerOptions(weight_decay=0.5, lr=0.1))
+    for p in parameters:
+        p.grad = torch.zeros_like(p)
+    optimizer.step()
+    assert torch.allclose(parameters[0], torch.full((3, 3), 0.95))
+    assert torch.equal(parameters[1], torch.ones(3))
+
+
+def test_muon_takes_the_matrices():
+    pytest.importorskip("torch.optim", reason="Muon").Muon  # noqa: B018
+    shapes = [(4, 3), (4,), (2, 3, 3)]
+    parameters = [torch.nn.Parameter(torch.randn(shape)) for shape in shapes]
+    muon, adam = optimizers(parameters, OptimizerOptions(optimizer="muon"))
+    assert [p.shape for g in muon.param_groups for p in g["params"]] == [(4, 3)]
+    assert {p.shape for g in adam.param_groups for p in g["params"]} == {(4,), (2, 3, 3)}
+
+
+def test_nothing_left_to_train():
+    frozen = torch.nn.Parameter(torch.ones(2), requires_grad=False)
+    with pytest.raises(ConfigError, match="No parameter is left"):
+        optimizers([frozen], OptimizerOptions())
+
+
+def test_a_torch_without_muon(monkeypatch):
+    monkeypatch.delattr(torch.optim, "Muon", raising=False)
+    with pytest.raises(ConfigError, match="no Muon"):
+        optimizers([torch.nn.Parameter(torch.ones(2, 2))], OptimizerOptions(optimizer="muon"))
+
+
+def test_gradients_are_clipped_as_torch_does():
+    parameters = [torch.nn.Parameter(torch.zeros(3)), torch.nn.Parameter(torch.zeros(2, 2))]
+    gradients = [torch.randn(3), torch.randn(2, 2)]
+    for limit in (0.1, 100.0, 0.0):
+        for p, g in zip(parameters, gradients, strict=True):
+            p.grad = g.clone()
+        assert clip(parameters, limit)
+        mine = [p.grad.clone() for p in parameters]
+        for p, g in zip(parameters, gradients, strict=True):
+            p.grad = g.clone()
+        torch.nn.utils.clip_grad_norm_(parameters, limit or np.inf)
+        for a, p in zip(mine, parameters, strict=True):
+            assert torch.allclose(a, p.grad, rtol=1e-5)
+
+
+def test_gradients_that_are_not_finite_are_told():
+    parameter = torch.nn.Parameter(torch.zeros(2))
+    parameter.grad = torch.tensor([1.0, torch.inf])
+    assert not clip([parameter], 1.0)
+
+
+def test_parameters_without_gradient_are_found():
+    module = torch.nn.ParameterDict({"used": torch.ones(2), "unused": torch.ones(2)})
+    watch = GradientWatch(module)
+    (module["used"] * 2 + module["unused"] * 0).sum().backward()
+    watch.look()
+    watch.judge(2)
+    with pytest.raises(Exception, match="No gradient reached unused in any step"):
+        watch.judge(10)
