@@ -1,0 +1,48 @@
+"""Errors of a potential on labelled structures, predictions beside them, and reports."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matkit.evaluate.comparison import Evaluation, compare, evaluate
+    from matkit.evaluate.errors import Errors, ErrorSums
+    from matkit.evaluate.options import EvaluateOptions
+    from matkit.evaluate.parity import parity_figure
+    from matkit.evaluate.predict import predict
+    from matkit.evaluate.report import training_report
+    from matkit.evaluate.writing import write_predictions
+
+_HOME = {
+    "ErrorSums": "errors",
+    "Errors": "errors",
+    "EvaluateOptions": "options",
+    "Evaluation": "comparison",
+    "compare": "comparison",
+    "evaluate": "comparison",
+    "parity_figure": "parity",
+    "predict": "predict",
+    "training_report": "report",
+    "write_predictions": "writing",
+}
+__all__ = [
+    "ErrorSums",
+    "Errors",
+    "EvaluateOptions",
+    "Evaluation",
+    "compare",
+    "evaluate",
+    "parity_figure",
+    "predict",
+    "training_report",
+    "write_predictions",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use, so that the command line's help does not wait for torch."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'matkit.evaluate' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"matkit.evaluate.{_HOME[name]}"), name)

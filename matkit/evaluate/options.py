@@ -1,0 +1,36 @@
+"""Options of evaluation: the one place where defaults and their meaning are written."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from matkit.train.options import LabelOptions
+
+# Beginning of the names of predictions in files.
+PREFIX = "matkit_"
+
+
+class EvaluateOptions(LabelOptions):
+    """Options of ``matkit evaluate``."""
+
+    model: str | None = Field(None, description="name or file of the model")
+    struct: list[str] = Field(
+        [], description="labelled structures, in any format ASE reads, or one converted folder"
+    )
+    out: str = Field("results/evaluation", description="folder of the results")
+    prefix: str = Field(PREFIX, description="beginning of the names of the predictions")
+    device: str = Field("auto", description="cpu, cuda, cuda:1, ...; auto takes the GPU if any")
+    dtype: Literal["float32", "float64"] | None = Field(
+        None, description="precision of the model's arithmetic, if not as it was trained"
+    )
+    skip_unknown: bool = Field(
+        False, description="leave out structures with elements that the model does not know"
+    )
+    overwrite: bool = Field(False, description="replace results that are already there")
+
+    @field_validator("struct", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value

@@ -1,0 +1,51 @@
+"""Predictions for many structures, in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+import torch
+
+from matkit.derivatives import DERIVED, Conservative
+from matkit.interfaces import Properties
+from matkit.structures import Structures
+
+# Atoms of a batch, which bound its memory.
+BATCH_ATOMS = 2000
+
+
+def predict(
+    model: Conservative,
+    structures: Structures,
+    properties: Collection[str] = DERIVED,
+    on_batch: Callable[[int, int], None] | None = None,
+) -> Properties:
+    """Return energy [B], forces [N, 3] and stress [B, 3, 3] of all structures, on the CPU, float64.
+
+    Args:
+        model: Potential with derivatives.
+        structures: Any number of structures.
+        properties: Which of `energy`, `forces`, `stress`.
+        on_batch: Called with the number of structures done and in all.
+    """
+    device = next(model.parameters()).device
+    parts: dict[str, list[torch.Tensor]] = {key: [] for key in properties}
+    for which in _batches(structures):
+        graph = model.featurize(structures.index(which)).to(device)
+        result = model(graph, properties, differentiable=False)
+        for key, values in parts.items():
+            values.append(result[key].detach().double().cpu())
+        if on_batch is not None:
+            on_batch(which[-1] + 1, len(structures))
+    return Properties(**{key: torch.cat(values) for key, values in parts.items()})  # type: ignore[typeddict-item]
+
+
+def _batches(structures: Structures) -> list[range]:
+    """Return consecutive structures with at most `BATCH_ATOMS` atoms, or one."""
+    batches, start, atoms = [], 0, 0
+    for i, count in enumerate(structures.n_atoms.tolist()):
+        if atoms and atoms + count > BATCH_ATOMS:
+            batches.append(range(start, i))
+            start, atoms = i, 0
+        atoms += count
+    return [*batches, range(start, len(structures))]

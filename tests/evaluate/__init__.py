@@ -1,0 +1,1 @@
+"""Tests of matkit.evaluate; a package, so that they can share `labelled`."""
