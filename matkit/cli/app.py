@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
 
 from matkit import __version__
-from matkit.cli.configs import CONFIGS
+from matkit.cli.configs import ALL, CONFIGS, TRAINING
+from matkit.cli.data_options import DATA, OPTIONS
 from matkit.cli.flags import normalise, switches, with_flags
+from matkit.evaluate.options import EvaluateOptions
+from matkit.simulate.options import Options
+
+if TYPE_CHECKING:
+    from matkit.cli.display import Display
 
 USAGE = 2
 INTERRUPTED = 130
@@ -24,7 +31,7 @@ class Group(TyperGroup):
         return super().make_context(info_name, normalise(args, SWITCHES), *rest, **extra)
 
 
-SWITCHES = switches(CONFIGS)
+SWITCHES = switches({**ALL, **OPTIONS})
 app = typer.Typer(
     cls=Group,
     no_args_is_help=True,
@@ -35,6 +42,8 @@ app = typer.Typer(
 )
 models = typer.Typer(no_args_is_help=True, help="The models that can be used by name.")
 app.add_typer(models, name="models")
+data = typer.Typer(no_args_is_help=True, help="Check, convert and split labelled structures.")
+app.add_typer(data, name="data")
 
 
 def _print_version(wanted: bool) -> bool:
@@ -76,29 +85,90 @@ def guarded(body: Callable[[], int], debug: bool) -> None:
     raise typer.Exit(code)
 
 
-def _simulation(command: str) -> Callable[..., None]:
-    model = CONFIGS[command]
+Given = dict[str, Any]
+
+
+def _command(
+    model: type[Options],
+    start: Callable[[Any, Display], int],
+    words: str = "[FILES]...",
+    sort: Callable[[list[str], Given, bool], None] | None = None,
+) -> Callable[..., None]:
+    """Return a command whose flags are the options of `model`.
+
+    Args:
+        model: Its options.
+        start: Does it and returns the exit code.
+        words: What words without a flag are called in the help; empty if there are none.
+        sort: Puts these words into the options that were given; told whether there is a file of
+            options too. By default they are more of `struct`.
+    """
 
     def body(**flags: Any) -> None:
         config, as_json = flags.pop("config"), bool(flags.pop("json"))
         quiet, debug = bool(flags.pop("quiet")), bool(flags.pop("debug"))
-        structures = [*(flags.pop("files") or []), *(flags.pop("struct") or [])]
-        given = {name: value for name, value in flags.items() if value is not None}
-        if structures:
-            given["struct"] = structures
+        files = flags.pop("files", None) or []
+        given = {name: value for name, value in flags.items() if value not in (None, [])}
+        if sort is not None:
+            sort(files, given, config is not None)
+        if files:
+            given["struct"] = [*files, *given.get("struct", [])]
 
         def run() -> int:
+            from matkit.cli.display import Display
             from matkit.cli.yaml_files import merge
 
-            merged = merge(model, config, given)
-            from matkit.cli.display import Display
-            from matkit.cli.execute import execute
-
-            return execute(command, merged, Display(as_json, quiet))
+            return start(merge(model, config, given), Display(as_json, quiet))
 
         guarded(run, debug)
 
-    return with_flags(model, body)
+    return with_flags(model, body, words)
+
+
+def _simulation(command: str) -> Callable[..., None]:
+    def start(config: Any, display: Display) -> int:
+        from matkit.cli.execute import execute
+
+        return execute(command, config, display)
+
+    return _command(CONFIGS[command], start)
+
+
+def _data(command: str) -> Callable[..., None]:
+    def start(options: Any, display: Display) -> int:
+        from matkit.cli.data import run_data
+
+        return run_data(command, options, display)
+
+    def last_is_out(files: list[str], given: Given, has_config: bool) -> None:
+        if "out" not in given and len(files) > 1:
+            given["out"] = files.pop()
+
+    if command == "convert":
+        return _command(DATA[command], start, "FILES... OUT", last_is_out)
+    return _command(DATA[command], start, "FILES...")
+
+
+def _training(command: str) -> Callable[..., None]:
+    def start(options: Any, display: Display) -> int:
+        from matkit.cli.training import run_training
+
+        return run_training(options, display)
+
+    return _command(TRAINING[command], start, words="")
+
+
+def _evaluation() -> Callable[..., None]:
+    def start(options: Any, display: Display) -> int:
+        from matkit.cli.evaluation import run_evaluation
+
+        return run_evaluation(options, display)
+
+    def first_is_model(files: list[str], given: Given, has_config: bool) -> None:
+        if files and not has_config and "model" not in given:
+            given["model"] = files.pop(0)
+
+    return _command(EvaluateOptions, start, "MODEL FILES...", first_is_model)
 
 
 def _add(command: str, text: str, *aliases: str) -> None:
@@ -110,16 +180,27 @@ def _add(command: str, text: str, *aliases: str) -> None:
 _add("singlepoint", "Compute energy, forces and stress.")
 _add("relax", "Relax positions, and the cell if asked.", "geomopt")
 _add("md", "Run molecular dynamics.")
+data.command("inspect", help="Look for everything that spoils a training.")(_data("inspect"))
+data.command("convert", help="Write a folder for memory mapping, or XYZ.")(_data("convert"))
+data.command("split", help="Split without tearing trajectories apart.")(_data("split"))
+data.command("fit-e0s", help="Fit reference energies of the elements.")(_data("fit-e0s"))
+app.command("train", help="Train a new potential on labelled structures.")(_training("train"))
+app.command("finetune", help="Train a known potential further.")(_training("finetune"))
+app.command("evaluate", help="Compare a model with labelled structures.")(_evaluation())
+app.command("eval", help="The same as evaluate.", hidden=True)(_evaluation())
 
 
 @app.command("template")
 def _template(
-    command: Annotated[Literal["singlepoint", "relax", "md"], typer.Argument(help="which command")],
+    command: Annotated[
+        Literal["singlepoint", "relax", "md", "train", "finetune", "evaluate"],
+        typer.Argument(help="which command"),
+    ],
 ) -> None:
     """Print a configuration file with all options, their defaults and meaning."""
     from matkit.cli.yaml_files import template
 
-    typer.echo(template(command, CONFIGS[command]), nl=False)
+    typer.echo(template(command, ALL[command]), nl=False)
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document")]
@@ -132,6 +213,29 @@ def _doctor(json: AsJson = False, debug: Debug = False) -> None:
     from matkit.cli.reports import report_doctor
 
     guarded(lambda: report_doctor(json), debug)
+
+
+@app.command("trim")
+def _trim(
+    model: Annotated[str, typer.Argument(help="name or file of a model of the NequIP family")],
+    out: Annotated[Path, typer.Argument(help="model file to write, *.safetensors")],
+    structures: Annotated[
+        Path | None, typer.Option(help="structures whose distances are fitted; default: crystals")
+    ] = None,
+    basis_size: Annotated[int, typer.Option(help="radial functions of the linear maps")] = 12,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the file")] = False,
+    json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Replace the radial networks of a model by linear maps, to fine-tune a smaller model."""
+
+    def run() -> int:
+        from matkit.cli.display import Display
+        from matkit.cli.trimming import run_trim
+
+        return run_trim(model, out, structures, basis_size, overwrite, Display(json))
+
+    guarded(run, debug)
 
 
 @models.command("list")

@@ -6,7 +6,9 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
+from matkit.evaluate.options import EvaluateOptions
 from matkit.simulate.options import MDOptions, Options, RelaxOptions, SinglepointOptions
+from matkit.train.options import FinetuneOptions, TrainOptions
 from matkit.units import GPA
 
 Dtype = Literal["float32", "float64"]
@@ -69,6 +71,13 @@ CONFIGS: dict[str, type[RunConfig]] = {
     "relax": RelaxConfig,
     "md": MDConfig,
 }
+
+TRAINING: dict[str, type[TrainOptions] | type[FinetuneOptions]] = {
+    "train": TrainOptions,
+    "finetune": FinetuneOptions,
+}
+
+ALL: dict[str, type[Options]] = {**CONFIGS, **TRAINING, "evaluate": EvaluateOptions}
 
 
 def _in_ev(config: RelaxConfig | MDConfig, model: type[Options]) -> dict[str, Any]:

@@ -38,6 +38,16 @@ class Display:
         self._out = Console(soft_wrap=True, highlight=False, markup=False)
         self._err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
 
+    @property
+    def console(self) -> Console:
+        """Where progress is shown."""
+        return self._err
+
+    @property
+    def interactive(self) -> bool:
+        """Whether a bar can be shown."""
+        return self._err.is_terminal and not self.quiet
+
     def note(self, text: str) -> None:
         """Say something by the way."""
         if not self.quiet:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import typer
 from pydantic.fields import FieldInfo
 
-from matkit.cli.configs import RunConfig
+from matkit.simulate.options import Options
 
 # Further spellings: short flags, and the names MACE and janus-core use.
 ALIASES: dict[str, tuple[str, ...]] = {
@@ -19,6 +19,11 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "suffix": ("-s",),
     "dtype": ("--default-dtype",),
     "temperature": ("--temp",),
+    "default_dtype": ("--dtype",),
+    "valid": ("--valid-file",),
+    "test": ("--test-file",),
+    "replay_file": ("--pt-train-file",),
+    "max_num_epochs": ("--epochs",),
 }
 COMMON = {
     "config": (str, "YAML file with any of these options; flags win over it", "-c"),
@@ -34,16 +39,24 @@ def key_aliases(name: str) -> list[str]:
     return [flag.removeprefix("--").replace("-", "_") for flag in flags]
 
 
-def with_flags(model: type[RunConfig], body: Callable[..., None]) -> Callable[..., None]:
+def with_flags(
+    model: type[Options], body: Callable[..., None], words: str = "[FILES]..."
+) -> Callable[..., None]:
     """Return `body` with a signature from which typer makes the flags of `model`.
 
     Flags that are not given arrive as None, so that a configuration file can fill them.
+
+    Args:
+        model: Options of the command.
+        body: What the command does.
+        words: What words without a flag are, for the help; none are allowed if empty.
     """
 
     def command(**given: Any) -> None:
         body(**given)
 
-    parameters = [_files(), *(_option(n, f) for n, f in model.model_fields.items()), *_common()]
+    options = (_option(name, field) for name, field in model.model_fields.items())
+    parameters = [*([_files(words)] if words else []), *options, *_common()]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters}
     command.__doc__ = body.__doc__
@@ -64,7 +77,7 @@ def normalise(arguments: Sequence[str], switches: frozenset[str]) -> list[str]:
     return [_normal(word, switches) for word in words] + rest
 
 
-def switches(models: Mapping[str, type[RunConfig]]) -> frozenset[str]:
+def switches(models: Mapping[str, type[Options]]) -> frozenset[str]:
     """Return the flags without value of all commands."""
     fields = {n: f for model in models.values() for n, f in model.model_fields.items()}
     return frozenset(_flag(name) for name, field in fields.items() if field.annotation is bool)
@@ -84,8 +97,8 @@ def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _files() -> inspect.Parameter:
-    return _parameter("files", list[str], typer.Argument(metavar="[FILES]...", show_default=False))
+def _files(words: str) -> inspect.Parameter:
+    return _parameter("files", list[str], typer.Argument(metavar=words, show_default=False))
 
 
 def _option(name: str, field: FieldInfo) -> inspect.Parameter:

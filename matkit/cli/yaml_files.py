@@ -11,9 +11,9 @@ import yaml
 from matkit.cli.configs import RunConfig
 from matkit.cli.flags import key_aliases
 from matkit.errors import ConfigError
-from matkit.simulate.options import build
+from matkit.simulate.options import Options, build
 
-ConfigT = TypeVar("ConfigT", bound=RunConfig)
+ConfigT = TypeVar("ConfigT", bound=Options)
 
 
 def merge(model: type[ConfigT], path: str | None, given: Mapping[str, Any]) -> ConfigT:
@@ -31,12 +31,12 @@ def merge(model: type[ConfigT], path: str | None, given: Mapping[str, Any]) -> C
     if path is not None:
         build(model, values, where=f"in {path}")  # so that its errors name the file
     config = build(model, {**values, **given})
-    if not config.struct:
+    if isinstance(config, RunConfig) and not config.struct:
         raise ConfigError("Expected at least one file with structures, got none. Name it: FILES...")
     return config
 
 
-def read_config(model: type[RunConfig], path: Path) -> dict[str, Any]:
+def read_config(model: type[Options], path: Path) -> dict[str, Any]:
     """Read option names, dashed or not, and their values.
 
     Raises:
@@ -58,13 +58,13 @@ def read_config(model: type[RunConfig], path: Path) -> dict[str, Any]:
     return {names.get(keys[key], keys[key]): value for key, value in content.items()}
 
 
-def dump_config(config: RunConfig) -> str:
+def dump_config(config: Options) -> str:
     """Return the resolved configuration as YAML, fit to be used again."""
     values = config.model_dump(exclude={"overwrite"})
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
-def template(command: str, model: type[RunConfig]) -> str:
+def template(command: str, model: type[Options]) -> str:
     """Return a configuration with every option, its default and what it means."""
     lines = [f"# Options of `matkit {command} --config FILE`; the values are the defaults.", ""]
     for name, field in model.model_fields.items():

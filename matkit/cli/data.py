@@ -1,0 +1,169 @@
+"""``matkit data``: inspect, convert, split and fit-e0s."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.progress import track
+
+from matkit.cache import write_atomically
+from matkit.cli.data_options import (
+    ConvertOptions,
+    FilesOptions,
+    FitOptions,
+    InspectOptions,
+    SplitOptions,
+)
+from matkit.cli.data_reports import report_document, report_lines
+from matkit.cli.display import Display
+from matkit.data.cached import convert, is_folder
+from matkit.data.dataset import located_atoms, read_dataset
+from matkit.data.histograms import draw_histograms
+from matkit.data.inspection import KnownElements, inspect
+from matkit.data.references import fit_references
+from matkit.data.splitting import split_indices
+from matkit.data.writing import is_xyz, write_dataset
+from matkit.elements import SYMBOLS
+from matkit.errors import ConfigError
+from matkit.simulate.files import refuse_existing
+
+OK, PROBLEMS = 0, 1
+
+
+def run_data(command: str, options: FilesOptions, display: Display) -> int:
+    """Run one command; the exit code is 1 if the data have a problem."""
+    if not options.struct:
+        raise ConfigError("Expected at least one file with structures, got none. Name it: FILES...")
+    commands: dict[str, Callable[[Any, Display], int]] = {
+        "inspect": run_inspect,
+        "convert": run_convert,
+        "split": run_split,
+        "fit-e0s": run_fit,
+    }
+    return commands[command](options, display)
+
+
+def run_inspect(options: InspectOptions, display: Display) -> int:
+    """Examine data sets and print what was found."""
+    known = _known_elements(options.model)
+    given = {"train": options.struct, "valid": options.valid, "test": options.test}
+    faults: dict[str, list[str]] = {name: [] for name in given}
+    sets = {
+        name: read_dataset(files, options.label_keys(), faults[name])
+        for name, files in given.items()
+        if files
+    }
+    report = inspect(sets, known, faults, options.near)
+    for line in report_lines(report):
+        display.result(line)
+    files: list[Path] = []
+    if options.out is not None:
+        files = draw_histograms(sets, report.residuals, options.out)
+    document = report_document(report, {name: one.found for name, one in sets.items()}, files)
+    if options.out is not None:
+        _write_json(Path(options.out) / "report.json", document)
+        display.note(f"Histograms and report.json are in {options.out}.")
+    display.document(document)
+    return OK if report.ok else PROBLEMS
+
+
+def run_convert(options: ConvertOptions, display: Display) -> int:
+    """Write structures to a folder that is mapped into memory, or as extended XYZ."""
+    if options.out is None:
+        raise ConfigError("Expected where to write, got nothing. matkit data convert FILES... OUT")
+    if is_xyz(options.out) or is_folder(options.struct[0]):
+        dataset = read_dataset(options.struct, options.label_keys())
+        write_dataset(dataset, _xyz_of(options.out), options.overwrite)
+        found = dataset.found
+    else:
+        atoms = track(
+            located_atoms(options.struct),
+            "converting",
+            console=display.console,
+            disable=not display.interactive,
+        )
+        found = convert(atoms, options.out, options.label_keys(), options.overwrite)
+    display.result(f"{options.out}: {found}")
+    counts = {name: getattr(found, name).count for name in ("energy", "forces", "stress")}
+    display.document({"out": options.out, "structures": found.structures, "labels": counts})
+    return OK
+
+
+def run_split(options: SplitOptions, display: Display) -> int:
+    """Write training, validation and test files."""
+    sizes = {"valid": options.valid_fraction, "test": options.test_fraction}
+    fractions = {"train": 1 - sum(sizes.values()), **{k: v for k, v in sizes.items() if v}}
+    paths = {name: Path(options.out) / f"{name}.extxyz" for name in fractions}
+    if not options.overwrite:
+        refuse_existing(paths.values())
+    dataset = read_dataset(options.struct, options.label_keys())
+    parts = split_indices(dataset, list(fractions.values()), options.seed, options.by)
+    rows = {}
+    for (name, path), part in zip(paths.items(), parts, strict=True):
+        subset = dataset.subset(part)
+        write_dataset(subset, path, options.overwrite)
+        rows[name] = {
+            "file": str(path),
+            "structures": len(subset),
+            "fraction": len(subset) / len(dataset),
+            "groups": len(set(subset.groups)),
+        }
+        display.result(
+            f"{path}: {len(subset)} structures ({100 * len(subset) / len(dataset):.1f} %; asked "
+            f"{100 * fractions[name]:.1f} %), {len(set(subset.groups))} groups"
+        )
+    display.document(rows)
+    return OK
+
+
+def run_fit(options: FitOptions, display: Display) -> int:
+    """Fit reference energies, print them beside those of isolated atoms, and write them."""
+    if options.out is not None and not options.overwrite:
+        refuse_existing([Path(options.out)])
+    both = read_dataset(options.struct, options.label_keys())
+    dataset, isolated = both.without_isolated(), both.isolated()
+    fit = fit_references(dataset, dataset.structures.system["energy"])
+    display.result("element   fitted E0 (eV)   isolated atom (eV)")
+    for z, energy in fit.e0s.items():
+        atom = f"{isolated[z]:.6f}" if z in isolated else "-"
+        display.result(f"{SYMBOLS[z]:7s} {energy:16.6f} {atom:>20s}")
+    rest = fit.residuals[fit.residuals.isfinite()]
+    spread = float(rest.square().mean().sqrt())
+    display.result(
+        f"left of {len(rest)} energies: {1000 * spread:.1f} meV/atom (root mean square), "
+        f"{1000 * float(rest.abs().max()):.1f} at most"
+    )
+    if not fit.determined:
+        display.note(
+            "The elements always come in the same proportions: only sums of these energies mean "
+            "something, and the smallest that fit were taken."
+        )
+    table = {SYMBOLS[z]: energy for z, energy in fit.e0s.items()}
+    if options.out is not None:
+        _write_json(Path(options.out), table)
+    display.document({"e0s": table, "determined": fit.determined, "rms": spread})
+    return OK
+
+
+def _known_elements(model: str | None) -> KnownElements | None:
+    if model is None:
+        return None
+    from matkit.zoo import load
+
+    return KnownElements(model, load(model).species)
+
+
+def _xyz_of(out: str) -> str:
+    if not is_xyz(out):
+        raise ConfigError(
+            f"Expected an extended XYZ file to write a converted folder to, got {out!r}. Name it "
+            "OUT.extxyz."
+        )
+    return out
+
+
+def _write_json(path: Path, content: Any) -> None:
+    write_atomically(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())

@@ -1,0 +1,190 @@
+"""``matkit evaluate``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from matkit.cache import write_atomically
+from matkit.calculator import MatkitCalculator
+from matkit.cli.display import INTERVAL, Display
+from matkit.cli.yaml_files import dump_config
+from matkit.data.cached import is_folder
+from matkit.data.dataset import Dataset, read_dataset
+from matkit.derivatives import Conservative
+from matkit.errors import ConfigError
+from matkit.evaluate.comparison import Evaluation, check_comparable, evaluate
+from matkit.evaluate.documents import UNITS, document, json_bytes, plain
+from matkit.evaluate.elements import known_part, refuse_unknown
+from matkit.evaluate.figures import png
+from matkit.evaluate.options import EvaluateOptions
+from matkit.evaluate.parity import parity_figure
+from matkit.evaluate.tables import NOTE, as_csv, as_text, cells, lines_of
+from matkit.evaluate.writing import check_prefix, labelled_frames, read_frames, write_predictions
+from matkit.simulate.files import refuse_existing
+from matkit.simulate.summary import model_info, versions
+from matkit.zoo import load_calculator
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+OK, NOT_FINITE = 0, 1
+FILES = {
+    "predictions": "predictions.extxyz",
+    "metrics": "metrics.json",
+    "table": "errors.csv",
+    "parity": "parity.png",
+    "config": "config.yaml",
+}
+
+
+def run_evaluation(options: EvaluateOptions, display: Display) -> int:
+    """Compare a model with labelled structures and write what was found.
+
+    Returns:
+        Exit code: 1 if a prediction is not a number.
+
+    Raises:
+        ConfigError: no model or file, several models, or a prefix that is taken.
+        OutputExistsError: there are results already.
+        DataError, UnknownElementError: the structures cannot be compared.
+    """
+    begin = time.perf_counter()
+    files = _files(options)
+    calc = load_calculator(_model(options), device=options.device, dtype=options.dtype)
+    dataset, left_out = _read(options, _potential(calc), display)
+    frames = _frames(options, dataset)
+    check_prefix(frames(), options.prefix)
+    with _counting(display) as on_batch:
+        evaluation = evaluate(_potential(calc), dataset, on_batch)
+    metrics = {
+        "command": "evaluate",
+        "model": model_info(calc),
+        "versions": versions(),
+        "options": options.model_dump(),
+        "labels": str(dataset.found),
+        "left_out": left_out,
+        "units": UNITS,
+        **document(evaluation, dataset.sources),
+        "wall_time": time.perf_counter() - begin,
+    }
+    metrics = plain(metrics)
+    _write(files, options, metrics, evaluation, dataset)
+    write_predictions(files["predictions"], frames(), evaluation, options.prefix)
+    _show(display, metrics, files)
+    return NOT_FINITE if evaluation.not_finite else OK
+
+
+def _model(options: EvaluateOptions) -> str:
+    if options.model is None:
+        raise ConfigError("Expected a model, got none. Name it: matkit evaluate MODEL FILES...")
+    if not options.struct:
+        raise ConfigError(
+            f"Expected files with labelled structures to compare {options.model} with, got none: "
+            "matkit evaluate MODEL FILES..."
+        )
+    return options.model
+
+
+def _potential(calc: MatkitCalculator) -> Conservative:
+    """Return the one potential of a calculator."""
+    if len(calc.potentials) > 1:
+        raise ConfigError(
+            f"Expected one model, got {len(calc.potentials)}: {calc.info['model']}. Evaluate them "
+            "one after another."
+        )
+    potential = calc.potentials[0]
+    assert isinstance(potential, Conservative)
+    return potential
+
+
+def _files(options: EvaluateOptions) -> dict[str, Path]:
+    files = {kind: Path(options.out) / name for kind, name in FILES.items()}
+    if not options.overwrite:
+        refuse_existing(files.values())
+    return files
+
+
+def _read(
+    options: EvaluateOptions, model: Conservative, display: Display
+) -> tuple[Dataset, dict[str, int]]:
+    """Return the structures to compare, and how many are left out for which reason."""
+    everything = read_dataset(options.struct, options.label_keys())
+    display.note(f"Found {everything.found}")
+    dataset = everything.without_isolated()
+    check_comparable(dataset)
+    if options.skip_unknown:
+        known = known_part(model.species, dataset)
+    else:
+        refuse_unknown(model.species, known := dataset)
+    left_out = {
+        "isolated atoms": len(everything) - len(dataset),
+        "unknown elements": len(dataset) - len(known),
+    }
+    left_out = {reason: count for reason, count in left_out.items() if count}
+    for reason, count in left_out.items():
+        display.note(f"Left out: {count} structures ({reason})")
+    check_comparable(known)
+    return known, left_out
+
+
+def _frames(options: EvaluateOptions, dataset: Dataset) -> Callable[[], Iterable[Atoms]]:
+    """Return what gives the structures to write: as they are in the files, if there are files."""
+    if is_folder(options.struct[0]):
+        return lambda: labelled_frames(dataset)
+    frames = read_frames(options.struct, dataset)
+    return lambda: frames
+
+
+def _write(
+    files: dict[str, Path],
+    options: EvaluateOptions,
+    metrics: dict[str, Any],
+    evaluation: Evaluation,
+    dataset: Dataset,
+) -> None:
+    title = f"{options.model}, {len(dataset)} structures"
+    write_atomically(files["config"], dump_config(options).encode())
+    write_atomically(files["metrics"], json_bytes(metrics))
+    write_atomically(files["table"], as_csv(metrics["groups"]).encode())
+    write_atomically(files["parity"], png(parity_figure(evaluation, dataset, title)))
+
+
+def _show(display: Display, metrics: dict[str, Any], files: dict[str, Path]) -> None:
+    display.result(as_text(cells(lines_of(metrics["groups"]))))
+    display.result(NOTE)
+    if metrics["not_finite"]:
+        display.error(f"The prediction is not a number for {', '.join(metrics['not_finite'])}.")
+    outputs = [str(path) for path in files.values()]
+    display.note(f"{metrics['wall_time']:.1f} s; files: {', '.join(outputs)}")
+    display.document(metrics | {"outputs": outputs})
+
+
+@contextmanager
+def _counting(display: Display) -> Iterator[Callable[[int, int], None]]:
+    """Give a callback that shows how many structures are done."""
+    if not display.interactive:
+        yield _lines(display)
+        return
+    columns = (TextColumn("structures"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=display.console, transient=True) as bar:
+        task = bar.add_task("structures", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _lines(display: Display) -> Callable[[int, int], None]:
+    begin = last = time.perf_counter()
+
+    def show(done: int, total: int) -> None:
+        nonlocal last
+        now = time.perf_counter()
+        if now - last >= INTERVAL:
+            last, left = now, (now - begin) * (total - done) / done
+            display.note(f"{done} of {total} structures, {left:.0f} s left")
+
+    return show

@@ -1,0 +1,111 @@
+"""``matkit train`` and ``matkit finetune``."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from matkit.cli.display import INTERVAL, Display
+from matkit.evaluate.tables import NOTE, as_text, cells, overview, remarks, verdicts
+from matkit.train.options import FinetuneOptions, TrainOptions
+from matkit.train.run import Listener, Outcome, train
+
+OK, STOPPED = 0, 1
+Row = dict[str, float]
+
+# Columns of the log that are shown, with their unit and the factor from eV and Å.
+SHOWN = {
+    "energy_mae": ("E", "meV/atom", 1000.0),
+    "forces_mae": ("F", "meV/Å", 1000.0),
+    "stress_mae": ("S", "meV/Å³", 1000.0),
+}
+
+
+def run_training(options: TrainOptions | FinetuneOptions, display: Display) -> int:
+    """Train or fine-tune; the exit code is 0 if it came to its end."""
+    if int(os.environ.get("LOCAL_RANK", "0")) > 0:  # the first of several processes speaks
+        display = Display(quiet=True)
+    begin = time.perf_counter()
+    with _listener(display, options) as listener:
+        outcome = _start(options, listener)
+    display.note(f"{time.perf_counter() - begin:.0f} s; files in {outcome.folder}")
+    if outcome.reason:
+        display.note(f"Ended early: {outcome.reason}.")
+    if not outcome.finished:
+        display.note("The allowed time is up; go on with --restart auto.")
+    if outcome.metrics is not None and (lines := overview(outcome.metrics["errors"])):
+        said = (*verdicts(outcome.metrics["errors"]), *remarks(outcome.metrics["errors"]))
+        display.result("\n".join((as_text(cells(lines)), NOTE, *said)))
+    display.document(_document(outcome))
+    return OK if outcome.finished else STOPPED
+
+
+def _start(options: TrainOptions | FinetuneOptions, listener: Listener) -> Outcome:
+    if isinstance(options, FinetuneOptions):
+        from matkit.train.finetune import finetune
+
+        return finetune(options, listener)
+    return train(options, listener)
+
+
+def _document(outcome: Outcome) -> dict[str, object]:
+    return {
+        "folder": str(outcome.folder),
+        "model": str(outcome.model) if outcome.model else None,
+        "finished": outcome.finished,
+        "reason": outcome.reason,
+        "last": outcome.history[-1] if outcome.history else None,
+        "errors": outcome.metrics["errors"] if outcome.metrics else None,
+    }
+
+
+@contextmanager
+def _listener(display: Display, options: TrainOptions | FinetuneOptions) -> Iterator[Listener]:
+    """Give a listener that shows a bar with the remaining time, or lines where there is none."""
+    epochs = options.max_num_epochs
+
+    def epoch(row: Row, best: bool) -> None:
+        display.result(_line(row, epochs, best))
+
+    if not display.interactive:
+        yield Listener(display.note, _lines(display, epochs), epoch)
+        return
+    columns = TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=display.console, transient=True) as bar:
+        task = bar.add_task("training", total=epochs)
+
+        def step(epoch_: int, batch: int, count: int) -> None:
+            done = epoch_ + batch / count
+            bar.update(task, completed=done, description=f"epoch {epoch_ + 1}/{epochs}")
+
+        yield Listener(display.note, step, epoch)
+
+
+def _lines(display: Display, epochs: int) -> Callable[[int, int, int], None]:
+    begin = last = time.perf_counter()
+    first: float | None = None
+
+    def step(epoch: int, batch: int, count: int) -> None:
+        nonlocal last, first
+        now, done = time.perf_counter(), epoch + batch / count
+        first = done if first is None else first
+        if now - last >= INTERVAL and done > first:
+            last, left = now, (epochs - done) * (now - begin) / (done - first)
+            display.note(f"epoch {epoch + 1}/{epochs}, batch {batch}/{count}, {left:.0f} s left")
+
+    return step
+
+
+def _line(row: Row, epochs: int, best: bool) -> str:
+    parts = [f"epoch {row['epoch']:.0f}/{epochs}", f"loss {row['train_loss']:.4g}"]
+    parts.append(f"validation {row['valid_loss']:.4g}")
+    for key, (symbol, unit, factor) in SHOWN.items():
+        if f"valid_{key}" in row:
+            parts.append(f"{symbol} {factor * row[f'valid_{key}']:.3g} {unit}")
+    if "retained_forces_mae" in row:
+        parts.append(f"retained F {1000 * row['retained_forces_mae']:.3g} meV/Å")
+    return ", ".join(parts) + (" *" if best else "")

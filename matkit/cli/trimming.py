@@ -1,0 +1,55 @@
+"""``matkit trim``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from matkit import checkpoint, zoo
+from matkit.cli.display import Display
+from matkit.errors import OutputExistsError, StructureError
+from matkit.simulate.reading import read_frames
+from matkit.trimming import default_crystals, trim
+
+# What the trimmed model inherits of the card of the original.
+INHERITED = ("licence", "source", "citation", "training_data")
+
+
+def run_trim(
+    model: str, out: Path, structures: Path | None, basis_size: int, overwrite: bool, show: Display
+) -> int:
+    """Trim a model and write it; the exit code is 0.
+
+    Raises:
+        OutputExistsError: the file is there and may not be replaced.
+        StructureError: there are no structures to fit.
+    """
+    if out.exists() and not overwrite:
+        raise OutputExistsError(f"{out} exists; add --overwrite to replace it.")
+    network = zoo.load(model).network
+    crystals = default_crystals(network.species)
+    if structures is not None:
+        frames = read_frames(str(structures))
+        crystals = [frame.atoms for frame in frames if frame.atoms is not None]
+    if not crystals:
+        raise StructureError(
+            f"No structure in {structures}."
+            if structures
+            else "None of the built-in crystals is made of the model's elements; give --structures."
+        )
+    trimmed, report = trim(network, crystals, basis_size)
+    checkpoint.save(trimmed, out, _card(model, report.text()))
+    for t, r2 in enumerate(report.r2):
+        show.result(f"layer {t}: R² {r2:.5f}")
+    show.result(f"{report.text()}\nWritten to {out}")
+    show.document(report.row() | {"model": model, "out": str(out)})
+    return 0
+
+
+def _card(model: str, notes: str) -> dict[str, Any]:
+    card = zoo.model_card(model)
+    texts = {key: getattr(card, key) for key in INHERITED}
+    return texts | {
+        "description": f"{card.name}, trimmed",
+        "notes": f"{card.notes} {notes}".strip(),
+    }
