@@ -90,6 +90,7 @@ class Trainer:
         self.fabric, self.objective, self.average = fabric, objective, average
         self.batched, self.optimizers, self.options = batched, optimizers, options
         self.labels = wanted(options)
+        self.trainable = [p for p in objective.parameters() if p.requires_grad]
         self.watch = GradientWatch(objective)
         self.progress = Progress()
         self.forward: Callable[[Graph], Step] = objective
@@ -156,9 +157,10 @@ class Trainer:
         torch.manual_seed(options.seed + 1_000_003 * step + self.fabric.global_rank)
         result = self.forward(graph)
         self._check(result, graph)
-        self.fabric.backward(result.loss)
+        # Named, so that nothing is derived by the positions, which require it for the forces.
+        self.fabric.backward(result.loss, inputs=self.trainable)
         self.watch.look()
-        if not clip(self.objective.parameters(), options.clip_grad):
+        if not clip(self.trainable, options.clip_grad):
             raise TrainingError(self._not_finite("gradient", range(len(graph)), graph))
         for optimizer in self.optimizers:
             optimizer.step()

@@ -82,6 +82,8 @@ class Objective(nn.Module):
         self.model, self.options, self.low_rank = model, options, low_rank
         if low_rank is not None:
             model.requires_grad_(False)
+        self.names = [name for name, _ in model.named_parameters()]
+        self.plain = tuple(model.parameters())
 
     def forward(self, graph: Graph) -> Step:
         """Return the loss of a batch whose labels are in its fields."""
@@ -96,7 +98,7 @@ class Objective(nn.Module):
 
     def effective(self) -> dict[str, Tensor]:
         """Return the parameters of the model by name, with low-rank changes applied."""
-        parameters: dict[str, Tensor] = dict(self.model.named_parameters())
+        parameters: dict[str, Tensor] = dict(zip(self.names, self.plain, strict=True))
         if self.low_rank is None:
             return parameters
         return {**parameters, **self.low_rank.merged(parameters)}
@@ -115,12 +117,12 @@ class Average:
 
     def __init__(self, model: Conservative, decay: float) -> None:
         self.model, self.decay = model.requires_grad_(False).eval(), decay
+        self.parameters = dict(model.named_parameters())
         model.analytic = False  # its weights change before preparing them could pay off
 
     @torch.no_grad()
     def update(self, parameters: Mapping[str, Tensor], step: int) -> None:
         """Follow the parameters after optimiser step number `step` (from 0)."""
-        mine = dict(self.model.named_parameters())
         decay = min(self.decay, (1 + step) / (10 + step))
-        theirs = [parameters[name] for name in mine]
-        torch._foreach_lerp_(list(mine.values()), theirs, 1 - decay)
+        theirs = [parameters[name] for name in self.parameters]
+        torch._foreach_lerp_(list(self.parameters.values()), theirs, 1 - decay)

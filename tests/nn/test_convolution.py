@@ -238,3 +238,32 @@ def test_unknown_backend():
     )  # in a process without the tests' type checker, which would refuse the name itself
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "ConfigError: Unknown backend 'fusd'. Did you mean 'fused'?" in done.stderr
+
+
+def test_a_pass_to_the_weights_derives_nothing_by_the_harmonics(monkeypatch):
+    conv, graph = make(CASES[3], "fused"), make_graph()
+    x, y, w, g = make_inputs(conv, graph)
+    positions, parameter = (torch.ones((), dtype=F64, requires_grad=True) for _ in range(2))
+
+    def loss():
+        """One that depends on a force, as in training."""
+        out = conv(x, y * positions, w * parameter, graph)
+        energy = sum((a * b).square().sum() for a, b in zip(out, g, strict=True))
+        return torch.autograd.grad(energy, positions, create_graph=True)[0].square()
+
+    everything = torch.autograd.grad(loss(), (positions, parameter))[1]
+    asked = []
+    original = fused.gradients
+
+    def recorded(layout, inputs, g, edges, wanted="xyw"):
+        asked.append(wanted)
+        return original(layout, inputs, g, edges, wanted)
+
+    monkeypatch.setattr(fused, "gradients", recorded)
+    value = loss()
+    assert asked == ["y"]
+    asked.clear()
+    value.backward(inputs=[parameter])
+    assert torch.equal(parameter.grad, everything)
+    assert asked
+    assert not any("y" in wanted or "x" in wanted for wanted in asked)

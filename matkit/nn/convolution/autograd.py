@@ -44,7 +44,10 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *g: Tensor) -> tuple[Any, ...]:
-        return None, *_derive(ctx.where, _wanted(ctx), ctx.saved_tensors, g)
+        need = _needed(ctx)
+        flags = {"x": any(need[2:]), "y": need[0], "w": need[1]}
+        wanted = "".join(name for name in "xyw" if flags[name])
+        return None, *_derive(ctx.where, wanted, ctx.saved_tensors, g)
 
 
 class _Gradients(torch.autograd.Function):
@@ -66,7 +69,7 @@ class _Gradients(torch.autograd.Function):
         where, args = ctx.where, ctx.saved_tensors
         n = len(where.layout.sources)
         y, w, x, g = args[0], args[1], args[2 : 2 + n], args[2 + n :]
-        need = ctx.needs_input_grad[2:]
+        need = _needed(ctx)
         flags = {"y": need[0], "w": need[1], "x": any(need[2 : 2 + n]), "g": any(need[2 + n :])}
         by_y, by_w, by_x = cotangents[0], cotangents[1], cotangents[2:]
         # The cotangent of a derivative stands in for the argument it was taken by.
@@ -93,10 +96,22 @@ class _Gradients(torch.autograd.Function):
         return None, None, *total
 
 
-def _wanted(ctx: Any) -> str:
-    need = ctx.needs_input_grad[1:]
-    flags = {"x": any(need[2:]), "y": need[0], "w": need[1]}
-    return "".join(name for name in "xyw" if flags[name])
+def _needed(ctx: Any) -> list[bool]:
+    """Return which tensors given to a Function the present backward pass needs derivatives by.
+
+    A pass from the loss to the parameters only, say, needs none by the harmonics, although these
+    depend on the positions.
+    """
+    following = [function for function, _ in ctx.next_functions]
+    flags = ctx.needs_input_grad[-len(following) :]  # the first arguments are no tensors
+    return [flag and _is_reached(function) for flag, function in zip(flags, following, strict=True)]
+
+
+def _is_reached(function: Any) -> bool:
+    """Return whether the engine, now running, goes on to this function; always to a leaf."""
+    if function is None or hasattr(function, "variable"):
+        return function is not None
+    return torch._C._will_engine_execute_node(function)
 
 
 def _derive(
