@@ -10,7 +10,7 @@ import json
 import pkgutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import safetensors
 import safetensors.torch
@@ -21,9 +21,10 @@ from matkit.cache import write_atomically
 from matkit.derivatives import Conservative
 from matkit.elements import format_species
 from matkit.errors import CheckpointError, ConfigError, UnknownNameError, did_you_mean
-from matkit.interfaces import Potential
+from matkit.interfaces import Generator, Potential
 
 FORMAT_VERSION = 1
+Model = TypeVar("Model", Potential, Generator)
 Content = tuple[dict[str, Any], dict[str, Tensor]]
 
 # UPGRADES[v] turns the content of format v into that of format v + 1.
@@ -32,10 +33,12 @@ UPGRADES: dict[int, Callable[[Content], Content]] = {}
 
 def potential_names() -> list[str]:
     """Return the names of all potentials: modules of matkit.potentials, then plug-ins."""
-    package = importlib.import_module("matkit.potentials")
-    built_in = [module.name for module in pkgutil.iter_modules(package.__path__)]
-    plugins = importlib.metadata.entry_points(group="matkit.potentials")
-    return sorted({*built_in, *(point.name for point in plugins)})
+    return _names("matkit.potentials")
+
+
+def generator_names() -> list[str]:
+    """Return the names of all generators: modules of matkit.generative, then plug-ins."""
+    return _names("matkit.generative")
 
 
 def potential_class(name: str) -> type[Potential]:
@@ -44,22 +47,16 @@ def potential_class(name: str) -> type[Potential]:
     Raises:
         UnknownNameError: there is no such potential.
     """
-    names = potential_names()
-    if name not in names:
-        raise UnknownNameError(f"Unknown potential {name!r}.{did_you_mean(name, names)}")
-    plugins = importlib.metadata.entry_points(group="matkit.potentials", name=name)
-    module_name = next((point.module for point in plugins), f"matkit.potentials.{name}")
-    module = importlib.import_module(module_name)
-    classes = [
-        item
-        for item in vars(module).values()
-        if isinstance(item, type) and issubclass(item, Potential) and item.__module__ == module_name
-    ]
-    if len(classes) != 1:
-        raise UnknownNameError(
-            f"Expected one Potential subclass in {module_name}, found {len(classes)}."
-        )
-    return classes[0]
+    return _class(name, "matkit.potentials", Potential)  # type: ignore[type-abstract]
+
+
+def generator_class(name: str) -> type[Generator]:
+    """Return the one `Generator` subclass defined in the module called `name`.
+
+    Raises:
+        UnknownNameError: there is no such generator.
+    """
+    return _class(name, "matkit.generative", Generator)  # type: ignore[type-abstract]
 
 
 def build(model: str, hyperparameters: Mapping[str, Any]) -> Potential:
@@ -69,45 +66,88 @@ def build(model: str, hyperparameters: Mapping[str, Any]) -> Potential:
         UnknownNameError: there is no such potential.
         ConfigError: a hyper-parameter is unknown, missing or out of range.
     """
+    return _construct(potential_class(model), model, hyperparameters)
+
+
+def build_generator(model: str, hyperparameters: Mapping[str, Any]) -> Generator:
+    """Construct the generator called `model`; it remembers how, so that it can be saved.
+
+    Raises:
+        UnknownNameError: there is no such generator.
+        ConfigError: a hyper-parameter is unknown, missing or out of range.
+    """
+    return _construct(generator_class(model), model, hyperparameters)
+
+
+def _names(group: str) -> list[str]:
+    package = importlib.import_module(group)
+    modules = pkgutil.iter_modules(package.__path__)
+    built_in = [module.name for module in modules if not module.ispkg]  # a package is shared parts
+    plugins = importlib.metadata.entry_points(group=group)
+    return sorted({*built_in, *(point.name for point in plugins)})
+
+
+def _class(name: str, group: str, base: type[Model]) -> type[Model]:
+    names, kind = _names(group), base.__name__
+    if name not in names:
+        raise UnknownNameError(f"Unknown {kind.lower()} {name!r}.{did_you_mean(name, names)}")
+    plugins = importlib.metadata.entry_points(group=group, name=name)
+    module_name = next((point.module for point in plugins), f"{group}.{name}")
+    module = importlib.import_module(module_name)
+    classes = [
+        item
+        for item in vars(module).values()
+        if isinstance(item, type) and issubclass(item, base) and item.__module__ == module_name
+    ]
+    if len(classes) != 1:
+        raise UnknownNameError(
+            f"Expected one {kind} subclass in {module_name}, found {len(classes)}."
+        )
+    return classes[0]
+
+
+def _construct(cls: type[Model], name: str, hyperparameters: Mapping[str, Any]) -> Model:
     try:
-        potential = potential_class(model)(**hyperparameters)
+        model = cls(**hyperparameters)
     except TypeError as error:
         given = ", ".join(sorted(hyperparameters)) or "no arguments"
-        raise ConfigError(f"Cannot build {model!r} from {given}: {error}") from error
-    potential.recipe = (model, dict(hyperparameters))
-    return potential
+        raise ConfigError(f"Cannot build {name!r} from {given}: {error}") from error
+    model.recipe = (name, dict(hyperparameters))
+    return model
 
 
-def save(potential: Potential, path: str | Path, card: Mapping[str, Any] | None = None) -> Path:
+def save(
+    model: Potential | Generator, path: str | Path, card: Mapping[str, Any] | None = None
+) -> Path:
     """Write a model file.
 
     Args:
-        potential: Network made by `build` or read by `load`.
+        model: Network made by `build` or `build_generator`, or read from a file.
         path: File to write, by custom ``*.safetensors``; replaced in one step.
         card: What a user should know: licence, source, training data, citation, ...
 
     Raises:
-        CheckpointError: the potential was not made by `build`, so its recipe is unknown.
+        CheckpointError: the model was not made by `build`, so its recipe is unknown.
     """
-    if isinstance(potential, Conservative):
-        potential = potential.network
-    recipe = potential.recipe
+    if isinstance(model, Conservative):
+        model = model.network
+    recipe = model.recipe
     if recipe is None:
         raise CheckpointError(
             f"Only models made by matkit.checkpoint.build can be saved; this "
-            f"{type(potential).__name__} was constructed directly and its arguments are unknown."
+            f"{type(model).__name__} was constructed directly and its arguments are unknown."
         )
     metadata = {
         "format_version": FORMAT_VERSION,
         "model": recipe[0],
         "hyperparameters": recipe[1],
-        "elements": format_species(potential.species),
-        "cutoff": potential.cutoff,
+        "elements": format_species(model.species),
+        **_size(model),
         "units": {"energy": "eV", "length": "Å"},
         "package_version": __version__,
         "card": dict(card or {}),
     }
-    tensors = {key: value.contiguous().cpu() for key, value in potential.state_dict().items()}
+    tensors = {key: value.contiguous().cpu() for key, value in model.state_dict().items()}
     data = safetensors.torch.save(tensors, {"matkit": json.dumps(metadata, ensure_ascii=False)})
     return write_atomically(Path(path), data)
 
@@ -119,16 +159,38 @@ def load(path: str | Path) -> tuple[Potential, dict[str, Any]]:
         The network in evaluation mode, and the file's metadata with its `sha256`.
 
     Raises:
-        CheckpointError: the file is missing, truncated, foreign, a pickle, or of a newer format.
+        CheckpointError: the file is missing, truncated, foreign, a pickle, of a newer format, or
+            of a generator.
     """
-    metadata, tensors = _upgraded(_read(Path(path)), Path(path))
-    potential = build(metadata["model"], metadata["hyperparameters"])
+    return _load(Path(path), build, generator=False)
+
+
+def load_generator(path: str | Path) -> tuple[Generator, dict[str, Any]]:
+    """Read the file of a generator; returns and errors as `load`."""
+    return _load(Path(path), build_generator, generator=True)
+
+
+def _size(model: Potential | Generator) -> dict[str, Any]:
+    """Return how far a potential sees, or how large a generator's crystals may be."""
+    if isinstance(model, Generator):
+        return {"kind": "generator", "max_atoms": model.max_atoms}
+    return {"cutoff": model.cutoff}
+
+
+def _load(
+    path: Path, build: Callable[[str, Mapping[str, Any]], Model], generator: bool
+) -> tuple[Model, dict[str, Any]]:
+    metadata, tensors = _upgraded(_read(path), path)
+    if (metadata.get("kind") == "generator") != generator:
+        held, reader = ("potential", "load") if generator else ("generator", "load_generator")
+        raise CheckpointError(f"{path} holds a {held}; read it with matkit.checkpoint.{reader}.")
+    model = build(metadata["model"], metadata["hyperparameters"])
     try:
-        potential.load_state_dict(tensors, assign=True)  # keeps the stored precision
+        model.load_state_dict(tensors, assign=True)  # keeps the stored precision
     except RuntimeError as error:
         raise CheckpointError(f"{path} does not fit its own description: {error}") from error
-    metadata["sha256"] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    return potential.eval(), metadata
+    metadata["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return model.eval(), metadata
 
 
 def _read(path: Path) -> Content:

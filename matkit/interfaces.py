@@ -1,17 +1,18 @@
-"""What a potential is, for the calculator, the trainer and the command line."""
+"""What potentials and generators are, for the calculator, the trainer and the command line."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypedDict
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from matkit.elements import format_species
-from matkit.errors import UnknownElementError
+from matkit.errors import ConfigError, StructureError, UnknownElementError
 from matkit.graph import Graph
 from matkit.neighbors import radius_graph
 from matkit.structures import Structures
@@ -79,12 +80,158 @@ class Potential(nn.Module, ABC):
 
     def check_species(self, structures: Structures) -> None:
         """Raise UnknownElementError if a structure holds an element outside `species`."""
-        unknown = set(structures.species.unique().tolist()) - set(self.species)
-        if not unknown:
-            return
-        mask = torch.isin(structures.species, torch.tensor(sorted(unknown)).to(structures.device))
-        items = structures.batch[mask].unique().tolist()
-        raise UnknownElementError(_unknown_element(unknown, items, len(structures), self.species))
+        _check_species(structures.species, structures.batch, self.species)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Condition:
+    """What B crystals to be generated must be.
+
+    Attributes:
+        n_atoms: Atoms of each [B].
+        species: Atomic numbers [N], in the order of the crystals; None to have them generated.
+        space_group: Number of the space group of each [B], if it is to be kept to.
+        properties: Properties they should have, each [B], in the unit of the training set.
+        guidance: How much the properties are stressed: 0 ignores them, 1 is the conditional model.
+    """
+
+    n_atoms: Int[Tensor, " B"]
+    species: Int[Tensor, " N"] | None = None
+    space_group: Int[Tensor, " G"] | None = None
+    properties: Mapping[str, Tensor] = field(default_factory=dict)
+    guidance: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check that the fields describe the same number of crystals and of atoms."""
+        if len(self) == 0 or int(self.n_atoms.min()) < 1:
+            raise ConfigError(
+                "Expected at least one crystal, and at least one atom in each, to generate; got "
+                f"n_atoms = {self.n_atoms.tolist()}."
+            )
+        rows = {"space_group": self.space_group, **self.properties}
+        expected = {"species": (self.species, int(self.n_atoms.sum()))}
+        expected |= {name: (value, len(self)) for name, value in rows.items()}
+        for name, (value, count) in expected.items():
+            if value is not None and len(value) != count:
+                raise ConfigError(f"`{name}` must have {count} rows for n_atoms; got {len(value)}.")
+
+    def __len__(self) -> int:
+        """Return the number of crystals B."""
+        return len(self.n_atoms)
+
+
+class Generator(nn.Module, ABC):
+    """A network that draws crystals like those it was trained on.
+
+    Subclasses set `species` and `max_atoms` in their constructor. All randomness comes from the
+    `torch.Generator` that is given, crystal by crystal: what comes out does not depend on how
+    crystals are put into batches.
+
+    Attributes:
+        species: Atomic numbers the generator knows.
+        max_atoms: Atoms in the largest crystal it was made for.
+        generates_species: Whether it finds the species itself; else they must be given.
+        properties: Names of the properties that crystals can be asked for.
+        space_groups: Whether a space group can be asked for.
+        recipe: Name and hyper-parameters, if made by `matkit.checkpoint.build_generator`.
+    """
+
+    recipe: tuple[str, dict[str, Any]] | None = None
+    species: tuple[int, ...]
+    max_atoms: int
+    generates_species: bool = False
+    properties: tuple[str, ...] = ()
+    space_groups: ClassVar[bool] = False
+
+    @abstractmethod
+    def loss(self, structures: Structures, rng: torch.Generator) -> dict[str, Float[Tensor, " B"]]:
+        """Return the terms of the objective, weighted, per crystal; training adds them up."""
+
+    @abstractmethod
+    def sample(self, condition: Condition, steps: int, rng: torch.Generator) -> Structures:
+        """Draw one crystal per item of the condition.
+
+        Args:
+            condition: What the crystals must be.
+            steps: Steps from noise to crystal.
+            rng: Source of all randomness.
+        """
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating-point type of the network's arithmetic."""
+        return next(p.dtype for p in self.parameters() if p.is_floating_point())
+
+    def check_structures(self, structures: Structures) -> None:
+        """Raise if structures cannot be learnt from.
+
+        Raises:
+            UnknownElementError: one holds an element outside `species`.
+            StructureError: one is not periodic, too large, or without a property to learn.
+        """
+        _check_species(structures.species, structures.batch, self.species)
+        if not bool(structures.pbc.all()) or bool((structures.volume == 0).any()):
+            raise StructureError(
+                "Expected crystals, periodic along three lattice vectors; got a structure without. "
+                "Leave molecules and slabs out."
+            )
+        if (largest := int(structures.n_atoms.max())) > self.max_atoms:
+            raise StructureError(
+                f"The generator is made for at most {self.max_atoms} atoms, got a crystal of "
+                f"{largest}. Raise `max_atoms`, or leave it out."
+            )
+        if missing := set(self.properties) - set(structures.system):
+            raise StructureError(
+                f"The generator learns {', '.join(self.properties)}; the structures lack "
+                f"{', '.join(sorted(missing))}. They carry: "
+                f"{', '.join(sorted(structures.system)) or 'none'}."
+            )
+
+    def check_condition(self, condition: Condition) -> None:
+        """Raise if the generator cannot keep to the condition.
+
+        Raises:
+            UnknownElementError: it asks for an element outside `species`.
+            ConfigError: it asks for more atoms than trained for, or for something not learnt.
+        """
+        if (largest := int(condition.n_atoms.max())) > self.max_atoms:
+            raise ConfigError(
+                f"The generator was trained on crystals of up to {self.max_atoms} atoms, asked "
+                f"for {largest}. Ask for fewer."
+            )
+        if (condition.species is None) != self.generates_species:
+            raise ConfigError(
+                "The generator finds the species itself; ask for numbers of atoms only."
+                if self.generates_species
+                else "The generator needs the species of all atoms, such as a chemical formula."
+            )
+        if condition.species is not None:
+            batch = torch.arange(len(condition)).repeat_interleave(condition.n_atoms.cpu())
+            _check_species(condition.species, batch.to(condition.species.device), self.species)
+        if condition.space_group is not None and not self.space_groups:
+            raise ConfigError("The generator cannot keep to a space group; leave it out.")
+        if unknown := set(condition.properties) - set(self.properties):
+            raise ConfigError(
+                f"The generator was not trained on {', '.join(sorted(unknown))}. It knows: "
+                f"{', '.join(self.properties) or 'no property'}."
+            )
+        if condition.properties and (missing := set(self.properties) - set(condition.properties)):
+            raise ConfigError(
+                f"The generator was trained on {', '.join(self.properties)} together; give "
+                f"{', '.join(sorted(missing))} too, or none."
+            )
+
+
+def _check_species(
+    species: Int[Tensor, " N"], batch: Int[Tensor, " N"], known: tuple[int, ...]
+) -> None:
+    unknown = set(species.unique().tolist()) - set(known)
+    if not unknown:
+        return
+    mask = torch.isin(species, torch.tensor(sorted(unknown)).to(species.device))
+    items = batch[mask].unique().tolist()
+    n_items = int(batch[-1]) + 1
+    raise UnknownElementError(_unknown_element(unknown, items, n_items, known))
 
 
 def _unknown_element(

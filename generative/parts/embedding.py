@@ -1,0 +1,70 @@
+"""Embeddings of time and of the properties a crystal should have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import log
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from matkit.generative.parts.randomness import Noise
+
+SCALE = 1000  # so that a difference of a thousandth in time is seen
+LONGEST = 10000
+UNCONDITIONAL = 0.1  # share of the training set from which the properties are withheld
+
+
+def embed_time(time: Float[Tensor, " B"], channels: int) -> Float[Tensor, "B channels"]:
+    """Return sines and cosines of 1000 t at geometric frequencies [B, channels].
+
+    Args:
+        time: Times between 0 and 1 [B].
+        channels: Number of features, even and at least 4.
+    """
+    half = channels // 2
+    frequency = torch.exp(torch.arange(half).to(time) * (-log(LONGEST) / (half - 1)))
+    angle = SCALE * time.unsqueeze(1) * frequency
+    return torch.cat([angle.sin(), angle.cos()], dim=1)
+
+
+def drop_properties(noise: Noise) -> Bool[Tensor, " B"]:
+    """Return for which crystals of a training step the network hears of their properties [B]."""
+    return noise.uniform() >= UNCONDITIONAL
+
+
+class PropertyEmbedding(nn.Module):
+    """What a network is told about the properties asked for, or that none is.
+
+    Args:
+        properties: Mean and standard deviation of each property in the training set.
+        channels: Number of features.
+    """
+
+    def __init__(self, properties: Mapping[str, tuple[float, float]], channels: int) -> None:
+        super().__init__()
+        self.scales = {name: tuple(scale) for name, scale in sorted(properties.items())}
+        if self.scales:
+            self.network = nn.Sequential(
+                nn.Linear(len(self.scales) + 1, channels), nn.SiLU(), nn.Linear(channels, channels)
+            )
+
+    def forward(
+        self, values: Mapping[str, Tensor], told: Bool[Tensor, " B"], like: Float[Tensor, "B c"]
+    ) -> Float[Tensor, "B c"]:
+        """Return features to be added to those of time, `like` [B, c].
+
+        Args:
+            values: Each property [B], in the unit of the training set.
+            told: For which crystals [B]; the others are unconditional.
+            like: Sets shape, type and device.
+        """
+        if not self.scales:
+            return torch.zeros_like(like)
+        flag = told.to(like).unsqueeze(1)
+        standard = [
+            (values[name].to(like) - mean) / std if name in values else torch.zeros_like(like[:, 0])
+            for name, (mean, std) in self.scales.items()
+        ]
+        return self.network(torch.cat([torch.stack(standard, dim=1) * flag, flag], dim=1))

@@ -1,0 +1,101 @@
+import pytest
+import torch
+
+from matkit.generative.crystalflow import CrystalFlow
+from matkit.generative.parts.denoiser import Prediction
+from matkit.generative.parts.layout import standard_orientation
+from matkit.interfaces import Condition
+from tests.generative.contract import GeneratorContract
+from tests.generative.crystals import batch, rotation, salt, seeded, titania
+
+TINY = {"width": 16, "layers": 2, "harmonics": 3, "time_channels": 8}
+
+
+class TestCrystalFlow(GeneratorContract):
+    name = "crystalflow"
+    hyperparameters = TINY | {"miller": 3}
+    training = (400, 1e-2, {"miller": 0, "lattice_weight": 100.0})
+    sampling = 50
+
+
+def still(velocity: Prediction) -> CrystalFlow:
+    """A flow whose network says the same everywhere."""
+    flow = CrystalFlow([11, 17], **TINY).double()
+    flow.network.forward = lambda *_: velocity  # type: ignore[method-assign]
+    return flow
+
+
+@pytest.mark.parametrize("slope", [0.0, 5.0])
+def test_only_coordinates_are_hastened(slope):
+    push = torch.tensor([[[0.01, 0.0, 0.0], [-0.01, 0.0, 0.0]]], dtype=torch.float64)
+    lattice = torch.tensor([[0.0, 0, 0, 0, 0, 2.0]], dtype=torch.float64)
+    condition = Condition(n_atoms=torch.tensor([2]), species=torch.tensor([11, 17]))
+    steps = 10
+    results = []
+    for factor in (0.0, 1.0):
+        flow = still(Prediction(factor * push, factor * lattice, None))
+        flow.slope = slope
+        results.append(flow.sample(condition, steps, seeded(0)))
+    fractional = [r.positions @ torch.linalg.inv(r.cell[0]) for r in results]
+    moved = fractional[1] - fractional[0]
+    moved = moved - moved.round()
+    mean_time = (steps - 1) / (2 * steps)  # of Euler's steps
+    assert torch.allclose(moved, (1 + slope * mean_time) * push[0], rtol=0, atol=1e-12)
+    growth = (torch.linalg.det(results[1].cell) / torch.linalg.det(results[0].cell)).log() / 3
+    assert growth.item() == pytest.approx(0.1 * 2.0)  # the lattice is in units of its spread
+
+
+def test_the_crystal_as_a_whole_stands_still():
+    drift = torch.full((1, 2, 3), 0.3, dtype=torch.float64)
+    condition = Condition(n_atoms=torch.tensor([2]), species=torch.tensor([11, 17]))
+    zero = torch.zeros(1, 6, dtype=torch.float64)
+    a, b = (
+        still(Prediction(push, zero, None)).sample(condition, 7, seeded(0))
+        for push in (drift, 0 * drift)
+    )
+    assert torch.allclose(a.positions, b.positions, rtol=0, atol=1e-10)
+
+
+def test_the_prior_is_a_cube_of_edge_e_give_or_take_a_tenth():
+    count = 2000
+    zero = torch.zeros(count, 6, dtype=torch.float64)
+    push = torch.zeros(count, 2, 3, dtype=torch.float64)
+    flow = still(Prediction(push, zero, None))
+    species = torch.tensor([11, 17]).repeat(count)
+    made = flow.sample(Condition(n_atoms=torch.full((count,), 2), species=species), 1, seeded(0))
+    size = torch.linalg.det(made.cell).log() / 3  # k_6
+    assert size.mean().item() == pytest.approx(1.0, abs=4 * 0.1 / count**0.5)
+    assert size.std().item() == pytest.approx(0.1, rel=0.1)
+
+
+def test_the_exact_velocity_gives_the_crystal():
+    # The velocity of the flow to one crystal is known: (end - now) / (1 - time).
+    crystal = batch(salt())
+    flow = CrystalFlow(crystal.species.tolist(), slope=0.0, **TINY).double()
+    data = flow.network.clean(crystal, flow.lattice_of(crystal))
+
+    def exact(noisy, time, *_):
+        left = (1 - time).view(-1, 1, 1)
+        gap = data.fractional - noisy.fractional
+        shift = gap[:, :1]  # the first atom may stay where it is
+        way = gap - shift
+        way = way - way.round()
+        return Prediction(way / left, (data.lattice - noisy.lattice) / left[:, 0], None)
+
+    flow.network.forward = exact  # type: ignore[method-assign]
+    made = flow.sample(Condition(n_atoms=crystal.n_atoms, species=crystal.species), 20, seeded(0))
+    assert torch.allclose(made.cell, standard_orientation(crystal.cell), rtol=0, atol=1e-9)
+    bond = (made.positions[1] - made.positions[0]) @ torch.linalg.inv(made.cell[0])
+    half = torch.full((3,), 0.5, dtype=torch.float64)  # rock salt: in the middle of the cell
+    assert torch.allclose(bond - bond.floor(), half, rtol=0, atol=1e-9)
+
+
+def test_loss_does_not_depend_on_orientation_hand_or_images():
+    flow = CrystalFlow([8, 11, 17, 22], **TINY).double()
+    before, turn = batch(titania(), salt()), -rotation()
+    images = torch.tensor([[1.0, -2.0, 0.0]], dtype=torch.float64).expand(len(before.species), 3)
+    moved = before.positions + torch.einsum("ni,nij->nj", images, before.cell[before.batch])
+    after = before.replace(positions=moved @ turn, cell=before.cell @ turn)
+    a, b = (flow.loss(structures, seeded(0)) for structures in (before, after))
+    for name in a:
+        assert torch.allclose(a[name], b[name], rtol=1e-8, atol=0)
