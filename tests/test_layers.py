@@ -15,7 +15,7 @@ LAYERS = [
     {"cli"},
     {"demo"},
     {"matkit"},
-    {"doctor", "evaluate", "simulate", "train", "trimming"},
+    {"crystals", "doctor", "evaluate", "phonons", "simulate", "train", "trimming", "vibrations"},
     {"calculator", "replay", "zoo"},
     {"checkpoint", "data", "foreign", "safe_unpickle"},
     {"derivatives", "hessian", "nn"},

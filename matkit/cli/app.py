@@ -13,6 +13,7 @@ from matkit import __version__
 from matkit.cli.configs import ALL, CONFIGS, TRAINING
 from matkit.cli.data_options import DATA, OPTIONS
 from matkit.cli.flags import normalise, switches, with_flags
+from matkit.crystals.options import CrystalsOptions
 from matkit.evaluate.options import EvaluateOptions
 from matkit.simulate.options import Options
 
@@ -28,10 +29,14 @@ class Group(TyperGroup):
 
     def make_context(self, info_name: str | None, args: list[str], *rest: Any, **extra: Any) -> Any:
         """Normalise the words of the command line first."""
-        return super().make_context(info_name, normalise(args, SWITCHES), *rest, **extra)
+        words = normalise(args, SWITCHES)
+        if words[:2] in (["evaluate", "crystals"], ["eval", "crystals"]):
+            words[:2] = [CRYSTALS]  # it shares no flag with the evaluation of a model
+        return super().make_context(info_name, words, *rest, **extra)
 
 
-SWITCHES = switches({**ALL, **OPTIONS})
+CRYSTALS = "evaluate crystals"
+SWITCHES = switches({**ALL, **OPTIONS, CRYSTALS: CrystalsOptions})
 app = typer.Typer(
     cls=Group,
     no_args_is_help=True,
@@ -171,6 +176,15 @@ def _evaluation() -> Callable[..., None]:
     return _command(EvaluateOptions, start, "MODEL FILES...", first_is_model)
 
 
+def _crystals() -> Callable[..., None]:
+    def start(options: Any, display: Display) -> int:
+        from matkit.cli.crystals import run_crystals
+
+        return run_crystals(options, display)
+
+    return _command(CrystalsOptions, start, "FOLDERS...")
+
+
 def _add(command: str, text: str, *aliases: str) -> None:
     app.command(command, help=text)(_simulation(command))
     for alias in aliases:
@@ -180,6 +194,8 @@ def _add(command: str, text: str, *aliases: str) -> None:
 _add("singlepoint", "Compute energy, forces and stress.")
 _add("relax", "Relax positions, and the cell if asked.", "geomopt")
 _add("md", "Run molecular dynamics.")
+_add("vibrations", "Vibrations and thermochemistry of molecules.")
+_add("phonons", "Phonons and thermal properties of crystals.")
 data.command("inspect", help="Look for everything that spoils a training.")(_data("inspect"))
 data.command("convert", help="Write a folder for memory mapping, or XYZ.")(_data("convert"))
 data.command("split", help="Split without tearing trajectories apart.")(_data("split"))
@@ -188,12 +204,15 @@ app.command("train", help="Train a new potential on labelled structures.")(_trai
 app.command("finetune", help="Train a known potential further.")(_training("finetune"))
 app.command("evaluate", help="Compare a model with labelled structures.")(_evaluation())
 app.command("eval", help="The same as evaluate.", hidden=True)(_evaluation())
+app.command(CRYSTALS, help="Score generated crystals, alone or against others.")(_crystals())
 
 
 @app.command("template")
 def _template(
     command: Annotated[
-        Literal["singlepoint", "relax", "md", "train", "finetune", "evaluate"],
+        Literal[
+            "singlepoint", "relax", "md", "vibrations", "phonons", "train", "finetune", "evaluate"
+        ],
         typer.Argument(help="which command"),
     ],
 ) -> None:

@@ -7,9 +7,11 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from matkit.evaluate.options import EvaluateOptions
+from matkit.phonons.options import PhononsOptions
 from matkit.simulate.options import MDOptions, Options, RelaxOptions, SinglepointOptions
 from matkit.train.options import FinetuneOptions, TrainOptions
 from matkit.units import GPA
+from matkit.vibrations.options import VibrationsOptions
 
 Dtype = Literal["float32", "float64"]
 
@@ -66,10 +68,28 @@ class MDConfig(MDOptions, RunConfig):
         return MDOptions(**_in_ev(self, MDOptions))
 
 
+class VibrationsConfig(VibrationsOptions, RunConfig):
+    """Configuration of ``matkit vibrations``."""
+
+    def options(self) -> VibrationsOptions:
+        """Return the options of the computation."""
+        return VibrationsOptions(**_values(self, VibrationsOptions))
+
+
+class PhononsConfig(PhononsOptions, RunConfig):
+    """Configuration of ``matkit phonons``."""
+
+    def options(self) -> PhononsOptions:
+        """Return the options of the computation."""
+        return PhononsOptions(**_values(self, PhononsOptions))
+
+
 CONFIGS: dict[str, type[RunConfig]] = {
     "singlepoint": SinglepointConfig,
     "relax": RelaxConfig,
     "md": MDConfig,
+    "vibrations": VibrationsConfig,
+    "phonons": PhononsConfig,
 }
 
 TRAINING: dict[str, type[TrainOptions] | type[FinetuneOptions]] = {
@@ -81,5 +101,8 @@ ALL: dict[str, type[Options]] = {**CONFIGS, **TRAINING, "evaluate": EvaluateOpti
 
 
 def _in_ev(config: RelaxConfig | MDConfig, model: type[Options]) -> dict[str, Any]:
-    values = {name: getattr(config, name) for name in model.model_fields}
-    return values | {"pressure": config.pressure * GPA}
+    return _values(config, model) | {"pressure": config.pressure * GPA}
+
+
+def _values(config: RunConfig, model: type[Options]) -> dict[str, Any]:
+    return {name: getattr(config, name) for name in model.model_fields}

@@ -175,6 +175,6 @@ def _line(job: Job, row: Row, task: Task, result: AnyResult | None) -> str:
     text = [f"{_label(job, row['index'])} {row['formula'] or ''}".strip(), ": ", row["reason"]]
     if result is not None:
         text += [", ", task.describe(result)]
-    if row.get("message"):
-        text += [" (", row["message"], ")"]
-    return "".join(text)
+    message = f" ({row['message']})" if row.get("message") else ""
+    first, newline, tables = "".join(text).partition("\n")
+    return f"{first}{message}{newline}{tables}"

@@ -1,4 +1,4 @@
-"""The three simulation commands: what each runs, writes and says."""
+"""The simulation commands: what each runs, writes and says."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from typing import Any
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
+from matkit.cli import phonons, vibrations
 from matkit.cli.configs import MDConfig, RelaxConfig, SinglepointConfig
+from matkit.phonons.results import PhononsResult
 from matkit.simulate import md, relax, singlepoint
 from matkit.simulate.recorder import md_files
 from matkit.simulate.results import MDResult, OnStep, RelaxResult, SinglepointResult
 from matkit.units import GPA
+from matkit.vibrations.results import VibrationsResult
 
-AnyResult = SinglepointResult | RelaxResult | MDResult
+AnyResult = SinglepointResult | RelaxResult | MDResult | VibrationsResult | PhononsResult
 
 
 @dataclass(frozen=True)
@@ -109,4 +112,6 @@ TASKS = {
     "singlepoint": Task("singlepoint", _singlepoint, _no_files, _describe_singlepoint),
     "relax": Task("relaxed", _relax, _relax_files, _describe_relax),
     "md": Task("final", _md, _md_files, _describe_md),
+    "vibrations": Task("vibrations", vibrations.run, vibrations.files, vibrations.describe),
+    "phonons": Task("phonons", phonons.run, phonons.files, phonons.describe),
 }

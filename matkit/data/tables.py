@@ -29,9 +29,13 @@ BATCH = 1000
 
 def read_csv(stream: Iterable[str]) -> Iterator[Atoms]:
     """Give the structures of a CSV file; lists are written as in JSON or numpy."""
+    yield from map(atoms_of, csv_rows(stream))
+
+
+def csv_rows(stream: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Give the rows of a CSV file."""
     csv.field_size_limit(sys.maxsize)  # a CIF text or a list of forces is long
-    for row in csv.DictReader(stream):
-        yield atoms_of(row)
+    yield from csv.DictReader(stream)
 
 
 def read_parquet(path: Path) -> Iterator[Atoms]:

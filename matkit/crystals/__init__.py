@@ -1,0 +1,43 @@
+"""How good generated crystals are: validity, coverage, matches, uniqueness, novelty, stability."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matkit.crystals.evaluation import evaluate_crystals
+    from matkit.crystals.options import CrystalsOptions
+    from matkit.crystals.reading import read_crystals
+    from matkit.crystals.results import Energetics, Evaluation
+    from matkit.crystals.stability import read_hull
+    from matkit.crystals.validity import composition_validity, structure_validity
+
+_HOME = {
+    "CrystalsOptions": "options",
+    "Energetics": "results",
+    "Evaluation": "results",
+    "composition_validity": "validity",
+    "evaluate_crystals": "evaluation",
+    "read_crystals": "reading",
+    "read_hull": "stability",
+    "structure_validity": "validity",
+}
+__all__ = [
+    "CrystalsOptions",
+    "Energetics",
+    "Evaluation",
+    "composition_validity",
+    "evaluate_crystals",
+    "read_crystals",
+    "read_hull",
+    "structure_validity",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use, so that the command line's help does not wait for pymatgen."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'matkit.crystals' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"matkit.crystals.{_HOME[name]}"), name)

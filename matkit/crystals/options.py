@@ -1,0 +1,64 @@
+"""Options of ``matkit evaluate crystals``: the one place where defaults are written."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from matkit.simulate.options import Options
+
+# Set whose thresholds of the coverage are used.
+Thresholds = Literal["mp-20", "perov-5", "carbon-24"]
+
+
+class CrystalsOptions(Options):
+    """Options of ``matkit evaluate crystals``."""
+
+    struct: list[str] = Field(
+        [], description="generated crystals: folders, zip archives or files of structures"
+    )
+    reference: list[str] = Field(
+        [], description="crystals to compare with, usually a test set: folders, archives or files"
+    )
+    known: list[str] = Field(
+        [], description="crystals that are not novel, usually the training set [the reference]"
+    )
+    samples: int | None = Field(
+        None,
+        ge=1,
+        description="crystals generated for each one of the reference, in its order; asks for "
+        "match rates",
+    )
+    coverage: Thresholds | None = Field(
+        None, description="thresholds of the coverage; asks for fingerprints, which take long"
+    )
+    model: str | None = Field(None, description="potential for energies, a name or a file")
+    hull: str | None = Field(
+        None, description="CSV of formula and energy_per_atom (eV) with the same potential"
+    )
+    stable: float = Field(
+        0.1, ge=0, description="largest energy above the hull of a stable crystal, in eV/atom"
+    )
+    draw: int = Field(1000, ge=1, description="valid crystals drawn for distances of distributions")
+    seed: int = Field(0, ge=0, description="seed of this draw")
+    workers: int = Field(1, ge=1, description="processes")
+    timeout: float = Field(
+        10.0, gt=0, description="seconds for one pair or crystal; what takes longer is counted"
+    )
+    device: str = Field("auto", description="where the potential runs: cpu, cuda, ...")
+    out: str = Field("results/crystals", description="folder of the results")
+    overwrite: bool = Field(False, description="replace results that are already there")
+
+    @field_validator("struct", "reference", "known", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _what_needs_what(self) -> Self:
+        if not self.reference and (self.samples or self.coverage):
+            raise ValueError("samples and coverage compare with a reference; give reference")
+        if self.hull and not self.model:
+            raise ValueError("hull holds energies of a potential; give its model")
+        return self

@@ -1,0 +1,136 @@
+"""Energies of crystals by a potential, and how far above a convex hull they are."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from matkit.errors import DataError, MatkitError
+
+if TYPE_CHECKING:
+    from ase.calculators.calculator import Calculator
+    from pymatgen.core import Structure
+
+COLUMNS = ("formula", "energy_per_atom")
+
+
+def energies(structures: Sequence[Structure | None], calc: Calculator) -> list[float | None]:
+    """Return the energy of each crystal as it is, in eV/atom.
+
+    Args:
+        structures: Crystals; None gives None.
+        calc: Calculator of a potential.
+
+    Returns:
+        None also where the potential cannot use the crystal, e.g. an element, or gives no number.
+    """
+    from pymatgen.io.ase import AseAtomsAdaptor
+
+    found: list[float | None] = []
+    for structure in structures:
+        energy = None
+        if structure is not None:
+            atoms = AseAtomsAdaptor.get_atoms(structure, msonable=False)
+            atoms.calc = calc
+            try:
+                energy = float(atoms.get_potential_energy()) / len(atoms)
+            except MatkitError:
+                energy = None
+        found.append(energy if energy is not None and math.isfinite(energy) else None)
+    return found
+
+
+class Hull:
+    """Convex hulls of the phases of a list.
+
+    Args:
+        phases: Formula and energy in eV/atom of each, all with the same potential.
+    """
+
+    def __init__(self, phases: Sequence[tuple[str, float]]) -> None:
+        self.phases = phases
+        self._diagrams: dict[frozenset[str], Any] = {}
+
+    def above(self, structure: Structure, energy: float) -> float | None:
+        """Return the energy above the hull in eV/atom; negative below it.
+
+        Args:
+            structure: Crystal.
+            energy: Its energy, in eV/atom.
+
+        Returns:
+            None if a pure element of the crystal is not among the phases.
+        """
+        from pymatgen.analysis.phase_diagram import PDEntry
+
+        symbols = frozenset(element.symbol for element in structure.composition)
+        diagram = self._diagram(symbols)
+        if diagram is None:
+            return None
+        entry = PDEntry(structure.composition, energy * structure.composition.num_atoms)
+        return float(diagram.get_e_above_hull(entry, allow_negative=True))
+
+    def _diagram(self, symbols: frozenset[str]) -> Any:
+        from pymatgen.analysis.phase_diagram import PhaseDiagram
+
+        if symbols not in self._diagrams:
+            inside = [
+                entry for elements, entry in self._entries if elements and elements <= symbols
+            ]
+            pure = {entry.elements[0].symbol for entry in inside if entry.is_element}
+            self._diagrams[symbols] = PhaseDiagram(inside) if pure == symbols else None
+        return self._diagrams[symbols]
+
+    @cached_property
+    def _entries(self) -> list[tuple[frozenset[str], Any]]:
+        from pymatgen.analysis.phase_diagram import PDEntry
+        from pymatgen.core import Composition
+
+        entries = []
+        for formula, energy in self.phases:
+            composition = Composition(formula)
+            entry = PDEntry(composition, energy * composition.num_atoms)
+            entries.append((frozenset(e.symbol for e in composition), entry))
+        return entries
+
+
+def read_hull(path: str | Path) -> Hull:
+    """Read the phases of a hull.
+
+    Args:
+        path: CSV with the columns `formula` and `energy_per_atom` (eV).
+
+    Raises:
+        DataError: there is no such file, a column is missing or a line is not to be read.
+    """
+    from pymatgen.core import Composition
+
+    phases = []
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            for line, row in enumerate(csv.DictReader(file), start=2):
+                try:
+                    formula, energy = _phase(row)
+                    Composition(formula)
+                except (KeyError, TypeError, ValueError) as error:
+                    raise DataError(
+                        f"Expected {' and '.join(COLUMNS)} (eV) in line {line} of {path}, "
+                        f"got {row}."
+                    ) from error
+                phases.append((formula, energy))
+    except OSError as error:
+        raise DataError(f"Cannot read the hull {path}: {error}") from error
+    if not phases:
+        raise DataError(f"Expected phases in {path}, found none below a line with the columns.")
+    return Hull(phases)
+
+
+def _phase(row: Mapping[str, str]) -> tuple[str, float]:
+    energy = float(row[COLUMNS[1]])
+    if not math.isfinite(energy):
+        raise ValueError(energy)
+    return row[COLUMNS[0]], energy

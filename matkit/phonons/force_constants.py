@@ -1,0 +1,90 @@
+"""Force constants of a supercell, from displaced supercells or from its Hessian."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import BaseCalculator
+
+from matkit.calculator import MatkitCalculator
+from matkit.data.ase import from_ase
+from matkit.derivatives import Conservative
+from matkit.errors import SimulationError
+from matkit.evaluate.predict import predict
+from matkit.phonons.options import PhononsOptions
+from matkit.phonons.supercell import to_ase
+from matkit.vibrations.sources import FINITE_DIFFERENCE, hessian
+
+if TYPE_CHECKING:
+    from phonopy import Phonopy
+
+
+def add_force_constants(phonopy: Phonopy, calc: BaseCalculator, options: PhononsOptions) -> float:
+    """Compute force constants [A, A, 3, 3] in eV/Å² of the supercell and store them in `phonopy`.
+
+    They are made to fulfil the acoustic sum rule (no force under a translation) and to be
+    symmetric.
+
+    Args:
+        phonopy: Crystal and supercell.
+        calc: Any ASE calculator.
+        options: Method and displacement.
+
+    Returns:
+        Largest violation of the sum rule before it was imposed, eV/Å².
+
+    Raises:
+        SimulationError: a force is not a number.
+    """
+    if options.method == FINITE_DIFFERENCE:
+        phonopy.generate_displacements(distance=options.displacement)
+        cells = [to_ase(cell) for cell in phonopy.supercells_with_displacements or []]
+        phonopy.forces = _finite(many_forces(cells, calc))
+        phonopy.produce_force_constants(show_drift=False)
+    else:
+        matrix = hessian(to_ase(phonopy.supercell), calc, options.method)
+        size = len(phonopy.supercell)
+        phonopy.force_constants = _finite(matrix.reshape(size, 3, size, 3).transpose(0, 2, 1, 3))
+    drift = sum_rule_violation(phonopy)
+    phonopy.symmetrize_force_constants(show_drift=False)
+    return drift
+
+
+def sum_rule_violation(phonopy: Phonopy) -> float:
+    """Return the largest force constant against a translation of the whole crystal, eV/Å²."""
+    constants = phonopy.force_constants
+    assert constants is not None
+    return float(max(np.abs(constants.sum(axis=axis)).max() for axis in (0, 1)))
+
+
+def many_forces(cells: list[Atoms], calc: BaseCalculator) -> np.ndarray:
+    """Return the forces [C, A, 3] in eV/Å of several structures with A atoms each.
+
+    Potentials of matkit take all structures in batches; other calculators one by one.
+    """
+    if not isinstance(calc, MatkitCalculator):
+        return np.array([_forces(cell, calc) for cell in cells])
+    batch = from_ase(cells)
+    found = []
+    for member in calc.potentials:
+        assert isinstance(member, Conservative)
+        found.append(predict(member, batch, ("forces",))["forces"].numpy())
+    mean: np.ndarray = np.mean(found, axis=0)
+    return mean.reshape(len(cells), -1, 3)
+
+
+def _forces(cell: Atoms, calc: BaseCalculator) -> np.ndarray:
+    cell.calc = calc
+    forces: np.ndarray = cell.get_forces()
+    return forces
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    if not np.isfinite(values).all():
+        raise SimulationError(
+            "Expected finite forces of the displaced supercells, got NaN or infinity. Check the "
+            "structure and the model."
+        )
+    return values

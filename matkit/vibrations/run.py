@@ -1,0 +1,151 @@
+"""Relaxation, Hessian, normal modes and thermochemistry of one molecule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import BaseCalculator
+
+from matkit.errors import SimulationError, StructureError
+from matkit.simulate import relax
+from matkit.simulate.frames import check_input, freeze, max_force
+from matkit.simulate.options import RelaxOptions, resolve
+from matkit.simulate.results import OnStep, Reason
+from matkit.vibrations.modes import NormalModes, normal_modes
+from matkit.vibrations.options import VibrationsOptions
+from matkit.vibrations.results import VibrationsResult
+from matkit.vibrations.sources import check_method, hessian
+from matkit.vibrations.thermochemistry import (
+    Thermochemistry,
+    ideal_gas,
+    multiplicity,
+    unexpected_modes,
+)
+
+
+def vibrations(
+    atoms: Atoms,
+    calc: BaseCalculator,
+    options: VibrationsOptions | None = None,
+    *,
+    on_step: OnStep | None = None,
+    **changes: Any,
+) -> VibrationsResult:
+    """Compute vibrations, e.g. ``vibrations(molecule, calc, temperature=500.0)``.
+
+    Atoms held by ASE's `FixAtoms` stay where they are: the modes are those of the others, without
+    thermochemistry. Such a structure may be periodic, e.g. a molecule on a slab.
+
+    Args:
+        atoms: Structure; it is not changed. Isotopes are set by its masses.
+        calc: Any ASE calculator.
+        options: See `VibrationsOptions`.
+        on_step: Called after every step of the relaxation.
+        **changes: Single options by name.
+
+    Raises:
+        ConfigError: an option is unknown or impossible, or the calculator lacks the method.
+        StructureError: the structure is empty, not finite, periodic without frozen atoms, has a
+            constraint other than `FixAtoms`, or a multiplicity that its electrons cannot have.
+        SimulationError: the relaxation failed.
+    """
+    options = resolve(VibrationsOptions, options, changes)
+    check_input(atoms)
+    free = free_atoms(atoms)
+    _refuse_periodic(atoms, free)
+    check_method(calc, options.method)
+    if free is None:
+        multiplicity(atoms, options.spin)  # a wrong one is said before the work
+    frame, reason, steps = _relaxed(atoms, calc, options, on_step)
+    matrix = hessian(frame, calc, options.method, free)
+    modes = normal_modes(frame, matrix, free)
+    thermo, problem = _thermochemistry(frame, modes, options, free)
+    warnings = [text for text in (_not_relaxed(frame, options.fmax), problem) if text]
+    forces = frame.get_forces()
+    return VibrationsResult(
+        atoms=frame,
+        reason=reason,
+        steps=steps,
+        energy=float(frame.get_potential_energy()),
+        max_force=max_force(frame),
+        gradient_norm=float(np.linalg.norm(forces)),
+        method=options.method,
+        modes=modes,
+        thermochemistry=thermo,
+        message="; ".join(warnings),
+    )
+
+
+def free_atoms(atoms: Atoms) -> list[int] | None:
+    """Return the atoms that no `FixAtoms` holds, None if none is held.
+
+    Raises:
+        StructureError: there is another constraint, or every atom is held.
+    """
+    others = [type(c).__name__ for c in atoms.constraints if type(c).__name__ != "FixAtoms"]
+    if others:
+        raise StructureError(
+            f"Expected no constraints but FixAtoms, got {', '.join(others)}. Remove them."
+        )
+    if not atoms.constraints:
+        return None
+    held = {int(i) for constraint in atoms.constraints for i in constraint.get_indices()}
+    free = [i for i in range(len(atoms)) if i not in held]
+    if not free:
+        raise StructureError("Expected some atoms that may move, but FixAtoms holds all of them.")
+    return free if held else None
+
+
+def _refuse_periodic(atoms: Atoms, free: list[int] | None) -> None:
+    if atoms.pbc.any() and free is None:
+        raise StructureError(
+            f"Vibrations are meant for molecules, got pbc = {atoms.pbc.tolist()}. Use `matkit "
+            "phonons` for a crystal, pbc = False for a molecule in a box, or freeze a part of a "
+            "slab with FixAtoms."
+        )
+
+
+def _relaxed(
+    atoms: Atoms, calc: BaseCalculator, options: VibrationsOptions, on_step: OnStep | None
+) -> tuple[Atoms, Reason, int]:
+    """Return the structure to analyse with energy and forces, how it ended, and the steps."""
+    if not options.relax:
+        work = atoms.copy()
+        work.calc = calc
+        return freeze(work), "done", 0
+    settings = RelaxOptions(optimizer=options.optimizer, fmax=options.fmax, steps=options.steps)
+    result = relax(atoms, calc, settings, on_step=on_step)
+    if result.reason == "interrupted":
+        raise KeyboardInterrupt
+    if result.reason not in ("converged", "max_steps"):
+        raise SimulationError(
+            f"Expected a relaxed structure, but the relaxation ended with {result.reason!r} after "
+            f"{result.steps} steps: {result.message}. Start from a better structure."
+        )
+    return result.atoms, result.reason, result.steps
+
+
+def _not_relaxed(frame: Atoms, fmax: float) -> str:
+    force = max_force(frame)
+    if force < fmax:
+        return ""
+    norm = np.linalg.norm(frame.get_forces())
+    return (
+        f"not a stationary point: the gradient norm is {norm:.4g} eV/Å and the largest force "
+        f"{force:.4g} eV/Å, above fmax = {fmax:g}; frequencies are unreliable"
+    )
+
+
+def _thermochemistry(
+    frame: Atoms, modes: NormalModes, options: VibrationsOptions, free: list[int] | None
+) -> tuple[Thermochemistry | None, str]:
+    problem = unexpected_modes(modes, options.transition_state)
+    if free is not None:
+        frozen = "some atoms are frozen, so that there is no thermochemistry of a gas"
+        return None, "; ".join(text for text in (problem, frozen) if text)
+    if problem:
+        return None, problem
+    energy = float(frame.get_potential_energy())
+    return ideal_gas(frame, modes, energy, options), ""

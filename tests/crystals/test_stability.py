@@ -1,0 +1,71 @@
+"""Energies above hulls that can be drawn by hand."""
+
+import pytest
+from ase.calculators.lj import LennardJones
+from pymatgen.core import Lattice, Structure
+
+from matkit.crystals.stability import Hull, energies, read_hull
+from matkit.errors import DataError, UnknownElementError
+from tests.crystals import samples
+
+PHASES = [("Na", -1.0), ("Cl2", -2.0), ("NaCl", -4.0), ("Na", -0.5)]
+
+
+def test_above_the_hull():
+    hull = Hull(PHASES)
+    assert hull.above(samples.salt(), -3.9) == pytest.approx(0.1)
+    assert hull.above(samples.salt(), -4.2) == pytest.approx(-0.2)
+    # Na3Cl lies between Na and NaCl: half of its atoms in each.
+    rich = Structure(
+        Lattice.cubic(5.0), ["Na", "Na", "Na", "Cl"], [[0, 0, z / 4] for z in range(4)]
+    )
+    assert hull.above(rich, -2.0) == pytest.approx(-2.0 - (-1.0 - 4.0) / 2)
+
+
+def test_a_missing_element_is_unknown():
+    assert Hull(PHASES).above(samples.perovskite(), -5.0) is None
+
+
+def test_a_hull_of_a_file(tmp_path):
+    path = tmp_path / "hull.csv"
+    path.write_text("formula,energy_per_atom\n" + "\n".join(f"{f},{e}" for f, e in PHASES))
+    assert read_hull(path).phases == PHASES
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("formula,energy_per_atom\nNa,-1\nCl,low\n", "line 3"),
+        ("formula,energy\nNa,-1\n", "formula and energy_per_atom"),
+        ("formula,energy_per_atom\nQq!,-1\n", "line 2"),
+        ("formula,energy_per_atom\nNa,nan\n", "line 2"),
+        ("formula,energy_per_atom\n", "found none"),
+    ],
+)
+def test_a_hull_that_cannot_be_read(tmp_path, text, message):
+    (tmp_path / "hull.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_hull(tmp_path / "hull.csv")
+
+
+def test_no_hull(tmp_path):
+    with pytest.raises(DataError, match="Cannot read the hull"):
+        read_hull(tmp_path / "absent.csv")
+
+
+class Choosy(LennardJones):
+    """Knows no oxygen."""
+
+    def calculate(self, atoms=None, *rest):
+        if "O" in atoms.get_chemical_symbols():
+            raise UnknownElementError("oxygen")
+        super().calculate(atoms, *rest)
+
+
+def test_energies():
+    calc = Choosy(sigma=2.0, epsilon=0.1)
+    found = energies([samples.salt(), None, samples.perovskite()], calc)
+    doubled = energies([samples.disguised(samples.salt())], Choosy(sigma=2.0, epsilon=0.1))
+    assert found[0] == pytest.approx(doubled[0])
+    assert found[0] < 0
+    assert found[1:] == [None, None]
