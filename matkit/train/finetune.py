@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from matkit import zoo
-from matkit.data.dataset import Dataset, read_dataset
+from matkit.data.dataset import Dataset, has_label, read_dataset
 from matkit.data.references import fit_references, resolve_e0s
 from matkit.derivatives import Conservative
 from matkit.elements import format_species
@@ -60,6 +60,11 @@ def _from_base(options: FinetuneOptions, sets: Sets) -> Start:
     if options.retain_file:
         dataset = read_dataset(options.retain_file, options.label_keys())
         retained = _moved(dataset.without_isolated(), moved)
+        if options.retain_limit and not bool(has_label(retained.structures, "forces").any()):
+            raise TrainingError(
+                f"retain_limit watches force errors, but {', '.join(options.retain_file)} has no "
+                "forces. Name their key (forces_key) or leave retain_limit."
+            )
     if options.replay_file:
         replay = _replayed(options, base, moved)
     freeze(network, options.freeze)

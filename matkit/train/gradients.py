@@ -38,19 +38,21 @@ class GradientWatch:
 
     def __init__(self, module: nn.Module) -> None:
         self.silent = {n: p for n, p in module.named_parameters() if p.requires_grad}
+        self.steps = 0
 
     def look(self) -> None:
         """Strike off the parameters that have a gradient now."""
+        self.steps += 1
         if self.silent:
             self.silent = {n: p for n, p in self.silent.items() if not _has_gradient(p)}
 
-    def judge(self, steps: int) -> None:
-        """Refuse to go on with parameters that got none in so many steps.
+    def judge(self) -> None:
+        """Refuse to go on with parameters that got none, once enough steps were seen.
 
         Raises:
-            TrainingError: some parameters got no gradient in all steps so far.
+            TrainingError: some parameters got no gradient in any of them.
         """
-        if self.silent and steps >= PATIENCE:
+        if self.silent and self.steps >= PATIENCE:
             raise TrainingError(
                 f"No gradient reached {', '.join(self.silent)} in any step, so training cannot "
                 "change them. Give the label they depend on a weight, or freeze them."

@@ -193,7 +193,7 @@ class Trainer:
         progress.epoch, progress.batch = progress.epoch + 1, 0
         last = progress.epoch == options.max_num_epochs
         if last or progress.epoch % options.eval_interval == 0:
-            self.watch.judge(progress.step)
+            self.watch.judge()
             row, retained = self.validate(self.batched.valid), self._retained()
             best = progress.judge(row["loss"], retained, options)
             self.hooks.on_epoch(progress.row(row, retained), best)

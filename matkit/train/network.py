@@ -49,11 +49,12 @@ def new_network(options: TrainOptions, sets: Sets) -> tuple[Potential, dict[str,
     name, chosen = architecture(options)
     known = inspect.signature(checkpoint.potential_class(name).__init__).parameters
     dataset = sets.train
-    species = sorted(dataset.structures.species.unique().tolist())
-    e0s = reference_energies(options.E0s, sets, species)
+    present = sorted(dataset.structures.species.unique().tolist())
+    e0s = reference_energies(options.E0s, sets, present)
+    species = list(chosen.get("species") or present)
     found: dict[str, Any] = {
         "species": species,
-        "shift": [e0s[z] for z in species],
+        "shift": [e0s.get(z, 0.0) for z in species],
         "scale": [force_scale(dataset)] * len(species),
     }
     if "neighbor_norm" in known and "neighbor_norm" not in chosen:

@@ -144,7 +144,7 @@ class RunOptions(Options):
     default_dtype: Literal["float32", "float64"] = Field(
         "float32", description="arithmetic of the network; geometry and sums are float64"
     )
-    restart: str | None = Field(
+    restart: Literal["auto"] | None = Field(
         None, description="auto: go on from the last checkpoint if there is one"
     )
     restart_latest: bool = Field(False, description="the same as restart: auto")
@@ -218,6 +218,15 @@ class FinetuneOptions(RunOptions, OptimizerOptions, LossOptions, LabelOptions, D
     retain_limit: float | None = Field(
         None, gt=1, description="stop when the force error there grows by this factor"
     )
+
+    @model_validator(mode="after")
+    def _a_limit_needs_forces_to_watch(self) -> Self:
+        if self.retain_limit is not None and not (self.retain_file and self.forces_weight):
+            raise ValueError(
+                "retain_limit watches force errors on retain_file; name that file and give "
+                "forces_weight a value above zero"
+            )
+        return self
 
     @field_validator("replay_file", "retain_file", "freeze", mode="before")
     @classmethod

@@ -15,12 +15,12 @@ import torch
 from matkit import checkpoint
 from matkit.data.dataset import Dataset
 from matkit.derivatives import Conservative
-from matkit.errors import MissingExtraError, OutputExistsError
+from matkit.errors import ConfigError, MissingExtraError, OutputExistsError
 from matkit.graph import Graph
 from matkit.interfaces import Potential
 from matkit.structures import Structures, cat
 from matkit.train.batching import Batches, GraphSet, loader, weighted
-from matkit.train.logs import CONFIG, LOG, Log, write_settings
+from matkit.train.logs import CONFIG, FACTS, LOG, Log, write_settings
 from matkit.train.memory import keep_freed_memory
 from matkit.train.network import new_network
 from matkit.train.objective import Average, LowRank, Objective
@@ -36,6 +36,12 @@ if TYPE_CHECKING:
     from matkit.train.loop import Batched, Trainer
 
 MODEL = "model.safetensors"
+
+# What an overwritten run must not leave beside the new one.
+LEFT_BEHIND = (
+    *(CHECKPOINT, MODEL, LOG, CONFIG, FACTS),
+    *("report.html", "metrics.json", "events.out.tfevents.*"),
+)
 AnyOptions = TrainOptions | FinetuneOptions
 
 
@@ -165,7 +171,14 @@ def _launch(options: AnyOptions) -> Fabric:
     if accelerator == "auto":
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     strategy = "ddp" if options.devices > 1 else "auto"
-    fabric = Fabric(accelerator=accelerator, devices=options.devices, strategy=strategy)
+    try:
+        fabric = Fabric(accelerator=accelerator, devices=options.devices, strategy=strategy)
+    # Lightning has an exception of its own for each way in which a device may be missing.
+    except Exception as error:
+        raise ConfigError(
+            f"Cannot train on {options.devices} device(s) of the kind {options.device!r}: {error} "
+            "Use cpu or auto, and see `matkit doctor`."
+        ) from error
     fabric.launch()
     if not fabric.is_global_zero:
         logging.getLogger("matkit").setLevel(logging.ERROR)
@@ -183,8 +196,9 @@ def _claim(folder: Path, options: AnyOptions, fabric: Fabric) -> None:
             "--name, or --overwrite it."
         )
     if there and options.overwrite and not options.goes_on and fabric.is_global_zero:
-        for name in (CHECKPOINT, MODEL, LOG, CONFIG):
-            (folder / name).unlink(missing_ok=True)
+        for pattern in LEFT_BEHIND:
+            for path in folder.glob(pattern):
+                path.unlink()
     fabric.barrier()
 
 

@@ -138,6 +138,17 @@ def test_forgetting_ends_the_run(options, tmp_path):
     assert len(outcome.history) < 40
 
 
+def test_a_limit_of_forgetting_needs_forces(options, tmp_path):
+    with pytest.raises(ConfigError, match="retain_limit watches force errors"):
+        options(retain_limit=2.0)
+    without = frames(3, seed=9)
+    for atoms in without:
+        del atoms.calc.results["forces"]
+    path = labelled_file(tmp_path / "without.xyz", without)
+    with pytest.raises(TrainingError, match="has no forces"):
+        finetune(options(retain_file=path, retain_limit=2.0))
+
+
 def test_a_new_element_is_learned(options, tmp_path, base):
     path = labelled_file(tmp_path / "new.xyz", frames(10, ("Cu", "Ag"), seed=3))
     outcome = finetune(options(train_file=path, max_num_epochs=5))

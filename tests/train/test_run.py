@@ -11,7 +11,13 @@ from ase.io import read
 
 from matkit import checkpoint, load_calculator
 from matkit.derivatives import Conservative
-from matkit.errors import CheckpointError, ConfigError, OutputExistsError, TrainingError
+from matkit.errors import (
+    CheckpointError,
+    ConfigError,
+    OutputExistsError,
+    TrainingError,
+    UnknownElementError,
+)
 from matkit.evaluate.errors import ErrorSums
 from matkit.evaluate.predict import predict
 from matkit.simulate.options import build
@@ -128,6 +134,51 @@ def test_kill_9_in_the_middle_changes_nothing(options, tmp_path):
     subprocess.run([*command, "go on"], check=True, capture_output=True)
     rest = checkpoint.load(tmp_path / "killed" / "model.safetensors")[0].state_dict()
     assert same(weights(whole), rest)
+
+
+def test_a_run_goes_on_from_the_very_end_of_an_epoch(options, monkeypatch):
+    # 20 steps, then a checkpoint whose epoch lacks nothing but its validation.
+    changes = {"batch_size": 3, "max_num_epochs": 10}
+    whole = train(options(name="whole", **changes))
+    monkeypatch.setattr("matkit.train.loop.CLOCK_STEPS", 4)
+    part = train(options(name="part", **changes, max_time=1e-9))
+    assert not part.finished
+    for _ in range(2):  # each time one epoch further
+        train(options(name="part", **changes, max_time=1e-9, restart="auto"))
+    rest = train(options(name="part", **changes, restart="auto"))
+    assert same(weights(whole), weights(rest))
+    assert rest.history == whole.history
+
+
+def test_batches_may_be_made_by_other_processes(options):
+    here, there = (train(options(name=f"n{n}", num_workers=n, max_num_epochs=2)) for n in (0, 1))
+    assert same(weights(here), weights(there))
+
+
+def test_a_gradient_that_is_not_finite_names_the_batch(options, monkeypatch):
+    monkeypatch.setattr("matkit.train.loop.clip", lambda parameters, limit: False)
+    with pytest.raises(TrainingError, match=r"The gradient is not a finite number.*train.xyz\["):
+        train(options())
+
+
+def test_a_device_that_is_not_there(options):
+    with pytest.raises(ConfigError, match=r"Cannot train on 1 device.*'warp'.*matkit doctor"):
+        train(options(device="warp"))
+
+
+def test_only_auto_goes_on(options):
+    with pytest.raises(ConfigError, match="restart"):
+        options(restart="results/model/checkpoint.pt")
+
+
+def test_an_architecture_may_know_more_elements_than_the_data(options):
+    model = {**TINY, "species": [8, 29, 79]}
+    outcome = train(options(model=model, max_num_epochs=1))
+    network = checkpoint.load(outcome.model)[0]
+    assert network.species == (8, 29, 79)
+    assert network.scale_shift.shift[0] == 0
+    with pytest.raises(UnknownElementError, match="Au"):
+        train(options(model={**TINY, "species": [29]}, name="few"))
 
 
 def test_the_time_limit_stops_and_restart_goes_on(options):
