@@ -22,7 +22,7 @@ LAYERS = [
     {"interfaces"},
     {"cell_list", "graph", "neighbors", "padding", "verlet"},
     {"geometry", "structures"},
-    {"cache", "elements", "errors", "units"},
+    {"cache", "elements", "errors", "lazy", "units"},
 ]
 HEIGHT = {name: -depth for depth, names in enumerate(LAYERS) for name in names}
 MODELS = ("potentials", "generative")

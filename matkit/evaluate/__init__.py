@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from matkit.lazy import exports
 
 if TYPE_CHECKING:
     from matkit.evaluate.comparison import Evaluation, compare, evaluate
@@ -38,11 +40,4 @@ __all__ = [
     "write_predictions",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    """Import on first use, so that the command line's help does not wait for torch."""
-    if name not in _HOME:
-        raise AttributeError(f"module 'matkit.evaluate' has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"matkit.evaluate.{_HOME[name]}"), name)
+__getattr__ = exports(__name__, _HOME)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from matkit.lazy import exports
 
 if TYPE_CHECKING:
     from matkit.phonons.options import PhononsOptions
@@ -12,11 +14,4 @@ if TYPE_CHECKING:
 _HOME = {"PhononsOptions": "options", "PhononsResult": "results", "phonons": "run"}
 __all__ = ["PhononsOptions", "PhononsResult", "phonons"]
 
-
-def __getattr__(name: str) -> Any:
-    """Import on first use, so that the command line's help does not wait for ASE."""
-    if name not in _HOME:
-        raise AttributeError(f"module 'matkit.phonons' has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"matkit.phonons.{_HOME[name]}"), name)
+__getattr__ = exports(__name__, _HOME)

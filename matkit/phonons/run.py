@@ -8,7 +8,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
-from matkit.errors import SimulationError, StructureError
+from matkit.errors import StructureError
 from matkit.phonons.analysis import (
     band_structure,
     density_of_states,
@@ -19,10 +19,10 @@ from matkit.phonons.force_constants import add_force_constants
 from matkit.phonons.options import PhononsOptions
 from matkit.phonons.results import ImaginaryMode, PhononsResult
 from matkit.phonons.supercell import make_phonopy, multiples
-from matkit.simulate import relax
-from matkit.simulate.frames import check_input, freeze, has_stress, max_force
+from matkit.simulate.frames import check_input, max_force
 from matkit.simulate.options import RelaxOptions, resolve
-from matkit.simulate.results import OnStep, Reason
+from matkit.simulate.results import OnStep
+from matkit.simulate.stationary import stationary_point
 from matkit.vibrations.sources import check_method
 
 
@@ -55,7 +55,7 @@ def phonons(
     _refuse(atoms)
     check_method(calc, options.method)
     make_phonopy(atoms, options)  # a missing package is said before the work
-    frame, reason, steps = _relaxed(atoms, calc, options, on_step)
+    frame, reason, steps = stationary_point(atoms, calc, _relaxation(options), on_step)
     phonopy = make_phonopy(frame, options)
     drift = add_force_constants(phonopy, calc, options)
     bands = band_structure(phonopy, options.band_points)
@@ -92,15 +92,10 @@ def _refuse(atoms: Atoms) -> None:
         raise StructureError(f"Expected no constraints for phonons, got {kinds}. Remove them.")
 
 
-def _relaxed(
-    atoms: Atoms, calc: BaseCalculator, options: PhononsOptions, on_step: OnStep | None
-) -> tuple[Atoms, Reason, int]:
-    """Return the crystal to analyse with its results, how it ended, and the steps."""
+def _relaxation(options: PhononsOptions) -> RelaxOptions | None:
     if not options.relax:
-        work = atoms.copy()
-        work.calc = calc
-        return freeze(work, stress=has_stress(work)), "done", 0
-    settings = RelaxOptions(
+        return None
+    return RelaxOptions(
         optimizer=options.optimizer,
         fmax=options.fmax,
         smax=options.smax,
@@ -108,15 +103,6 @@ def _relaxed(
         relax_cell=True,
         fix_symmetry=True,
     )
-    result = relax(atoms, calc, settings, on_step=on_step)
-    if result.reason == "interrupted":
-        raise KeyboardInterrupt
-    if result.reason not in ("converged", "max_steps"):
-        raise SimulationError(
-            f"Expected a relaxed crystal, but the relaxation ended with {result.reason!r} after "
-            f"{result.steps} steps: {result.message}. Start from a better structure."
-        )
-    return result.atoms, result.reason, result.steps
 
 
 def _max_stress(frame: Atoms) -> float | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from matkit.lazy import exports
 
 if TYPE_CHECKING:
     from matkit.simulate.dynamics import md
@@ -36,11 +38,4 @@ __all__ = [
     "singlepoint",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    """Import on first use, so that the command line's help does not wait for ASE."""
-    if name not in _HOME:
-        raise AttributeError(f"module 'matkit.simulate' has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"matkit.simulate.{_HOME[name]}"), name)
+__getattr__ = exports(__name__, _HOME)

@@ -8,11 +8,11 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
-from matkit.errors import SimulationError, StructureError
-from matkit.simulate import relax
-from matkit.simulate.frames import check_input, freeze, max_force
+from matkit.errors import StructureError
+from matkit.simulate.frames import check_input, max_force
 from matkit.simulate.options import RelaxOptions, resolve
-from matkit.simulate.results import OnStep, Reason
+from matkit.simulate.results import OnStep
+from matkit.simulate.stationary import stationary_point
 from matkit.vibrations.modes import NormalModes, normal_modes
 from matkit.vibrations.options import VibrationsOptions
 from matkit.vibrations.results import VibrationsResult
@@ -58,7 +58,7 @@ def vibrations(
     check_method(calc, options.method)
     if free is None:
         multiplicity(atoms, options.spin)  # a wrong one is said before the work
-    frame, reason, steps = _relaxed(atoms, calc, options, on_step)
+    frame, reason, steps = stationary_point(atoms, calc, _relaxation(options), on_step)
     matrix = hessian(frame, calc, options.method, free)
     modes = normal_modes(frame, matrix, free)
     thermo, problem = _thermochemistry(frame, modes, options, free)
@@ -107,24 +107,10 @@ def _refuse_periodic(atoms: Atoms, free: list[int] | None) -> None:
         )
 
 
-def _relaxed(
-    atoms: Atoms, calc: BaseCalculator, options: VibrationsOptions, on_step: OnStep | None
-) -> tuple[Atoms, Reason, int]:
-    """Return the structure to analyse with energy and forces, how it ended, and the steps."""
+def _relaxation(options: VibrationsOptions) -> RelaxOptions | None:
     if not options.relax:
-        work = atoms.copy()
-        work.calc = calc
-        return freeze(work), "done", 0
-    settings = RelaxOptions(optimizer=options.optimizer, fmax=options.fmax, steps=options.steps)
-    result = relax(atoms, calc, settings, on_step=on_step)
-    if result.reason == "interrupted":
-        raise KeyboardInterrupt
-    if result.reason not in ("converged", "max_steps"):
-        raise SimulationError(
-            f"Expected a relaxed structure, but the relaxation ended with {result.reason!r} after "
-            f"{result.steps} steps: {result.message}. Start from a better structure."
-        )
-    return result.atoms, result.reason, result.steps
+        return None
+    return RelaxOptions(optimizer=options.optimizer, fmax=options.fmax, steps=options.steps)
 
 
 def _not_relaxed(frame: Atoms, fmax: float) -> str:
