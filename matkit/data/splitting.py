@@ -54,7 +54,8 @@ def split_indices(
         raise DataError(
             f"Cannot split into {len(fractions)} parts: all structures belong to {len(members)} "
             f"group(s) ({', '.join(members) or 'none'}), and a group stays together. Split by "
-            "random if they are independent, or name what tells trajectories apart (group_key)."
+            "random if they are independent (--split-by random; in `data split` --by random), or "
+            "name what tells trajectories apart (--group-key)."
         )
     parts = _distribute(list(members.values()), fractions, seed)
     parts[0] += isolated
