@@ -33,6 +33,14 @@ def water_box() -> Atoms:
     return box
 
 
+def rattled_silicon(count: int) -> list[Atoms]:
+    """Copies of 64 atoms of silicon, each rattled differently: a batch to train on."""
+    batch = [bulk("Si", cubic=True).repeat(2) for _ in range(count)]
+    for seed, atoms in enumerate(batch):
+        atoms.rattle(0.1, seed=seed)
+    return batch
+
+
 STRUCTURES: dict[str, Callable[[], Atoms]] = {
     "ethanol": ethanol,
     "Si64": lambda: bulk("Si", cubic=True).repeat(2),

@@ -2,7 +2,7 @@
 
 Run it in an environment with mace-torch, which cannot share one with e3nn 0.6:
 ``python benchmarks/train_mace.py TRAIN TEST --minutes 30 --out FOLDER``.
-Options after ``--`` go to ``mace_run_train``.
+Other options go to ``mace_run_train``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ def labelled(source: str, target: Path) -> list[Atoms]:
 
 
 def train(folder: Path, minutes: float, threads: int, extra: list[str]) -> tuple[Path, float]:
-    """Train until the time is up, then let MACE write its best epoch as a model."""
+    """Train until the time is up, then let MACE write its best epoch as a model.
+
+    It has nothing to write before its first epoch is complete: that one is waited for.
+    """
     command = [
         *(sys.executable, "-m", "mace.cli.run_train", "--name=mace", f"--work_dir={folder}"),
         *(f"--train_file={folder / 'train.xyz'}", "--valid_fraction=0.05", "--E0s=average"),
@@ -43,11 +46,12 @@ def train(folder: Path, minutes: float, threads: int, extra: list[str]) -> tuple
         process = subprocess.Popen(
             [*command, "--max_num_epochs=100000"], stdout=log, stderr=log, env=environment
         )
-        try:
-            process.wait(timeout=60 * minutes)
-        except subprocess.TimeoutExpired:
-            process.kill()
+        while time.perf_counter() - begin < 60 * minutes or not epochs(folder):
+            if process.poll() is not None:
+                raise SystemExit(f"mace-torch ended early; see {folder / 'mace.log'}")
+            time.sleep(1)
         spent = time.perf_counter() - begin
+        process.kill()
         finish = [*command, "--max_num_epochs=1", "--restart_latest"]
         subprocess.run(finish, stdout=log, stderr=log, env=environment, check=True)
     models = sorted(folder.glob("**/mace*.model"))
@@ -89,12 +93,11 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("extra", nargs="*")
-    given = parser.parse_args()
+    given, extra = parser.parse_known_args()
     given.out.mkdir(parents=True, exist_ok=True)
     labelled(given.train, given.out / "train.xyz")
     test = labelled(given.test, given.out / "test.xyz")
-    model, spent = train(given.out, given.minutes, given.threads, given.extra)
+    model, spent = train(given.out, given.minutes, given.threads, extra)
     found = {"minutes": spent / 60, "epochs": epochs(given.out), **errors(model, test)}
     (given.out / "errors.json").write_text(json.dumps(found, indent=2))
     print(json.dumps(found))

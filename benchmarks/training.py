@@ -1,9 +1,10 @@
 """Time a training step (energy and forces, double backward) of SevenNet-0's network.
 
-    python benchmarks/training.py
+    python benchmarks/training.py [--mace .envs/mace-torch/bin/python]
 
 Against the package `sevenn`, which runs the same network with e3nn's tensor products: same
-weights, structures, loss and threads, in the same process, in turns.
+weights, structures, loss and threads, in the same process, in turns. And Facet against mace-torch's
+default network in an environment of its own: same structures, cutoff, loss and threads.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import time
 import warnings
 from collections.abc import Callable
@@ -19,28 +21,25 @@ from pathlib import Path
 import numpy as np
 import torch
 from ase import Atoms
-from ase.build import bulk
+from contenders import rattled_silicon
 
 import matkit
+from matkit import zoo
+from matkit.checkpoint import build
 from matkit.data.ase import from_ase
+from matkit.derivatives import Conservative
 
 warnings.filterwarnings("ignore")
 
-
-def structures(count: int) -> list[Atoms]:
-    """Copies of 64 atoms of silicon, each rattled differently."""
-    batch = [bulk("Si", cubic=True).repeat(2) for _ in range(count)]
-    for seed, atoms in enumerate(batch):
-        atoms.rattle(0.1, seed=seed)
-    return batch
+CUTOFF = 5.0  # Å, mace-torch's and Facet's default
 
 
 def loss(energy: torch.Tensor, forces: torch.Tensor) -> torch.Tensor:
     return energy.double().square().mean() * 1e-4 + forces.double().square().mean()
 
 
-def ours(name: str, batch: list[Atoms]) -> Callable[[], None]:
-    model = matkit.load(name).train()
+def ours(model: Conservative, batch: list[Atoms]) -> Callable[[], None]:
+    model.train()
     graph = model.featurize(from_ase(batch))
 
     def step() -> None:
@@ -75,32 +74,55 @@ def theirs(name: str, batch: list[Atoms]) -> Callable[[], None]:
     return step
 
 
+def timed(steps: dict[str, Callable[[], None]], repeats: int) -> dict[str, float]:
+    """Return the median milliseconds of each step, taken in turns."""
+    times: dict[str, list[float]] = {key: [] for key in steps}
+    for repeat in range(repeats + 2):
+        for key, step in steps.items():
+            begin = time.perf_counter()
+            step()
+            if repeat >= 2:
+                times[key].append(time.perf_counter() - begin)
+    return {key: 1e3 * float(np.median(value)) for key, value in times.items()}
+
+
+def against_mace(options: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Time Facet here, and mace-torch's default network in its own environment."""
+    given = {"batch": options.batch, "repeats": options.repeats, "threads": options.threads}
+    flags = [f"--{name}={value}" for name, value in given.items()]
+    script = Path(__file__).with_name("training_mace.py")
+    command = [options.mace, script, *flags, f"--cutoff={CUTOFF}"]
+    output = subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True)
+    theirs_ms = json.loads(output.stdout.splitlines()[-1])["ms"]
+    results = {}
+    for name in ("facet-s", "facet-m"):
+        network = zoo.configurations()[name]["model"] | {"species": [14], "cutoff": CUTOFF}
+        model = Conservative(build(network.pop("name"), network))
+        step = ours(model, rattled_silicon(options.batch))
+        ms = timed({"matkit": step}, options.repeats)
+        results[name] = ms | {"mace": theirs_ms, "ratio": theirs_ms / ms["matkit"]}
+    return results
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--mace", type=Path, help="python of an environment with mace-torch")
     parser.add_argument("--json", type=Path, default=Path("results/benchmark-training.json"))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     results = {}
     for name, peer in (("sevennet-0", "7net-0"), ("sevennet-l3i5", "7net-l3i5")):
-        batch = structures(options.batch)
-        steps = {"matkit": ours(name, batch), "sevenn": theirs(peer, batch)}
-        times: dict[str, list[float]] = {key: [] for key in steps}
-        for repeat in range(options.repeats + 2):
-            for key, step in steps.items():
-                begin = time.perf_counter()
-                step()
-                if repeat >= 2:
-                    times[key].append(time.perf_counter() - begin)
-        ms = {key: 1e3 * float(np.median(value)) for key, value in times.items()}
+        batch = rattled_silicon(options.batch)
+        steps = {"matkit": ours(matkit.load(name), batch), "sevenn": theirs(peer, batch)}
+        ms = timed(steps, options.repeats)
         results[name] = ms | {"ratio": ms["sevenn"] / ms["matkit"]}
-        print(
-            f"{name}: {ms['matkit']:.0f} ms, sevenn {ms['sevenn']:.0f} ms, "
-            f"{results[name]['ratio']:.1f}x",
-            flush=True,
-        )
+    if options.mace:
+        results |= against_mace(options)
+    for name, ms in results.items():
+        print(name, ", ".join(f"{key} {value:.1f}" for key, value in ms.items()))
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(results, indent=1))
 
