@@ -6,34 +6,38 @@ species, if asked for, along straight lines as one-hot vectors. The network lear
 sampling integrates it, faster towards the end for the coordinates (anti-annealing).
 
 Deviations: the network sees lattices, and predicts their velocity, in units of the prior's spread
-(else it overlooks the prior: 0.1 is little beside features of order one); time is embedded as
-1000 t; plane waves occur once, those along the axes not again among the mixed ones; species are
-one-hot vectors, not places in the periodic table.
+(else it overlooks the prior: 0.1 is little beside features of order one); that prior may be the
+one of the training set, at the volume per atom, since averages over atoms do not tell a network how
+many there are; time is embedded as 1000 t; plane waves occur once, those along the axes not again
+among the mixed ones; species are one-hot vectors, not places in the periodic table. Crystals can
+be kept to a space group (parts/symmetry.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from matkit.errors import ConfigError
 from matkit.generative.parts.denoiser import Denoiser, Noisy, Size
-from matkit.generative.parts.embedding import drop_properties
+from matkit.generative.parts.embedding import told_properties
 from matkit.generative.parts.lattice import from_logarithm, to_logarithm
 from matkit.generative.parts.layout import atom_mask, crystals
 from matkit.generative.parts.losses import atom_error, system_error
 from matkit.generative.parts.randomness import Noise, noise_for
 from matkit.generative.parts.straight import straight_path
+from matkit.generative.parts.symmetry import Symmetry, in_double, symmetry_of
 from matkit.generative.parts.torus import mean_free, torus_path, wrap
 from matkit.interfaces import Condition, Generator
 from matkit.structures import Structures
 
-SPREAD = 0.1  # of the lattice at time 0
-CENTER = (0.0, 0.0, 0.0, 0.0, 0.0, 1.0)  # a cube of edge e Å
+# Mean and standard deviation of the lattice at time 0: a cube of edge e Å, give or take a tenth.
+CENTER, SPREAD = (0.0, 0.0, 0.0, 0.0, 0.0, 1.0), 0.1
 
 
 class CrystalFlow(Generator):
@@ -53,9 +57,15 @@ class CrystalFlow(Generator):
         species_weight: Weight of the species in the loss.
         slope: Anti-annealing: coordinates move 1 + slope t times as fast in sampling.
         properties: Mean and standard deviation of each property that crystals can be asked for.
+        withheld: Part of the training set from which the properties are withheld.
+        lattice: Mean and standard deviation of the prior of the lattice divided by the cube root
+            of the number of atoms; None for the published prior, whatever the number of atoms.
     """
 
+    steps = 100
+    space_groups = True
     center: Tensor
+    spread: Tensor
 
     def __init__(
         self,
@@ -71,32 +81,46 @@ class CrystalFlow(Generator):
         coordinate_weight: float = 10.0,
         species_weight: float = 10.0,
         slope: float = 5.0,
-        properties: Mapping[str, tuple[float, float]] | None = None,
+        properties: Mapping[str, Sequence[float]] | None = None,
+        withheld: float = 0.1,
+        lattice: Sequence[Sequence[float]] | None = None,
     ) -> None:
         super().__init__()
         self.species, self.max_atoms = tuple(species), max_atoms
         self.generates_species = generates_species
-        self.properties = tuple(sorted(properties or {}))
-        self.weights = (lattice_weight * SPREAD**2, coordinate_weight, species_weight)
+        self.properties, self.withheld = tuple(sorted(properties or {})), withheld
+        self.weights = (lattice_weight, coordinate_weight, species_weight)
         self.slope = slope
         size = Size(width, layers, harmonics, time_channels, miller)
         self.network = Denoiser(size, self.species, (6, 6), generates_species, properties or {})
-        self.register_buffer("center", torch.tensor(CENTER), persistent=False)
+        self.per_atom = lattice is not None
+        center, spread = lattice if lattice is not None else (CENTER, [SPREAD] * 6)
+        for name, values in (("center", center), ("spread", spread)):
+            tensor = torch.tensor(values, dtype=torch.float64)
+            self.register_buffer(name, tensor, persistent=False)
+
+    @classmethod
+    def constants(cls, structures: Structures) -> dict[str, Any]:
+        """Return the prior of the lattice that fits a training set, never below the tenth."""
+        k = to_logarithm(structures.cell) - _size(structures.n_atoms)
+        spread = k.std(dim=0, correction=0).clamp(min=SPREAD)
+        return {"lattice": [k.mean(dim=0).tolist(), spread.tolist()]}
 
     def loss(self, structures: Structures, rng: torch.Generator) -> dict[str, Float[Tensor, " B"]]:
         """Return the errors of the predicted velocities at random times."""
         self.check_structures(structures)
         noise = noise_for(len(structures), rng, structures.device)
-        told = drop_properties(noise)
+        values = {name: structures.system[name] for name in self.properties}
+        told = told_properties(values, self.withheld, noise)
         time = noise.uniform().to(self.dtype)
         data = self.network.clean(structures, self.lattice_of(structures))
         now, velocity = _path(self._base(data.mask, noise), data, time)
         if not self.generates_species:
             now = replace(now, species=data.species)
-        predicted = self.network(now, time, structures.system, told)
-        drift = mean_free(predicted.coordinates, data.mask)
+        predicted = self.network(now, time, values, told)
+        drift, spread = mean_free(predicted.coordinates, data.mask), self.spread.to(self.dtype)
         errors = {
-            "lattice": system_error(predicted.lattice, velocity.lattice),
+            "lattice": system_error(spread * predicted.lattice, spread * velocity.lattice),
             "coordinates": atom_error(drift, velocity.fractional, data.mask),
         }
         if predicted.species is not None:
@@ -104,7 +128,7 @@ class CrystalFlow(Generator):
         weights = zip(errors.items(), self.weights, strict=False)  # species may be given
         return {name: weight * error for (name, error), weight in weights}
 
-    def sample(self, condition: Condition, steps: int, rng: torch.Generator) -> Structures:
+    def sample(self, condition: Condition, steps: int, seeds: Int[Tensor, " B"]) -> Structures:
         """Draw crystals by integrating the velocity with Euler's method: one network call a step.
 
         Raises:
@@ -113,41 +137,80 @@ class CrystalFlow(Generator):
         self.check_condition(condition)
         if steps < 1:
             raise ConfigError(f"Expected at least one sampling step, got {steps}.")
-        noise = noise_for(len(condition), rng, self.center.device)
+        noise = Noise(seeds.to(self.center.device))
+        symmetry = symmetry_of(condition, self.max_atoms, noise)
         mask = atom_mask(condition.n_atoms.to(self.center.device))
         with torch.no_grad():
             state = self._base(mask, noise)
+            if symmetry is not None:
+                state = self._kept(symmetry.started(state), symmetry)
             if condition.species is not None:
                 given = self.network.one_hot(condition.species.to(mask.device), mask)
                 state = replace(state, species=given)
             for step in range(steps):
-                state = self._advance(state, step / steps, 1 / steps, condition)
-        cell = from_logarithm(self.center.double() + SPREAD * state.lattice.double())
-        return crystals(state.fractional, cell, self.network.most_likely(state.species), mask)
+                state = self._advance(state, (step / steps, 1 / steps), condition, symmetry)
+            state = self._kept(in_double(state), symmetry)
+        species = self.network.most_likely(state.species)
+        return crystals(state.fractional, self._cells(state), species, mask)
 
     def lattice_of(self, structures: Structures) -> Float[Tensor, "B 6"]:
         """Return the lattices in the coordinates of the flow [B, 6], float64."""
-        return (to_logarithm(structures.cell) - self.center.double()) / SPREAD
+        k = to_logarithm(structures.cell)
+        if self.per_atom:
+            k = k - _size(structures.n_atoms)
+        return (k - self.center.double()) / self.spread.double()
+
+    def _cells(self, state: Noisy) -> Float[Tensor, "B 3 3"]:
+        """Return the cells in Å of lattices in the coordinates of the flow."""
+        k = self.center.double() + self.spread.double() * state.lattice.double()
+        return from_logarithm(k + _size(state.mask.sum(dim=1)) if self.per_atom else k)
 
     def _base(self, mask: Bool[Tensor, "B n"], noise: Noise) -> Noisy:
         """Return crystals at time 0: normal species and lattices, uniform coordinates."""
         draw = self.network.normal(mask, 6, noise)
         return replace(draw, fractional=noise.uniform(mask.shape[1], 3).to(self.dtype))
 
-    def _advance(self, state: Noisy, time: float, step: float, condition: Condition) -> Noisy:
-        """Return the crystals one step later."""
+    def _advance(
+        self,
+        state: Noisy,
+        times: tuple[float, float],
+        condition: Condition,
+        symmetry: Symmetry | None,
+    ) -> Noisy:
+        """Return the crystals one step later, given time and step."""
+        time, step = times
         now = torch.full_like(state.lattice[:, 0], time)
         velocity = self.network.guided(state, now, condition.properties, condition.guidance)
+        if symmetry is not None:
+            velocity = symmetry.averaged(velocity)
         drift = mean_free(velocity.coordinates, state.mask)
         species = state.species
         if velocity.species is not None:
             species = species + step * velocity.species
-        return replace(
+        moved = replace(
             state,
             species=species,
-            fractional=wrap(state.fractional + step * (1 + self.slope * time) * drift),
+            fractional=state.fractional + step * (1 + self.slope * time) * drift,
             lattice=state.lattice + step * velocity.lattice,
         )
+        return self._kept(moved, symmetry)
+
+    def _kept(self, state: Noisy, symmetry: Symmetry | None) -> Noisy:
+        """Return the crystals within the cell, or as their space groups have them."""
+        if symmetry is None:
+            return replace(state, fractional=wrap(state.fractional))
+        center, spread = self.center.double(), self.spread.double()
+        k = symmetry.logarithm(center + spread * state.lattice.double())
+        return replace(
+            state,
+            fractional=symmetry.settle(state.fractional),
+            lattice=((k - center) / spread).to(state.lattice),
+        )
+
+
+def _size(n_atoms: Int[Tensor, " B"]) -> Float[Tensor, "B 6"]:
+    """Return what the number of atoms adds to the logarithm of a lattice [B, 6]."""
+    return torch.nn.functional.pad(n_atoms.double().log().unsqueeze(1) / 3, (5, 0))
 
 
 def _path(base: Noisy, data: Noisy, time: Float[Tensor, " B"]) -> tuple[Noisy, Noisy]:

@@ -15,6 +15,7 @@ from matkit.elements import format_species
 from matkit.errors import ConfigError, StructureError, UnknownElementError
 from matkit.graph import Graph
 from matkit.neighbors import radius_graph
+from matkit.pair_blocks import PairBlocks
 from matkit.structures import Structures
 
 
@@ -43,10 +44,12 @@ class Potential(nn.Module, ABC):
         cutoff: Longest edge of the graph, Å.
         species: Atomic numbers the potential knows.
         conditions: Fields of `Structures.system` that it takes into account, such as `charge`.
+        hessian_cutoff: Longest pair of atoms in the predicted Hessian, Å; None if there is none.
         recipe: Name and hyper-parameters, if made by `matkit.checkpoint.build`.
     """
 
     recipe: tuple[str, dict[str, Any]] | None = None
+    hessian_cutoff: float | None = None
     provides: ClassVar[frozenset[str]] = frozenset({"atom_energy"})
     conditions: frozenset[str] = frozenset()
     cutoff: float
@@ -61,6 +64,13 @@ class Potential(nn.Module, ABC):
 
         Energy networks with a derivative of their own override this; the edge vectors must then
         be all they see of the geometry. None means: differentiate `forward`.
+        """
+        return None
+
+    def hessian_blocks(self, graph: Graph) -> PairBlocks | None:
+        """Return a Hessian that the network predicts, in blocks in eV/Å²; None if it does not.
+
+        It need not be the derivative of the energy.
         """
         return None
 
@@ -123,13 +133,15 @@ class Condition:
 class Generator(nn.Module, ABC):
     """A network that draws crystals like those it was trained on.
 
-    Subclasses set `species` and `max_atoms` in their constructor. All randomness comes from the
-    `torch.Generator` that is given, crystal by crystal: what comes out does not depend on how
-    crystals are put into batches.
+    Subclasses set `species` and `max_atoms` in their constructor. All randomness comes from
+    what is given, crystal by crystal: what comes out does not depend on how crystals are put into
+    batches.
 
     Attributes:
         species: Atomic numbers the generator knows.
         max_atoms: Atoms in the largest crystal it was made for.
+        steps: Steps from noise to crystal that are enough.
+        calls_per_step: Evaluations of the network in each.
         generates_species: Whether it finds the species itself; else they must be given.
         properties: Names of the properties that crystals can be asked for.
         space_groups: Whether a space group can be asked for.
@@ -139,22 +151,29 @@ class Generator(nn.Module, ABC):
     recipe: tuple[str, dict[str, Any]] | None = None
     species: tuple[int, ...]
     max_atoms: int
+    steps: int
+    calls_per_step: ClassVar[int] = 1
     generates_species: bool = False
     properties: tuple[str, ...] = ()
     space_groups: ClassVar[bool] = False
+
+    @classmethod
+    def constants(cls, structures: Structures) -> dict[str, Any]:
+        """Return arguments of the constructor that a training set determines; lists and numbers."""
+        return {}
 
     @abstractmethod
     def loss(self, structures: Structures, rng: torch.Generator) -> dict[str, Float[Tensor, " B"]]:
         """Return the terms of the objective, weighted, per crystal; training adds them up."""
 
     @abstractmethod
-    def sample(self, condition: Condition, steps: int, rng: torch.Generator) -> Structures:
+    def sample(self, condition: Condition, steps: int, seeds: Int[Tensor, " B"]) -> Structures:
         """Draw one crystal per item of the condition.
 
         Args:
             condition: What the crystals must be.
             steps: Steps from noise to crystal.
-            rng: Source of all randomness.
+            seeds: Seed of each crystal [B], which all its randomness comes from.
         """
 
     @property
@@ -215,6 +234,9 @@ class Generator(nn.Module, ABC):
                 f"The generator was not trained on {', '.join(sorted(unknown))}. It knows: "
                 f"{', '.join(self.properties) or 'no property'}."
             )
+        for name, value in condition.properties.items():
+            if not bool(value.isfinite().all()):
+                raise ConfigError(f"Expected numbers for {name}, got {value.tolist()}.")
         if condition.properties and (missing := set(self.properties) - set(condition.properties)):
             raise ConfigError(
                 f"The generator was trained on {', '.join(self.properties)} together; give "

@@ -39,8 +39,8 @@ def pair_waves(
 
     Made of the sines and cosines of single atoms by the addition theorem.
     """
-    # The phase modulo 1 first: large multiples would cost digits.
-    phase = fractional @ vectors.T
+    # The phase modulo 1 first: large multiples would cost digits, as would torch.autocast.
+    phase = (fractional.unsqueeze(-2) * vectors).sum(dim=-1)
     angle = 2 * pi * (phase - phase.floor())
     s, c = angle.sin(), angle.cos()
     s_i, c_i, s_j, c_j = s.unsqueeze(2), c.unsqueeze(2), s.unsqueeze(1), c.unsqueeze(1)

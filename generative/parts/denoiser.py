@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -79,7 +79,7 @@ class Denoiser(nn.Module):
         species: tuple[int, ...],
         lattice: tuple[int, int],
         generates_species: bool,
-        properties: Mapping[str, tuple[float, float]],
+        properties: Mapping[str, Sequence[float]],
     ) -> None:
         super().__init__()
         self.time_channels = size.time_channels
@@ -117,8 +117,9 @@ class Denoiser(nn.Module):
         nodes = self.backbone(nodes, noisy.fractional, noisy.lattice, noisy.mask)
         share = noisy.mask.to(nodes) / noisy.mask.sum(dim=1, keepdim=True)
         pooled = torch.einsum("bn,bnc->bc", share, nodes)
-        species = None if self.to_species is None else self.to_species(nodes)
-        return Prediction(self.to_coordinates(nodes), self.to_lattice(pooled), species)
+        species = None if self.to_species is None else self.to_species(nodes).to(noisy.species)
+        coordinates = self.to_coordinates(nodes).to(noisy.fractional)  # torch.autocast rounds
+        return Prediction(coordinates, self.to_lattice(pooled).to(noisy.lattice), species)
 
     def guided(
         self,

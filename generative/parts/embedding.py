@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import log
 
 import torch
@@ -13,7 +13,6 @@ from matkit.generative.parts.randomness import Noise
 
 SCALE = 1000  # so that a difference of a thousandth in time is seen
 LONGEST = 10000
-UNCONDITIONAL = 0.1  # share of the training set from which the properties are withheld
 
 
 def embed_time(time: Float[Tensor, " B"], channels: int) -> Float[Tensor, "B channels"]:
@@ -29,9 +28,20 @@ def embed_time(time: Float[Tensor, " B"], channels: int) -> Float[Tensor, "B cha
     return torch.cat([angle.sin(), angle.cos()], dim=1)
 
 
-def drop_properties(noise: Noise) -> Bool[Tensor, " B"]:
-    """Return for which crystals of a training step the network hears of their properties [B]."""
-    return noise.uniform() >= UNCONDITIONAL
+def told_properties(
+    values: Mapping[str, Tensor], withheld: float, noise: Noise
+) -> Bool[Tensor, " B"]:
+    """Return for which crystals of a training step the network hears of their properties [B].
+
+    Args:
+        values: Each property [B]; a crystal of which one is missing (NaN) is never told.
+        withheld: Part of the others from which the properties are withheld.
+        noise: One stream of random numbers per crystal.
+    """
+    told = noise.uniform() >= withheld
+    for value in values.values():
+        told = told & value.isfinite()
+    return told
 
 
 class PropertyEmbedding(nn.Module):
@@ -42,7 +52,7 @@ class PropertyEmbedding(nn.Module):
         channels: Number of features.
     """
 
-    def __init__(self, properties: Mapping[str, tuple[float, float]], channels: int) -> None:
+    def __init__(self, properties: Mapping[str, Sequence[float]], channels: int) -> None:
         super().__init__()
         self.scales = {name: tuple(scale) for name, scale in sorted(properties.items())}
         if self.scales:
@@ -64,7 +74,9 @@ class PropertyEmbedding(nn.Module):
             return torch.zeros_like(like)
         flag = told.to(like).unsqueeze(1)
         standard = [
-            (values[name].to(like) - mean) / std if name in values else torch.zeros_like(like[:, 0])
+            torch.where(told, (values[name].to(like) - mean) / std, 0.0)
+            if name in values
+            else torch.zeros_like(like[:, 0])
             for name, (mean, std) in self.scales.items()
         ]
-        return self.network(torch.cat([torch.stack(standard, dim=1) * flag, flag], dim=1))
+        return self.network(torch.cat([torch.stack(standard, dim=1), flag], dim=1))

@@ -26,6 +26,11 @@ BASIS = torch.tensor(
 )
 
 
+def product(a: Float[Tensor, "B 3 3"], b: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B 3 3"]:
+    """Return the matrix products, never in reduced precision as `torch.autocast` has them."""
+    return (a.unsqueeze(3) * b.unsqueeze(1)).sum(dim=2)
+
+
 def to_logarithm(cell: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B 6"]:
     """Return k [B, 6] of cells in Å with lattice vectors as rows, of any orientation."""
     values, vectors = torch.linalg.eigh(cell @ cell.mT)  # of S squared

@@ -5,6 +5,7 @@ from ase import Atoms
 from ase.build import bulk
 
 from matkit.data.ase import from_ase
+from matkit.interfaces import Condition, Generator
 from matkit.structures import Structures, cat
 
 ELEMENTS = [8, 11, 17, 22]  # O, Na, Cl, Ti
@@ -36,6 +37,11 @@ def batch(*items: Atoms, gap: float = 1.5) -> Structures:
 def rotation() -> torch.Tensor:
     q = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64, generator=seeded(5))).Q
     return q * torch.linalg.det(q)
+
+
+def draw(generator: Generator, condition: Condition, steps: int, first: int) -> Structures:
+    """Draw crystals whose seeds are consecutive numbers."""
+    return generator.sample(condition, steps, torch.arange(first, first + len(condition)))
 
 
 def seeded(seed: int) -> torch.Generator:

@@ -4,6 +4,8 @@ import pytest
 import yaml
 
 from matkit import checkpoint
+from matkit.simulate.options import build
+from matkit.train.generator_options import GeneratorOptions
 from tests.test_configs import REQUIRED
 from tests.test_layers import ROOT
 
@@ -22,3 +24,4 @@ def test_config(path):
     generator = checkpoint.build_generator(settings.pop("name"), {"species": [1, 8]} | settings)
     assert generator.max_atoms == settings["max_atoms"]
     assert config["sampling"]["steps"] >= 1
+    build(GeneratorOptions, {"model": config["model"], **config["training"]})

@@ -1,12 +1,13 @@
 import pytest
 import torch
+from ase.build import bulk
 
 from matkit.generative.crystalflow import CrystalFlow
 from matkit.generative.parts.denoiser import Prediction
 from matkit.generative.parts.layout import standard_orientation
 from matkit.interfaces import Condition
 from tests.generative.contract import GeneratorContract
-from tests.generative.crystals import batch, rotation, salt, seeded, titania
+from tests.generative.crystals import batch, draw, rotation, salt, seeded, titania
 
 TINY = {"width": 16, "layers": 2, "harmonics": 3, "time_channels": 8}
 
@@ -35,7 +36,7 @@ def test_only_coordinates_are_hastened(slope):
     for factor in (0.0, 1.0):
         flow = still(Prediction(factor * push, factor * lattice, None))
         flow.slope = slope
-        results.append(flow.sample(condition, steps, seeded(0)))
+        results.append(draw(flow, condition, steps, 0))
     fractional = [r.positions @ torch.linalg.inv(r.cell[0]) for r in results]
     moved = fractional[1] - fractional[0]
     moved = moved - moved.round()
@@ -50,8 +51,7 @@ def test_the_crystal_as_a_whole_stands_still():
     condition = Condition(n_atoms=torch.tensor([2]), species=torch.tensor([11, 17]))
     zero = torch.zeros(1, 6, dtype=torch.float64)
     a, b = (
-        still(Prediction(push, zero, None)).sample(condition, 7, seeded(0))
-        for push in (drift, 0 * drift)
+        draw(still(Prediction(push, zero, None)), condition, 7, 0) for push in (drift, 0 * drift)
     )
     assert torch.allclose(a.positions, b.positions, rtol=0, atol=1e-10)
 
@@ -62,16 +62,62 @@ def test_the_prior_is_a_cube_of_edge_e_give_or_take_a_tenth():
     push = torch.zeros(count, 2, 3, dtype=torch.float64)
     flow = still(Prediction(push, zero, None))
     species = torch.tensor([11, 17]).repeat(count)
-    made = flow.sample(Condition(n_atoms=torch.full((count,), 2), species=species), 1, seeded(0))
+    made = draw(flow, Condition(n_atoms=torch.full((count,), 2), species=species), 1, 0)
     size = torch.linalg.det(made.cell).log() / 3  # k_6
     assert size.mean().item() == pytest.approx(1.0, abs=4 * 0.1 / count**0.5)
     assert size.std().item() == pytest.approx(0.1, rel=0.1)
 
 
-def test_the_exact_velocity_gives_the_crystal():
+def test_the_prior_may_be_that_of_the_training_set():
+    rng, count = seeded(3), 400
+    small = [bulk("NaCl", "rocksalt", a=5 + float(torch.rand(1, generator=rng))) for _ in range(50)]
+    data = batch(*small, *(atoms * (2, 1, 1) for atoms in small))
+    constants = CrystalFlow.constants(data)
+    flow = CrystalFlow([11, 17], **TINY, **constants).double()
+    zero = torch.zeros(2 * count, 6, dtype=torch.float64)
+    push = torch.zeros(2 * count, 4, 3, dtype=torch.float64)
+    flow.network.forward = lambda *_: Prediction(push, zero, None)  # type: ignore[method-assign]
+    n_atoms = torch.tensor([2] * count + [4] * count)
+    species = torch.tensor([11, 17] * (3 * count))
+    made = draw(flow, Condition(n_atoms=n_atoms, species=species), 1, 0)
+    expected = (data.volume / data.n_atoms).log().mean()
+    found = (made.volume / n_atoms).log().view(2, count).mean(dim=1)
+    assert torch.allclose(found, expected, rtol=0, atol=3 * 4 * 0.1 / count**0.5)
+    flow.check_structures(data)
+    standard = flow.lattice_of(data)
+    assert torch.allclose(standard.mean(dim=0), torch.zeros(6).double(), rtol=0, atol=1e-9)
+    wide = torch.tensor(constants["lattice"][1]) > 0.1
+    assert wide.any()
+    assert torch.allclose(standard.std(dim=0, correction=0)[wide], torch.ones(()).double())
+
+
+def test_the_lattice_is_weighted_in_units_of_log_length():
+    crystal = batch(salt())
+    prior = [[0.0, 0, 0, 0, 0, 0.7], [0.2] * 6]
+    flow = CrystalFlow([11, 17], lattice=prior, lattice_weight=7.0, **TINY).double()
+    at_rest = Prediction(torch.zeros(1, 2, 3).double(), torch.zeros(1, 6).double(), None)
+    flow.network.forward = lambda *_: at_rest  # type: ignore[method-assign]
+    starts = []
+    flow._base = keep(flow._base, starts)  # type: ignore[method-assign]
+    loss = flow.loss(crystal, seeded(0))["lattice"]
+    (start,) = starts
+    way = 0.2 * (flow.lattice_of(crystal) - start.lattice)
+    assert loss.item() == pytest.approx(7 * way.square().mean().item())
+
+
+def keep(function, results):
+    def kept(*given):
+        results.append(function(*given))
+        return results[-1]
+
+    return kept
+
+
+@pytest.mark.parametrize("lattice", [None, [[0.1] * 5 + [0.8], [0.2] * 6]])
+def test_the_exact_velocity_gives_the_crystal(lattice):
     # The velocity of the flow to one crystal is known: (end - now) / (1 - time).
     crystal = batch(salt())
-    flow = CrystalFlow(crystal.species.tolist(), slope=0.0, **TINY).double()
+    flow = CrystalFlow(crystal.species.tolist(), slope=0.0, lattice=lattice, **TINY).double()
     data = flow.network.clean(crystal, flow.lattice_of(crystal))
 
     def exact(noisy, time, *_):
@@ -83,7 +129,7 @@ def test_the_exact_velocity_gives_the_crystal():
         return Prediction(way / left, (data.lattice - noisy.lattice) / left[:, 0], None)
 
     flow.network.forward = exact  # type: ignore[method-assign]
-    made = flow.sample(Condition(n_atoms=crystal.n_atoms, species=crystal.species), 20, seeded(0))
+    made = draw(flow, Condition(n_atoms=crystal.n_atoms, species=crystal.species), 20, 0)
     assert torch.allclose(made.cell, standard_orientation(crystal.cell), rtol=0, atol=1e-9)
     bond = (made.positions[1] - made.positions[0]) @ torch.linalg.inv(made.cell[0])
     half = torch.full((3,), 0.5, dtype=torch.float64)  # rock salt: in the middle of the cell

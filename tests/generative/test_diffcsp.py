@@ -8,7 +8,7 @@ from matkit.generative.parts.denoiser import Prediction
 from matkit.generative.parts.layout import standard_orientation
 from matkit.interfaces import Condition
 from tests.generative.contract import GeneratorContract
-from tests.generative.crystals import batch, rotation, salt, seeded, titania
+from tests.generative.crystals import batch, draw, rotation, salt, seeded, titania
 
 TINY = {"width": 16, "layers": 2, "harmonics": 3, "time_channels": 8}
 
@@ -60,7 +60,7 @@ def test_the_exact_score_gives_the_crystal(steps):
 
     model.ask = exact  # type: ignore[method-assign]
     condition = Condition(n_atoms=crystal.n_atoms, species=crystal.species)
-    made = model.sample(condition, steps, seeded(0))
+    made = draw(model, condition, steps, 0)
     assert torch.allclose(made.cell, standard_orientation(crystal.cell), rtol=0, atol=1e-9)
     fractional = made.positions @ torch.linalg.inv(made.cell[0])
     error = fractional - data.fractional[0]
@@ -77,4 +77,4 @@ def test_more_steps_than_noise_levels():
     model = DiffCSP([11, 17], levels=50, **TINY)
     condition = Condition(n_atoms=torch.tensor([2]), species=torch.tensor([11, 17]))
     with pytest.raises(ConfigError, match="1 to 50 sampling steps"):
-        model.sample(condition, 51, seeded(0))
+        draw(model, condition, 51, 0)

@@ -8,7 +8,7 @@ from scipy import stats
 
 from matkit.data.ase import from_ase
 from matkit.errors import ConfigError
-from matkit.generative.parts.embedding import UNCONDITIONAL, drop_properties, embed_time
+from matkit.generative.parts.embedding import PropertyEmbedding, embed_time, told_properties
 from matkit.generative.parts.lattice import BASIS, from_logarithm, to_logarithm
 from matkit.generative.parts.layout import (
     atom_mask,
@@ -184,5 +184,20 @@ def test_embedding_of_time():
 
 
 def test_properties_are_withheld_from_some():
-    told = drop_properties(Noise(torch.arange(5000))).double().mean().item()
-    assert 1 - told == pytest.approx(UNCONDITIONAL, abs=0.02)
+    values = {"gap": torch.ones(5000), "density": torch.ones(5000)}
+    values["density"][::2] = torch.nan
+    for withheld in (0.0, 0.3):
+        told = told_properties(values, withheld, Noise(torch.arange(5000)))
+        assert not told[::2].any()
+        assert told[1::2].double().mean().item() == pytest.approx(1 - withheld, abs=0.03)
+
+
+def test_a_missing_property_is_the_same_as_none():
+    network = PropertyEmbedding({"gap": (1.0, 0.5)}, 4).double()
+    like = torch.zeros(2, 4, dtype=F64)
+    values = torch.tensor([torch.nan, 1.7], dtype=F64)
+    found = network({"gap": values}, torch.tensor([False, True]), like)
+    none = network({}, torch.tensor([False, False]), like)
+    assert torch.equal(found[0], none[0])
+    assert torch.isfinite(found).all()
+    assert not torch.allclose(found[1], none[1])
