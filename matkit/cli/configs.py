@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from matkit.evaluate.options import EvaluateOptions
 from matkit.phonons.options import PhononsOptions
+from matkit.second_order.options import TSOptions
 from matkit.simulate.options import MDOptions, Options, RelaxOptions, SinglepointOptions
+from matkit.train.generator_options import GeneratorOptions
 from matkit.train.options import FinetuneOptions, TrainOptions
 from matkit.units import GPA
 from matkit.vibrations.options import VibrationsOptions
@@ -84,6 +86,26 @@ class PhononsConfig(PhononsOptions, RunConfig):
         return PhononsOptions(**_values(self, PhononsOptions))
 
 
+class TSConfig(TSOptions, RunConfig):
+    """Configuration of ``matkit ts``."""
+
+    struct: list[str] = Field(
+        [], description="reactant and product with the same atoms in the same order, or one guess"
+    )
+    out: str = Field("ts", description="folder of the results")
+    resume: bool = Field(False, description="go on with what a run that was stopped has left")
+
+    @model_validator(mode="after")
+    def _names_are_fixed(self) -> Self:
+        if self.suffix:
+            raise ValueError("suffix has no effect: the files of ts have fixed names; use out")
+        return self
+
+    def options(self) -> TSOptions:
+        """Return the options of the search."""
+        return TSOptions(**_values(self, TSOptions))
+
+
 CONFIGS: dict[str, type[RunConfig]] = {
     "singlepoint": SinglepointConfig,
     "relax": RelaxConfig,
@@ -92,12 +114,26 @@ CONFIGS: dict[str, type[RunConfig]] = {
     "phonons": PhononsConfig,
 }
 
-TRAINING: dict[str, type[TrainOptions] | type[FinetuneOptions]] = {
-    "train": TrainOptions,
-    "finetune": FinetuneOptions,
+
+class TrainFlags(TrainOptions, GeneratorOptions):
+    """Flags of ``matkit train``: those of potentials and those of generators."""
+
+
+TRAINING: dict[str, type[Options]] = {"train": TrainFlags, "finetune": FinetuneOptions}
+
+ALL: dict[str, type[Options]] = {
+    **CONFIGS,
+    **TRAINING,
+    "evaluate": EvaluateOptions,
+    "ts": TSConfig,
 }
 
-ALL: dict[str, type[Options]] = {**CONFIGS, **TRAINING, "evaluate": EvaluateOptions}
+# What `matkit template` prints, by its argument.
+TEMPLATES: dict[str, type[Options]] = {
+    **ALL,
+    "train": TrainOptions,
+    "train-generator": GeneratorOptions,
+}
 
 
 def _in_ev(config: RelaxConfig | MDConfig, model: type[Options]) -> dict[str, Any]:

@@ -73,6 +73,17 @@ class FitOptions(FilesOptions):
     overwrite: bool = Field(False, description="replace the file if it is there")
 
 
+class DownloadOptions(Options):
+    """Options of ``matkit data download``."""
+
+    set: str | None = Field(None, description="name of a published data set, e.g. perov-5")
+    out: str | None = Field(None, description="folder of its files; by default the set's name")
+    url: str | None = Field(
+        None, description="address of a folder with copies of its files, such as a mirror"
+    )
+    overwrite: bool = Field(False, description="replace other files that are there")
+
+
 DATA: dict[str, type[FilesOptions]] = {
     "inspect": InspectOptions,
     "convert": ConvertOptions,

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from matkit.cli.configs import TrainFlags
 from matkit.cli.display import INTERVAL, Display
+from matkit.cli.yaml_files import read_config
 from matkit.evaluate.tables import NOTE, as_text, cells, overview, remarks, verdicts
-from matkit.train.options import FinetuneOptions, TrainOptions
-from matkit.train.run import Listener, Outcome, train
+from matkit.train.generator_options import GeneratorOptions
+from matkit.train.options import FinetuneOptions, TrainerOptions, TrainOptions
+from matkit.train.run import train
+from matkit.train.session import Listener, Outcome
 
 OK, STOPPED = 0, 1
 Row = dict[str, float]
@@ -22,10 +28,27 @@ SHOWN = {
     "energy_mae": ("E", "meV/atom", 1000.0),
     "forces_mae": ("F", "meV/Å", 1000.0),
     "stress_mae": ("S", "meV/Å³", 1000.0),
+    **{term: (term, "", 1.0) for term in ("lattice", "coordinates", "species")},
 }
 
 
-def run_training(options: TrainOptions | FinetuneOptions, display: Display) -> int:
+def training_options(config: str | None, given: Mapping[str, Any]) -> type[TrainerOptions]:
+    """Return what is to be trained: the model's name tells generators from potentials.
+
+    Args:
+        config: File of options, if there is one.
+        given: Flags that were given; they win over the file.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    from matkit.train.generator_network import is_generator
+
+    said = read_config(TrainFlags, Path(config)) if config is not None else {}
+    return GeneratorOptions if is_generator({**said, **given}.get("model")) else TrainOptions
+
+
+def run_training(options: TrainerOptions, display: Display) -> int:
     """Train or fine-tune; the exit code is 0 if it came to its end."""
     if int(os.environ.get("LOCAL_RANK", "0")) > 0:  # the first of several processes speaks
         display = Display(quiet=True)
@@ -37,18 +60,24 @@ def run_training(options: TrainOptions | FinetuneOptions, display: Display) -> i
         display.note(f"Ended early: {outcome.reason}.")
     if not outcome.finished:
         display.note("The allowed time is up; go on with --restart auto.")
-    if outcome.metrics is not None and (lines := overview(outcome.metrics["errors"])):
-        said = (*verdicts(outcome.metrics["errors"]), *remarks(outcome.metrics["errors"]))
+    errors = (outcome.metrics or {}).get("errors", {})
+    if lines := overview(errors):
+        said = (*verdicts(errors), *remarks(errors))
         display.result("\n".join((as_text(cells(lines)), NOTE, *said)))
     display.document(_document(outcome))
     return OK if outcome.finished else STOPPED
 
 
-def _start(options: TrainOptions | FinetuneOptions, listener: Listener) -> Outcome:
+def _start(options: TrainerOptions, listener: Listener) -> Outcome:
+    if isinstance(options, GeneratorOptions):
+        from matkit.train.generators import train_generator
+
+        return train_generator(options, listener)
     if isinstance(options, FinetuneOptions):
         from matkit.train.finetune import finetune
 
         return finetune(options, listener)
+    assert isinstance(options, TrainOptions)
     return train(options, listener)
 
 
@@ -59,12 +88,12 @@ def _document(outcome: Outcome) -> dict[str, object]:
         "finished": outcome.finished,
         "reason": outcome.reason,
         "last": outcome.history[-1] if outcome.history else None,
-        "errors": outcome.metrics["errors"] if outcome.metrics else None,
+        "errors": (outcome.metrics or {}).get("errors"),
     }
 
 
 @contextmanager
-def _listener(display: Display, options: TrainOptions | FinetuneOptions) -> Iterator[Listener]:
+def _listener(display: Display, options: TrainerOptions) -> Iterator[Listener]:
     """Give a listener that shows a bar with the remaining time, or lines where there is none."""
     epochs = options.max_num_epochs
 
@@ -105,7 +134,7 @@ def _line(row: Row, epochs: int, best: bool) -> str:
     parts.append(f"validation {row['valid_loss']:.4g}")
     for key, (symbol, unit, factor) in SHOWN.items():
         if f"valid_{key}" in row:
-            parts.append(f"{symbol} {factor * row[f'valid_{key}']:.3g} {unit}")
+            parts.append(f"{symbol} {factor * row[f'valid_{key}']:.3g} {unit}".rstrip())
     if "retained_forces_mae" in row:
         parts.append(f"retained F {1000 * row['retained_forces_mae']:.3g} meV/Å")
     return ", ".join(parts) + (" *" if best else "")

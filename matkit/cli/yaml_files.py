@@ -15,6 +15,9 @@ from matkit.simulate.options import Options, build
 
 ConfigT = TypeVar("ConfigT", bound=Options)
 
+# What tells the description of a published architecture from a list of options.
+PUBLISHED = {"description", "model", "licence"}
+
 
 def merge(model: type[ConfigT], path: str | None, given: Mapping[str, Any]) -> ConfigT:
     """Return the configuration: a flag wins over the file, and the file over the default.
@@ -39,6 +42,8 @@ def merge(model: type[ConfigT], path: str | None, given: Mapping[str, Any]) -> C
 def read_config(model: type[Options], path: Path) -> dict[str, Any]:
     """Read option names, dashed or not, and their values.
 
+    Of a published configuration these are the architecture and what it says of training.
+
     Raises:
         ConfigError: the file is missing, is not YAML, or is not a list of ``name: value``.
     """
@@ -53,6 +58,8 @@ def read_config(model: type[Options], path: Path) -> dict[str, Any]:
             f"Expected lines of the form `name: value` in {path}, got {type(content).__name__}. "
             "`matkit template` prints an example."
         )
+    if content.keys() >= PUBLISHED:
+        content = {"model": content["model"], **content.get("training", {})}
     names = {alias: name for name in model.model_fields for alias in key_aliases(name)}
     keys = {key: str(key).replace("-", "_") for key in content}
     return {names.get(keys[key], keys[key]): value for key, value in content.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from matkit.data.dataset import Dataset
 from matkit.data.duplicates import duplicates
 from matkit.errors import DataError, UnknownNameError, did_you_mean
 
-__all__ = ["duplicates", "split_dataset", "split_indices"]
+__all__ = ["duplicates", "split_dataset", "split_groups", "split_indices"]
 
 BY = ("group", "formula", "random")
 # Distributions of groups that are tried, until sizes are right to this part of all structures.
@@ -43,12 +43,33 @@ def split_indices(
         DataError: the fractions are impossible, or there are fewer groups than parts.
         UnknownNameError: `by` is none of the above.
     """
+    isolated = dataset.isolated_indices()
+    rest = sorted(set(range(len(dataset))) - set(isolated))
+    parts = split_groups(_groups(dataset, by), rest, fractions, seed)
+    return [sorted([*isolated, *parts[0]]), *parts[1:]]
+
+
+def split_groups(
+    names: Sequence[str], which: Iterable[int], fractions: Sequence[float], seed: int
+) -> list[list[int]]:
+    """Split the items numbered `which` at random; items of one name stay together.
+
+    Args:
+        names: Name of the group of every item.
+        which: Items to split.
+        fractions: Size of each part; the sum is 1.
+        seed: Seed of the choice.
+
+    Returns:
+        Items of each part, in increasing order.
+
+    Raises:
+        DataError: the fractions are impossible, or there are fewer groups than parts.
+    """
     if min(fractions, default=0) <= 0 or abs(sum(fractions) - 1) > 1e-6:
         raise DataError(f"Expected positive fractions that add up to 1, got {list(fractions)}.")
-    isolated = dataset.isolated_indices()
-    names = _groups(dataset, by)
     members: dict[str, list[int]] = {}
-    for i in sorted(set(range(len(dataset))) - set(isolated)):
+    for i in which:
         members.setdefault(names[i], []).append(i)
     if len(members) < len(fractions):
         raise DataError(
@@ -57,9 +78,7 @@ def split_indices(
             "random if they are independent (--split-by random; in `data split` --by random), or "
             "name what tells trajectories apart (--group-key)."
         )
-    parts = _distribute(list(members.values()), fractions, seed)
-    parts[0] += isolated
-    return [sorted(part) for part in parts]
+    return [sorted(part) for part in _distribute(list(members.values()), fractions, seed)]
 
 
 def _groups(dataset: Dataset, by: str) -> Sequence[str]:

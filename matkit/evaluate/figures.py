@@ -34,13 +34,23 @@ def learning_figure(history: Sequence[Row]) -> Figure:
     errors = [key for key in ("energy", "forces", "stress") if f"valid_{key}_mae" in names]
     figure = Figure(figsize=(4.2 * (1 + len(errors)), 3.4), layout="constrained")
     panels = figure.subplots(1, 1 + len(errors), squeeze=False)[0]
-    _curves(panels[0], history, "loss", 1.0)
+    draw_curves(panels[0], history, "loss", 1.0)
     panels[0].set_ylabel("loss")
     for key, axes in zip(errors, panels[1:], strict=True):
         heading, unit, factor, _ = SHOWN[key]
-        _curves(axes, history, f"{key}_mae", factor)
+        draw_curves(axes, history, f"{key}_mae", factor)
         axes.set_ylabel(f"{heading}, MAE ({unit})")
+    for axes in panels:
+        _add_minutes(axes, history[-1])
     return figure
+
+
+def _add_minutes(axes: Axes, last: Row) -> None:
+    """Add a scale of the time above the one of the epochs, at the mean speed of the training."""
+    if last.get("minutes"):
+        each = last["minutes"] / last["epoch"]
+        scale = (lambda epoch: epoch * each, lambda minutes: minutes / each)
+        axes.secondary_xaxis("top", functions=scale).set_xlabel("minutes")
 
 
 def energy_volume_figure(curves: Mapping[str, Mapping[str, Any]]) -> Figure:
@@ -69,7 +79,7 @@ def _one_panel(x: str, y: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _curves(axes: Axes, history: Sequence[Row], column: str, factor: float) -> None:
+def draw_curves(axes: Axes, history: Sequence[Row], column: str, factor: float) -> None:
     """Draw a column of the log for every set that has it; logarithmic over decades."""
     drawn = []
     for prefix, name in PREFIXES.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +14,8 @@ from matkit.data.dataset import Dataset
 from matkit.graph import Graph
 from matkit.interfaces import Potential
 from matkit.structures import Structures
+
+ItemT = TypeVar("ItemT", bound=Structures)
 
 # Edges of a whole set that are kept in memory (40 bytes each); beyond, batches search anew.
 KEPT_EDGES = 40_000_000
@@ -83,7 +86,7 @@ class Batches(Sampler[list[int]]):
         skip: Batches at the beginning of the next pass that were done before.
 
     Args:
-        sizes: Edges of every structure [B].
+        sizes: Edges of every structure [B], or what else its cost grows with.
         batch_size: Most structures in a batch.
         max_edges: Most edges in a batch, None for any; a larger structure is a batch of its own.
         seed: Seed of the order; None keeps the order of the set.
@@ -143,10 +146,12 @@ class Batches(Sampler[list[int]]):
         return batches
 
 
-def loader(graphs: GraphSet, batches: Batches, num_workers: int = 0) -> DataLoader[Graph]:
-    """Return an iterable of batched graphs."""
+def loader(
+    dataset: TorchDataset[ItemT], batches: Batches, num_workers: int = 0
+) -> DataLoader[ItemT]:
+    """Return an iterable of batches of a set that takes several numbers at once."""
     return DataLoader(
-        graphs,
+        dataset,
         sampler=batches,
         batch_size=None,
         num_workers=num_workers,

@@ -24,7 +24,8 @@ from matkit.structures import Structures
 from matkit.train.elements import extended
 from matkit.train.objective import LowRank
 from matkit.train.options import FinetuneOptions
-from matkit.train.run import Listener, Outcome, Start, run
+from matkit.train.run import Outcome, Start, run
+from matkit.train.session import Listener
 from matkit.train.sets import Sets
 
 
@@ -36,7 +37,7 @@ def finetune(options: FinetuneOptions, listener: Listener | None = None) -> Outc
         OutputExistsError: there is a run of this name, and neither restart nor overwrite is set.
         ConfigError, TrainingError, CheckpointError: see `matkit.train`.
     """
-    return run(options, listener or Listener(), lambda sets: _from_base(options, sets))
+    return run(options, listener, lambda sets: _from_base(options, sets))
 
 
 def _from_base(options: FinetuneOptions, sets: Sets) -> Start:

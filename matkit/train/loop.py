@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.fabric import Fabric
@@ -18,17 +19,13 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from matkit.errors import TrainingError
-from matkit.evaluate.errors import LABELS, ErrorSums, as_row
-from matkit.graph import Graph
+from matkit.structures import Structures
 from matkit.train.batching import Batches
 from matkit.train.gradients import GradientWatch, clip
-from matkit.train.losses import structure_losses, total_loss, wanted
 from matkit.train.objective import Average, Objective, Step
 from matkit.train.optimizers import learning_rate
-from matkit.train.options import FinetuneOptions, TrainOptions
+from matkit.train.options import TrainerOptions
 from matkit.train.progress import Progress, Row, load_state, save_state
-
-AnyOptions = TrainOptions | FinetuneOptions
 
 # Steps between looks at the clock, which all processes must take together.
 CLOCK_STEPS = 20
@@ -59,10 +56,10 @@ class Batched:
         sources: Where each training structure comes from, for messages.
     """
 
-    train: DataLoader[Graph]
+    train: DataLoader[Any]
     order: Batches
-    valid: DataLoader[Graph]
-    retained: DataLoader[Graph] | None
+    valid: DataLoader[Any]
+    retained: DataLoader[Any] | None
     sources: Sequence[str]
 
 
@@ -82,19 +79,18 @@ class Trainer:
         self,
         fabric: Fabric,
         objective: Objective,
-        average: Average,
+        average: Average[Any],
         batched: Batched,
         optimizers: Sequence[Optimizer],
-        options: AnyOptions,
+        options: TrainerOptions,
     ) -> None:
         self.fabric, self.objective, self.average = fabric, objective, average
         self.batched, self.optimizers, self.options = batched, optimizers, options
-        self.labels = wanted(options)
         self.trainable = [p for p in objective.parameters() if p.requires_grad]
         self.watch = GradientWatch(objective)
         self.progress = Progress()
-        self.forward: Callable[[Graph], Step] = objective
-        self.begin = self.saved = time.monotonic()
+        self.forward: Callable[[Any], Step] = objective
+        self.begin = self.saved = self.counted = time.monotonic()
 
     def fit(self, folder: Path, hooks: Hooks) -> Progress:
         """Train until the last epoch, the patience or the time is used up.
@@ -105,7 +101,7 @@ class Trainer:
         Raises:
             TrainingError: a loss or gradient is not finite; the message names the structures.
         """
-        self.begin = self.saved = time.monotonic()
+        self.begin = self.saved = self.counted = time.monotonic()
         self.folder, self.hooks = folder, hooks
         self.progress = load_state(folder, self)
         self.forward = self.fabric.setup_module(self.objective)
@@ -113,25 +109,12 @@ class Trainer:
             self.progress.retained = self._retained().get("forces_mae")
         while not self.progress.finished and self._epoch():
             self._close_epoch()
-        save_state(folder, self)
+        self._save()
         return self.progress
 
-    def validate(self, batches: DataLoader[Graph] | None) -> Row:
+    def validate(self, batches: DataLoader[Any] | None) -> Row:
         """Return the loss of the averaged model on some batches and its errors."""
-        sums, total = ErrorSums(), torch.zeros(2, dtype=torch.float64)
-        for graph in batches or []:
-            graph = graph.to(self.fabric.device)
-            prediction = self.average.model(graph, ("energy", *self.labels), False)
-            losses = structure_losses(prediction, graph, self.options)
-            loss = total_loss(losses, graph, self.options)[0] * len(graph)
-            total += torch.stack([loss.detach().cpu(), torch.tensor(len(graph)).double()])
-            sums.add(prediction, graph)
-        # One tensor of one shape: a process may have had no batch, and must not wait alone.
-        zeros = torch.zeros(3, dtype=torch.float64)
-        local = torch.cat([total, *(sums.get(label, zeros).cpu() for label in LABELS)])
-        both = torch.as_tensor(self.fabric.all_reduce(local, reduce_op="sum"))
-        errors = ErrorSums(zip(LABELS, both[2:].reshape(-1, 3), strict=True))
-        return {"loss": float(both[0] / both[1]), **as_row(errors.result())}
+        return self.objective.validate(self.average.model, batches or [], self.fabric)
 
     def _epoch(self) -> bool:
         """Do what is left of an epoch; False if the time is up."""
@@ -139,47 +122,47 @@ class Trainer:
         order.set_epoch(progress.epoch)
         order.skip = progress.batch
         count = len(order)
-        for graph in self.batched.train:
+        for batch in self.batched.train:
             epochs = progress.epoch + (progress.batch + 1) / count
-            step = self.step(graph.to(self.fabric.device), epochs)
+            step = self.step(batch.to(self.fabric.device), epochs)
             progress.count(step.loss, step.means)
             self.hooks.on_step(progress.epoch, progress.batch, count)
             if progress.step % CLOCK_STEPS == 0 and self._time_is_up():
                 return False
         return True
 
-    def step(self, graph: Graph, epochs: float) -> Step:
+    def step(self, batch: Structures, epochs: float) -> Step:
         """Change the weights once; afterwards so many epochs are done, not always whole ones."""
         options, step = self.options, self.progress.step
         rate = learning_rate(epochs / options.max_num_epochs, options)
         for group in (g for optimizer in self.optimizers for g in optimizer.param_groups):
             group["lr"] = rate
         torch.manual_seed(options.seed + 1_000_003 * step + self.fabric.global_rank)
-        result = self.forward(graph)
-        self._check(result, graph)
+        result = self.forward(batch)
+        self._check(result, batch)
         # Named, so that nothing is derived by the positions, which require it for the forces.
         self.fabric.backward(result.loss, inputs=self.trainable)
         self.watch.look()
         if not clip(self.trainable, options.clip_grad):
-            raise TrainingError(self._not_finite("gradient", range(len(graph)), graph))
+            raise TrainingError(self._not_finite("gradient", range(len(batch)), batch))
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         self.average.update(self.objective.effective(), step)
         return result
 
-    def _check(self, step: Step, graph: Graph) -> None:
+    def _check(self, step: Step, batch: Structures) -> None:
         if bool(torch.isfinite(step.loss)):
             return
         broken = [
             i
-            for i in range(len(graph))
+            for i in range(len(batch))
             if not all(bool(torch.isfinite(values[i])) for values in step.by_structure.values())
         ]
-        raise TrainingError(self._not_finite("loss", broken, graph))
+        raise TrainingError(self._not_finite("loss", broken, batch))
 
-    def _not_finite(self, what: str, which: Sequence[int], graph: Graph) -> str:
-        numbers = graph.system["index"].tolist()
+    def _not_finite(self, what: str, which: Sequence[int], batch: Structures) -> str:
+        numbers = batch.system["index"].tolist()
         names = ", ".join(self.batched.sources[numbers[i]] for i in which)
         return (
             f"The {what} is not a finite number in step {self.progress.step}, for the structures "
@@ -196,6 +179,7 @@ class Trainer:
             self.watch.judge()
             row, retained = self.validate(self.batched.valid), self._retained()
             best = progress.judge(row["loss"], retained, options)
+            self._count_time()
             self.hooks.on_epoch(progress.row(row, retained), best)
         progress.finished = progress.finished or last
         if time.monotonic() - self.saved >= options.checkpoint_interval:
@@ -215,5 +199,11 @@ class Trainer:
         return up
 
     def _save(self) -> None:
+        self._count_time()
         save_state(self.folder, self)
         self.saved = time.monotonic()
+
+    def _count_time(self) -> None:
+        now = time.monotonic()
+        self.progress.seconds += now - self.counted
+        self.counted = now

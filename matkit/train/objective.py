@@ -1,10 +1,11 @@
-"""The function that is minimised: a batch of graphs to a loss."""
+"""The function that is minimised: a batch to a loss."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import NamedTuple
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +13,15 @@ from torch.func import functional_call
 
 from matkit.derivatives import Conservative
 from matkit.errors import ConfigError
+from matkit.evaluate.errors import LABELS, ErrorSums, as_row
 from matkit.graph import Graph
 from matkit.train.losses import structure_losses, total_loss, wanted
 from matkit.train.options import LossOptions
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
+
+ModelT = TypeVar("ModelT", bound=nn.Module)
 
 
 class Step(NamedTuple):
@@ -66,8 +73,32 @@ class LowRank(nn.Module):
         return {name: parameters[name] + self.scale * (a @ b) for name, a, b in changes}
 
 
-class Objective(nn.Module):
-    """Loss of a potential on a batch, differentiable by its trainable parameters.
+class Objective(nn.Module, ABC):
+    """Loss of a model on a batch, differentiable by its trainable parameters."""
+
+    model: nn.Module
+
+    @abstractmethod
+    def forward(self, batch: Any) -> Step:
+        """Return the loss of a batch; all randomness is torch's own, seeded before each step."""
+
+    @abstractmethod
+    def validate(self, model: Any, batches: Iterable[Any], fabric: Fabric) -> dict[str, float]:
+        """Return ``loss`` and further errors of `model` on the batches of all processes.
+
+        Args:
+            model: The averaged copy of the model.
+            batches: Batches of this process, of which there may be none.
+            fabric: Processes and devices.
+        """
+
+    def effective(self) -> dict[str, Tensor]:
+        """Return the parameters of the model by name, as the average is to follow them."""
+        return dict(self.model.named_parameters())
+
+
+class PotentialObjective(Objective):
+    """Loss of a potential on a batch of graphs.
 
     Args:
         model: Potential with derivatives.
@@ -79,22 +110,43 @@ class Objective(nn.Module):
         self, model: Conservative, options: LossOptions, low_rank: LowRank | None = None
     ) -> None:
         super().__init__()
-        self.model, self.options, self.low_rank = model, options, low_rank
+        self.model: Conservative = model
+        self.options, self.low_rank = options, low_rank
         if low_rank is not None:
             model.requires_grad_(False)
         self.names = [name for name, _ in model.named_parameters()]
         self.plain = tuple(model.parameters())
 
-    def forward(self, graph: Graph) -> Step:
+    def forward(self, batch: Graph) -> Step:
         """Return the loss of a batch whose labels are in its fields."""
         labels = wanted(self.options)
         if self.low_rank is None:
-            prediction = self.model(graph, labels, True)
+            prediction = self.model(batch, labels, True)
         else:
-            prediction = functional_call(self.model, self.effective(), (graph, labels, True))
-        by_structure = structure_losses(prediction, graph, self.options)
-        loss, means = total_loss(by_structure, graph, self.options)
+            prediction = functional_call(self.model, self.effective(), (batch, labels, True))
+        by_structure = structure_losses(prediction, batch, self.options)
+        loss, means = total_loss(by_structure, batch, self.options)
         return Step(loss, means, {key: value.detach() for key, value in by_structure.items()})
+
+    def validate(
+        self, model: Conservative, batches: Iterable[Graph], fabric: Fabric
+    ) -> dict[str, float]:
+        """Return the loss of a model on some batches and its errors."""
+        labels = ("energy", *wanted(self.options))
+        sums, total = ErrorSums(), torch.zeros(2, dtype=torch.float64)
+        for graph in batches:
+            graph = graph.to(fabric.device)
+            prediction = model(graph, labels, False)
+            losses = structure_losses(prediction, graph, self.options)
+            loss = total_loss(losses, graph, self.options)[0] * len(graph)
+            total += torch.stack([loss.detach().cpu(), torch.tensor(len(graph)).double()])
+            sums.add(prediction, graph)
+        # One tensor of one shape: a process may have had no batch, and must not wait alone.
+        zeros = torch.zeros(3, dtype=torch.float64)
+        local = torch.cat([total, *(sums.get(label, zeros).cpu() for label in LABELS)])
+        both = torch.as_tensor(fabric.all_reduce(local, reduce_op="sum"))
+        errors = ErrorSums(zip(LABELS, both[2:].reshape(-1, 3), strict=True))
+        return {"loss": float(both[0] / both[1]), **as_row(errors.result())}
 
     def effective(self) -> dict[str, Tensor]:
         """Return the parameters of the model by name, with low-rank changes applied."""
@@ -104,7 +156,7 @@ class Objective(nn.Module):
         return {**parameters, **self.low_rank.merged(parameters)}
 
 
-class Average:
+class Average(Generic[ModelT]):
     """A copy of a model that follows it: exponential moving average of its parameters.
 
     Early steps count more, ``decay_t = min(decay, (1 + t) / (10 + t))``, so that random initial
@@ -115,10 +167,10 @@ class Average:
         decay: Memory per step; 0 copies.
     """
 
-    def __init__(self, model: Conservative, decay: float) -> None:
-        self.model, self.decay = model.requires_grad_(False).eval(), decay
+    def __init__(self, model: ModelT, decay: float) -> None:
+        self.model: ModelT = model.requires_grad_(False).eval()
+        self.decay = decay
         self.parameters = dict(model.named_parameters())
-        model.analytic = False  # its weights change before preparing them could pay off
 
     @torch.no_grad()
     def update(self, parameters: Mapping[str, Tensor], step: int) -> None:

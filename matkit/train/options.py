@@ -56,8 +56,8 @@ class LabelOptions(Options):
         return LabelKeys(**{name: getattr(self, name) for name in names})
 
 
-class DataOptions(Options):
-    """Files, and how strictly they are read."""
+class FileOptions(Options):
+    """Files to learn from and to validate on."""
 
     train_file: list[str] = Field([], description="files to learn from")
     valid_file: list[str] = Field(
@@ -66,6 +66,16 @@ class DataOptions(Options):
     valid_fraction: float = Field(
         0.1, gt=0, lt=1, description="part of train_file kept for validation if there is no file"
     )
+
+    @field_validator("train_file", "valid_file", "test_file", mode="before", check_fields=False)
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+
+class DataOptions(FileOptions):
+    """Labelled structures, and how strictly they are read."""
+
     split_by: Literal["group", "formula", "random"] = Field(
         "group", description="frames that are never torn apart by that split"
     )
@@ -76,11 +86,6 @@ class DataOptions(Options):
     allow_leakage: bool = Field(
         False, description="go on if validation or test structures are in the training set"
     )
-
-    @field_validator("train_file", "valid_file", "test_file", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
 
 
 class LossOptions(Options):
@@ -110,9 +115,6 @@ class OptimizerOptions(Options):
 
     max_num_epochs: int = Field(100, gt=0, description="passes over the training set")
     batch_size: int = Field(8, gt=0, description="structures per step and process")
-    max_edges: int | None = Field(
-        None, gt=0, description="most edges in a batch; larger batches are split"
-    )
     valid_batch_size: int = Field(32, gt=0, description="structures per step of validation")
     optimizer: Literal["adamw", "muon"] = Field(
         "adamw", description="adamw, or muon for matrices and adamw for the rest"
@@ -156,9 +158,6 @@ class RunOptions(Options):
     )
     dry_run: bool = Field(False, description="print parameters, memory and time; train nothing")
     report: bool = Field(True, description="write the HTML report at the end")
-    spot_checks: bool = Field(
-        True, description="add an energy-volume curve and short dynamics to the report"
-    )
     overwrite: bool = Field(False, description="replace an earlier run of that name")
 
     @property
@@ -167,7 +166,22 @@ class RunOptions(Options):
         return self.restart is not None or self.restart_latest
 
 
-class TrainOptions(RunOptions, OptimizerOptions, LossOptions, LabelOptions, DataOptions):
+class TrainerOptions(RunOptions, OptimizerOptions):
+    """What the training loop must know, whatever is trained."""
+
+
+class PotentialOptions(TrainerOptions, LossOptions, LabelOptions, DataOptions):
+    """What training a potential and fine-tuning it have in common."""
+
+    max_edges: int | None = Field(
+        None, gt=0, description="most edges in a batch; larger batches are split"
+    )
+    spot_checks: bool = Field(
+        True, description="add an energy-volume curve and short dynamics to the report"
+    )
+
+
+class TrainOptions(PotentialOptions):
     """Options of training from scratch.
 
     Attributes:
@@ -191,7 +205,7 @@ class TrainOptions(RunOptions, OptimizerOptions, LossOptions, LabelOptions, Data
     )
 
 
-class FinetuneOptions(RunOptions, OptimizerOptions, LossOptions, LabelOptions, DataOptions):
+class FinetuneOptions(PotentialOptions):
     """Options of fine-tuning."""
 
     foundation_model: str = Field(

@@ -37,6 +37,7 @@ class Progress:
         finished: Whether there is nothing left to do.
         reason: Why it ended, if before the last epoch.
         retained: Force error on the retained set before training.
+        seconds: Time spent, that of interrupted runs up to their checkpoint included.
     """
 
     step: int = 0
@@ -49,6 +50,7 @@ class Progress:
     finished: bool = False
     reason: str = ""
     retained: float | None = None
+    seconds: float = 0.0
 
     def count(self, loss: Tensor, means: dict[str, Tensor]) -> None:
         """Add one step."""
@@ -71,7 +73,7 @@ class Progress:
     def row(self, valid: Row, retained: Row) -> Row:
         """Return the row of the log for a validation, and start new sums."""
         count = self.step - (self.history[-1]["step"] if self.history else 0)
-        row: Row = {"epoch": self.epoch, "step": self.step}
+        row: Row = {"epoch": self.epoch, "step": self.step, "minutes": self.seconds / 60}
         row |= {f"train_{key}": value / count for key, value in self.sums.items()}
         row |= {f"valid_{key}": value for key, value in valid.items()}
         row |= {f"retained_{key}": value for key, value in retained.items()}

@@ -13,6 +13,7 @@ from matkit.evaluate.report import NamedSet, Record, training_report
 from matkit.train.options import FinetuneOptions, TrainOptions
 
 if TYPE_CHECKING:
+    from matkit.train import session
     from matkit.train.run import Outcome, Start
 
 
@@ -34,7 +35,6 @@ def report(
         What is in `metrics.json`.
     """
     assert outcome.model is not None
-    assert outcome.start is not None
     start = outcome.start
     result = zoo.load(outcome.model).to(device)
     models = {"result": result}
@@ -45,7 +45,7 @@ def report(
         settings=options.model_dump(),
         facts=start.facts,
         history=outcome.history,
-        ended=_ending(outcome),
+        ended=ending(outcome),
     )
     return training_report(outcome.folder, record, _sets(start), models, options.spot_checks, note)
 
@@ -67,7 +67,8 @@ def _title(options: TrainOptions | FinetuneOptions) -> str:
     return f"Training of {options.name}"
 
 
-def _ending(outcome: Outcome) -> str:
+def ending(outcome: session.Outcome) -> str:
+    """Return how a training ended, as a sentence."""
     epochs = f"{outcome.history[-1]['epoch']:.0f} epochs" if outcome.history else "0 epochs"
     if outcome.reason:
         return f"Ended after {epochs}: {outcome.reason}."

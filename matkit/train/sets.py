@@ -9,7 +9,7 @@ from matkit.data.dataset import Dataset, has_label, read_dataset
 from matkit.data.splitting import duplicates, split_dataset
 from matkit.errors import ConfigError, TrainingError
 from matkit.train.losses import wanted
-from matkit.train.options import DataOptions, FinetuneOptions, TrainOptions
+from matkit.train.options import DataOptions, PotentialOptions
 
 # Names of structures that a message lists before it stops.
 LISTED = 5
@@ -34,7 +34,7 @@ class Sets:
     notes: tuple[str, ...]
 
 
-def read_sets(options: TrainOptions | FinetuneOptions) -> Sets:
+def read_sets(options: PotentialOptions) -> Sets:
     """Read the files of the options.
 
     Raises:
@@ -64,7 +64,7 @@ def read_sets(options: TrainOptions | FinetuneOptions) -> Sets:
     return Sets(train, valid, test, both.isolated(), tuple(notes))
 
 
-def _check_labels(name: str, dataset: Dataset, options: TrainOptions | FinetuneOptions) -> None:
+def _check_labels(name: str, dataset: Dataset, options: PotentialOptions) -> None:
     if not len(dataset):
         raise ConfigError(f"The {name} set has no structures but isolated atoms.")
     for label in wanted(options):

@@ -35,3 +35,8 @@ def frames(count: int = 12, elements: tuple[str, ...] = ("Cu", "Au"), seed: int 
 def labelled_file(path: Path, atoms: list[Atoms]) -> str:
     write(path, atoms, format="extxyz")
     return str(path)
+
+
+def timeless(history):
+    """Rows of a log without the time that they took."""
+    return [{key: value for key, value in row.items() if key != "minutes"} for row in history]

@@ -8,7 +8,7 @@ from matkit.evaluate.predict import predict
 from matkit.simulate.options import build
 from matkit.train.elements import extended, nearest_element
 from matkit.train.finetune import finetune
-from matkit.train.objective import LowRank, Objective
+from matkit.train.objective import LowRank, PotentialObjective
 from matkit.train.options import FinetuneOptions, LossOptions, TrainOptions
 from matkit.train.run import train
 from tests.train.labelled import TINY, frames, labelled_file
@@ -102,7 +102,7 @@ def test_low_rank_changes_matrices_only(options, base):
 def test_low_rank_starts_as_the_base(base):
     model = Conservative(checkpoint.load(base)[0])
     low_rank = LowRank(dict(model.named_parameters()), 2, 2.0)
-    objective = Objective(model, LossOptions(), low_rank)
+    objective = PotentialObjective(model, LossOptions(), low_rank)
     old = dict(model.named_parameters())
     assert all(torch.equal(new, old[name]) for name, new in objective.effective().items())
     trainable = [name for name, p in objective.named_parameters() if p.requires_grad]

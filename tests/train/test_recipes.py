@@ -4,8 +4,10 @@ import pytest
 import yaml
 
 from matkit import checkpoint
+from matkit.cli.training import training_options
 from matkit.cli.yaml_files import read_config
 from matkit.simulate.options import build
+from matkit.train.generator_network import generator_architecture
 from matkit.train.network import architecture
 from matkit.train.options import TrainOptions
 from tests.test_layers import ROOT
@@ -15,10 +17,28 @@ RECIPES = sorted((ROOT / "configs" / "training").glob("*.yaml"))
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_a_recipe_builds_its_network(path):
-    options = build(TrainOptions, read_config(TrainOptions, path))
+    kind = training_options(str(path), {})
+    options = build(kind, read_config(kind, path))
     assert not options.train_file, "the user names the data"
-    name, hyperparameters = architecture(options)
-    assert checkpoint.build(name, {**hyperparameters, "species": [1, 6]}).cutoff > 0
+    if kind is TrainOptions:
+        name, hyperparameters = architecture(options)
+        assert checkpoint.build(name, {**hyperparameters, "species": [1, 6]}).cutoff > 0
+        return
+    name, hyperparameters = generator_architecture(options)
+    known = {"species": list(range(1, 90)), "generates_species": options.generates_species}
+    generator = checkpoint.build_generator(name, known | hyperparameters)
+    assert sum(p.numel() for p in generator.parameters()) <= 2_000_000, "8 MB of weights at most"
+
+
+@pytest.mark.parametrize("name", ["crystalflow", "diffcsp"])
+def test_a_published_generator_can_be_trained_from_its_configuration(name):
+    path = ROOT / "configs" / "generative" / f"{name}.yaml"
+    kind = training_options(str(path), {})
+    options = build(kind, read_config(kind, path))
+    assert options.lr == 1e-3
+    found, hyperparameters = generator_architecture(options)
+    assert found == name
+    assert {"name": name, **hyperparameters} == options.model
 
 
 def test_recipes_say_what_they_are_for():

@@ -1,0 +1,45 @@
+"""``matkit data download``."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from matkit.cli.data_options import DownloadOptions
+from matkit.cli.display import INTERVAL, Display
+from matkit.data.download import OnProgress, download, find_set, published_sets
+from matkit.errors import ConfigError
+
+OK = 0
+
+
+def run_download(options: DownloadOptions, display: Display) -> int:
+    """Fetch a published data set and say under which licence it is."""
+    if options.set is None:
+        lines = (f"{name} ({one.description})" for name, one in published_sets().items())
+        raise ConfigError(f"Expected the name of a data set, got none. Known: {'; '.join(lines)}.")
+    source = find_set(options.set)
+    if options.url is not None:
+        source = replace(source, url=options.url.rstrip("/"))
+    folder = Path(options.out if options.out is not None else options.set)
+    paths = download(source, folder, options.overwrite, _progress(display))
+    for path in paths.values():
+        display.result(f"{path}: {path.stat().st_size:,} bytes, as published")
+    display.result(f"Licence: {source.licence}\nCite: {source.citation}")
+    files = {name: str(path) for name, path in paths.items()}
+    display.document({"files": files, "licence": source.licence, "citation": source.citation})
+    return OK
+
+
+def _progress(display: Display) -> OnProgress:
+    last = time.perf_counter()
+
+    def show(name: str, done: int, total: int | None) -> None:
+        nonlocal last
+        if time.perf_counter() - last >= INTERVAL:
+            last = time.perf_counter()
+            of = "" if total is None else f" of {total / 1e6:.1f}"
+            display.note(f"{name}: {done / 1e6:.1f}{of} MB")
+
+    return show

@@ -1,0 +1,111 @@
+"""A new generator for a training set: architecture from the options, statistics from the data."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+
+from matkit import checkpoint
+from matkit.elements import format_species
+from matkit.errors import ConfigError, did_you_mean
+from matkit.interfaces import Generator
+from matkit.structures import Structures
+from matkit.train.generator_options import GeneratorOptions
+from matkit.zoo import configurations
+
+
+def new_generator(
+    options: GeneratorOptions, structures: Structures
+) -> tuple[Generator, dict[str, Any]]:
+    """Build an untrained generator whose constants fit the data.
+
+    Species, the size of the largest crystal, mean and standard deviation of the properties, and
+    what the architecture itself asks for are taken from the data unless the options give them.
+
+    Args:
+        options: Options.
+        structures: Crystals to learn from, with their properties.
+
+    Returns:
+        The generator in the wanted precision, and what was found out, for the log.
+
+    Raises:
+        ConfigError: the architecture or a hyper-parameter is unknown, or a property is constant.
+        StructureError, UnknownElementError: the hyper-parameters exclude some of the crystals.
+    """
+    name, chosen = generator_architecture(options)
+    found: dict[str, Any] = {
+        "species": sorted(structures.species.unique().tolist()),
+        "max_atoms": int(structures.n_atoms.max()),
+        "generates_species": options.generates_species,
+        **checkpoint.generator_class(name).constants(structures),
+    }
+    if options.properties:
+        found["properties"] = {key: _scale(key, structures) for key in options.properties}
+    torch.manual_seed(options.seed)
+    generator = checkpoint.build_generator(name, found | chosen)
+    generator.check_structures(structures)
+    facts = {
+        "architecture": name,
+        "crystals": len(structures),
+        "elements": format_species(found["species"]),
+        "n_atoms": atom_counts(structures),
+        "volume_per_atom": float((structures.volume / structures.n_atoms).mean()),
+        **found,
+    }
+    return generator.to(getattr(torch, options.default_dtype)), facts
+
+
+def generator_architecture(options: GeneratorOptions) -> tuple[str, dict[str, Any]]:
+    """Return the name of the architecture and the hyper-parameters that were chosen.
+
+    Raises:
+        ConfigError: there is no such architecture or configuration, or it cannot be told
+            properties.
+    """
+    model = _published(options.model) if isinstance(options.model, str) else dict(options.model)
+    if "name" not in model:
+        raise ConfigError(f"Expected `name` of the architecture in `model`, got {sorted(model)}.")
+    name = model.pop("name")
+    known = inspect.signature(checkpoint.generator_class(name).__init__).parameters
+    if options.properties and "properties" not in known:
+        raise ConfigError(f"Architecture {name!r} cannot be told properties; leave them out.")
+    return name, model
+
+
+def is_generator(model: Any) -> bool:
+    """Return whether the option `model` names a generator, by name or with hyper-parameters."""
+    name = model.get("name") if isinstance(model, dict) else model
+    return name in {*checkpoint.generator_names(), *configurations("generative")}
+
+
+def atom_counts(structures: Structures) -> dict[int, int]:
+    """Return how many crystals there are by their number of atoms."""
+    sizes, counts = structures.n_atoms.unique(return_counts=True)
+    return dict(zip(sizes.tolist(), counts.tolist(), strict=True))
+
+
+def _published(name: str) -> dict[str, Any]:
+    """Return the architecture; a configuration's size of crystals is that of its own data."""
+    configs = configurations("generative")
+    if name in configs:
+        return {k: v for k, v in configs[name]["model"].items() if k != "max_atoms"}
+    if name in checkpoint.generator_names():
+        return {"name": name}
+    names = [*configs, *checkpoint.generator_names()]
+    raise ConfigError(f"Unknown generator {name!r}.{did_you_mean(name, names)}")
+
+
+def _scale(name: str, structures: Structures) -> list[float]:
+    """Return mean and standard deviation of a property over the crystals that have it."""
+    values = structures.system[name]
+    known = values[values.isfinite()]
+    mean, spread = float(known.mean()), float(known.std(correction=0))
+    if not spread > 1e-12 * abs(mean):
+        raise ConfigError(
+            f"The property {name} is {mean:g} for all crystals; there is nothing to ask for. Leave "
+            "it out of properties."
+        )
+    return [mean, spread]

@@ -1,0 +1,58 @@
+"""Options of training a generator of crystals."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from matkit.train.options import FileOptions, TrainerOptions
+
+
+class GeneratorOptions(TrainerOptions, FileOptions):
+    """Options of training a generator from scratch.
+
+    Attributes:
+        model: Name of an architecture or published configuration, or ``name`` with its
+            hyper-parameters.
+    """
+
+    model: str | dict[str, Any] = Field(
+        "crystalflow",
+        description="architecture with its hyper-parameters, or a configuration's name",
+    )
+    generates_species: bool = Field(
+        False, description="generate the species too; otherwise they are given, as a formula"
+    )
+    properties: list[str] = Field(
+        [], description="columns with properties that crystals are to be asked for"
+    )
+    cell: Literal["niggli", "given"] = Field(
+        "niggli",
+        description="which cell of a crystal is learnt: the reduced one, or as in the file",
+    )
+    split_by: Literal["formula", "random"] = Field(
+        "random", description="crystals that are never torn apart by the split of train_file"
+    )
+    allow_missing: bool = Field(
+        False,
+        description="leave out entries that are no crystals, and learn without their properties "
+        "those that have none",
+    )
+    batch_size: int = Field(256, gt=0, description="crystals per step and process")
+    max_pairs: int | None = Field(
+        None, gt=0, description="most pairs of atoms in a batch; larger batches are split"
+    )
+    valid_batch_size: int = Field(256, gt=0, description="crystals per step of validation")
+    mixed_precision: bool = Field(
+        False,
+        description="multiply matrices in bfloat16 in training: faster where the hardware can",
+    )
+    lr: float = Field(0.001, gt=0, description="largest learning rate")
+    clip_grad: float = Field(1.0, ge=0, description="largest norm of the gradient; 0 for any")
+    ema_decay: float = Field(0.999, ge=0, lt=1, description="memory of the average, per step")
+
+    @field_validator("properties", mode="before")
+    @classmethod
+    def _a_list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value

@@ -1,0 +1,70 @@
+"""The report at the end of training a generator: learning curves, data and settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from matkit.cache import write_atomically
+from matkit.evaluate.documents import json_bytes, plain
+from matkit.evaluate.figures import draw_curves, png
+from matkit.evaluate.html import image, page, paragraph, section, settings
+from matkit.evaluate.report import METRICS, REPORT
+from matkit.simulate.summary import versions
+from matkit.train.generator_options import GeneratorOptions
+from matkit.train.reporting import ending
+from matkit.train.session import Outcome
+
+
+def report(outcome: Outcome, options: GeneratorOptions, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Write `report.html` and `metrics.json` into the folder of a training.
+
+    Args:
+        outcome: What the training left.
+        options: Its options.
+        facts: What was found out about the data.
+
+    Returns:
+        What is in `metrics.json`.
+    """
+    metrics = plain(
+        {
+            "title": f"Training of the generator {options.name}",
+            "ended": ending(outcome),
+            "settings": options.model_dump(),
+            "facts": dict(facts),
+            "history": outcome.history,
+            "versions": versions(),
+        }
+    )
+    write_atomically(outcome.folder / METRICS, json_bytes(metrics))
+    write_atomically(outcome.folder / REPORT, _render(metrics).encode())
+    return metrics
+
+
+def _render(metrics: Mapping[str, Any]) -> str:
+    figure = png(loss_figure(metrics["history"]))
+    parts = [
+        paragraph(f"{metrics['ended']} Every number of this page is in metrics.json."),
+        section("Learning curves", [image(figure, "losses over the epochs")]),
+        section("Data", [settings(metrics["facts"])]),
+        section("Settings", [settings(metrics["settings"])]),
+        section("Versions", [settings(metrics["versions"])]),
+    ]
+    return page(metrics["title"], parts)
+
+
+def loss_figure(history: list[Mapping[str, float]]) -> Figure:
+    """Return the loss and its terms over the epochs.
+
+    Args:
+        history: Rows of the log, at least one.
+    """
+    names = [key.removeprefix("valid_") for key in history[0] if key.startswith("valid_")]
+    figure = Figure(figsize=(4.2 * len(names), 3.4), layout="constrained")
+    for name, axes in zip(names, figure.subplots(1, len(names), squeeze=False)[0], strict=True):
+        draw_curves(axes, history, name, 1.0)
+        axes.set_ylabel(name)
+    return figure

@@ -1,0 +1,191 @@
+"""The crystals of a training: read, reduced and split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import nan
+from numbers import Real
+from typing import TYPE_CHECKING, Any
+
+import spglib
+import torch
+
+from matkit.crystals.reading import fault_of, read_entries
+from matkit.data.ase import from_ase
+from matkit.data.groups import reduced_formula
+from matkit.data.splitting import split_groups
+from matkit.elements import format_species
+from matkit.errors import ConfigError, DataError
+from matkit.structures import Structures
+from matkit.train.generator_options import GeneratorOptions
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+# Names of crystals that a message lists before it stops.
+LISTED = 5
+
+
+@dataclass(frozen=True)
+class Crystals:
+    """Crystals with their properties.
+
+    Attributes:
+        structures: One batch of all, float64; properties in `system`, NaN where missing.
+        formulas: Reduced formula of each.
+        sources: Where each comes from, as ``data.csv[12]``.
+    """
+
+    structures: Structures
+    formulas: tuple[str, ...]
+    sources: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """Return the number of crystals."""
+        return len(self.sources)
+
+    def subset(self, which: Sequence[int]) -> Crystals:
+        """Return the crystals numbered `which`, in that order."""
+        return Crystals(
+            self.structures.index(which),
+            tuple(self.formulas[i] for i in which),
+            tuple(self.sources[i] for i in which),
+        )
+
+
+@dataclass(frozen=True)
+class CrystalSets:
+    """Crystals to learn from, crystals that choose the best epoch, and what happened to them."""
+
+    train: Crystals
+    valid: Crystals
+    notes: tuple[str, ...]
+
+
+def read_crystal_sets(options: GeneratorOptions) -> CrystalSets:
+    """Read the files of the options.
+
+    Raises:
+        ConfigError: no training file is named, or no crystal has a property.
+        DataError: an entry is no crystal, or lacks a property, and that is not allowed.
+    """
+    if not options.train_file:
+        raise ConfigError("Expected crystals to learn from, got none. Name them: --train-file FILE")
+    train, notes = _read(options.train_file, options)
+    if options.valid_file:
+        valid, more = _read(options.valid_file, options)
+        notes += more
+    else:
+        names = train.formulas if options.split_by == "formula" else train.sources
+        fractions = (1 - options.valid_fraction, options.valid_fraction)
+        parts = split_groups(names, range(len(train)), fractions, options.seed)
+        train, valid = train.subset(parts[0]), train.subset(parts[1])
+        notes.append(f"{len(valid)} of {len(train) + len(valid)} crystals kept for validation")
+    valid, note = _familiar(train, valid)
+    return CrystalSets(train, valid, (*notes, *note))
+
+
+def _read(files: Sequence[str], options: GeneratorOptions) -> tuple[Crystals, list[str]]:
+    atoms: list[Atoms] = []
+    sources, faults = [], []
+    for source, item in read_entries(files):
+        if isinstance(item, str) or fault_of(item):
+            faults.append(f"{source} ({item if isinstance(item, str) else fault_of(item)})")
+        else:
+            atoms.append(item)
+            sources.append(source)
+    notes = _left_out(faults, len(sources), options)
+    reduced = [_niggli(one) for one in atoms] if options.cell == "niggli" else atoms
+    structures = from_ase(reduced)
+    system = _properties(atoms, sources, options)
+    formulas = tuple(reduced_formula(one.numbers) for one in atoms)
+    return Crystals(structures.replace(system=system), formulas, tuple(sources)), notes
+
+
+def _left_out(faults: Sequence[str], good: int, options: GeneratorOptions) -> list[str]:
+    if not faults:
+        return []
+    text = f"{len(faults)} of {good + len(faults)} entries are no crystals: {_some(faults)}"
+    if not (options.allow_missing and good):
+        raise DataError(f"{text}. Repair them, or set allow_missing to leave them out.")
+    return [f"Left out: {text}"]
+
+
+def _niggli(atoms: Atoms) -> Atoms:
+    """Return the same crystal in its Niggli-reduced cell, in the same orientation."""
+    cell = spglib.niggli_reduce(atoms.cell.array)
+    if cell is None:  # it gives up on cells that are extremely flat
+        return atoms
+    return type(atoms)(atoms.numbers, positions=atoms.positions, cell=cell, pbc=True)
+
+
+def _properties(
+    atoms: Sequence[Atoms], sources: Sequence[str], options: GeneratorOptions
+) -> dict[str, torch.Tensor]:
+    """Return each property [B], NaN where missing."""
+    found = {}
+    for name in options.properties:
+        values = [_number(one, name, source) for one, source in zip(atoms, sources, strict=True)]
+        lacking = [s for s, value in zip(sources, values, strict=True) if value != value]
+        if len(lacking) == len(values):
+            raise ConfigError(
+                f"No crystal has the property {name!r}. There are: {', '.join(_numeric(atoms[0]))}."
+            )
+        if lacking and not options.allow_missing:
+            raise DataError(
+                f"{len(lacking)} of {len(values)} crystals have no {name}: {_some(lacking)}. Set "
+                "allow_missing to learn from them without it."
+            )
+        found[name] = torch.tensor(values, dtype=torch.float64)
+    return found
+
+
+def _carried(atoms: Atoms) -> Mapping[str, Any]:
+    return {**(atoms.calc.results if atoms.calc is not None else {}), **atoms.info}
+
+
+def _number(atoms: Atoms, name: str, source: str) -> float:
+    """Return the property of one crystal.
+
+    Raises:
+        DataError: there is something else than a number.
+    """
+    value = _carried(atoms).get(name, nan)
+    if not isinstance(value, Real):
+        raise DataError(f"Expected a number for {name} of {source}, got {value!r}.")
+    return float(value)
+
+
+def _numeric(atoms: Atoms) -> list[str]:
+    names = [name for name, value in _carried(atoms).items() if isinstance(value, Real)]
+    return sorted(names) or ["none"]
+
+
+def _familiar(train: Crystals, valid: Crystals) -> tuple[Crystals, list[str]]:
+    """Return the validation set without what no training can teach.
+
+    Raises:
+        ConfigError: nothing is left.
+    """
+    known, largest = train.structures.species.unique(), train.structures.n_atoms.max()
+    strange = ~torch.isin(valid.structures.species, known)
+    new = torch.zeros(len(valid), dtype=torch.bool)
+    new[valid.structures.batch[strange]] = True
+    kept = (~new & (valid.structures.n_atoms <= largest)).nonzero().flatten().tolist()
+    if len(kept) == len(valid):
+        return valid, []
+    elements = format_species(valid.structures.species[strange].tolist())
+    text = (
+        f"{len(valid) - len(kept)} of {len(valid)} validation crystals are larger than any for "
+        f"training or hold elements that these lack ({elements or 'none'})"
+    )
+    if not kept:
+        raise ConfigError(f"{text}. Validate on crystals like those of train_file.")
+    return valid.subset(kept), [f"Left out: {text}"]
+
+
+def _some(names: Iterable[str]) -> str:
+    listed = list(names)
+    more = f" and {len(listed) - LISTED} more" if len(listed) > LISTED else ""
+    return ", ".join(listed[:LISTED]) + more

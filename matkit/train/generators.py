@@ -1,0 +1,176 @@
+"""Train a generator: from files of crystals to a model file, a log and a report in one folder."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from matkit import checkpoint
+from matkit.interfaces import Generator
+from matkit.structures import Structures
+from matkit.train.batching import Batches, loader
+from matkit.train.generator_network import atom_counts, new_generator
+from matkit.train.generator_options import GeneratorOptions
+from matkit.train.generator_sets import Crystals, CrystalSets, read_crystal_sets
+from matkit.train.objective import Average, Objective, Step
+from matkit.train.optimizers import optimizers
+from matkit.train.progress import Row
+from matkit.train.session import Listener, Outcome, carry_out, open_session
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
+
+    from matkit.train.loop import Trainer
+
+
+class GeneratorObjective(Objective):
+    """Loss of a generator on a batch of crystals.
+
+    Args:
+        model: Generator.
+        options: Options.
+    """
+
+    def __init__(self, model: Generator, options: GeneratorOptions) -> None:
+        super().__init__()
+        self.model: Generator = model
+        self.options = options
+
+    def forward(self, batch: Structures) -> Step:
+        """Return the loss of a batch, with random times and noise."""
+        mixed = self.options.mixed_precision
+        with torch.autocast(batch.device.type, torch.bfloat16, enabled=mixed):
+            terms = self.model.loss(batch, torch.default_generator)
+        means = {name: term.mean() for name, term in terms.items()}
+        return Step(
+            torch.stack(list(means.values())).sum(),
+            {name: mean.detach() for name, mean in means.items()},
+            {name: term.detach() for name, term in terms.items()},
+        )
+
+    @torch.no_grad()
+    def validate(
+        self, model: Generator, batches: Iterable[Structures], fabric: Fabric
+    ) -> dict[str, float]:
+        """Return the mean loss and its terms; times and noise are the same every time."""
+        rng = torch.Generator().manual_seed(self.options.seed + fabric.global_rank)
+        sums: dict[str, float] = {}
+        count = 0
+        for batch in batches:
+            for name, term in model.loss(batch.to(fabric.device), rng).items():
+                sums[name] = sums.get(name, 0.0) + float(term.double().sum())
+            count += len(batch)
+        # A process may have had no batch; the first one always has.
+        names = fabric.broadcast(list(sums))
+        local = torch.tensor([count, *(sums.get(name, 0.0) for name in names)])
+        total, *rest = torch.as_tensor(fabric.all_reduce(local.double(), reduce_op="sum")).tolist()
+        means = {name: value / total for name, value in zip(names, rest, strict=True)}
+        return {"loss": sum(means.values()), **means}
+
+
+class CrystalSet(TorchDataset[Structures]):
+    """Any crystals of a set as one batch, asked for by their numbers.
+
+    Args:
+        crystals: Crystals.
+    """
+
+    def __init__(self, crystals: Crystals) -> None:
+        structures = crystals.structures
+        index = torch.arange(len(crystals))  # which crystal of the set it is, for messages
+        self.structures = structures.replace(system={**structures.system, "index": index})
+
+    def __len__(self) -> int:
+        return len(self.structures)
+
+    def __getitem__(self, which: Sequence[int]) -> Structures:
+        return self.structures.index(which)
+
+
+def train_generator(options: GeneratorOptions, listener: Listener | None = None) -> Outcome:
+    """Train a new generator.
+
+    Raises:
+        OutputExistsError: there is a run of this name, and neither restart nor overwrite is set.
+        ConfigError, DataError, TrainingError, CheckpointError: see `matkit.train`.
+    """
+    session = open_session(options, listener)
+    sets = read_crystal_sets(options)
+    for note in sets.notes:
+        session.listener.note(note)
+    generator, facts = new_generator(options, sets.train.structures)
+    trainer = _trainer(session.fabric, options, sets, generator)
+
+    def keep(row: Row) -> None:
+        checkpoint.save(trainer.average.model, session.model, _card(options, row, sets))
+
+    outcome = carry_out(session, trainer, facts, keep)
+    if not (options.report and outcome.model and session.fabric.is_global_zero):
+        return outcome
+    from matkit.train.generator_report import report
+
+    return replace(outcome, metrics=report(outcome, options, facts))
+
+
+def _trainer(
+    fabric: Fabric, options: GeneratorOptions, sets: CrystalSets, generator: Generator
+) -> Trainer:
+    from matkit.train.loop import Batched, Trainer
+
+    generator = generator.to(fabric.device)
+    average = Average(copy.deepcopy(generator), options.ema_decay if options.ema else 0.0)
+    objective = GeneratorObjective(generator.train(), options)
+    order = _batches(fabric, sets.train, options, True)
+    batched = Batched(
+        train=loader(CrystalSet(sets.train), order, options.num_workers),
+        order=order,
+        valid=_in_order(fabric, sets.valid, options),
+        retained=None,
+        sources=sets.train.sources,
+    )
+    learnt = optimizers(objective.parameters(), options)
+    return Trainer(fabric, objective, average, batched, learnt, options)
+
+
+def _in_order(
+    fabric: Fabric, crystals: Crystals, options: GeneratorOptions
+) -> DataLoader[Structures]:
+    return loader(CrystalSet(crystals), _batches(fabric, crystals, options, False))
+
+
+def _batches(
+    fabric: Fabric, crystals: Crystals, options: GeneratorOptions, shuffled: bool
+) -> Batches:
+    """Return batches of crystals of similar size: their cost grows with the pairs of atoms."""
+    return Batches(
+        crystals.structures.n_atoms.square().numpy(),
+        options.batch_size if shuffled else options.valid_batch_size,
+        options.max_pairs,
+        options.seed if shuffled else None,
+        (fabric.global_rank, fabric.world_size),
+    )
+
+
+def _card(options: GeneratorOptions, row: Row, sets: CrystalSets) -> dict[str, Any]:
+    """Return what a user of the model file should know; `n_atoms` is what to draw sizes from."""
+    structures = sets.train.structures
+    errors = {key.removeprefix("valid_"): value for key, value in row.items() if "valid_" in key}
+    known = {name: structures.system[name] for name in options.properties}
+    return {
+        "training_data": ", ".join(options.train_file),
+        "crystals": len(sets.train),
+        "epoch": int(row["epoch"]),
+        "validation_errors": errors,
+        "n_atoms": {str(size): count for size, count in atom_counts(structures).items()},
+        "properties": {
+            name: {"min": float(v[v.isfinite()].min()), "max": float(v[v.isfinite()].max())}
+            for name, v in known.items()
+        },
+        "cell": options.cell,
+    }

@@ -1,0 +1,136 @@
+import pytest
+import torch
+from ase import Atoms
+from ase.build import molecule
+
+from matkit import checkpoint
+from matkit.data.ase import from_ase
+from matkit.derivatives import Conservative
+from matkit.hessian import autograd_hessian
+from matkit.interfaces import Potential
+from matkit.neighbors import radius_graph
+from matkit.nn.scatter import scatter_sum
+from matkit.pair_blocks import PairBlocks
+from matkit.structures import Structures, cat
+from matkit.train.hessian_losses import hessian_losses, soft_modes
+
+
+class Bent(Potential):
+    """Springs, and ``k w_ij w_ik (cos θ_jik + 1/3)²`` for all angles, with smooth weights w."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cutoff, self.species = 3.0, (1, 8)
+        self.constant = torch.nn.Parameter(torch.tensor(6.0, dtype=torch.float64))
+
+    def forward(self, graph):
+        vectors, n_atoms = graph.vectors, len(graph.species)
+        lengths = vectors.norm(dim=1)
+        weight = (1 - (lengths / self.cutoff) ** 2) ** 3
+        springs = weight * ((lengths - 1.1) ** 2 - 0.3) / 2
+        a, b = torch.nonzero((graph.center[:, None] == graph.center).triu(1), as_tuple=True)
+        cosine = (vectors[a] * vectors[b]).sum(1) / (lengths[a] * lengths[b])
+        angles = weight[a] * weight[b] * (cosine + 1 / 3) ** 2
+        energy = scatter_sum(springs, graph.center, n_atoms)
+        energy = energy + scatter_sum(angles, graph.center[a], n_atoms)
+        return {"atom_energy": self.constant * energy}
+
+
+def rattled(name: str, seed: int) -> Structures:
+    atoms = molecule(name)
+    atoms.rattle(0.08, seed=seed)
+    return from_ase(atoms)
+
+
+def molecules() -> tuple[Structures, list[torch.Tensor]]:
+    """Unequal molecules and the Hessians of three-body forces."""
+    parts = [rattled(name, seed) for seed, name in enumerate(("H2O", "H2O2", "O3", "H2O2"))]
+    toy = Conservative(Bent())
+    return cat(parts), [autograd_hessian(toy, part) for part in parts]
+
+
+def as_blocks(structures: Structures, matrices: list[torch.Tensor]) -> PairBlocks:
+    """The prediction of a network that knows the matrices [3n, 3n]."""
+    pairs = radius_graph(structures, 10.0)
+    whole = torch.block_diag(*matrices).unflatten(1, (-1, 3)).unflatten(0, (-1, 3)) / 2
+    atoms = torch.arange(len(structures.species))
+    return PairBlocks(
+        pairs=pairs,
+        diagonal=whole.transpose(1, 2)[atoms, atoms],
+        off=whole.transpose(1, 2)[pairs.center, pairs.neighbor],
+    )
+
+
+def test_the_truth_has_no_loss():
+    structures, targets = molecules()
+    modes = [soft_modes(h) for h in targets]
+    losses = hessian_losses(as_blocks(structures, targets), targets, modes)
+    assert losses.keys() == {"hessian", "hessian_modes"}
+    assert all(values.shape == (4,) and values.max() < 1e-12 for values in losses.values())
+
+
+def test_losses_are_means_over_the_entries_of_each_molecule():
+    """Against loops over entries and over pairs of modes."""
+    structures, targets = molecules()
+    noise = [torch.randn(h.shape, dtype=h.dtype) for h in targets]
+    predicted = [h + n + n.T for h, n in zip(targets, noise, strict=True)]
+    modes = [soft_modes(h, 4) for h in targets]
+    losses = hessian_losses(as_blocks(structures, predicted), targets, modes)
+    for i, (h, t) in enumerate(zip(predicted, targets, strict=True)):
+        size = len(h)
+        error = sum(abs(float(h[a, b] - t[a, b])) for a in range(size) for b in range(size))
+        assert float(losses["hessian"][i]) == pytest.approx(error / size**2)
+        values, vectors = torch.linalg.eigh(t)
+        error = 0.0
+        for a in range(4):
+            for b in range(4):
+                exact = values[a] if a == b else 0.0
+                error += abs(float(vectors[:, a] @ h @ vectors[:, b] - exact))
+        assert float(losses["hessian_modes"][i]) == pytest.approx(error / 16)
+
+
+def test_soft_modes_of_a_small_molecule_are_all_it_has():
+    modes = soft_modes(torch.diag(torch.arange(6.0, dtype=torch.float64)).flip(0, 1))
+    assert modes.vectors.shape == (6, 6)
+    assert modes.values.tolist() == list(range(6))
+
+
+def test_a_molecule_of_one_atom_counts():
+    structures = from_ase(Atoms("O"))
+    zero = torch.zeros(3, 3, dtype=torch.float64)
+    losses = hessian_losses(as_blocks(structures, [zero]), [zero], [soft_modes(zero)])
+    assert losses["hessian"].tolist() == losses["hessian_modes"].tolist() == [0.0]
+
+
+def test_missing_targets_are_noticed():
+    structures, targets = molecules()
+    with pytest.raises(ValueError, match="shorter"):
+        hessian_losses(as_blocks(structures, targets), targets[:2])
+
+
+def test_three_body_hessians_are_learned():
+    """Antisymmetric parts of blocks included; the loss falls by two orders of magnitude."""
+    structures, targets = molecules()
+    modes = [soft_modes(h) for h in targets]
+    block = targets[1][0:3, 9:12]  # two hydrogens that do not touch
+    assert (block - block.T).abs().max() > 0.1
+    torch.manual_seed(0)
+    wide = "16x0e+16x1o+16x2e"
+    backbone = {"name": "facet", "irreps": ["16x0e", wide, wide, "16x0e"], "residual_init": 0.5}
+    network = checkpoint.build("hip", {"species": [1, 8], "backbone": backbone, "channels": 8})
+    network = network.double()
+    graph = network.featurize(structures)
+    steps, rate = 150, 2e-2
+    optimizer = torch.optim.Adam(network.parameters(), rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps, pct_start=0.1)
+    history = []
+    for _ in range(steps):
+        losses = hessian_losses(network.hessian_blocks(graph), targets, modes)
+        loss = sum(values.mean() for values in losses.values())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        history.append(float(losses["hessian"].detach().mean()))
+    print(f"{history[0]:.3f} -> {history[-1]:.4f} eV/Å²")
+    assert history[-1] < 0.03 * history[0]
