@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 # Files of a folder or an archive that are taken for structures; named files are always read.
 ENDINGS = (".cif", ".csv", ".parquet", ".db", ".traj", ".vasp", *XYZ)
 NAMES = ("POSCAR", "CONTCAR")
+# Where something comes from, and the atoms or why there are none.
+Entry: TypeAlias = "tuple[str, Atoms | str]"
 # Smaller cells are taken for no crystal (Xie et al. 2022, code).
 SMALLEST_VOLUME = 0.1
 
@@ -57,8 +59,18 @@ def read_crystals(paths: Iterable[str | Path]) -> list[Crystal]:
         DataError: a path does not exist, or there is nothing in any of them.
         MissingExtraError: a package for a format is not installed.
     """
+    return [_crystal(source, item) for source, item in read_entries(paths)]
+
+
+def read_entries(paths: Iterable[str | Path]) -> list[Entry]:
+    """Return what is in folders, zip archives and files: atoms, or why there are none.
+
+    Raises:
+        DataError: a path does not exist, or there is nothing in any of them.
+        MissingExtraError: a package for a format is not installed.
+    """
     places = [Path(path) for path in paths]
-    found = [crystal for place in places for crystal in _read(place)]
+    found = [entry for place in places for entry in _read(place)]
     if not found:
         raise DataError(
             f"Expected crystals in {', '.join(map(str, places))}, found no file of structures. "
@@ -67,12 +79,19 @@ def read_crystals(paths: Iterable[str | Path]) -> list[Crystal]:
     return found
 
 
+def _crystal(source: str, item: Atoms | str) -> Crystal:
+    try:
+        return Crystal(source, reason=item) if isinstance(item, str) else crystal_of(item, source)
+    except Exception as error:  # pymatgen raises anything
+        return Crystal(source, reason=_brief(error))
+
+
 def crystal_of(atoms: Atoms, source: str) -> Crystal:
     """Return the crystal of ASE's atoms."""
     from pymatgen.io.ase import AseAtomsAdaptor
 
     numbers = tuple(atoms.numbers.tolist())
-    reason = _fault(atoms)
+    reason = fault_of(atoms)
     if reason:
         return Crystal(source, numbers=numbers, reason=reason)
     places = atoms.get_scaled_positions(wrap=True)
@@ -80,7 +99,7 @@ def crystal_of(atoms: Atoms, source: str) -> Crystal:
     return Crystal(source, AseAtomsAdaptor.get_structure(bare), numbers)
 
 
-def _fault(atoms: Atoms) -> str:
+def fault_of(atoms: Atoms) -> str:
     """Return why atoms make no crystal, or nothing."""
     if not len(atoms):
         return "no atoms"
@@ -93,9 +112,9 @@ def _fault(atoms: Atoms) -> str:
     return "" if min(atoms.numbers) > 0 else "an atom has no element"
 
 
-def _read(path: Path) -> Iterator[Crystal]:
+def _read(path: Path) -> Iterator[Entry]:
     if path.is_dir():
-        for file in _files(path):
+        for file in structure_files(path):
             yield from _read_file(file, str(file))
     elif path.suffix.lower() == ".zip" and path.is_file():
         yield from _read_archive(path)
@@ -105,18 +124,18 @@ def _read(path: Path) -> Iterator[Crystal]:
         raise DataError(f"Expected a folder, a zip archive or a file of crystals, found no {path}.")
 
 
-def _read_archive(path: Path) -> Iterator[Crystal]:
+def _read_archive(path: Path) -> Iterator[Entry]:
     with tempfile.TemporaryDirectory() as folder:
         try:
             with zipfile.ZipFile(path) as archive:
                 archive.extractall(folder)  # never outside the folder, whatever the names say
         except (zipfile.BadZipFile, RuntimeError) as error:  # damaged, or with a password
             raise DataError(f"Cannot read the archive {path}: {error}") from error
-        for file in _files(Path(folder)):
+        for file in structure_files(Path(folder)):
             yield from _read_file(file, f"{path}:{file.relative_to(folder)}")
 
 
-def _files(folder: Path) -> list[Path]:
+def structure_files(folder: Path) -> list[Path]:
     """Return the files of structures at any depth; 2.cif comes before 10.cif."""
     files = (path for path in folder.rglob("*") if path.is_file() and _is_structure(path))
     return sorted(files, key=lambda path: _natural(str(path.relative_to(folder))))
@@ -149,25 +168,22 @@ def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
 
 
-def _read_file(path: Path, source: str) -> Iterator[Crystal]:
+def _read_file(path: Path, source: str) -> Iterator[Entry]:
     """Give the entries of one file; one that cannot be read is an entry too."""
     number = 0
     try:
-        for item in _entries(path):
-            if isinstance(item, str):
-                yield Crystal(f"{source}[{number}]", reason=item)
-            else:
-                yield crystal_of(item, f"{source}[{number}]")
+        for item in structures_in(path):
+            yield f"{source}[{number}]", item
             number += 1
         if not number:
             raise DataError("there is no structure in it")
     except MissingExtraError:
         raise
     except Exception as error:  # the parsers of formats raise anything
-        yield Crystal(f"{source}[{number}]", reason=_brief(error))
+        yield f"{source}[{number}]", _brief(error)
 
 
-def _entries(path: Path) -> Iterator[Atoms | str]:
+def structures_in(path: Path) -> Iterator[Atoms | str]:
     """Give atoms, or why there are none; a bad row of a table does not end the table."""
     ending = Path(path.stem if path.suffix.lower() in OPENERS else path).suffix.lower()
     if ending not in (".csv", ".parquet"):

@@ -37,8 +37,12 @@ def from_ase(atoms: Atoms | Sequence[Atoms]) -> Structures:
 
     items = [atoms] if isinstance(atoms, Atoms) else list(atoms)
     for i, item in enumerate(items):
-        _check(item, f" in structure {i}" if len(items) > 1 else "")
-    common = [k for k in ("charge", "spin") if all(_system(item, k) is not None for item in items)]
+        check_atoms(item, f" in structure {i}" if len(items) > 1 else "")
+    common = [
+        key
+        for key in ("charge", "spin")
+        if all(charge_or_spin(item, key) is not None for item in items)
+    ]
     return cat([_convert(item, common) for item in items])
 
 
@@ -72,18 +76,22 @@ def _convert(atoms: Atoms, keys: Sequence[str]) -> Structures:
         cell=torch.tensor(atoms.cell.array, dtype=torch.float64).unsqueeze(0),
         pbc=torch.tensor(atoms.pbc, dtype=torch.bool).unsqueeze(0),
         n_atoms=torch.tensor([len(atoms)]),
-        system={key: torch.tensor([_system(atoms, key)], dtype=torch.float64) for key in keys},
+        system={
+            key: torch.tensor([charge_or_spin(atoms, key)], dtype=torch.float64) for key in keys
+        },
     )
 
 
-def _system(atoms: Atoms, field: str) -> float | None:
+def charge_or_spin(atoms: Atoms, field: str) -> float | None:
+    """Return the `charge` or `spin` (multiplicity) of a structure; None if it does not say."""
     for key in CHARGE_KEYS if field == "charge" else SPIN_KEYS:
         if key in atoms.info:
             return float(atoms.info[key])
     return None
 
 
-def _check(atoms: Atoms, where: str) -> None:
+def check_atoms(atoms: Atoms, where: str) -> None:
+    """Raise StructureError if atoms are not to be computed with; `where` ends the first phrase."""
     if len(atoms) == 0:
         raise StructureError(f"Expected at least one atom, got an empty structure{where}.")
     bad = np.flatnonzero(~np.isfinite(atoms.positions).all(axis=1))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from matkit.data.ase import _check, _system
+from matkit.data.ase import charge_or_spin, check_atoms
 from matkit.data.groups import group_of
 from matkit.data.labels import LABELS, Array, Found, LabelKeys, LabelReport, keys_of, labels_of
 from matkit.errors import DataError, StructureError
@@ -113,7 +113,7 @@ class Collector:
         """
         where = f"{file}[{index}]"
         try:
-            _check(atoms, f" in {where}")
+            check_atoms(atoms, f" in {where}")
         except StructureError as error:
             if self._problems is None:
                 raise
@@ -148,7 +148,7 @@ class Collector:
         self._counts.update(values.keys())
         self._masks[frozenset(values)] += 1
         for field in ("charge", "spin"):
-            value = _system(atoms, field)
+            value = charge_or_spin(atoms, field)
             if value is not None:
                 values[field, field] = np.array(value)
                 self._counts[field, field] += 1

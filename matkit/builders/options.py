@@ -1,0 +1,115 @@
+"""Options of the builders: the one place where defaults and their meaning are written."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Self
+
+from pydantic import Field, PositiveFloat, field_validator, model_validator
+
+from matkit.simulate.options import Options
+
+Fraction = Annotated[float, Field(gt=-1, lt=1)]
+
+
+class BuilderOptions(Options):
+    """What every builder has."""
+
+    struct: list[str] = Field([], description="files to begin with")
+    out: str | None = Field(None, description="folder of the structures; what was stopped goes on")
+    seed: int = Field(0, ge=0, description="seed of everything random")
+    closest: float = Field(
+        0.5, ge=0, le=1, description="closest approach of two atoms, as part of the sum of radii"
+    )
+    jiggle: float = Field(
+        0.05,
+        ge=0,
+        description="root mean square displacement of atoms in every structure that is changed "
+        "otherwise, in Å",
+    )
+    workers: int = Field(1, ge=1, description="processes")
+    retry_failed: bool = Field(False, description="try again what failed before")
+    overwrite: bool = Field(False, description="remove structures that are there and begin anew")
+
+    @field_validator("struct", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+
+class PerturbOptions(BuilderOptions):
+    """Options of `perturb`."""
+
+    rattle: list[PositiveFloat] = Field(
+        [0.01, 0.03, 0.1, 0.2, 0.35, 0.5],
+        description="root mean square displacements of atoms, in Å; one structure for each",
+    )
+    volume: list[Fraction] = Field(
+        [-0.15, -0.08, 0.08, 0.2],
+        description="relative changes of the volume; one structure for each",
+    )
+    shear: list[Fraction] = Field(
+        [0.05, 0.1], description="largest strains that keep the volume; one structure for each"
+    )
+    vacancies: int = Field(1, ge=0, description="structures with an atom taken out")
+    substitutions: int = Field(
+        2, ge=0, description="structures with an element replaced by a similar one of the set"
+    )
+    surfaces: int = Field(1, ge=0, description="slabs")
+    isolated: bool = Field(True, description="add an isolated atom of every element")
+    dimers: list[str] = Field(
+        ["H", "O", "Fe"], description="partners of every element, besides itself, in dimers"
+    )
+    dimer_points: int = Field(8, ge=0, description="distances of each dimer")
+    supercell_atoms: int = Field(16, ge=1, description="least atoms of a cell with a vacancy")
+    max_atoms: int = Field(64, ge=1, description="most atoms of a structure")
+    model: str | None = Field(
+        None, description="calculator of molecular dynamics, as in matkit label; none without"
+    )
+    temperatures: list[PositiveFloat] = Field(
+        [300.0, 1000.0, 2000.0], description="temperatures of molecular dynamics, in K"
+    )
+    snapshots: int = Field(2, ge=0, description="structures of molecular dynamics at each")
+    md_steps: int = Field(100, ge=1, description="steps of 1 fs between them")
+
+
+class MoleculesOptions(BuilderOptions):
+    """Options of `build_molecules`."""
+
+    count: int | None = Field(None, ge=1, description="molecules drawn at random; all if not given")
+    elements: list[str] = Field(["H", "C", "N", "O"], description="elements of the molecules")
+    max_heavy: int = Field(12, ge=1, description="most atoms other than hydrogen")
+    leave_out: str | None = Field(
+        None, description="entries never to be used: 7/25 are those whose index modulo 25 is 7"
+    )
+    held_out: float = Field(
+        0.1, ge=0, lt=1, description="part that shares no scaffold with the rest"
+    )
+    calculator: str = Field("gfn2", description="what relaxes them, as in matkit label")
+    fmax: float = Field(0.01, gt=0, description="largest force of a relaxed molecule, in eV/Å")
+    steps: int = Field(300, ge=1, description="largest number of steps of a relaxation")
+    rattle: list[PositiveFloat] = Field(
+        [0.05, 0.15],
+        description="root mean square displacements of atoms, in Å; one structure for each",
+    )
+    temperatures: list[PositiveFloat] = Field(
+        [300.0, 1000.0],
+        description="temperatures of displacements along normal modes, in K; one for each",
+    )
+    torsions: int = Field(1, ge=0, description="structures turned about a single bond")
+    stretches: int = Field(2, ge=0, description="structures with a single bond stretched")
+    max_stretch: float = Field(1.0, gt=0, description="largest stretch of a bond, in Å")
+
+    @model_validator(mode="after")
+    def _leave_out_is_a_class(self) -> Self:
+        if self.leave_out is not None and self.left_out is None:
+            raise ValueError(f"leave_out must be like 7/25, got {self.leave_out!r}")
+        return self
+
+    @property
+    def left_out(self) -> tuple[int, int] | None:
+        """Remainder and divisor of indices that are left out."""
+        found = re.fullmatch(r"(\d+)/(\d+)", self.leave_out or "")
+        if found is None or int(found[1]) >= int(found[2]):
+            return None
+        return int(found[1]), int(found[2])

@@ -1,0 +1,122 @@
+"""``matkit label``."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from matkit.cache import write_atomically
+from matkit.campaign.items import parse_shard
+from matkit.campaign.schedule import OnProgress, open_executor
+from matkit.campaign.schedule import Progress as State
+from matkit.cli.display import INTERVAL, Display
+from matkit.cli.label_options import LabelConfig
+from matkit.cli.yaml_files import dump_config
+from matkit.errors import ConfigError
+from matkit.label.run import Labelling, Where, label
+
+OK, SOME_FAILED = 0, 1
+# Reasons that are printed; all are in the ledger.
+MOST_REASONS = 5
+
+
+def run_label(config: LabelConfig, display: Display) -> int:
+    """Label structures.
+
+    Returns:
+        Exit code: 1 if some structures failed.
+
+    Raises:
+        ConfigError: no structures are named.
+    """
+    if not config.struct:
+        raise ConfigError(
+            "Expected structures to label, got none: matkit label STRUCTURES... OUT --calculator "
+            "NAME"
+        )
+    shard = parse_shard(config.shard)
+    threads = max(1, (os.cpu_count() or 1) // config.workers)
+    with open_executor(config.workers, threads) as executor:
+        where = Where(
+            config.out, shard, config.overwrite, config.retry_failed, executor, 4 * config.workers
+        )
+        with progress(display, "labelling") as show:
+            result = label(config.struct, where, config.options(), show)
+    write_atomically(result.files.path("-config.yaml"), dump_config(config).encode())
+    _report(result, display)
+    return SOME_FAILED if result.failed else OK
+
+
+def _report(result: Labelling, display: Display) -> None:
+    display.result(
+        f"{result.files.frames}: {result.done} labelled, {result.rejected} rejected, "
+        f"{result.failed} failed"
+    )
+    report_failures(result.reasons, result.files.ledger.name, display)
+    display.document(result.document | {"out": str(result.files.frames)})
+
+
+def report_failures(reasons: tuple[tuple[str, str], ...], ledger: str, display: Display) -> None:
+    """Say which items failed, the first of them."""
+    for source, reason in reasons[:MOST_REASONS]:
+        display.note(f"failed: {source}: {reason}")
+    if len(reasons) > MOST_REASONS:
+        display.note(f"... and {len(reasons) - MOST_REASONS} more; all are in {ledger}")
+
+
+@contextmanager
+def progress(display: Display, label: str) -> Iterator[OnProgress | None]:
+    """Give a callback that shows how far a campaign is."""
+    if display.quiet:
+        yield None
+    elif display.interactive:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        more = (TextColumn("{task.fields[state]}"), TimeElapsedColumn())
+        with Progress(*columns, *more, console=display.console, transient=True) as bar:
+            yield _bar_callback(bar, label)
+    else:
+        yield _line_callback(display, label)
+
+
+def _bar_callback(bar: Progress, label: str) -> OnProgress:
+    task = bar.add_task(label, total=None, state="")
+
+    def show(state: State) -> None:
+        bar.update(task, completed=state.done, total=state.total, state=_describe(state))
+
+    return show
+
+
+def _line_callback(display: Display, label: str) -> OnProgress:
+    last = time.perf_counter()
+
+    def show(state: State) -> None:
+        nonlocal last
+        now = time.perf_counter()
+        if now - last >= INTERVAL or state.done == state.total:
+            last = now
+            display.note(f"{label}: {state.done}/{state.total}, {_describe(state)}")
+
+    return show
+
+
+def _describe(state: State) -> str:
+    left = "" if state.seconds_left is None else f", {_duration(state.seconds_left)} left"
+    return f"{state.rejected} rejected, {state.failed} failed{left}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

@@ -1,0 +1,160 @@
+"""Labels from any ASE calculator, one structure after another."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import BaseCalculator, PropertyNotImplementedError
+
+from matkit.data.ase import charge_or_spin, check_atoms
+from matkit.errors import ConfigError, MissingExtraError
+from matkit.label.labels import Array, Engine, Labels, bare
+from matkit.simulate.summary import model_info, package_version
+
+# A calculator for a structure.
+Maker = Callable[[Atoms], BaseCalculator]
+XTB = {"gfn1": "GFN1-xTB", "gfn2": "GFN2-xTB"}
+# tblite's own is 1, with noise in finite differences of the size of the errors of good models.
+XTB_DEFAULTS = {"accuracy": 0.01, "verbosity": 0}
+
+
+class CalculatorEngine(Engine):
+    """Labels from ASE calculators.
+
+    Args:
+        make: Gives the calculator of a structure; it may be the same one each time.
+        info: What it is.
+    """
+
+    batched, exact = False, False
+
+    def __init__(self, make: Maker, info: Mapping[str, Any]) -> None:
+        self.make, self.info = make, dict(info)
+
+    def labels(self, structures: Sequence[Atoms]) -> list[Labels | str]:
+        """Return the labels of each structure, or why it has none."""
+        return [self._labels(atoms) for atoms in structures]
+
+    def _labels(self, atoms: Atoms) -> Labels | str:
+        try:
+            check_atoms(atoms, "")
+            work = bare(atoms)
+            work.calc = self.make(work)
+            energy, forces = work.get_potential_energy(), work.get_forces()
+            # With smeared occupations, forces belong to the free energy.
+            energy = work.calc.results.get("free_energy", energy)
+            return Labels(float(energy), np.array(forces, dtype=float), _stress(work))
+        except Exception as error:  # calculators raise anything
+            return f"{type(error).__name__}: {error}"
+
+    def calculator(self, atoms: Atoms) -> BaseCalculator:
+        """Return the calculator of a structure."""
+        return self.make(atoms)
+
+    def displaced_forces(self, atoms: Atoms, positions: Array) -> Array:
+        """Return the forces [K, N, 3] at K sets of positions [K, N, 3] of one structure."""
+        work = bare(atoms)
+        work.calc = self.make(work)
+        forces = np.empty_like(positions)
+        for k, places in enumerate(positions):
+            work.positions = places
+            forces[k] = work.get_forces()
+        return forces
+
+    def exact_hessian(self, atoms: Atoms) -> Array:
+        """Say that there is none.
+
+        Raises:
+            ConfigError: always.
+        """
+        raise ConfigError(
+            f"{self.info['calculator']} has no exact Hessian. Use hessian finite-difference, or a "
+            "matkit model."
+        )
+
+
+def _stress(work: Atoms) -> Array | None:
+    if not (work.pbc.any() and work.cell.rank == 3):
+        return None
+    try:
+        stress: Array = work.get_stress(voigt=False)
+    except PropertyNotImplementedError:
+        return None
+    return stress
+
+
+def xtb_engine(name: str, options: Mapping[str, Any]) -> CalculatorEngine:
+    """Return labels from GFN1-xTB or GFN2-xTB, by tblite.
+
+    Every structure gets a calculator of its own: none begins with the orbitals of the one
+    before, and labels do not depend on the order. Charge and multiplicity are those of its info.
+
+    Raises:
+        MissingExtraError: tblite is not installed.
+        ConfigError: tblite does not know an option.
+    """
+    try:
+        from tblite.ase import TBLite
+    except ImportError as error:
+        raise MissingExtraError(
+            f'The calculator {name} needs tblite: pip install "matkit[xtb]"'
+        ) from error
+    settings = {"method": XTB[name], **XTB_DEFAULTS, **options}
+    unknown = settings.keys() - TBLite.default_parameters.keys()
+    if unknown:
+        raise ConfigError(
+            f"Unknown option of {name}: {', '.join(sorted(unknown))}. Known: "
+            f"{', '.join(sorted(TBLite.default_parameters))}."
+        )
+
+    def make(atoms: Atoms) -> BaseCalculator:
+        charge, spin = charge_or_spin(atoms, "charge"), charge_or_spin(atoms, "spin")
+        state = {"charge": charge, "multiplicity": None if spin is None else int(spin)}
+        given = {key: value for key, value in state.items() if value is not None}
+        return TBLite(**{**settings, **given})
+
+    version = package_version("tblite")
+    info = {"calculator": "TBLite", "level": XTB[name], "tblite": version, "options": settings}
+    return CalculatorEngine(make, info)
+
+
+def is_factory(name: str) -> bool:
+    """Whether a calculator is named like ``module:factory``, and not a file."""
+    module, colon, function = name.partition(":")
+    looks = all(part.isidentifier() for part in (*module.split("."), function))
+    return bool(colon) and looks and not Path(name).is_file()
+
+
+def factory_engine(name: str, options: Mapping[str, Any]) -> CalculatorEngine:
+    """Return labels from the calculator that ``factory(**options)`` of a module returns.
+
+    Raises:
+        ConfigError: there is no such function, or it returns something else.
+    """
+    module, _, function = name.partition(":")
+    try:
+        calc = getattr(importlib.import_module(module), function)(**options)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"Cannot make a calculator by {name} with options {dict(options)}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(calc, BaseCalculator):
+        raise ConfigError(
+            f"Expected an ASE calculator from {name}, got {type(calc).__name__}. Name a function "
+            "or class that returns one."
+        )
+
+    def make(atoms: Atoms) -> BaseCalculator:
+        if hasattr(calc, "reset"):
+            calc.reset()
+        return calc
+
+    distribution = module.split(".")[0]
+    info = {"factory": name, "options": dict(options), distribution: package_version(distribution)}
+    return CalculatorEngine(make, model_info(calc) | info)

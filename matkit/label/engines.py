@@ -1,0 +1,65 @@
+"""Engines by name, loaded once in every thread."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from matkit.errors import ConfigError
+from matkit.label.calculator_engine import XTB, factory_engine, is_factory, xtb_engine
+from matkit.label.labels import Engine
+from matkit.label.model_engine import ModelEngine
+from matkit.zoo import load_calculator
+
+
+@dataclass(frozen=True)
+class EngineSpec:
+    """Which engine.
+
+    Attributes:
+        name: Model name or file, `gfn1`, `gfn2`, or ``module:factory``.
+        options: Arguments of xTB or of the factory, as JSON, so that it can be compared.
+        device: Where a matkit model runs.
+        dtype: Precision of a matkit model.
+        batch_atoms: Most atoms that a matkit model computes together.
+    """
+
+    name: str
+    options: str
+    device: str
+    dtype: str
+    batch_atoms: int
+
+
+def load_engine(spec: EngineSpec) -> Engine:
+    """Return an engine; a worker asks for it with every piece of work.
+
+    Threads do not share one: calculators keep the structure that they are at work on.
+
+    Raises:
+        ConfigError: the calculator cannot be made as described.
+        UnknownNameError: no model has that name.
+        MissingExtraError: the package that it needs is not installed.
+        CheckpointError: the model file cannot be read.
+    """
+    return _load(spec, threading.get_ident())
+
+
+@lru_cache(maxsize=32)
+def _load(spec: EngineSpec, thread: int) -> Engine:
+    options: Mapping[str, Any] = json.loads(spec.options)
+    if spec.name in XTB:
+        return xtb_engine(spec.name, options)
+    if is_factory(spec.name):
+        return factory_engine(spec.name, options)
+    if options:
+        raise ConfigError(
+            f"{spec.name} is a matkit model and takes no calculator_options, got {dict(options)}. "
+            "Leave them out."
+        )
+    calc = load_calculator(spec.name, spec.device, spec.dtype)
+    return ModelEngine(calc, spec.batch_atoms)

@@ -1,0 +1,83 @@
+"""Options of `label`: the one place where defaults and their meaning are written."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from matkit.simulate.options import Options
+
+# Å. Larger ones show the anharmonicity of bonds, smaller ones the convergence of an SCF.
+STEP = 0.005
+
+
+def _as_mapping(value: Any) -> Any:
+    """Read a mapping from the text of a flag, such as ``{"xc": "PBE"}``."""
+    return yaml.safe_load(value) if isinstance(value, str) else value
+
+
+class LabellingOptions(Options):
+    """Options of `label`."""
+
+    calculator: str = Field(
+        "sevennet-0",
+        description="matkit model (name or file), gfn1 or gfn2, or module:factory of a function "
+        "that returns an ASE calculator",
+    )
+    calculator_options: Annotated[dict[str, Any], BeforeValidator(_as_mapping)] = Field(
+        {}, description='arguments of gfn1, gfn2 or the factory, such as {"accuracy": 0.1}'
+    )
+    level: str = Field("", description="level of theory, to be noted beside the labels")
+    device: str = Field("auto", description="where matkit models run: cpu, cuda, ...")
+    dtype: Literal["float32", "float64"] | None = Field(
+        None,
+        description="precision of matkit models; float64 for Hessians if not given, else float32",
+    )
+    batch_atoms: int = Field(
+        1000, ge=1, description="atoms that a matkit model computes together, at most"
+    )
+    agree: str | None = Field(
+        None, description="second model (as calculator): labels are kept where both agree"
+    )
+    max_difference: float | None = Field(
+        None, gt=0, description="largest difference of the two forces on an atom, in eV/Å"
+    )
+    max_force: float | None = Field(
+        None, gt=0, description="reject structures with a larger force on an atom, in eV/Å"
+    )
+    hessian: Literal["finite-difference", "autograd"] | None = Field(
+        None, description="store Hessians, by differences of forces or exactly (matkit models)"
+    )
+    step: float | None = Field(
+        None, gt=0, description=f"displacement of finite differences, in Å; {STEP} if not given"
+    )
+    max_asymmetry: float | None = Field(
+        None,
+        gt=0,
+        description="reject structures whose finite-difference Hessian has a larger mean "
+        "|H - H^T|, in eV/Å²",
+    )
+
+    @field_validator("calculator_options")
+    @classmethod
+    def _names(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if any(not isinstance(name, str) for name in value):
+            raise ValueError("expected names of arguments")
+        return value
+
+    @model_validator(mode="after")
+    def _what_needs_what(self) -> Self:
+        if (self.agree is None) != (self.max_difference is None):
+            raise ValueError("agree needs max_difference and the reverse; give both or none")
+        if self.max_asymmetry is not None and self.hessian != "finite-difference":
+            raise ValueError("max_asymmetry has no effect without hessian finite-difference")
+        if self.step is not None and self.hessian != "finite-difference":
+            raise ValueError("step has no effect without hessian finite-difference")
+        return self
+
+    @property
+    def precision(self) -> str:
+        """Precision of matkit models."""
+        return self.dtype or ("float32" if self.hessian is None else "float64")
