@@ -23,7 +23,12 @@ from matkit.derivatives import stress_is_defined
 from matkit.errors import ConfigError, StructureError, UnknownElementError, did_you_mean
 from matkit.geometry import to_voigt
 from matkit.graph import Graph
-from matkit.hessian import autograd_hessian, finite_difference_hessian
+from matkit.hessian import (
+    NO_HESSIAN,
+    autograd_hessian,
+    finite_difference_hessian,
+    predicted_hessian,
+)
 from matkit.interfaces import Potential, Properties
 from matkit.replay import COINCIDENT, Replay, cuda_graphs
 from matkit.structures import Structures
@@ -32,7 +37,11 @@ from matkit.verlet import VerletList
 logger = logging.getLogger(__name__)
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
-HESSIANS = {"autograd": autograd_hessian, "finite-difference": finite_difference_hessian}
+HESSIANS = {
+    "autograd": autograd_hessian,
+    "finite-difference": finite_difference_hessian,
+    "predict": predicted_hessian,
+}
 
 
 class ElementSetupError(UnknownElementError, CalculatorSetupError):
@@ -78,7 +87,7 @@ class MatkitCalculator(Calculator):
         members = [potentials] if isinstance(potentials, Potential) else list(potentials)
         if not members:
             raise ConfigError("Expected at least one potential, got none.")
-        self.device = _device(device)
+        self.device = find_device(device)
         self.dtype = _dtype(dtype) or members[0].dtype
         self.potentials = [_ready(member, self.device, self.dtype) for member in members]
         self.info = dict(info or {})
@@ -135,22 +144,33 @@ class MatkitCalculator(Calculator):
 
         Args:
             atoms: Structure; the one last calculated if not given.
-            method: `autograd` (exact) or `finite-difference` (of the forces, step 1e-3 Å).
+            method: `autograd` (exact), `finite-difference` (of the forces, step 1e-3 Å), or
+                `predict` (one forward pass of a model with a Hessian head, such as hip).
             block: Atoms handled at once, which bounds the memory.
 
         Returns:
             Matrix [3N, 3N] in eV/Å², rows and columns atom by atom (x, y, z), symmetrised.
 
         Raises:
-            ConfigError: `method` is neither `autograd` nor `finite-difference`.
+            ConfigError: `method` is none of these, or the model predicts no Hessians.
             StructureError: no structure was given or calculated before.
         """
-        if method not in HESSIANS:
-            raise ConfigError(f"Unknown Hessian method {method!r}.{did_you_mean(method, HESSIANS)}")
+        self.check_hessian(method)
         structures = self._structures(atoms).to(self.device)
         rows = [HESSIANS[method](member, structures, block) for member in self.potentials]
         hessian: np.ndarray = torch.stack(rows).mean(0).cpu().numpy()
         return hessian
+
+    def check_hessian(self, method: str) -> None:
+        """Check that `get_hessian` can use a method.
+
+        Raises:
+            ConfigError: the method is unknown, or the model predicts no Hessians.
+        """
+        if method not in HESSIANS:
+            raise ConfigError(f"Unknown Hessian method {method!r}.{did_you_mean(method, HESSIANS)}")
+        if method == "predict" and any(p.hessian_cutoff is None for p in self.potentials):
+            raise ConfigError(NO_HESSIAN)
 
     def get_descriptors(self, atoms: Atoms | None = None) -> np.ndarray:
         """Return invariant descriptors of each atom [N, F] (of the committee's first member)."""
@@ -227,7 +247,12 @@ def _dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
     return dtype
 
 
-def _device(device: str | torch.device) -> torch.device:
+def find_device(device: str | torch.device) -> torch.device:
+    """Return the device that is meant; `auto` is the GPU if there is one.
+
+    Raises:
+        ConfigError: there is no such device.
+    """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:

@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
+import inspect
 import json
 import pkgutil
 from collections.abc import Callable, Mapping
@@ -62,11 +63,19 @@ def generator_class(name: str) -> type[Generator]:
 def build(model: str, hyperparameters: Mapping[str, Any]) -> Potential:
     """Construct the potential called `model`; it remembers how, so that it can be saved.
 
+    A hyper-parameter `backbone` is the `name` and the hyper-parameters of a potential inside. It
+    has the same species; what the outer potential does not take, such as `shift`, is handed down.
+
     Raises:
         UnknownNameError: there is no such potential.
         ConfigError: a hyper-parameter is unknown, missing or out of range.
     """
-    return _construct(potential_class(model), model, hyperparameters)
+    cls, arguments = potential_class(model), hyperparameters
+    if isinstance(hyperparameters.get("backbone"), Mapping):
+        arguments = _with_backbone(cls, hyperparameters)
+    network = _construct(cls, model, arguments)
+    network.recipe = (model, dict(hyperparameters))
+    return network
 
 
 def build_generator(model: str, hyperparameters: Mapping[str, Any]) -> Generator:
@@ -77,6 +86,20 @@ def build_generator(model: str, hyperparameters: Mapping[str, Any]) -> Generator
         ConfigError: a hyper-parameter is unknown, missing or out of range.
     """
     return _construct(generator_class(model), model, hyperparameters)
+
+
+def _with_backbone(cls: type[Potential], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a potential with the `backbone` built that they describe."""
+    own = inspect.signature(cls.__init__).parameters
+    handed_down = {key: value for key, value in given.items() if key not in own}
+    settings = {**handed_down, **given["backbone"]}
+    if "name" not in settings:
+        raise ConfigError(
+            f"Expected `name` of the architecture in `backbone`, got {sorted(settings)}."
+        )
+    settings |= {"species": given["species"]} if "species" in given else {}
+    arguments = {key: value for key, value in given.items() if key in own}
+    return arguments | {"backbone": build(settings.pop("name"), settings)}
 
 
 def _names(group: str) -> list[str]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from matkit.graph import Graph
 from matkit.interfaces import Potential, Properties
 from matkit.nn.scatter import scatter_sum
+from matkit.pair_blocks import PairBlocks
 from matkit.structures import Structures
 
 DERIVED = frozenset({"energy", "forces", "stress"})
@@ -39,7 +40,11 @@ class Conservative(Potential):
         super().__init__()
         self.network = network
         self.cutoff, self.species = network.cutoff, network.species
-        self.conditions = network.conditions
+        self.conditions, self.hessian_cutoff = network.conditions, network.hessian_cutoff
+
+    def hessian_blocks(self, graph: Graph) -> PairBlocks | None:
+        """Return the Hessian that the network predicts, not the derivative of the energy."""
+        return self.network.hessian_blocks(graph)
 
     def forward(
         self,

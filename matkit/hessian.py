@@ -1,4 +1,4 @@
-"""Second derivatives of the energy of a conservative potential, in blocks of bounded memory."""
+"""Hessians of one structure: second derivatives of the energy, or what a network predicts."""
 
 from __future__ import annotations
 
@@ -6,8 +6,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from matkit.errors import ConfigError
 from matkit.interfaces import Potential
 from matkit.structures import Structures, cat
+
+# A molecule cannot be turned about its axis if this times its size is how far atoms are off it.
+LINEAR = 1e-4
+
+NO_HESSIAN = (
+    "This model predicts no Hessians. Take method autograd or finite-difference, or a model with a "
+    "Hessian head (hip)."
+)
 
 
 def autograd_hessian(
@@ -61,6 +70,70 @@ def finite_difference_hessian(
         plus, minus = forces.reshape(2, count, -1)
         rows.append((minus - plus) / (2 * step))
     return _symmetric(torch.cat(rows))
+
+
+def predicted_hessian(
+    potential: Potential, structures: Structures, block: int = 512
+) -> Float[Tensor, "M M"]:
+    """Return the Hessian [3N, 3N] in eV/Å² that the network predicts in one forward pass.
+
+    Args:
+        potential: Potential with a Hessian of its own, and forces.
+        structures: Batch of one.
+        block: Without effect: all pairs are evaluated at once.
+
+    Raises:
+        ConfigError: the potential predicts no Hessian.
+    """
+    graph = potential.featurize(structures)
+    with torch.no_grad():
+        blocks = potential.hessian_blocks(graph)
+    if blocks is None:
+        raise ConfigError(NO_HESSIAN)
+    (hessian,) = blocks.dense()
+    if not blocks.invariant:
+        return hessian
+    forces = potential(graph, properties=("forces",))["forces"].detach()
+    return impose_invariance(hessian, structures, forces)
+
+
+def impose_invariance(
+    hessian: Float[Tensor, "M M"], structures: Structures, forces: Float[Tensor, "N 3"]
+) -> Float[Tensor, "M M"]:
+    """Return the nearest symmetric matrix that agrees with the forces under rigid motions.
+
+    An energy that rigid motions do not change has ``H t = 0`` for a shift t of all atoms, and
+    ``H (ω x r) = ω x g`` for a turn, with the gradient g: forces turn with the molecule. At a
+    stationary point this is the projection P H P of Eckart's conditions; elsewhere P H P would
+    take away what is right.
+
+    Args:
+        hessian: Symmetric matrix [3N, 3N], eV/Å².
+        structures: Batch of one; periodic ones are not turned.
+        forces: Forces [N, 3], eV/Å.
+    """
+    motions, answers = _rigid(structures, -forces)
+    u, sizes, v = torch.linalg.svd(motions, full_matrices=False)
+    keep = sizes > LINEAR * sizes[0]
+    u, known = u[:, keep], answers @ (v.T[:, keep] / sizes[keep])
+    rest = hessian - u @ (u.T @ hessian)
+    rest = rest - (rest @ u) @ u.T
+    cross = known @ u.T
+    return _symmetric(rest + cross + cross.T - u @ (u.T @ known) @ u.T)
+
+
+def _rigid(structures: Structures, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """Return shifts and turns of all atoms [3N, R], and how the gradient changes with each."""
+    axes = torch.eye(3, dtype=gradient.dtype, device=gradient.device)
+    shifts = axes.repeat(len(gradient), 1)
+    if bool(structures.pbc.any()):
+        return shifts, torch.zeros_like(shifts)
+    away = structures.positions - structures.positions.mean(dim=0)
+    turns, turned = (
+        torch.linalg.cross(axes[:, None, :], vectors[None]).flatten(1).T
+        for vectors in (away, gradient)
+    )
+    return torch.cat([shifts, turns], 1), torch.cat([torch.zeros_like(shifts), turned], 1)
 
 
 def _blocks(n_rows: int, atoms_per_row: int, block: int) -> tuple[Tensor, ...]:

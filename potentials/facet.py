@@ -165,6 +165,7 @@ class Facet(LayeredPotential):
         features = [parse_irreps(text) for text in irreps]
         self.species, self.cutoff, self.lmax = tuple(species), float(cutoff), lmax
         self.radial_basis, self.envelope_power = radial_basis, envelope_power
+        self.feature_irreps, self.natural_parity = features[-2:][0], True
         self.index = SpeciesIndex(self.species)
         self.embedding = SpeciesEmbedding(len(species), features[0][0].channels)
         self.basis = BASES[radial_basis](self.cutoff, basis_size)
@@ -183,19 +184,28 @@ class Facet(LayeredPotential):
     def forward(self, graph: Graph) -> Properties:
         """Return atomic energies [N] in eV and the last layer's scalars as `features`."""
         index = self.index(graph.species)
+        # One atom without neighbours for each species that occurs: the zero of its energy.
+        kinds, place = self._kinds(index)
+        x = self._features(graph, torch.cat([index, kinds]), len(self.interactions))
+        scalars, isolated = x[0].squeeze(1).split([len(index), len(kinds)])
+        relative = self.readout(scalars - isolated[place]).squeeze(1)
+        return Properties(atom_energy=self.scale_shift(relative, index), features=scalars)
+
+    def equivariant_features(self, graph: Graph) -> Features:
+        """Return the atoms' features before the last layer."""
+        return self._features(graph, self.index(graph.species), len(self.interactions) - 1)
+
+    def _features(self, graph: Graph, index: Tensor, layers: int) -> Features:
+        """Return features after a number of layers; atoms beyond the graph's have no neighbours."""
         vectors = graph.vectors
         lengths = vectors.norm(dim=1)
         harmonics = spherical_harmonics(self.lmax, vectors / lengths.unsqueeze(1)).to(self.dtype)
         basis = self.enveloped_basis(lengths).to(self.dtype)
 
-        # One atom without neighbours for each species that occurs: the zero of its energy.
-        kinds, place = self._kinds(index)
-        x: Features = (self.embedding(torch.cat([index, kinds])),)
-        for interaction in self.interactions:
+        x: Features = (self.embedding(index),)
+        for interaction in self._interactions()[:layers]:
             x = interaction(x, basis, harmonics, graph)
-        scalars, isolated = x[0].squeeze(1).split([len(index), len(kinds)])
-        relative = self.readout(scalars - isolated[place]).squeeze(1)
-        return Properties(atom_energy=self.scale_shift(relative, index), features=scalars)
+        return x
 
     def _energy(self, scalars: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
         """Return atomic energies [N] and the derivative of their sum by the scalars [N, 1, C]."""

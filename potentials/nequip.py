@@ -151,6 +151,7 @@ class NequIP(LayeredPotential):
             self.interactions.append(
                 Interaction(convolution, features[t], radial_widths, neighbor_norm, n_species)
             )
+        self.feature_irreps, self.natural_parity = features[-2:][0], natural_parity
         channels = features[-1][0].channels
         hidden = (readout_hidden,) if readout_hidden else ()
         self.readout = ScalarMLP((channels, *hidden, 1), readout_activation)
@@ -160,6 +161,17 @@ class NequIP(LayeredPotential):
     def forward(self, graph: Graph) -> Properties:
         """Return atomic energies [N] in eV and the last layer's scalars as `features`."""
         index = self.index(graph.species)
+        x = self._features(graph, index, len(self.interactions))
+        scalars = x[0].squeeze(1)
+        energy = self.scale_shift(self.readout(scalars).squeeze(1), index)
+        return Properties(atom_energy=energy, features=scalars)
+
+    def equivariant_features(self, graph: Graph) -> Features:
+        """Return the atoms' features before the last layer."""
+        return self._features(graph, self.index(graph.species), len(self.interactions) - 1)
+
+    def _features(self, graph: Graph, index: Tensor, layers: int) -> Features:
+        """Return features after a number of layers."""
         vectors = graph.vectors
         lengths = vectors.norm(dim=1)
         basis = self.enveloped_basis(lengths)
@@ -167,11 +179,9 @@ class NequIP(LayeredPotential):
         basis, harmonics = basis.to(self.dtype), harmonics.to(self.dtype)
 
         x: Features = (self.embedding(index),)
-        for interaction in self.interactions:
+        for interaction in self._interactions()[:layers]:
             x = interaction(x, index, basis, harmonics, graph)
-        scalars = x[0].squeeze(1)
-        energy = self.scale_shift(self.readout(scalars).squeeze(1), index)
-        return Properties(atom_energy=energy, features=scalars)
+        return x
 
     def _energy(self, scalars: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
         """Return atomic energies [N] and the derivative of their sum by the scalars [N, 1, C]."""

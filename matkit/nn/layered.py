@@ -22,6 +22,7 @@ from matkit.nn.equivariant import Features
 from matkit.nn.harmonics import harmonics as fused_harmonics
 from matkit.nn.harmonics import harmonics_gradient
 from matkit.nn.inference import EdgeData, Layer, agrees, reverse, run
+from matkit.nn.irreps import Irreps
 from matkit.nn.radial_functions import Radial
 from matkit.nn.radial_table import RadialTable, tabulate
 from matkit.nn.table_check import check_table
@@ -39,9 +40,13 @@ class LayeredPotential(Potential):
         index: From atomic numbers to rows of the embedding.
         embedding: First features.
         interactions: Layers, each of which has a `convolution`.
+        feature_irreps: Irreps of `equivariant_features`.
+        natural_parity: Whether harmonics have parity (-1)^l.
     """
 
     lmax: int
+    feature_irreps: Irreps
+    natural_parity: bool
     index: SpeciesIndex
     embedding: SpeciesEmbedding
     interactions: nn.ModuleList
@@ -49,6 +54,10 @@ class LayeredPotential(Potential):
     def __init__(self) -> None:
         super().__init__()
         self._frozen: tuple[Any, list[Layer]] | None = None
+
+    @abstractmethod
+    def equivariant_features(self, graph: Graph) -> Features:
+        """Return the atoms' features before the last layer, which makes scalars of them."""
 
     @abstractmethod
     def _freeze_layer(self, exact: Self, here: Self, t: int) -> Layer:

@@ -15,7 +15,8 @@ class PhononsOptions(Options):
     method: str = Field(
         "finite-difference",
         description="where force constants come from: finite-difference (few displacements, by "
-        "symmetry), or autograd (exact Hessian of the supercell)",
+        "symmetry), autograd (exact Hessian of the supercell), or predict (the same, by a model "
+        "with a Hessian head)",
     )
     relax: bool = Field(
         True, description="relax positions and cell first, with the space group kept"

@@ -13,7 +13,9 @@ class VibrationsOptions(Options):
     """Options of `vibrations`."""
 
     method: str = Field(
-        "autograd", description="where the Hessian comes from: autograd or finite-difference"
+        "autograd",
+        description="where the Hessian comes from: autograd, finite-difference, or predict (by a "
+        "model with a Hessian head)",
     )
     relax: bool = Field(True, description="relax the positions first")
     optimizer: Literal["FIRE", "LBFGS", "BFGS"] = Field("BFGS", description="optimisation method")

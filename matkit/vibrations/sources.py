@@ -6,7 +6,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
-from matkit.calculator import HESSIANS, MatkitCalculator
+from matkit.calculator import MatkitCalculator
 from matkit.errors import ConfigError, did_you_mean
 
 FINITE_DIFFERENCE = "finite-difference"
@@ -18,11 +18,12 @@ def check_method(calc: BaseCalculator, method: str) -> None:
     Raises:
         ConfigError: it cannot.
     """
-    offered = HESSIANS if isinstance(calc, MatkitCalculator) else [FINITE_DIFFERENCE]
-    if method not in offered:
+    if isinstance(calc, MatkitCalculator):
+        calc.check_hessian(method)
+    elif method != FINITE_DIFFERENCE:
         raise ConfigError(
             f"{type(calc).__name__} has no Hessian by method {method!r}."
-            f"{did_you_mean(method, offered)}"
+            f"{did_you_mean(method, [FINITE_DIFFERENCE])}"
         )
 
 

@@ -43,6 +43,11 @@ def test_warnings_come_before_the_table(molecules):
     assert "wavenumber" in table
 
 
+def test_a_model_without_head_cannot_predict(molecules):
+    result = molecules("vibrations", "ammonia.xyz", "--method", "predict", code=2)
+    assert "predicts no Hessians" in result.stderr
+
+
 def test_imaginary_modes_are_written_with_i(molecules):
     molecules.calculator = lambda: springs(constant=-30.0)
     words = ("vibrations", "nitrogen.xyz", "--no-relax")

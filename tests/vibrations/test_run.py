@@ -119,6 +119,8 @@ def test_methods_that_are_not_offered():
         vibrations(nitrogen(), springs(), method="autogradd")
     with pytest.raises(ConfigError, match="EMT has no.*Known: finite-difference"):
         vibrations(nitrogen(), EMT())
+    with pytest.raises(ConfigError, match="predicts no Hessians"):
+        vibrations(nitrogen(), springs(), method="predict")
 
 
 def test_differences_of_forces():

@@ -1,0 +1,201 @@
+"""From equivariant features to the blocks of a Hessian, without differentiating anything.
+
+HIP (Burger et al. 2025, https://arxiv.org/abs/2509.21624): the 3x3 blocks of a Hessian are scalars,
+pseudovectors and traceless symmetric matrices, 0e+1e+2e. They come from messages between two atoms:
+one by one between these atoms, summed up between an atom and itself.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from math import sqrt
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from matkit.errors import ConfigError
+from matkit.graph import Graph
+from matkit.nn.convolution import Convolution
+from matkit.nn.equivariant import Features, Gate, Linear, ScalarMLP, normalized_silu
+from matkit.nn.irreps import Irrep, Irreps, format_irreps, spherical_harmonics, wigner_3j
+from matkit.nn.radial import BesselBasis, polynomial_envelope
+from matkit.nn.scatter import scatter_sum
+from matkit.pair_blocks import PairBlocks
+
+# A general 3x3 matrix, and a symmetric one.
+GENERAL: Irreps = (Irrep(1, 0, 1), Irrep(1, 1, 1), Irrep(1, 2, 1))
+SYMMETRIC: Irreps = (Irrep(1, 0, 1), Irrep(1, 2, 1))
+
+
+def to_matrices(x: Features) -> Float[Tensor, "M 3 3 C"]:
+    """Return the matrices [M, 3, 3, C] that features of even parity [M, 2l + 1, C] make up.
+
+    An isometry: the square of a matrix's norm is the sum of the squares of the features.
+
+    Args:
+        x: Features of different degrees out of 0, 1 and 2.
+    """
+    parts = [torch.einsum("abm,emc->eabc", _basis(f.shape[1]).to(f), f) for f in x]
+    return torch.stack(parts).sum(dim=0)
+
+
+def from_matrices(matrices: Float[Tensor, "M 3 3 C"]) -> Features:
+    """Return the features of degrees 0, 1 and 2 [M, 2l + 1, C] that make up the matrices."""
+    bases = (_basis(components).to(matrices) for components in (1, 3, 5))
+    return tuple(torch.einsum("abm,eabc->emc", basis, matrices) for basis in bases)
+
+
+@cache
+def _basis(components: int) -> Tensor:
+    """Return orthonormal matrices [3, 3, 2l + 1] that turn like the irrep of degree l."""
+    return wigner_3j(1, 1, components // 2) * sqrt(components)
+
+
+class PairMessages(nn.Module):
+    """Features 0e+1e+2e of pairs: both ends coupled with the direction, and with each other.
+
+    With features a of the centre and b of the neighbour, both mapped linearly, the message is
+    ``g((a + b) ⊗ Y_ij, a ⊗ b)``: a linear map and a gate g of all couplings. The second kind,
+    products of vectors and of matrices (l = 1 and 2) channel by channel, ties what lies around one
+    end to what lies around the other. A perceptron of the distance and of both ends' scalars
+    weighs every channel of every coupling.
+
+    Args:
+        irreps: Irreps of the features, even scalars first.
+        channels: Channels of the mapped features and of the messages.
+        basis_size: Number of radial functions.
+        lmax: Highest degree of Y.
+        natural_parity: Whether Y_l has parity (-1)^l.
+
+    Raises:
+        ConfigError: a general 3x3 matrix cannot be made of the features.
+    """
+
+    def __init__(
+        self, irreps: Irreps, channels: int, basis_size: int, lmax: int, natural_parity: bool
+    ) -> None:
+        super().__init__()
+        self.lmax, self.basis_size = lmax, basis_size
+        sent = tuple(Irrep(channels, *irrep.kind) for irrep in irreps)
+        self.irreps_out: Irreps = tuple(Irrep(channels, *irrep.kind) for irrep in GENERAL)
+        self.convolution = Convolution(sent, lmax, GENERAL, natural_parity)
+        _check(irreps, lmax, self.convolution.irreps_out)
+        self.multiplied = [i for i, irrep in enumerate(irreps) if irrep.l in (1, 2)]
+        products = channels * len(self.multiplied)
+        self.center, self.neighbor = Linear(irreps, sent), Linear(irreps, sent)
+        self.scalars = ScalarMLP((irreps[0].channels, 2 * channels))
+        self.radial = ScalarMLP((basis_size, channels))
+        self.sizes = [self.convolution.weight_numel, *[channels] * len(self.multiplied)]
+        self.weights = ScalarMLP((channels, 2 * channels, sum(self.sizes)))
+        coupled = tuple(Irrep(n + products, *kind) for n, *kind in self.convolution.irreps_out)
+        self.gate = Gate(self.irreps_out)
+        self.linear = Linear(coupled, self.gate.irreps_in)
+
+    def forward(self, x: Features, basis: Tensor, harmonics: Tensor, pairs: Graph) -> Features:
+        """Return features [E, 2l + 1, channels] of degrees 0, 1 and 2, even under inversion.
+
+        Args:
+            x: Features of the atoms [N, 2l + 1, channels] per irrep.
+            basis: Radial functions [E, basis_size].
+            harmonics: Y of the pairs [E, (lmax + 1)²].
+            pairs: Pairs.
+        """
+        weights, *rest = self._weights(x[0].squeeze(1), basis, pairs)
+        a = [part[pairs.center] for part in self.center(x)]
+        b = [part[pairs.neighbor] for part in self.neighbor(x)]
+        both = tuple(map(torch.add, a, b))
+        coupled = [self.convolution(both, harmonics, weights, _one_edge_each(pairs))]
+        for place, weight in zip(self.multiplied, rest, strict=True):
+            coupled.append(_product(a[place] * weight.unsqueeze(1), b[place]))
+        joined = (torch.cat(parts, dim=2) for parts in zip(*coupled, strict=True))
+        return self.gate(self.linear(tuple(joined)))
+
+    def _weights(self, scalars: Tensor, basis: Tensor, pairs: Graph) -> tuple[Tensor, ...]:
+        """Return the weights of the convolution and of every product, one row per pair."""
+        center, neighbor = self.scalars(scalars).chunk(2, dim=1)
+        known = self.radial(basis) + center[pairs.center] + neighbor[pairs.neighbor]
+        return self.weights(normalized_silu(known / sqrt(3))).split(self.sizes, dim=1)
+
+
+def _check(irreps: Irreps, lmax: int, coupled: Irreps) -> None:
+    if irreps[0].kind == (0, 1) and [i.kind for i in coupled] == [i.kind for i in GENERAL]:
+        return
+    raise ConfigError(
+        f"Features {format_irreps(irreps)} and harmonics up to l = {lmax} cannot make the 0e+1e+2e "
+        "of a Hessian; take lmax = 2 and features such as 64x0e+32x1o+16x2e before the backbone's "
+        "last layer."
+    )
+
+
+def _one_edge_each(pairs: Graph) -> Graph:
+    """Return a graph in which every pair is an atom that sends to itself alone."""
+    numbers = torch.arange(len(pairs.center), device=pairs.device)
+    return pairs.replace(
+        positions=pairs.vectors.detach(),
+        species=torch.zeros_like(numbers),
+        atom={},
+        n_atoms=torch.bincount(pairs.batch[pairs.center], minlength=len(pairs)),
+        center=numbers,
+        neighbor=numbers,
+    )
+
+
+def _product(a: Float[Tensor, "E m C"], b: Float[Tensor, "E m C"]) -> Features:
+    """Return the outer products of vectors, or the products of matrices (l = 2), by channel."""
+    if a.shape[1] == 3:
+        return from_matrices(a.unsqueeze(2) * b.unsqueeze(1))
+    left, right = to_matrices((a,)), to_matrices((b,))
+    return from_matrices((left.unsqueeze(3) * right.unsqueeze(1)).sum(dim=2))
+
+
+class HessianHead(nn.Module):
+    """Blocks of a Hessian in eV/Å² from messages between its atoms.
+
+    Args:
+        pairs: Messages.
+        cutoff: Longest pair, Å.
+        scale: Unit of the blocks, eV/Å².
+        diagonal: Whether blocks between an atom and itself are minus the sum of the others, as the
+            translation of all atoms demands, instead of a sum of their own.
+        invariant: Whether the Hessian is to be made invariant, see `PairBlocks`.
+    """
+
+    def __init__(
+        self, pairs: PairMessages, cutoff: float, scale: float, diagonal: bool, invariant: bool
+    ) -> None:
+        super().__init__()
+        self.cutoff, self.scale, self.invariant = cutoff, scale, invariant
+        self.basis = BesselBasis(cutoff, pairs.basis_size)
+        self.pairs = pairs
+        self.linear_off = Linear(pairs.irreps_out, GENERAL)
+        self.linear_own = None if diagonal else Linear(pairs.irreps_out, SYMMETRIC)
+
+    def forward(self, x: Features, pairs: Graph) -> PairBlocks:
+        """Return the blocks, float64.
+
+        Args:
+            x: Features of the atoms [N, 2l + 1, channels] per irrep.
+            pairs: Pairs within the cutoff.
+        """
+        vectors = pairs.vectors
+        lengths = vectors.norm(dim=1)
+        harmonics = spherical_harmonics(self.pairs.lmax, vectors / lengths.unsqueeze(1))
+        basis = self.basis(lengths) * (self.cutoff / 2)  # sin(k r) / r, of order one
+        messages = self.pairs(x, basis.to(x[0]), harmonics.to(x[0]), pairs)
+        envelope = self.scale * polynomial_envelope(lengths, self.cutoff)
+        off = _blocks(self.linear_off(messages), envelope)
+        diagonal = self._diagonal(messages, off, envelope, pairs)
+        return PairBlocks(pairs=pairs, diagonal=diagonal, off=off, invariant=self.invariant)
+
+    def _diagonal(self, messages: Features, off: Tensor, envelope: Tensor, pairs: Graph) -> Tensor:
+        n_atoms = len(pairs.species)
+        if self.linear_own is not None:
+            own = _blocks(self.linear_own(messages), envelope)
+            return scatter_sum(own, pairs.center, n_atoms, pairs.pointers)
+        rows = scatter_sum(off, pairs.center, n_atoms, pairs.pointers)
+        return -(rows + scatter_sum(off.mT, pairs.neighbor, n_atoms)) / 2
+
+
+def _blocks(x: Features, envelope: Float[Tensor, " E"]) -> Float[Tensor, "E 3 3"]:
+    return to_matrices(x).squeeze(3).double() * envelope[:, None, None]
