@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from matkit.errors import ConfigError, did_you_mean
 
@@ -30,7 +30,18 @@ class SinglepointOptions(Options):
 class RelaxOptions(Options):
     """Options of `relax`."""
 
-    optimizer: Literal["FIRE", "LBFGS", "BFGS"] = Field("FIRE", description="optimisation method")
+    optimizer: Literal["FIRE", "LBFGS", "BFGS", "RFO"] = Field(
+        "FIRE", description="optimisation method; RFO follows second derivatives"
+    )
+    hessian: str | None = Field(
+        None,
+        description="where the Hessian comes from: predict (by a model with a Hessian head), "
+        "autograd, or finite-difference; autograd for RFO if not given, and BFGS begins with it "
+        "if given",
+    )
+    hessian_every: int | None = Field(
+        None, ge=1, description="steps of RFO between Hessians; only one at the start if not given"
+    )
     fmax: float = Field(0.01, gt=0, description="largest force allowed at the end, in eV/Å")
     smax: float = Field(
         1e-4, gt=0, description="largest stress left if the cell is relaxed, in eV/Å³"
@@ -49,6 +60,25 @@ class RelaxOptions(Options):
     def _cell_options_need_the_cell(self) -> Self:
         if not self.relax_cell and (self.pressure or self.cell_mode != "full"):
             raise ValueError("pressure and cell_mode have no effect without relax_cell; set it")
+        return self
+
+    @field_validator("optimizer", mode="before")
+    @classmethod
+    def _in_capitals(cls, value: Any) -> Any:
+        return value.upper() if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _hessians_are_for_positions(self) -> Self:
+        second_order = self.optimizer == "RFO" or self.hessian is not None
+        if self.hessian is not None and self.optimizer not in ("RFO", "BFGS"):
+            raise ValueError(f"hessian has no effect on {self.optimizer}; use RFO or BFGS")
+        if self.hessian_every is not None and self.optimizer != "RFO":
+            raise ValueError(f"hessian_every has no effect on {self.optimizer}; use RFO")
+        if second_order and (self.relax_cell or self.fix_symmetry):
+            raise ValueError(
+                "Hessians are those of positions; with relax_cell or fix_symmetry use FIRE, LBFGS, "
+                "or BFGS without hessian"
+            )
         return self
 
 

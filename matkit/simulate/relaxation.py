@@ -51,9 +51,9 @@ def relax(
         calculator after the first step stop the relaxation and keep the last good frame.
 
     Raises:
-        ConfigError: an option is unknown or impossible.
-        StructureError: the structure is empty, not finite, has a flat cell, or has no cell that
-            could be relaxed.
+        ConfigError: an option is unknown or impossible, or the calculator has no such Hessian.
+        StructureError: the structure is empty, not finite, has a flat cell, has no cell that
+            could be relaxed, or a constraint other than `FixAtoms` where Hessians are used.
     """
     options = resolve(RelaxOptions, options, changes)
     check_input(atoms)
@@ -62,9 +62,24 @@ def relax(
         fix_symmetry(work)
     work.calc = calc
     target: Any = cell_filter(work, options) if options.relax_cell else work
-    optimizer = OPTIMIZERS[options.optimizer](target, logfile=None)
+    optimizer = _optimizer(target, options)
     keeper = _Keeper(None if trajectory is None else Path(trajectory), options.steps, on_step)
     return _Relaxation(work, target, optimizer, options).run(keeper, atoms)
+
+
+def _optimizer(target: Any, options: RelaxOptions) -> Optimizer:
+    if options.optimizer == "RFO":
+        from matkit.second_order.optimizers import RFO  # needs torch, ASE's own do not
+
+        given: dict[str, Any] = {"method": options.hessian, "every": options.hessian_every}
+        return RFO(target, **{key: value for key, value in given.items() if value is not None})
+    optimizer: Any = OPTIMIZERS[options.optimizer](target, logfile=None)
+    if options.hessian is not None:
+        from matkit.second_order.initial import positive_hessian
+
+        optimizer.H0 = positive_hessian(target, options.hessian)
+    made: Optimizer = optimizer
+    return made
 
 
 @dataclass

@@ -210,7 +210,7 @@ def test_an_error_at_once_is_raised():
     [
         ({"fmx": 0.1}, "Did you mean 'fmax'"),
         ({"fmax": -1.0}, "'fmax'.*greater than 0.*-1.0"),
-        ({"optimizer": "fire"}, "'optimizer'.*'FIRE'"),
+        ({"optimizer": "fires"}, "'optimizer'.*'FIRE'"),
         ({"pressure": 1.0}, "no effect without relax_cell"),
         ({"cell_mode": "shape"}, "no effect without relax_cell"),
         ({"fmax": float("nan")}, "'fmax'.*finite"),

@@ -1,0 +1,140 @@
+"""``matkit ts``: what it runs, writes and says."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ase import Atoms
+from ase.calculators.calculator import CalculatorError
+
+from matkit.cache import write_atomically
+from matkit.cli import execute
+from matkit.cli.configs import TSConfig
+from matkit.cli.display import Display
+from matkit.cli.yaml_files import dump_config
+from matkit.errors import ConfigError, SimulationError, StructureError
+from matkit.evaluate.documents import json_bytes, plain
+from matkit.evaluate.figures import png
+from matkit.second_order.checks import check_structures, held_atoms
+from matkit.second_order.record import BAND, PATH, SADDLE, Record
+from matkit.second_order.report import profile_figure, ts_page, verdict
+from matkit.second_order.results import TSResult
+from matkit.second_order.run import transition_state
+from matkit.simulate.files import refuse_existing
+from matkit.simulate.reading import read_frames
+from matkit.simulate.results import OnStep
+from matkit.simulate.summary import model_info, versions
+
+FOUND, NOT_FOUND = 0, 1
+CONFIG, METRICS, FIGURE, REPORT = "config.yaml", "metrics.json", "profile.png", "report.html"
+FILES = (BAND, SADDLE, PATH, CONFIG, METRICS, FIGURE, REPORT)
+# What may change when a run goes on.
+FREE = {"overwrite", "resume", "device", "out"}
+
+
+def run_ts(config: TSConfig, display: Display) -> int:
+    """Look for a transition state.
+
+    Returns:
+        Exit code: 1 if it was not found, or is not confirmed.
+
+    Raises:
+        ConfigError: the run to go on with had other options.
+        OutputExistsError: results are there, and may neither be replaced nor gone on with.
+        SimulationError: the calculator failed.
+        StructureError: a structure cannot be read or used.
+    """
+    begin, out = time.perf_counter(), Path(config.out)
+    structures = [atoms for source in config.struct for atoms in _structures(source)]
+    check_structures(structures)
+    goes_on = _prepare(out, config)
+    calc = execute.load_model(config)
+    display.note(f"Model {config.model}; results in {config.out}")
+    record = Record(out, goes_on, held_atoms(structures[0]))
+    with display.progress("ts") as show:
+        result = _guarded(structures, calc, config, record, show)
+    metrics = plain(
+        result.row()
+        | {"command": "ts", "wall_time": time.perf_counter() - begin}
+        | {"settings": config.model_dump(), "model": model_info(calc), "versions": versions()}
+    )
+    write_atomically(out / METRICS, json_bytes(metrics))
+    write_atomically(out / FIGURE, png(profile_figure(result)))
+    write_atomically(out / REPORT, ts_page(result, metrics).encode())
+    display.result(describe(result))
+    display.document(metrics | {"outputs": [str(out / name) for name in FILES]})
+    return FOUND if result.converged else NOT_FOUND
+
+
+def _structures(source: str) -> list[Atoms]:
+    frames = read_frames(source)
+    bad = [frame.error for frame in frames if frame.atoms is None]
+    if bad:
+        raise StructureError(f"{source}: {bad[0]}")
+    return [frame.atoms for frame in frames if frame.atoms is not None]
+
+
+def _prepare(out: Path, config: TSConfig) -> bool:
+    """Return whether to go on with what is there; if not, clear the folder of what may go."""
+    path = out / CONFIG
+    if config.resume and path.is_file():
+        _check_same(path, config)
+        return True
+    if not config.overwrite:
+        refuse_existing(out / name for name in FILES)
+    for name in FILES:
+        (out / name).unlink(missing_ok=True)
+    write_atomically(path, dump_config(config).encode())
+    return False
+
+
+def _check_same(path: Path, config: TSConfig) -> None:
+    then: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    now = config.model_dump()
+    changed = [
+        f"{key} = {then.get(key)} then, {value} now"
+        for key, value in now.items()
+        if key not in FREE and then.get(key) != value
+    ]
+    if changed:
+        raise ConfigError(
+            f"{path} was written by a run with other options: {'; '.join(changed)}. Use the same "
+            "ones to go on, or begin anew with overwrite."
+        )
+
+
+def _guarded(
+    structures: list[Atoms], calc: Any, config: TSConfig, record: Record, show: OnStep | None
+) -> TSResult:
+    try:
+        return transition_state(structures, calc, config.options(), record=record, on_step=show)
+    except CalculatorError as error:
+        raise SimulationError(
+            f"The calculator failed ({type(error).__name__}: {error}). What was done before is in "
+            f"{config.out}; begin with better structures, or go on with --resume."
+        ) from error
+
+
+def describe(result: TSResult) -> str:
+    """Return what was found, and why it is not what was looked for."""
+    lines = [
+        f"{result.atoms.symbols}: {verdict(result)}; {result.steps} steps of the search, "
+        f"{result.hessians} Hessians, energy {result.energy:.6f} eV, largest force "
+        f"{result.max_force:.1e} eV/Å"
+    ]
+    if result.barriers:
+        heights = " and ".join(f"{value:.4f}" for value in result.barriers)
+        names = "reactant and product" if result.ends else "its two minima"
+        lines.append(f"  {heights} eV above {names}")
+    for side, foot in enumerate(result.feet, start=1):
+        like = f": reactant {foot.reactant}, product {foot.product}" if foot.reactant else ""
+        lines.append(
+            f"  side {side} of the path: {len(foot.branch.frames)} points, "
+            f"{foot.atoms.get_potential_energy():.6f} eV{like}"
+        )
+    lines += [f"  failed: {text}" for text in result.problems]
+    lines += [f"  warning: {text}" for text in result.warnings]
+    return "\n".join(lines)

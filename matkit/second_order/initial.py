@@ -1,0 +1,38 @@
+"""Hessians to begin a quasi-Newton relaxation with."""
+
+from __future__ import annotations
+
+import numpy as np
+from ase import Atoms
+from jaxtyping import Float
+
+from matkit.second_order.coordinates import internal_basis
+from matkit.vibrations.run import free_atoms
+from matkit.vibrations.sources import check_method, hessian
+
+
+def positive_hessian(
+    atoms: Atoms, method: str = "autograd", floor: float = 0.5
+) -> Float[np.ndarray, "D D"]:
+    """Return a positive definite Hessian [3N, 3N], eV/Å², to begin with.
+
+    The eigenvalues of the Hessian are replaced by their absolute values, and small ones, with
+    those of rigid motions, by `floor`. For ASE: ``optimizer = BFGS(atoms); optimizer.H0 =
+    positive_hessian(atoms)``.
+
+    Args:
+        atoms: Structure with a calculator.
+        method: Where the Hessian comes from.
+        floor: Smallest eigenvalue, eV/Å².
+
+    Raises:
+        ConfigError: the calculator lacks the method.
+        StructureError: there is a constraint other than `FixAtoms`.
+    """
+    free = free_atoms(atoms)
+    check_method(atoms.calc, method)
+    basis = internal_basis(atoms, free)
+    values, vectors = np.linalg.eigh(basis.T @ hessian(atoms, atoms.calc, method, free) @ basis)
+    modes = basis @ vectors
+    excess = np.maximum(np.abs(values) - floor, 0)
+    return (modes * excess) @ modes.T + floor * np.eye(3 * len(atoms))

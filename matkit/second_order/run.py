@@ -1,0 +1,141 @@
+"""From reactant and product, or a guess, to a transition state and the minima it connects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import BaseCalculator
+
+from matkit.second_order.band import Band
+from matkit.second_order.checks import check_structures, open_shell
+from matkit.second_order.ends import connects, likeness
+from matkit.second_order.options import TSOptions
+from matkit.second_order.record import Record
+from matkit.second_order.results import Foot, TSResult
+from matkit.second_order.work import Search, Work
+from matkit.simulate.frames import max_force
+from matkit.simulate.options import resolve
+from matkit.simulate.results import OnStep
+from matkit.vibrations.modes import NormalModes, normal_modes
+from matkit.vibrations.results import wavenumber
+from matkit.vibrations.run import free_atoms
+from matkit.vibrations.sources import check_method, difference_hessian
+
+
+def transition_state(
+    structures: Sequence[Atoms],
+    calc: BaseCalculator,
+    options: TSOptions | None = None,
+    *,
+    record: Record | None = None,
+    on_step: OnStep | None = None,
+    **changes: Any,
+) -> TSResult:
+    """Find a transition state, e.g. ``transition_state([reactant, product], calc)``.
+
+    Reactant and product are relaxed, a nudged elastic band between them gives a guess, and
+    `PRFO` takes it to a saddle point. Modes from central differences of forces confirm it, and
+    the intrinsic reaction coordinate says which minima it connects.
+
+    Args:
+        structures: Reactant and product with the same atoms in the same order, or one guess.
+        calc: Any ASE calculator.
+        options: See `TSOptions`.
+        record: Where to keep what is done, and what was done before; None for nowhere.
+        on_step: Called after every step of everything.
+        **changes: Single options by name.
+
+    Raises:
+        ConfigError: an option is unknown or impossible, or the calculator lacks the method.
+        StructureError: see `check_structures`; or both ends relax to the same molecule.
+        SimulationError: a relaxation or the search failed.
+    """
+    options = resolve(TSOptions, options, changes)
+    check_structures(structures)
+    check_method(calc, options.hessian)
+    work = Work(calc, options, record or Record(None), on_step)
+    warnings = list(dict.fromkeys(text for atoms in structures if (text := open_shell(atoms))))
+    if len(structures) == 1:
+        search = work.search(structures[0], None)
+        return _judged(work, search, [], None, warnings)
+    ends = work.minima(structures, warnings)
+    band = work.band(ends, warnings)
+    search = work.search(band.frames[band.peak], band.tangent)
+    return _judged(work, search, ends, band, warnings)
+
+
+def _judged(
+    work: Work, search: Search, ends: list[Atoms], band: Band | None, warnings: list[str]
+) -> TSResult:
+    """Return the result: modes, the path if there is a saddle point, and what is wrong."""
+    modes = _independent_modes(search.atoms, work.calc)
+    limit = work.options.imaginary_above
+    imaginary = [float(value) for value in modes.frequencies if value < 0 and value <= -limit]
+    problems = _not_a_saddle(search, imaginary, work.options)
+    feet: list[Foot] = []
+    if work.options.irc and not problems:
+        mode = modes.vectors[0]
+        backwards = band is not None and np.vdot(mode, band.tangent) < 0
+        feet = work.feet(search.atoms, -mode if backwards else mode, ends)
+    joined = connects((feet[0].atoms, feet[1].atoms), ends[0], ends[1]) if feet and ends else None
+    problems += _wrong_feet(feet, joined)
+    return TSResult(
+        atoms=search.atoms,
+        reason=search.reason,
+        steps=search.steps,
+        energy=float(search.atoms.get_potential_energy()),
+        max_force=max_force(search.atoms),
+        hessians=search.hessians,
+        modes=modes,
+        imaginary=imaginary,
+        ends=ends,
+        band=band,
+        feet=feet,
+        connects=joined,
+        problems=problems,
+        warnings=[*warnings, *_remarks(feet, ends)],
+    )
+
+
+def _independent_modes(atoms: Atoms, calc: BaseCalculator) -> NormalModes:
+    """Return the modes by central differences of forces, whatever the search has used."""
+    free = free_atoms(atoms)
+    moving = range(len(atoms)) if free is None else free
+    return normal_modes(atoms, difference_hessian(atoms, calc, moving), free)
+
+
+def _not_a_saddle(search: Search, imaginary: list[float], options: TSOptions) -> list[str]:
+    problems = []
+    if search.reason != "converged":
+        problems.append(
+            f"the search is not converged: the largest force is {max_force(search.atoms):.3g} eV/Å "
+            f"after {search.steps} steps"
+        )
+    if len(imaginary) != 1:
+        found = ", ".join(map(wavenumber, imaginary)) or "none"
+        problems.append(
+            "expected exactly one imaginary mode beyond "
+            f"{options.imaginary_above:g}i 1/cm, got {len(imaginary)}: {found}"
+        )
+    return problems
+
+
+def _wrong_feet(feet: list[Foot], joined: bool | None) -> list[str]:
+    problems = []
+    if not all(foot.converged for foot in feet):
+        problems.append("the path does not end in minima within irc_points and relax_steps")
+    if joined is False:
+        like = "; ".join(f"reactant {foot.reactant}, product {foot.product}" for foot in feet)
+        problems.append(
+            "the path does not lead from reactant to product; likeness of its feet: " + like
+        )
+    return problems
+
+
+def _remarks(feet: list[Foot], ends: list[Atoms]) -> list[str]:
+    if not feet or ends or likeness(feet[0].atoms, feet[1].atoms) == "other":
+        return []
+    return ["both sides of the path lead to the same bonds, a change of conformation at most"]
