@@ -22,7 +22,7 @@ from matkit.cache import cache_folder
 from matkit.derivatives import Conservative
 from matkit.elements import format_species
 from matkit.errors import MissingExtraError, UnknownNameError, did_you_mean
-from matkit.interfaces import Potential
+from matkit.interfaces import Generator, Potential
 
 if TYPE_CHECKING:
     from matkit.calculator import MatkitCalculator
@@ -135,6 +135,32 @@ def load_calculator(
     return MatkitCalculator(potentials, device, dtype, skin, neighbors, info)
 
 
+def load_generator(
+    name_or_path: str | Path, device: str | torch.device = "auto"
+) -> tuple[Generator, dict[str, Any]]:
+    """Load a generator of crystals that is ready to draw, and what is known of it.
+
+    Args:
+        name_or_path: A ``*.safetensors`` file written by ``matkit train``.
+        device: `cpu`, `cuda`, ...; `auto` takes the GPU if there is one.
+
+    Raises:
+        UnknownNameError: there is no such file.
+        CheckpointError: the file cannot be read, or holds no generator.
+    """
+    path = Path(name_or_path)
+    if not path.is_file():
+        raise UnknownNameError(
+            f"Unknown generator {str(path)!r}, and no such file. Train one: matkit train "
+            "configs/training/perov5-csp.yaml --train-file FILE"
+        )
+    from matkit.calculator import find_device
+
+    generator, metadata = checkpoint.load_generator(path)
+    known = {key: metadata[key] for key in ("model", "sha256")} | {"path": str(path)}
+    return generator.to(find_device(device)), known | metadata["card"]
+
+
 def _expand(given: str | Path | Sequence[str | Path]) -> list[str | Path]:
     if not isinstance(given, str | Path):
         return [name for item in given for name in _expand(item)]
@@ -165,13 +191,16 @@ def _load(name_or_path: str | Path) -> tuple[Potential, dict[str, Any]]:
     return potential, metadata | {"path": str(path)}
 
 
-def configurations() -> dict[str, dict[str, Any]]:
-    """Return the configurations of potentials that come with matkit, by name.
+def configurations(kind: str = "potentials") -> dict[str, dict[str, Any]]:
+    """Return the configurations that come with matkit, by name.
 
     Each has ``model`` with the name of its architecture and the hyper-parameters; those of
     published models say under ``weights`` where these are.
+
+    Args:
+        kind: Folder of the configurations: `potentials` or `generative`.
     """
-    folder = Path(str(importlib.resources.files("matkit"))) / "configs" / "potentials"
+    folder = Path(str(importlib.resources.files("matkit"))) / "configs" / kind
     files = sorted(folder.glob("*.yaml"))
     return {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in files}
 

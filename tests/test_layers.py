@@ -15,20 +15,23 @@ LAYERS = [
     {"cli"},
     {"demo"},
     {"matkit"},
-    {"crystals", "doctor", "evaluate", "phonons", "simulate", "train", "trimming", "vibrations"},
+    {
+        *("builders", "campaign", "crystals", "doctor", "evaluate", "generate", "label", "phonons"),
+        *("second_order", "simulate", "train", "trimming", "vibrations"),
+    },
     {"calculator", "replay", "zoo"},
     {"checkpoint", "data", "foreign", "safe_unpickle"},
     {"derivatives", "hessian", "nn"},
     {"interfaces"},
-    {"cell_list", "graph", "neighbors", "padding", "verlet"},
-    {"geometry", "structures"},
+    {"cell_list", "graph", "neighbors", "padding", "pair_blocks", "verlet"},
+    {"geometry", "structures", "symmetry"},
     {"cache", "elements", "errors", "lazy", "units"},
 ]
 HEIGHT = {name: -depth for depth, names in enumerate(LAYERS) for name in names}
 MODELS = ("potentials", "generative")
 MODELS_MAY_IMPORT = {
     *("derivatives", "elements", "errors", "geometry", "graph"),
-    *("interfaces", "neighbors", "nn", "structures", "units"),
+    *("interfaces", "neighbors", "nn", "pair_blocks", "structures", "symmetry", "units"),
 }
 
 

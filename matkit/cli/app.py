@@ -10,11 +10,14 @@ import typer
 from typer.core import TyperGroup
 
 from matkit import __version__
-from matkit.cli.configs import ALL, CONFIGS, TRAINING
-from matkit.cli.data_options import DATA, OPTIONS
+from matkit.builders.options import MoleculesOptions, PerturbOptions
+from matkit.cli.configs import ALL, CONFIGS, TEMPLATES, TRAINING
+from matkit.cli.data_options import DATA, OPTIONS, DownloadOptions
 from matkit.cli.flags import normalise, switches, with_flags
+from matkit.cli.label_options import LabelConfig
 from matkit.crystals.options import CrystalsOptions
 from matkit.evaluate.options import EvaluateOptions
+from matkit.generate.options import CrystalOptions
 from matkit.simulate.options import Options
 
 if TYPE_CHECKING:
@@ -36,7 +39,13 @@ class Group(TyperGroup):
 
 
 CRYSTALS = "evaluate crystals"
-SWITCHES = switches({**ALL, **OPTIONS, CRYSTALS: CrystalsOptions})
+BUILDERS: dict[str, type[Options]] = {"perturb": PerturbOptions, "molecules": MoleculesOptions}
+MORE: dict[str, type[Options]] = {
+    CRYSTALS: CrystalsOptions,
+    "label": LabelConfig,
+    "generate crystal": CrystalOptions,
+}
+SWITCHES = switches({**ALL, **OPTIONS, **BUILDERS, **MORE})
 app = typer.Typer(
     cls=Group,
     no_args_is_help=True,
@@ -47,6 +56,8 @@ app = typer.Typer(
 )
 models = typer.Typer(no_args_is_help=True, help="The models that can be used by name.")
 app.add_typer(models, name="models")
+generate = typer.Typer(no_args_is_help=True, help="Generate crystals.")
+app.add_typer(generate, name="generate")
 data = typer.Typer(no_args_is_help=True, help="Check, convert and split labelled structures.")
 app.add_typer(data, name="data")
 
@@ -98,6 +109,7 @@ def _command(
     start: Callable[[Any, Display], int],
     words: str = "[FILES]...",
     sort: Callable[[list[str], Given, bool], None] | None = None,
+    choose: Callable[[str | None, Given], type[Options]] | None = None,
 ) -> Callable[..., None]:
     """Return a command whose flags are the options of `model`.
 
@@ -106,7 +118,8 @@ def _command(
         start: Does it and returns the exit code.
         words: What words without a flag are called in the help; empty if there are none.
         sort: Puts these words into the options that were given; told whether there is a file of
-            options too. By default they are more of `struct`.
+            options too. By default they are more of `struct`. It may name a file of options.
+        choose: Says which options are meant, if not `model`, from the file and the flags.
     """
 
     def body(**flags: Any) -> None:
@@ -116,6 +129,7 @@ def _command(
         given = {name: value for name, value in flags.items() if value not in (None, [])}
         if sort is not None:
             sort(files, given, config is not None)
+            config = given.pop("config", config)
         if files:
             given["struct"] = [*files, *given.get("struct", [])]
 
@@ -123,7 +137,8 @@ def _command(
             from matkit.cli.display import Display
             from matkit.cli.yaml_files import merge
 
-            return start(merge(model, config, given), Display(as_json, quiet))
+            meant = model if choose is None else choose(config, given)
+            return start(merge(meant, config, given), Display(as_json, quiet))
 
         guarded(run, debug)
 
@@ -139,19 +154,35 @@ def _simulation(command: str) -> Callable[..., None]:
     return _command(CONFIGS[command], start)
 
 
+def _last_is_out(files: list[str], given: Given, has_config: bool) -> None:
+    if "out" not in given and len(files) > 1:
+        given["out"] = files.pop()
+
+
 def _data(command: str) -> Callable[..., None]:
     def start(options: Any, display: Display) -> int:
         from matkit.cli.data import run_data
 
         return run_data(command, options, display)
 
-    def last_is_out(files: list[str], given: Given, has_config: bool) -> None:
-        if "out" not in given and len(files) > 1:
-            given["out"] = files.pop()
-
     if command == "convert":
-        return _command(DATA[command], start, "FILES... OUT", last_is_out)
+        return _command(DATA[command], start, "FILES... OUT", _last_is_out)
     return _command(DATA[command], start, "FILES...")
+
+
+def _download() -> Callable[..., None]:
+    def start(options: Any, display: Display) -> int:
+        from matkit.cli.downloads import run_download
+
+        return run_download(options, display)
+
+    def first_is_set(files: list[str], given: Given, has_config: bool) -> None:
+        if len(files) + ("set" in given) > 1:
+            raise typer.BadParameter("expected one data set; fetch one after another")
+        if files:
+            given["set"] = files.pop()
+
+    return _command(DownloadOptions, start, "SET", first_is_set)
 
 
 def _training(command: str) -> Callable[..., None]:
@@ -160,6 +191,19 @@ def _training(command: str) -> Callable[..., None]:
 
         return run_training(options, display)
 
+    def first_is_config(files: list[str], given: Given, has_config: bool) -> None:
+        if len(files) + has_config > 1:
+            raise typer.BadParameter("expected one configuration file; train one after another")
+        if files:
+            given["config"] = files.pop()
+
+    def choose(config: str | None, given: Given) -> type[Options]:
+        from matkit.cli.training import training_options
+
+        return training_options(config, given)
+
+    if command == "train":
+        return _command(TRAINING[command], start, "[CONFIG]", first_is_config, choose)
     return _command(TRAINING[command], start, words="")
 
 
@@ -185,6 +229,48 @@ def _crystals() -> Callable[..., None]:
     return _command(CrystalsOptions, start, "FOLDERS...")
 
 
+def _generation() -> Callable[..., None]:
+    def start(options: Any, display: Display) -> int:
+        from matkit.cli.generate import run_generate
+
+        return run_generate(options, display)
+
+    def first_is_out(files: list[str], given: Given, has_config: bool) -> None:
+        if len(files) + ("out" in given) > 1:
+            raise typer.BadParameter("expected one folder for the results")
+        if files:
+            given["out"] = files.pop()
+
+    return _command(CrystalOptions, start, "[OUT]", first_is_out)
+
+
+def _transition_state() -> Callable[..., None]:
+    def start(options: Any, display: Display) -> int:
+        from matkit.cli.ts import run_ts
+
+        return run_ts(options, display)
+
+    return _command(ALL["ts"], start, "REACTANT PRODUCT | GUESS")
+
+
+def _labels() -> Callable[..., None]:
+    def start(options: Any, display: Display) -> int:
+        from matkit.cli.label import run_label
+
+        return run_label(options, display)
+
+    return _command(LabelConfig, start, "FILES... OUT", _last_is_out)
+
+
+def _builder(command: str) -> Callable[..., None]:
+    def start(options: Any, display: Display) -> int:
+        from matkit.cli.builders import run_molecules, run_perturb
+
+        return (run_perturb if command == "perturb" else run_molecules)(options, display)
+
+    return _command(BUILDERS[command], start, "FILES... OUT", _last_is_out)
+
+
 def _add(command: str, text: str, *aliases: str) -> None:
     app.command(command, help=text)(_simulation(command))
     for alias in aliases:
@@ -196,11 +282,17 @@ _add("relax", "Relax positions, and the cell if asked.", "geomopt")
 _add("md", "Run molecular dynamics.")
 _add("vibrations", "Vibrations and thermochemistry of molecules.")
 _add("phonons", "Phonons and thermal properties of crystals.")
+app.command("ts", help="Find a transition state and the minima it connects.")(_transition_state())
 data.command("inspect", help="Look for everything that spoils a training.")(_data("inspect"))
 data.command("convert", help="Write a folder for memory mapping, or XYZ.")(_data("convert"))
 data.command("split", help="Split without tearing trajectories apart.")(_data("split"))
 data.command("fit-e0s", help="Fit reference energies of the elements.")(_data("fit-e0s"))
-app.command("train", help="Train a new potential on labelled structures.")(_training("train"))
+data.command("perturb", help="Make perturbed structures of crystals.")(_builder("perturb"))
+data.command("molecules", help="Make molecules from SMILES.")(_builder("molecules"))
+data.command("download", help="Fetch a published data set.")(_download())
+generate.command("crystal", help="Generate crystals, relax and judge them.")(_generation())
+app.command("label", help="Label structures with any calculator.")(_labels())
+app.command("train", help="Train a new potential or generator.")(_training("train"))
 app.command("finetune", help="Train a known potential further.")(_training("finetune"))
 app.command("evaluate", help="Compare a model with labelled structures.")(_evaluation())
 app.command("eval", help="The same as evaluate.", hidden=True)(_evaluation())
@@ -211,7 +303,17 @@ app.command(CRYSTALS, help="Score generated crystals, alone or against others.")
 def _template(
     command: Annotated[
         Literal[
-            "singlepoint", "relax", "md", "vibrations", "phonons", "train", "finetune", "evaluate"
+            "singlepoint",
+            "relax",
+            "md",
+            "vibrations",
+            "phonons",
+            "ts",
+            "train",
+            "train-generator",
+            "finetune",
+            "evaluate",
+            "label",
         ],
         typer.Argument(help="which command"),
     ],
@@ -219,7 +321,8 @@ def _template(
     """Print a configuration file with all options, their defaults and meaning."""
     from matkit.cli.yaml_files import template
 
-    typer.echo(template(command, ALL[command]), nl=False)
+    configs: dict[str, type[Options]] = {**TEMPLATES, "label": LabelConfig}
+    typer.echo(template(command.removesuffix("-generator"), configs[command]), nl=False)
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document")]

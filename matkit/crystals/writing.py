@@ -15,7 +15,7 @@ from matkit.crystals.scores import GATES, Match, Score
 
 def structures_csv(evaluation: Evaluation) -> str:
     """Return one line for each generated entry, usable or not."""
-    rows = [_row(evaluation, i) for i in range(len(evaluation.generated.crystals))]
+    rows = [entry_row(evaluation, i) for i in range(len(evaluation.generated.crystals))]
     stream = io.StringIO()
     writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -23,7 +23,8 @@ def structures_csv(evaluation: Evaluation) -> str:
     return stream.getvalue()
 
 
-def _row(evaluation: Evaluation, i: int) -> dict[str, Any]:
+def entry_row(evaluation: Evaluation, i: int) -> dict[str, Any]:
+    """Return what is known of generated entry number `i`, as a row of a table."""
     judged = evaluation.generated
     crystal, facts, repeats = judged.crystals[i], judged.facts[i], judged.repeats.like[i]
     known = evaluation.known

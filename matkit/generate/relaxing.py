@@ -1,0 +1,84 @@
+"""Relax generated crystals with a potential."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from ase import Atoms
+
+from matkit.campaign.items import Item, Outcome, failed
+from matkit.crystals.reading import crystal_of
+from matkit.crystals.validity import CLOSEST, smallest_distance, smallest_self_distance
+from matkit.simulate.relaxation import relax
+
+if TYPE_CHECKING:
+    from matkit.calculator import MatkitCalculator
+
+# A crystal that has grown to this many times its volume has come apart.
+BURST = 3.0
+
+
+@dataclass(frozen=True)
+class Relaxer:
+    """How to relax; may be sent to other processes.
+
+    Attributes:
+        model: Potential.
+        device: Where it runs.
+        steps: Most steps.
+        fmax: Largest force at the end, eV/Å.
+    """
+
+    model: str
+    device: str
+    steps: int
+    fmax: float
+
+    def __call__(self, items: Sequence[Item]) -> list[Outcome]:
+        """Return what became of some crystals."""
+        return [self.one(item) for item in items]
+
+    def one(self, item: Item) -> Outcome:
+        """Relax positions and cell of one crystal; it has failed if that does not converge."""
+        if item.content is None:
+            return Outcome(item, "rejected", reason=item.reason)
+        if objection := fault(item.content):
+            return Outcome(item, "rejected", reason=objection)
+        calc = _calculator(self.model, self.device)
+        try:
+            result = relax(*(item.content, calc), relax_cell=True, fmax=self.fmax, steps=self.steps)
+        except Exception as error:  # e.g. an element that the potential does not know
+            return failed(item, error)
+        n_atoms, volume = len(item.content), result.atoms.get_volume()
+        facts = {
+            "energy_before": result.initial_energy / n_atoms,
+            "energy_after": result.energy / n_atoms,
+            "relaxation_steps": result.steps,
+            "relaxation": result.reason,
+        }
+        if result.reason != "converged":
+            return Outcome(item, "failed", reason=result.message or result.reason, facts=facts)
+        if volume > BURST * item.content.get_volume():
+            return Outcome(item, "failed", reason="it came apart", facts=facts)
+        atoms = result.atoms.copy()
+        atoms.info = dict(item.content.info)
+        return Outcome(item, "done", (atoms,), facts=facts)
+
+
+def fault(atoms: Atoms) -> str:
+    """Return why a crystal is not worth relaxing, or nothing."""
+    crystal = crystal_of(atoms, "")
+    if crystal.structure is None:
+        return crystal.reason
+    closest = min(smallest_distance(crystal.structure), smallest_self_distance(crystal.structure))
+    return f"atoms {closest:.2f} Å apart" if closest < CLOSEST else ""
+
+
+@lru_cache(maxsize=1)
+def _calculator(model: str, device: str) -> MatkitCalculator:
+    from matkit.zoo import load_calculator
+
+    return load_calculator(model, device=device)

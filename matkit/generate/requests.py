@@ -1,0 +1,178 @@
+"""What each crystal is to be, settled before anything is sampled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from matkit.campaign.items import Item
+from matkit.errors import ConfigError
+from matkit.generate.compositions import (
+    Composition,
+    draw_composition,
+    draw_system,
+    multiplied,
+    parse_elements,
+    parse_formula,
+    parse_range,
+)
+from matkit.generate.options import CrystalOptions
+from matkit.interfaces import Generator
+from matkit.symmetry.assignments import assignments
+from matkit.symmetry.groups import parse
+
+# Numbers of one crystal: its seed, how many atoms it has, and their species if they are given.
+Content = tuple[int, ...]
+SEEDS = 1 << 32  # crystals of a seed before those of the next begin
+
+
+def requests(
+    options: CrystalOptions, generator: Generator, learnt: Mapping[int, int] | None = None
+) -> list[Item]:
+    """Return what each crystal is to be; the smallest come first, so that batches are even.
+
+    Args:
+        options: What is asked for.
+        generator: The network.
+        learnt: How many crystals of each number of atoms it was trained on; drawn from if neither
+            a formula nor the options say how many atoms there are.
+
+    Raises:
+        ConfigError: what is asked for is impossible, or not enough, for the generator.
+        UnknownElementError: the generator does not know an element.
+    """
+    rng = np.random.default_rng([options.seed, 1])
+    room = _Room(options, generator, learnt or {})
+    drawn = [_one(options, generator, room, rng, i) for i in range(options.num_samples)]
+    drawn.sort(key=len if not generator.generates_species else lambda atoms: atoms[0])
+    items = []
+    for index, atoms in enumerate(drawn):
+        content = (options.seed * SEEDS + index, *atoms)
+        items.append(Item(index, f"crystal {index}", content))
+    return items
+
+
+def _one(
+    options: CrystalOptions,
+    generator: Generator,
+    room: _Room,
+    rng: np.random.Generator,
+    index: int,
+) -> Content:
+    """Return the number of atoms of a crystal, and their species if they are not generated."""
+    if generator.generates_species:
+        _refuse_formula(options)
+        return (int(rng.choice(list(room.sizes), p=list(room.sizes.values()))),)
+    composition = _composition(options, room, rng, index)
+    room.check([count for _, count in composition])
+    species = [number for number, count in composition for _ in range(count)]
+    return (len(species), *species)
+
+
+class _Room:
+    """What the cell can hold: numbers of atoms, and what the space group allows.
+
+    Raises:
+        ConfigError: no number of atoms is possible.
+        UnknownNameError: there is no such space group.
+    """
+
+    def __init__(
+        self, options: CrystalOptions, generator: Generator, learnt: Mapping[int, int]
+    ) -> None:
+        self.group = None if options.space_group is None else parse(options.space_group)
+        self.max_atoms = generator.max_atoms
+        self.sizes = _sizes(options, generator, learnt)
+        if generator.generates_species:
+            possible = {n: p for n, p in self.sizes.items() if self.fits(((0, n),))}
+            if not possible:
+                self.check([max(self.sizes)])
+            total = sum(possible.values())
+            self.sizes = {size: share / total for size, share in possible.items()}
+
+    def check(self, counts: Sequence[int]) -> None:
+        """Raise ConfigError if no cell of the space group holds such numbers of atoms."""
+        if self.group is not None:
+            assignments(self.group, tuple(counts), self.max_atoms)
+
+    def fits(self, composition: Composition) -> bool:
+        """Whether the space group has cells of a composition."""
+        try:
+            self.check([count for _, count in composition])
+        except ConfigError:
+            return False
+        return True
+
+
+def _composition(
+    options: CrystalOptions, room: _Room, rng: np.random.Generator, index: int
+) -> Composition:
+    if options.formula is not None:
+        formulas = options.formula.split(",")
+        return parse_formula(formulas[index % len(formulas)].strip())
+    if options.composition is not None:
+        units = parse_range(options.z, "formula units")
+        return multiplied(parse_formula(options.composition), units[index % len(units)])
+    if options.chemical_system is not None:
+        system = parse_elements(options.chemical_system)
+        return draw_composition(system, list(room.sizes), rng, room.fits)
+    if options.elements is not None:
+        return _of_elements(parse_elements(options.elements), room, rng)
+    raise ConfigError(
+        "The generator needs to know the atoms: give a formula, a composition, a chemical_system "
+        "or elements, or choose a model that generates species."
+    )
+
+
+def _of_elements(elements: tuple[int, ...], room: _Room, rng: np.random.Generator) -> Composition:
+    """Draw systems until one has a composition."""
+    sizes = list(room.sizes)
+    for _ in range(100):
+        try:
+            return draw_composition(draw_system(elements, rng), sizes, rng, room.fits)
+        except ConfigError:
+            continue
+    return draw_composition(elements, sizes, rng, room.fits)  # says what was looked for
+
+
+def _sizes(
+    options: CrystalOptions, generator: Generator, learnt: Mapping[int, int]
+) -> dict[int, float]:
+    """Return how likely each number of atoms is to be drawn."""
+    weights: Mapping[int, int] = dict.fromkeys(range(1, generator.max_atoms + 1), 1)
+    if options.num_atoms is not None:
+        weights = dict.fromkeys(parse_range(options.num_atoms, "numbers of atoms"), 1)
+    elif learnt:
+        weights = learnt
+    total = sum(weights.values())
+    return {size: weight / total for size, weight in weights.items()}
+
+
+def _refuse_formula(options: CrystalOptions) -> None:
+    names = ("formula", "composition", "chemical_system", "elements")
+    given = [name for name in names if getattr(options, name) is not None]
+    if given:
+        raise ConfigError(
+            f"The generator finds the species itself and cannot keep to a {given[0]}. Leave it "
+            "out, or choose a model of crystal structure prediction."
+        )
+
+
+def parse_conditions(texts: list[str]) -> dict[str, float]:
+    """Return the properties that are asked for.
+
+    Raises:
+        ConfigError: one is not written as name=value, or twice.
+    """
+    found: dict[str, float] = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        try:
+            number = float(value)
+        except ValueError:
+            number = float("nan")
+        if not name.strip() or not np.isfinite(number) or name.strip() in found:
+            raise ConfigError(f"Expected conditions as name=value, each once; got {texts}.")
+        found[name.strip()] = number
+    return found

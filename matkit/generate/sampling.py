@@ -1,0 +1,86 @@
+"""Draw crystals in batches; each depends on its own seed alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from matkit.campaign.items import Item, Outcome, failed
+from matkit.data.ase import to_ase
+from matkit.generate.options import CrystalOptions
+from matkit.generate.requests import parse_conditions
+from matkit.interfaces import Condition, Generator
+from matkit.symmetry.groups import parse
+
+# Pairs of atoms in a batch: more do not make a CPU faster, and a GPU is kept busy by them.
+PAIRS = {"cpu": 16_000, "cuda": 400_000}
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A generator that is ready to draw.
+
+    Attributes:
+        generator: The network, on its device.
+        steps: Steps from noise to crystal.
+        options: What is asked for.
+    """
+
+    generator: Generator
+    steps: int
+    options: CrystalOptions
+
+    def cost(self, item: Item) -> int:
+        """Return what an item takes of a batch: its pairs of atoms, or one place."""
+        return 1 if self.options.batch_size else item.content[1] ** 2
+
+    @property
+    def limit(self) -> int:
+        """Return how much goes into a batch."""
+        device = next(self.generator.parameters()).device.type
+        return self.options.batch_size or PAIRS.get(device, PAIRS["cuda"])
+
+    def check(self, items: Sequence[Item]) -> None:
+        """Raise what is wrong with any request before the first crystal is drawn.
+
+        Raises:
+            ConfigError: more atoms than trained for, or something that was not learnt.
+            UnknownElementError: an element that was not learnt.
+        """
+        self.generator.check_condition(self.condition(items))
+
+    def condition(self, items: Sequence[Item]) -> Condition:
+        """Return what the crystals of some items must be."""
+        species = [z for item in items for z in item.content[2:]]
+        properties = {
+            name: torch.full((len(items),), value)
+            for name, value in parse_conditions(self.options.condition).items()
+        }
+        group = self.options.space_group
+        return Condition(
+            space_group=None if group is None else torch.full((len(items),), parse(group)),
+            n_atoms=torch.tensor([item.content[1] for item in items]),
+            species=torch.tensor(species) if species else None,
+            properties=properties,
+            guidance=self.options.guidance if properties else 1.0,
+        )
+
+    def __call__(self, items: Sequence[Item]) -> list[Outcome]:
+        """Return the crystals of some items; a crystal that is not finite has failed."""
+        begin = time.perf_counter()
+        seeds = torch.tensor([item.content[0] for item in items])
+        drawn = to_ase(self.generator.sample(self.condition(items), self.steps, seeds).to("cpu"))
+        seconds = (time.perf_counter() - begin) / len(items)
+        outcomes = []
+        for item, atoms in zip(items, drawn, strict=True):
+            if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
+                outcomes.append(failed(item, "positions or cell are not numbers"))
+                continue
+            atoms.info = {"crystal": item.index, "seed": item.content[0]}
+            facts = {"formula": atoms.get_chemical_formula("metal"), "seconds": seconds}
+            outcomes.append(Outcome(item, "done", (atoms,), facts=facts))
+        return outcomes

@@ -1,0 +1,264 @@
+"""Generating crystals into a folder, with a small untrained network."""
+
+import csv
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ase.build import bulk
+from ase.io import read, write
+
+from matkit import checkpoint
+from matkit.campaign.items import Item
+from matkit.cli.display import Display
+from matkit.cli.generate import run_generate
+from matkit.errors import ConfigError, UnknownElementError, UnknownNameError
+from matkit.generate.options import CrystalOptions
+from matkit.generate.relaxing import Relaxer, fault
+from matkit.generate.requests import parse_conditions, requests
+from matkit.simulate.options import build
+
+SMALL = {"width": 16, "layers": 2, "harmonics": 4, "time_channels": 8, "miller": 2}
+ELEMENTS = [3, 8, 11, 17, 26]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """One generator that is given the species, and one that finds them and knows a property."""
+    folder, paths = tmp_path_factory.mktemp("models"), []
+    for name, more in (
+        ("given", {}),
+        ("found", {"generates_species": True, "properties": {"gap": [1.0, 0.5]}}),
+    ):
+        torch.manual_seed(0)
+        generator = checkpoint.build_generator(
+            "crystalflow", {"species": ELEMENTS, "max_atoms": 8, **SMALL, **more}
+        )
+        checkpoint.save(generator, folder / f"{name}.safetensors")
+        paths.append(str(folder / f"{name}.safetensors"))
+    return dict(zip(("given", "found"), paths, strict=True))
+
+
+@pytest.fixture
+def generate(files, tmp_path):
+    """Run the command in a folder of its own; returns the folder and the exit code."""
+
+    def run(out="out", model="given", **changes):
+        values = {"model": files[model], "steps": 3, "out": str(tmp_path / out), **changes}
+        options = build(CrystalOptions, values)
+        return Path(options.out), run_generate(options, Display(quiet=True))
+
+    return run
+
+
+def frames(folder):
+    return read(folder / "generated.extxyz", ":")
+
+
+def test_results_are_complete_and_say_how_they_were_made(generate):
+    folder, code = generate(num_samples=5, formula="NaCl,Li2O")
+    assert code == 0
+    made = frames(folder)
+    formulas = sorted(atoms.get_chemical_formula("metal") for atoms in made)
+    assert formulas == ["Li2O", "Li2O", "NaCl", "NaCl", "NaCl"]
+    assert all(atoms.pbc.all() and atoms.get_volume() > 0 for atoms in made)
+    rows = list(csv.DictReader((folder / "structures.csv").read_text().splitlines()))
+    assert [int(row["crystal"]) for row in rows] == [0, 1, 2, 3, 4]
+    columns = {"structural_validity", "space_group_0.01", "space_group_0.1", "density", "unique"}
+    assert columns <= rows[0].keys()
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["counts"]["generated"] == 5
+    assert metrics["counts"]["network_calls_per_crystal"] == 3
+    assert metrics["model"]["model"] == "crystalflow"
+    assert {"constructed", "uniqueness"} <= {score["name"] for score in metrics["scores"]}
+    with zipfile.ZipFile(folder / "crystals.zip") as archive:
+        assert len(archive.namelist()) == 5
+    page = (folder / "report.html").read_text()
+    assert page.count("data:image/png") == 2
+    assert 'src="http' not in page
+    assert (folder / "config.yaml").exists()
+
+
+def test_a_crystal_depends_on_its_seed_alone(generate):
+    one = frames(generate("one", num_samples=4, formula="Na2O", batch_size=4)[0])
+    alone = frames(generate("alone", num_samples=4, formula="Na2O", batch_size=1)[0])
+    other = frames(generate("other", num_samples=4, formula="Na2O", seed=1)[0])
+    for a, b, c in zip(one, alone, other, strict=True):
+        assert np.allclose(a.positions, b.positions, atol=1e-4)
+        assert not np.allclose(a.positions, c.positions, atol=1e-2)
+
+
+def test_shards_make_the_same_crystals(generate):
+    whole, _ = generate("whole", num_samples=5, formula="NaCl")
+    for shard in ("1/2", "2/2"):
+        folder, _ = generate("parts", num_samples=5, formula="NaCl", shard=shard)
+    parts = [a for path in sorted(folder.glob("generated-*.extxyz")) for a in read(path, ":")]
+    parts.sort(key=lambda atoms: atoms.info["crystal"])
+    for a, b in zip(frames(whole), parts, strict=True):
+        assert a.info == b.info
+        assert np.allclose(a.positions, b.positions, atol=1e-4)
+
+
+def test_an_interrupted_run_goes_on(generate):
+    folder, _ = generate("whole", num_samples=4, formula="NaCl", batch_size=1)
+    wanted = (folder / "generated.extxyz").read_text()
+    ledger = folder / "generated.jsonl"
+    ledger.write_text("".join(ledger.read_text().splitlines(keepends=True)[:2]))
+    before = ledger.read_text()
+    again, _ = generate("whole", num_samples=4, formula="NaCl", batch_size=1)
+    assert ledger.read_text().startswith(before), "what was finished is not done again"
+    assert (again / "generated.extxyz").read_text() == wanted
+    with pytest.raises(ConfigError, match="num_samples = 4, now 5"):
+        generate("whole", num_samples=5, formula="NaCl", batch_size=1)
+    assert len(frames(generate("whole", num_samples=5, formula="NaCl", overwrite=True)[0])) == 5
+
+
+def test_compositions_of_a_system_are_drawn(generate):
+    folder, _ = generate(num_samples=6, chemical_system="Li-Fe-O", num_atoms="4-8")
+    for atoms in frames(folder):
+        assert set(atoms.symbols) == {"Li", "Fe", "O"}
+        assert 4 <= len(atoms) <= 8
+    folder, _ = generate("elements", num_samples=6, elements="Li,Na,O,Cl")
+    for atoms in frames(folder):
+        assert 2 <= len(set(atoms.symbols)) <= 4
+        assert set(atoms.symbols) <= {"Li", "Na", "O", "Cl"}
+
+
+def test_units_of_a_composition_are_counted(generate):
+    folder, _ = generate(num_samples=3, composition="NaCl", z="1-3")
+    assert sorted(len(atoms) for atoms in frames(folder)) == [2, 4, 6]
+
+
+def test_a_space_group_is_kept_to(generate):
+    from matkit.crystals.judging import space_group
+    from matkit.crystals.reading import crystal_of
+
+    folder, _ = generate(num_samples=3, formula="NaCl", space_group="Fm-3m")
+    for atoms in frames(folder):
+        assert space_group(crystal_of(atoms, "").structure, 0.001) in (221, 225)
+    folder, _ = generate("drawn", num_samples=4, chemical_system="Li-O", space_group="194")
+    assert all(set(atoms.symbols) == {"Li", "O"} for atoms in frames(folder))
+    folder, _ = generate("found", model="found", num_samples=3, space_group="227")
+    assert {len(atoms) for atoms in frames(folder)} <= {2, 4, 6, 8}, "227 has no orbit of one atom"
+
+
+def test_species_may_be_generated_and_properties_asked_for(generate):
+    folder, _ = generate(model="found", num_samples=3, num_atoms="3", condition="gap=2.0")
+    assert [len(atoms) for atoms in frames(folder)] == [3, 3, 3]
+    free, _ = generate("free", model="found", num_samples=3, num_atoms="3")
+    pairs = zip(frames(folder), frames(free), strict=True)
+    assert any(not np.allclose(a.cell, b.cell) for a, b in pairs)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({}, ConfigError, "needs to know the atoms"),
+        ({"formula": "Na8Cl8"}, ConfigError, "up to 8 atoms"),
+        ({"formula": "UO2"}, UnknownElementError, "U"),
+        ({"formula": "NaCl", "condition": "gap=1"}, ConfigError, "not trained on gap"),
+        ({"model": "found", "formula": "NaCl"}, ConfigError, "finds the species itself"),
+        ({"model": "found", "condition": "gap"}, ConfigError, "name=value"),
+        ({"formula": "NaCl", "shard": "3/2"}, ConfigError, "shard"),
+        ({"formula": "NaCl", "space_group": "Fm-4m"}, UnknownNameError, "no space group"),
+        ({"formula": "NaCl", "space_group": "227"}, ConfigError, "possible are"),
+        ({"model": "found", "num_atoms": "1", "space_group": "227"}, ConfigError, "Wyckoff"),
+    ],
+)
+def test_impossible_requests_are_refused_before_sampling(generate, changes, error, message):
+    with pytest.raises(error, match=message):
+        generate(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"formula": "NaCl", "elements": "Na,Cl"}, "contradict each other"),
+        ({"z": "2"}, "give composition too"),
+        ({"formula": "NaCl", "num_atoms": "2"}, "leave num_atoms out"),
+    ],
+)
+def test_contradictions_are_refused(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        build(CrystalOptions, changes)
+
+
+def test_a_model_is_needed(tmp_path):
+    for model, error in ((None, ConfigError), ("no-such-model", UnknownNameError)):
+        options = build(CrystalOptions, {"model": model, "out": str(tmp_path), "formula": "NaCl"})
+        with pytest.raises(error, match="generator"):
+            run_generate(options, Display(quiet=True))
+
+
+def test_conditions_are_numbers_given_once():
+    assert parse_conditions(["gap=1.5", "density = 3"]) == {"gap": 1.5, "density": 3.0}
+    for texts in (["gap"], ["gap=wide"], ["=1"], ["gap=1", "gap=2"], ["gap=nan"]):
+        with pytest.raises(ConfigError, match="name=value"):
+            parse_conditions(texts)
+
+
+def test_requests_are_sorted_by_size_and_repeatable(files):
+    generator, _ = checkpoint.load_generator(files["given"])
+    options = CrystalOptions(num_samples=20, elements="Li,Na,O,Cl")
+    items = requests(options, generator)
+    sizes = [item.content[1] for item in items]
+    assert sizes == sorted(sizes)
+    assert [item.content for item in requests(options, generator)] == [i.content for i in items]
+    assert all(item.content[1] == len(item.content) - 2 for item in items)
+
+
+def test_sizes_are_drawn_as_in_the_training_set(files):
+    generator, _ = checkpoint.load_generator(files["found"])
+    options = CrystalOptions(num_samples=400)
+    drawn = [item.content[1] for item in requests(options, generator, {2: 3, 5: 1})]
+    assert set(drawn) == {2, 5}
+    assert drawn.count(2) == pytest.approx(300, abs=40)
+    assert {item.content[1] for item in requests(options, generator)} == set(range(1, 9))
+
+
+def test_what_is_no_crystal_is_not_relaxed():
+    assert fault(bulk("Cu")) == ""
+    close = bulk("NaCl", "rocksalt", a=5.64)
+    close.positions[1] = close.positions[0] + [0.1, 0, 0]
+    assert "0.10 Å apart" in fault(close)
+    outcome = Relaxer("sevennet-0", "cpu", 3, 0.05).one(Item(0, "crystal 0", close))
+    assert (outcome.status, outcome.frames) == ("rejected", ())
+
+
+def test_crystals_are_relaxed_by_a_potential(generate, tmp_path):
+    pytest.importorskip("sevenn")
+    stretched = bulk("NaCl", "rocksalt", a=5.9)
+    relaxer = Relaxer("sevennet-0", "cpu", 200, 0.05)
+    outcome = relaxer.one(Item(0, "crystal 0", stretched))
+    assert outcome.status == "done"
+    assert outcome.frames[0].cell.cellpar()[0] == pytest.approx(5.69 / np.sqrt(2), abs=0.03)
+    assert outcome.facts["energy_after"] < outcome.facts["energy_before"]
+    short = Relaxer("sevennet-0", "cpu", 1, 0.05).one(Item(0, "crystal 0", stretched))
+    assert short.status == "failed"
+    assert "not converged" in short.reason
+    write(tmp_path / "known.extxyz", bulk("NaCl", "rocksalt", a=5.64))
+    folder, _ = generate(
+        num_samples=2,
+        formula="NaCl",
+        relax="sevennet-0",
+        relax_steps=1,
+        known=str(tmp_path / "known.extxyz"),
+    )
+    rows = list(csv.DictReader((folder / "structures.csv").read_text().splitlines()))
+    assert all(row["relaxed"] == "False" for row in rows)
+    assert {row["novel"] for row in rows} <= {"True", "False"}
+
+
+def test_repeats_are_left_out_of_the_archive(generate, monkeypatch):
+    folder, _ = generate("plain", num_samples=3, formula="Fe")
+    with zipfile.ZipFile(folder / "crystals.zip") as archive:
+        assert len(archive.namelist()) == 3
+    # Cells of one atom that differ in volume only match each other.
+    folder, _ = generate("plain", num_samples=3, formula="Fe", dedupe=True)
+    rows = list(csv.DictReader((folder / "structures.csv").read_text().splitlines()))
+    unique = sum(row["unique"] == "True" for row in rows)
+    with zipfile.ZipFile(folder / "crystals.zip") as archive:
+        assert len(archive.namelist()) == unique
