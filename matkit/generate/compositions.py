@@ -93,7 +93,7 @@ def draw_composition(
             cuts = np.sort(rng.choice(size - 1, len(system) - 1, replace=False)) + 1
             counts = np.diff([0, *cuts, size])
             found = tuple(zip(system, map(int, counts), strict=True))
-            if fits(found) and _valid(tuple(sorted(found))):
+            if _valid(tuple(sorted(found))) and fits(found):
                 return found
     symbols = "-".join(SYMBOLS[number] for number in system)
     bounds = f"{min(sizes)} to {max(sizes)}" if sizes else "no"

@@ -19,7 +19,7 @@ from matkit.generate.compositions import (
 )
 from matkit.generate.options import CrystalOptions
 from matkit.interfaces import Generator
-from matkit.symmetry.assignments import assignments
+from matkit.symmetry.assignments import assignments, is_possible
 from matkit.symmetry.groups import parse
 
 # Numbers of one crystal: its seed, how many atoms it has, and their species if they are given.
@@ -98,11 +98,8 @@ class _Room:
 
     def fits(self, composition: Composition) -> bool:
         """Whether the space group has cells of a composition."""
-        try:
-            self.check([count for _, count in composition])
-        except ConfigError:
-            return False
-        return True
+        counts = tuple(sorted(count for _, count in composition))
+        return self.group is None or is_possible(self.group, counts)
 
 
 def _composition(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from math import gcd
 
 from matkit.errors import ConfigError
@@ -121,6 +121,12 @@ def assignments(number: int, counts: Sequence[int], max_atoms: int) -> Assignmen
     if ways is None:
         raise ConfigError(_impossible(number, counts, max_atoms))
     return ways
+
+
+@cache
+def is_possible(number: int, counts: tuple[int, ...]) -> bool:
+    """Return whether `assignments` finds a way, without saying why not."""
+    return _possible(number, counts) is not None
 
 
 def _possible(number: int, counts: tuple[int, ...]) -> Assignments | None:
