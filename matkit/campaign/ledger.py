@@ -139,6 +139,8 @@ class Ledger:
                 stream.flush()
                 os.fsync(stream.fileno())
                 stream.close()
+        if self.files.hessians.exists() and not self.files.hessians.stat().st_size:
+            self.files.hessians.unlink()
 
     def __enter__(self) -> Self:
         return self
