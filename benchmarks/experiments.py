@@ -39,9 +39,12 @@ def metrics(folder: Path) -> dict[str, Any]:
 
 
 def errors(found: dict[str, Any], dataset: str, model: str = "result") -> dict[str, float]:
-    """Return errors of a model on a set: energies in meV/atom, forces in meV/Å."""
+    """Return errors of a model on a set: energies in meV/atom, forces in meV/Å.
+
+    `energy_fitted` is what is left after one reference energy per element was fitted.
+    """
     overall = found["errors"][dataset][model]["groups"][0]["errors"]
-    units = {"energy": "mev_atom", "forces": "mev_ang"}
+    units = {"energy": "mev_atom", "energy_fitted": "mev_atom", "forces": "mev_ang"}
     return {
         f"{label}_{kind}_{unit}": 1e3 * overall[label][kind]
         for label, unit in units.items()

@@ -13,12 +13,13 @@ import time
 import numpy as np
 import torch
 from contenders import rattled_silicon
-from e3nn import o3
 from mace import data, modules, tools
 from mace.tools.torch_geometric.dataloader import DataLoader
 
 
 def network(cutoff: float, neighbors: float) -> torch.nn.Module:
+    from e3nn import o3  # mace makes it importable with present versions of torch
+
     kinds = modules.interaction_classes
     return modules.ScaleShiftMACE(
         r_max=cutoff,
