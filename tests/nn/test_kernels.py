@@ -17,14 +17,15 @@ from matkit.nn.convolution.check import TOLERANCE, check, largest_error
 from tests.nn.convolutions import CASES, F64, make, make_graph, make_inputs, relative
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def restore_threads():
+    """Give the tests after these the number of threads they had before: results depend on it."""
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
 
 
-def test_results_are_bitwise_equal_again_and_on_any_number_of_threads(restore_threads):
+def test_results_are_bitwise_equal_again_and_on_any_number_of_threads():
     graph, conv = make_graph(40, 600), make(CASES[6])
     x, y, w, g = make_inputs(conv, graph, torch.float32)
     edges, seen = fused.edges_of(graph), []
@@ -47,7 +48,7 @@ def run_once(number=2):
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_forked_child_does_not_hang(restore_threads):
+def test_a_forked_child_does_not_hang():
     expected = run_once()
     context = multiprocessing.get_context("fork")
     parent, child = context.Pipe(duplex=False)
@@ -68,14 +69,14 @@ def test_a_forked_child_does_not_hang(restore_threads):
     assert parent.recv() == expected.tolist()
 
 
-def test_python_threads_at_the_same_time(restore_threads):
+def test_python_threads_at_the_same_time():
     expected = run_once()
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(lambda _: run_once(), range(40)))
     assert all(torch.equal(result, expected) for result in results)
 
 
-def test_without_openmp(restore_threads, monkeypatch):
+def test_without_openmp(monkeypatch):
     expected = run_once()
     monkeypatch.setattr(threads, "_openmp", lambda: None)
     assert torch.equal(run_once(), expected)
