@@ -23,7 +23,7 @@ class Properties(TypedDict, total=False):
     """What a potential predicts; a plain dict at run time.
 
     `energy` [B] eV · `atom_energy` [N] eV · `forces` [N, 3] eV/Å · `stress` [B, 3, 3] eV/Å³,
-    positive in tension · `features` [N, F] invariant descriptors.
+    positive in tension · `features` [N, F] invariant descriptors · `hessian` in eV/Å².
     """
 
     energy: Float[Tensor, " B"]
@@ -31,6 +31,7 @@ class Properties(TypedDict, total=False):
     forces: Float[Tensor, "N 3"]
     stress: Float[Tensor, "B 3 3"]
     features: Float[Tensor, "N F"]
+    hessian: PairBlocks
 
 
 class Potential(nn.Module, ABC):

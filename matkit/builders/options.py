@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
-from pydantic import Field, PositiveFloat, field_validator, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 
 from matkit.simulate.options import Options
 
@@ -30,11 +30,6 @@ class BuilderOptions(Options):
     workers: int = Field(1, ge=1, description="processes")
     retry_failed: bool = Field(False, description="try again what failed before")
     overwrite: bool = Field(False, description="remove structures that are there and begin anew")
-
-    @field_validator("struct", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
 
 
 class PerturbOptions(BuilderOptions):

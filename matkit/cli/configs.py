@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from matkit.evaluate.options import EvaluateOptions
 from matkit.phonons.options import PhononsOptions
@@ -30,11 +30,6 @@ class RunConfig(Options):
     device: str = Field("auto", description="cpu, cuda, cuda:1, ...; auto takes the GPU if any")
     dtype: Dtype = Field("float64", description="precision of the model's arithmetic")
     overwrite: bool = Field(False, description="replace results that are already there")
-
-    @field_validator("struct", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
 
 
 class SinglepointConfig(SinglepointOptions, RunConfig):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from matkit.simulate.options import Options
 from matkit.train.options import LabelOptions
@@ -16,11 +16,6 @@ class FilesOptions(LabelOptions):
     struct: list[str] = Field(
         [], description="files with labelled structures, or one converted folder"
     )
-
-    @field_validator("struct", "valid", "test", mode="before", check_fields=False)
-    @classmethod
-    def _one_or_many(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
 
 
 class InspectOptions(FilesOptions):

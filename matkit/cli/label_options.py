@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from matkit.label.options import LabellingOptions
 
@@ -20,11 +18,6 @@ class LabelConfig(LabellingOptions):
     workers: int = Field(1, ge=1, description="processes")
     retry_failed: bool = Field(False, description="try structures again that failed before")
     overwrite: bool = Field(False, description="remove labels that are there and begin anew")
-
-    @field_validator("struct", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
 
     def options(self) -> LabellingOptions:
         """Return how to label."""

@@ -28,6 +28,7 @@ SHOWN = {
     "energy_mae": ("E", "meV/atom", 1000.0),
     "forces_mae": ("F", "meV/Å", 1000.0),
     "stress_mae": ("S", "meV/Å³", 1000.0),
+    "hessian_mae": ("H", "eV/Å²", 1.0),
     **{term: (term, "", 1.0) for term in ("lattice", "coordinates", "species")},
 }
 

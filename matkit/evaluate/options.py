@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from matkit.train.options import LabelOptions
 
@@ -29,8 +29,3 @@ class EvaluateOptions(LabelOptions):
         False, description="leave out structures with elements that the model does not know"
     )
     overwrite: bool = Field(False, description="replace results that are already there")
-
-    @field_validator("struct", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value

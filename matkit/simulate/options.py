@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from matkit.errors import ConfigError, did_you_mean
 
@@ -16,9 +23,16 @@ OptionsT = TypeVar("OptionsT", bound=BaseModel)
 
 
 class Options(BaseModel):
-    """Base class: frozen, and unknown names are refused."""
+    """Base class: frozen, unknown names are refused, and one value will do for a list."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _one_makes_a_list(cls, value: Any, info: Any) -> Any:
+        field = cls.model_fields[str(info.field_name)]
+        one = isinstance(value, str | int | float) and get_origin(field.annotation) is list
+        return [value] if one else value
 
 
 class SinglepointOptions(Options):

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -16,12 +14,13 @@ from matkit.data.dataset import Dataset, has_label, read_dataset
 from matkit.data.references import fit_references, resolve_e0s
 from matkit.derivatives import Conservative
 from matkit.elements import format_species
-from matkit.errors import ConfigError, TrainingError
+from matkit.errors import TrainingError
 from matkit.evaluate.predict import predict
 from matkit.interfaces import Potential
 from matkit.nn.readout import SpeciesScaleShift
 from matkit.structures import Structures
 from matkit.train.elements import extended
+from matkit.train.network import freeze
 from matkit.train.objective import LowRank
 from matkit.train.options import FinetuneOptions
 from matkit.train.run import Outcome, Start, run
@@ -103,24 +102,6 @@ def shift_energies(network: Potential, sets: Sets, spec: Any) -> None:
     with torch.no_grad():
         for z, value in change.items():
             layer.shift[index[z]] += value
-
-
-def freeze(network: Potential, patterns: Sequence[str]) -> None:
-    """Take parameters whose name fits a pattern, such as ``interactions.0.*``, out of training.
-
-    Raises:
-        ConfigError: a pattern fits no parameter.
-    """
-    parameters = dict(network.named_parameters())
-    for pattern in patterns:
-        chosen = [n for n in parameters if fnmatchcase(n, pattern) or n.startswith(f"{pattern}.")]
-        if not chosen:
-            blocks = sorted({".".join(name.split(".")[:2]) for name in parameters})
-            raise ConfigError(
-                f"No parameter fits the pattern {pattern!r} of freeze. Blocks: {', '.join(blocks)}."
-            )
-        for name in chosen:
-            parameters[name].requires_grad_(False)
 
 
 def _layer(network: Potential) -> SpeciesScaleShift:

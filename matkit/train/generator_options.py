@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from matkit.train.options import FileOptions, TrainerOptions
 
@@ -51,8 +51,3 @@ class GeneratorOptions(TrainerOptions, FileOptions):
     lr: float = Field(0.001, gt=0, description="largest learning rate")
     clip_grad: float = Field(1.0, ge=0, description="largest norm of the gradient; 0 for any")
     ema_decay: float = Field(0.999, ge=0, lt=1, description="memory of the average, per step")
-
-    @field_validator("properties", mode="before")
-    @classmethod
-    def _a_list(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value

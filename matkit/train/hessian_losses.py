@@ -1,45 +1,20 @@
-"""Losses of predicted Hessians: all entries, and the softest directions of the true ones.
-
-To train the head alone, freeze ``backbone`` (a pattern of `freeze`): energy and forces stay.
-"""
+"""Losses of predicted Hessians: all entries, and the softest directions of the true ones."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from matkit.pair_blocks import PairBlocks
+from matkit.structures import Structures
+from matkit.train.hessian_targets import has_hessian, place_in_structure
 
 
-class SoftModes(NamedTuple):
-    """Eigenvectors of a Hessian with the lowest eigenvalues.
-
-    Attributes:
-        vectors: Columns [3n, k], orthonormal.
-        values: Eigenvalues [k], eV/Å², ascending.
-    """
-
-    vectors: Float[Tensor, "M k"]
-    values: Float[Tensor, " k"]
-
-
-def soft_modes(hessian: Float[Tensor, "M M"], count: int = 8) -> SoftModes:
-    """Return the `count` lowest modes of a true Hessian [3n, 3n], or all if it has fewer.
-
-    Eight are six rigid motions and two more.
-    """
-    values, vectors = torch.linalg.eigh(hessian)
-    return SoftModes(vectors[:, :count], values[:count])
-
-
-def hessian_losses(
-    blocks: PairBlocks, targets: Sequence[Tensor], modes: Sequence[SoftModes] = ()
-) -> dict[str, Float[Tensor, " B"]]:
-    """Return the losses of every structure, eV/Å².
+def hessian_losses(blocks: PairBlocks, target: Structures) -> dict[str, Float[Tensor, " B"]]:
+    """Return the losses of every structure, eV/Å², zero where there is no Hessian.
 
     `hessian` is the mean absolute error of the entries: squares would be ruled by the stiffest
     bonds. `hessian_modes` is that of ``Vᵀ H V`` against the eigenvalues, with V the true Hessian's
@@ -47,18 +22,52 @@ def hessian_losses(
 
     Args:
         blocks: Prediction, as it is before any projection.
-        targets: True Hessian [3n, 3n] of every structure.
-        modes: Their `soft_modes`; none leaves the second loss out.
+        target: Structures with the fields of `matkit.train.hessian_targets`.
     """
-    predicted = blocks.dense()
-    pairs = zip(predicted, targets, strict=True)
-    losses = {"hessian": torch.stack([(h - t).abs().mean() for h, t in pairs])}
-    if modes:
-        within = zip(predicted, modes, strict=True)
-        losses["hessian_modes"] = torch.stack([_mode_error(h, m) for h, m in within])
+    matrices = _padded(blocks)
+    error = _entry_errors(matrices, target)
+    sums = error.new_zeros(len(target)).index_add(0, target.batch, error)
+    losses = {"hessian": sums / (9 * target.n_atoms**2)}
+    if "hessian_modes" in target.atom:
+        losses["hessian_modes"] = _mode_errors(matrices, target)
     return losses
 
 
-def _mode_error(hessian: Tensor, modes: SoftModes) -> Tensor:
-    inside = modes.vectors.T @ hessian @ modes.vectors
-    return (inside - torch.diag(modes.values)).abs().mean()
+def hessian_sums(losses: Mapping[str, Tensor], target: Structures) -> Float[Tensor, " 2"]:
+    """Return the sum of absolute errors of all entries in eV/Å², and the number of entries."""
+    if "hessian" not in losses:
+        return torch.zeros(2, dtype=torch.float64)
+    entries = torch.where(has_hessian(target), 9 * target.n_atoms**2, 0).double()
+    return torch.stack([(losses["hessian"].detach() * entries).sum(), entries.sum()])
+
+
+def _padded(blocks: PairBlocks) -> Float[Tensor, "B M M 3 3"]:
+    """Return the symmetric matrices as blocks of M atoms each, zero beyond the last atom."""
+    pairs, place = blocks.pairs, place_in_structure(blocks.pairs)
+    count, size = len(pairs), int(pairs.n_atoms.max())
+    atoms = torch.arange(len(pairs.species), device=pairs.device)
+    rows, columns = torch.cat([atoms, pairs.center]), torch.cat([atoms, pairs.neighbor])
+    where = (pairs.batch[rows] * size + place[rows]) * size + place[columns]
+    stored = torch.cat([blocks.diagonal, blocks.off])
+    half = stored.new_zeros(count * size**2, 3, 3).index_add(0, where, stored)
+    half = half.view(count, size, size, 3, 3)
+    return half + half.permute(0, 2, 1, 4, 3)
+
+
+def _entry_errors(matrices: Tensor, target: Structures) -> Float[Tensor, " N"]:
+    """Return the sum of absolute errors in the rows of every atom [N]."""
+    rows = matrices[target.batch, place_in_structure(target)]
+    wanted = target.atom["hessian"][:, : matrices.shape[1]]
+    # Only the difference is masked: its derivative does not depend on the NaN.
+    return torch.where(wanted.isnan(), 0.0, rows - wanted).abs().sum(dim=(1, 2, 3))
+
+
+def _mode_errors(matrices: Tensor, target: Structures) -> Float[Tensor, " B"]:
+    modes, values = target.atom["hessian_modes"], target.system["hessian_values"]
+    count, size, width = *matrices.shape[:2], values.shape[1]
+    vectors = matrices.new_zeros(count, size, 3, width)
+    vectors[target.batch, place_in_structure(target)] = modes.to(matrices)
+    columns = vectors.view(count, 3 * size, width)
+    square = matrices.transpose(2, 3).reshape(count, 3 * size, 3 * size)
+    error = columns.mT @ square @ columns - torch.diag_embed(values)
+    return error.abs().sum(dim=(1, 2)) / (3 * target.n_atoms).clamp(max=width) ** 2

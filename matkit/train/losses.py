@@ -1,26 +1,34 @@
-"""Losses of energies per atom, forces and stresses; missing labels (NaN) do not count."""
+"""Losses of energies per atom, forces, stresses and Hessians; missing labels do not count."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import huber_loss
 
 from matkit.data.dataset import has_label
 from matkit.interfaces import Properties
 from matkit.structures import Structures
+from matkit.train.hessian_losses import hessian_losses
+from matkit.train.hessian_targets import has_hessian
 from matkit.train.options import LossOptions
 
 LABELS = ("energy", "forces", "stress")
+HESSIANS = ("hessian", "hessian_modes")
 
 
 def wanted(options: LossOptions) -> tuple[str, ...]:
-    """Return the labels with a weight."""
+    """Return the labels with a weight, Hessians apart."""
     weights = loss_weights(options)
     return tuple(label for label in LABELS if weights[label])
+
+
+def labelled(structures: Structures, label: str) -> Bool[Tensor, " B"]:
+    """Return which structures [B] carry a label."""
+    return has_hessian(structures) if label in HESSIANS else has_label(structures, label)
 
 
 def loss_weights(options: LossOptions) -> dict[str, float]:
@@ -29,6 +37,8 @@ def loss_weights(options: LossOptions) -> dict[str, float]:
         "energy": options.energy_weight,
         "forces": options.forces_weight,
         "stress": options.stress_weight,
+        "hessian": options.hessian_weight,
+        "hessian_modes": options.hessian_modes_weight,
     }
 
 
@@ -38,7 +48,8 @@ def structure_losses(
     """Return the unweighted loss of every structure by label, zero where the label is missing.
 
     Energies are per atom. Forces are averaged over the atoms (`mae`: length of the error vector)
-    or the components; stresses over the nine components.
+    or the components; stresses over the nine components. Those of Hessians are added if Hessians
+    are predicted.
     """
     losses: dict[str, Tensor] = {}
     for label in wanted(options):
@@ -53,6 +64,8 @@ def structure_losses(
         else:
             stress = prediction["stress"].flatten(1)
             losses[label] = _penalty(stress, target.system["stress"].flatten(1), options)
+    if "hessian" in prediction:
+        losses |= hessian_losses(prediction["hessian"], target)
     return losses
 
 
@@ -68,7 +81,7 @@ def total_loss(
     total = importance.new_zeros(())
     means: dict[str, Tensor] = {}
     for label, values in losses.items():
-        count = has_label(target, label).sum().clamp(min=1)
+        count = labelled(target, label).sum().clamp(min=1)
         means[label] = (values * importance).sum() / count
         total = total + weights[label] * means[label]
     return total, {label: value.detach() for label, value in means.items()}

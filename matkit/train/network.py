@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 import yaml
 
-from matkit import checkpoint
+from matkit import checkpoint, zoo
 from matkit.data.dataset import Dataset
 from matkit.data.references import resolve_e0s
 from matkit.elements import format_species
@@ -38,33 +39,74 @@ def new_network(options: TrainOptions, sets: Sets) -> tuple[Potential, dict[str,
 
     Species, reference energies (`shift`), the root mean square of the forces (`scale`) and the
     mean number of neighbours (`neighbor_norm`, its square root) are taken from the data unless
-    the options give them.
+    the options give them. They are those of the backbone if there is one. A backbone that is a
+    model's name or file brings its own, with its weights.
 
     Returns:
         The network in the wanted precision, and what was found out, for the log.
 
     Raises:
-        ConfigError: the architecture or a hyper-parameter is unknown.
+        ConfigError: the architecture or a hyper-parameter is unknown, or reference energies are
+            given to a trained backbone.
+        UnknownNameError, CheckpointError: a trained backbone cannot be loaded.
     """
     name, chosen = architecture(options)
-    known = inspect.signature(checkpoint.potential_class(name).__init__).parameters
+    torch.manual_seed(options.seed)
+    if isinstance(chosen.get("backbone"), str):
+        network, facts = _on_trained(name, chosen, options)
+    else:
+        network, facts = _untrained(name, chosen, options, sets)
+    return network.to(getattr(torch, options.default_dtype)), facts
+
+
+def _on_trained(
+    name: str, chosen: dict[str, Any], options: TrainOptions
+) -> tuple[Potential, dict[str, Any]]:
+    """Build a network on a trained backbone, whose weights are taken over as they are."""
+    source = chosen["backbone"]
+    if options.E0s != "auto":
+        raise ConfigError(
+            f"The backbone {source} brings its reference energies; leave E0s, or fine-tune the "
+            "backbone first (matkit finetune)."
+        )
+    loaded = zoo.load(source).network
+    backbone = getattr(loaded, "backbone", loaded)  # of a model with a head, what is below it
+    assert backbone.recipe is not None, "it was loaded"
+    inner, settings = backbone.recipe
+    described = chosen | {"backbone": {"name": inner, **settings}}
+    network = checkpoint.build(name, {"species": list(backbone.species), **described})
+    network.get_submodule("backbone").load_state_dict(backbone.state_dict(), assign=True)
+    elements = format_species(backbone.species)
+    return network, {"architecture": name, "backbone": source, "elements": elements}
+
+
+def _untrained(
+    name: str, chosen: dict[str, Any], options: TrainOptions, sets: Sets
+) -> tuple[Potential, dict[str, Any]]:
+    inner = chosen.get("backbone", {"name": name, **chosen})
+    if not isinstance(inner, Mapping):
+        raise ConfigError(
+            "Expected as `backbone` the name or file of a trained model, or `name` and "
+            f"hyper-parameters of an architecture, got {inner!r}."
+        )
+    settings = {**chosen, **inner}
+    known = inspect.signature(checkpoint.potential_class(_name(inner)).__init__).parameters
     dataset = sets.train
     present = sorted(dataset.structures.species.unique().tolist())
     e0s = reference_energies(options.E0s, sets, present)
-    species = list(chosen.get("species") or present)
+    species = list(settings.get("species") or present)
     found: dict[str, Any] = {
         "species": species,
         "shift": [e0s.get(z, 0.0) for z in species],
         "scale": [force_scale(dataset)] * len(species),
     }
-    if "neighbor_norm" in known and "neighbor_norm" not in chosen:
-        cutoff = float(chosen.get("cutoff", known["cutoff"].default))
+    if "neighbor_norm" in known and "neighbor_norm" not in settings:
+        cutoff = float(settings.get("cutoff", known["cutoff"].default))
         found["neighbor_norm"] = math.sqrt(max(mean_neighbors(dataset, cutoff), 1.0))
     hyperparameters = {key: value for key, value in found.items() if key in known} | chosen
-    torch.manual_seed(options.seed)
     network = checkpoint.build(name, hyperparameters)
     facts = {"architecture": name, "elements": format_species(species), **found, "E0s": e0s}
-    return network.to(getattr(torch, options.default_dtype)), facts
+    return network, facts
 
 
 def reference_energies(
@@ -92,9 +134,8 @@ def architecture(options: TrainOptions) -> tuple[str, dict[str, Any]]:
         ConfigError: there is no such architecture or configuration, or it lacks an option.
     """
     model = _published(options.model) if isinstance(options.model, str) else dict(options.model)
-    if "name" not in model:
-        raise ConfigError(f"Expected `name` of the architecture in `model`, got {sorted(model)}.")
-    name = model.pop("name")
+    name = _name(model)
+    del model["name"]
     known = inspect.signature(checkpoint.potential_class(name).__init__).parameters
     for option, parameter in OVERRIDES.items():
         value = getattr(options, option)
@@ -107,6 +148,31 @@ def architecture(options: TrainOptions) -> tuple[str, dict[str, Any]]:
             )
         model[parameter] = value
     return name, model
+
+
+def _name(model: Mapping[str, Any]) -> str:
+    """Return the name of the architecture that settings are for."""
+    if "name" not in model:
+        raise ConfigError(f"Expected `name` of the architecture in `model`, got {sorted(model)}.")
+    return str(model["name"])
+
+
+def freeze(network: Potential, patterns: Sequence[str]) -> None:
+    """Take parameters whose name fits a pattern, such as ``interactions.0.*``, out of training.
+
+    Raises:
+        ConfigError: a pattern fits no parameter.
+    """
+    parameters = dict(network.named_parameters())
+    for pattern in patterns:
+        chosen = [n for n in parameters if fnmatchcase(n, pattern) or n.startswith(f"{pattern}.")]
+        if not chosen:
+            blocks = sorted({".".join(name.split(".")[:2]) for name in parameters})
+            raise ConfigError(
+                f"No parameter fits the pattern {pattern!r} of freeze. Blocks: {', '.join(blocks)}."
+            )
+        for name in chosen:
+            parameters[name].requires_grad_(False)
 
 
 def _published(name: str) -> dict[str, Any]:

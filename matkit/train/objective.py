@@ -15,6 +15,8 @@ from matkit.derivatives import Conservative
 from matkit.errors import ConfigError
 from matkit.evaluate.errors import LABELS, ErrorSums, as_row
 from matkit.graph import Graph
+from matkit.interfaces import Properties
+from matkit.train.hessian_losses import hessian_sums
 from matkit.train.losses import structure_losses, total_loss, wanted
 from matkit.train.options import LossOptions
 
@@ -36,6 +38,31 @@ class Step(NamedTuple):
     loss: Tensor
     means: dict[str, Tensor]
     by_structure: dict[str, Tensor]
+
+
+class Predictor(nn.Module):
+    """All that a loss is made of, in one call.
+
+    Args:
+        model: Potential with derivatives.
+        options: What is minimised.
+    """
+
+    def __init__(self, model: Conservative, options: LossOptions) -> None:
+        super().__init__()
+        self.model, self.options = model, options
+
+    def forward(self, batch: Graph, differentiable: bool) -> Properties:
+        """Return energies and their derivatives if they have a weight, and Hessians if these do."""
+        labels, result = wanted(self.options), Properties()
+        if labels:
+            result = self.model(batch, ("energy", *labels), differentiable)
+        if self.options.learns_hessians:
+            with torch.set_grad_enabled(differentiable):
+                blocks = self.model.hessian_blocks(batch)
+            assert blocks is not None, "checked before training"
+            result["hessian"] = blocks
+        return result
 
 
 class LowRank(nn.Module):
@@ -119,11 +146,12 @@ class PotentialObjective(Objective):
 
     def forward(self, batch: Graph) -> Step:
         """Return the loss of a batch whose labels are in its fields."""
-        labels = wanted(self.options)
+        predictor = Predictor(self.model, self.options)
         if self.low_rank is None:
-            prediction = self.model(batch, labels, True)
+            prediction = predictor(batch, True)
         else:
-            prediction = functional_call(self.model, self.effective(), (batch, labels, True))
+            changed = {f"model.{name}": value for name, value in self.effective().items()}
+            prediction = functional_call(predictor, changed, (batch, True))
         by_structure = structure_losses(prediction, batch, self.options)
         loss, means = total_loss(by_structure, batch, self.options)
         return Step(loss, means, {key: value.detach() for key, value in by_structure.items()})
@@ -132,21 +160,23 @@ class PotentialObjective(Objective):
         self, model: Conservative, batches: Iterable[Graph], fabric: Fabric
     ) -> dict[str, float]:
         """Return the loss of a model on some batches and its errors."""
-        labels = ("energy", *wanted(self.options))
-        sums, total = ErrorSums(), torch.zeros(2, dtype=torch.float64)
+        predictor = Predictor(model, self.options)
+        sums, total = ErrorSums(), torch.zeros(4, dtype=torch.float64)
         for graph in batches:
             graph = graph.to(fabric.device)
-            prediction = model(graph, labels, False)
+            prediction = predictor(graph, False)
             losses = structure_losses(prediction, graph, self.options)
             loss = total_loss(losses, graph, self.options)[0] * len(graph)
-            total += torch.stack([loss.detach().cpu(), torch.tensor(len(graph)).double()])
+            counts = torch.stack([loss.detach().cpu(), torch.tensor(len(graph)).double()])
+            total += torch.cat([counts, hessian_sums(losses, graph).cpu()])
             sums.add(prediction, graph)
         # One tensor of one shape: a process may have had no batch, and must not wait alone.
         zeros = torch.zeros(3, dtype=torch.float64)
         local = torch.cat([total, *(sums.get(label, zeros).cpu() for label in LABELS)])
         both = torch.as_tensor(fabric.all_reduce(local, reduce_op="sum"))
-        errors = ErrorSums(zip(LABELS, both[2:].reshape(-1, 3), strict=True))
-        return {"loss": float(both[0] / both[1]), **as_row(errors.result())}
+        errors = ErrorSums(zip(LABELS, both[4:].reshape(-1, 3), strict=True))
+        row = {"loss": float(both[0] / both[1]), **as_row(errors.result())}
+        return row | ({"hessian_mae": float(both[2] / both[3])} if both[3] else {})
 
     def effective(self) -> dict[str, Tensor]:
         """Return the parameters of the model by name, with low-rank changes applied."""

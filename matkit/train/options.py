@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from matkit.simulate.options import Options
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def _as_table(value: Any) -> Any:
-    """Read a table from the text of a flag, such as ``{"Default": 1.0}``."""
+    """Read a table from the text of a flag, such as ``{"Default": 1.0}`` or ``{name: facet}``."""
     if isinstance(value, str) and value.lstrip().startswith("{"):
         return yaml.safe_load(value)
     return value
@@ -67,11 +67,6 @@ class FileOptions(Options):
         0.1, gt=0, lt=1, description="part of train_file kept for validation if there is no file"
     )
 
-    @field_validator("train_file", "valid_file", "test_file", mode="before", check_fields=False)
-    @classmethod
-    def _one_or_many(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
-
 
 class DataOptions(FileOptions):
     """Labelled structures, and how strictly they are read."""
@@ -99,14 +94,30 @@ class LossOptions(Options):
     energy_weight: float = Field(1.0, ge=0, description="weight of the energy per atom in eV")
     forces_weight: float = Field(10.0, ge=0, description="weight of the forces in eV/Å")
     stress_weight: float = Field(0.0, ge=0, description="weight of the stress in eV/Å³")
+    hessian_weight: float = Field(
+        0.0,
+        ge=0,
+        description="weight of the mean absolute error of predicted Hessians in eV/Å²; "
+        "train_file and valid_file are then folders of `matkit label --hessian`",
+    )
+    hessian_modes_weight: float = Field(
+        0.0, ge=0, description="weight of that error within the softest modes, in eV/Å²"
+    )
     config_type_weights: Table = Field(
         {}, description="weight of structures by their config_type; 1 where not named"
     )
 
+    @property
+    def learns_hessians(self) -> bool:
+        """Whether predicted Hessians have a weight."""
+        return bool(self.hessian_weight or self.hessian_modes_weight)
+
     @model_validator(mode="after")
     def _something_to_learn(self) -> Self:
-        if not (self.energy_weight or self.forces_weight or self.stress_weight):
-            raise ValueError("energy_weight, forces_weight and stress_weight are all zero")
+        if not (
+            self.energy_weight or self.forces_weight or self.stress_weight or self.learns_hessians
+        ):
+            raise ValueError("the weights of energy, forces, stress and Hessians are all zero")
         return self
 
 
@@ -176,6 +187,7 @@ class PotentialOptions(TrainerOptions, LossOptions, LabelOptions, DataOptions):
     max_edges: int | None = Field(
         None, gt=0, description="most edges in a batch; larger batches are split"
     )
+    freeze: list[str] = Field([], description="patterns of parameters that are not trained")
     spot_checks: bool = Field(
         True, description="add an energy-volume curve and short dynamics to the report"
     )
@@ -189,7 +201,7 @@ class TrainOptions(PotentialOptions):
             hyper-parameters.
     """
 
-    model: str | dict[str, Any] = Field(
+    model: Annotated[str | dict[str, Any], BeforeValidator(_as_table)] = Field(
         "facet-s", description="architecture with its hyper-parameters, or a configuration's name"
     )
     r_max: float | None = Field(None, gt=0, description="cutoff in Å instead of the model's")
@@ -217,7 +229,6 @@ class FinetuneOptions(PotentialOptions):
         description="reference energies: fit (to the error of the base), foundation, isolated, a "
         "table or a JSON file",
     )
-    freeze: list[str] = Field([], description="patterns of parameters that are not trained")
     lora: bool = Field(False, description="train low-rank changes of the matrices only")
     lora_rank: int = Field(8, gt=0, description="rank of those changes")
     lora_alpha: float = Field(8.0, gt=0, description="strength of those changes")
@@ -241,8 +252,3 @@ class FinetuneOptions(PotentialOptions):
                 "forces_weight a value above zero"
             )
         return self
-
-    @field_validator("replay_file", "retain_file", "freeze", mode="before")
-    @classmethod
-    def _a_list(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value

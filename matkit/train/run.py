@@ -15,7 +15,9 @@ from matkit.interfaces import Potential
 from matkit.structures import Structures, cat
 from matkit.train import session as sessions
 from matkit.train.batching import Batches, GraphSet, loader, weighted
-from matkit.train.network import new_network
+from matkit.train.hessian_sets import check_head
+from matkit.train.hessian_targets import of_one_width
+from matkit.train.network import freeze, new_network
 from matkit.train.objective import Average, LowRank, PotentialObjective
 from matkit.train.optimizers import optimizers
 from matkit.train.options import FinetuneOptions, TrainOptions
@@ -83,6 +85,7 @@ def run(options: AnyOptions, listener: Listener | None, begin: Callable[[Sets], 
     for note in sets.notes:
         session.listener.note(note)
     start = begin(sets)
+    check_head(start.network, options)
     trainer = _trainer(session.fabric, options, start)
 
     def keep(row: Row) -> None:
@@ -105,6 +108,7 @@ def _with_report(outcome: Outcome, options: AnyOptions, session: Session) -> Out
 
 def _from_scratch(options: TrainOptions, sets: Sets) -> Start:
     network, facts = new_network(options, sets)
+    freeze(network, options.freeze)
     return Start(network, sets, facts)
 
 
@@ -155,12 +159,9 @@ def _to_learn(options: AnyOptions, start: Start) -> Structures:
     if start.replay is None or not isinstance(options, FinetuneOptions):
         return train
     replay = weighted(start.replay, {}, options.replay_weight, len(train))
-    common = train.system.keys() & replay.system.keys()
-    parts = [
-        part.replace(system={key: part.system[key] for key in sorted(common)})
-        for part in (train, replay)
-    ]
-    return cat(parts)
+    parts = of_one_width([train, replay])
+    common = sorted(set.intersection(*(set(part.system) for part in parts)))
+    return cat([part.replace(system={key: part.system[key] for key in common}) for part in parts])
 
 
 def _card(options: AnyOptions, row: Row, start: Start) -> dict[str, Any]:
@@ -174,6 +175,6 @@ def _card(options: AnyOptions, row: Row, start: Start) -> dict[str, Any]:
         "structures": len(start.sets.train),
         "epoch": int(row["epoch"]),
         "validation_errors": errors,
-        "labels": f"errors in eV per atom, eV/Å, eV/Å³; loss {options.loss}",
+        "labels": f"errors in eV per atom, eV/Å, eV/Å³, eV/Å²; loss {options.loss}",
         **base,
     }

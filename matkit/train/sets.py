@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from matkit.data.dataset import Dataset, has_label, read_dataset
+from matkit.data.dataset import Dataset
 from matkit.data.splitting import duplicates, split_dataset
 from matkit.errors import ConfigError, TrainingError
-from matkit.train.losses import wanted
+from matkit.train.hessian_sets import add_hessians, read_labelled
+from matkit.train.losses import labelled, wanted
 from matkit.train.options import DataOptions, PotentialOptions
 
 # Names of structures that a message lists before it stops.
@@ -44,17 +45,21 @@ def read_sets(options: PotentialOptions) -> Sets:
     if not options.train_file:
         raise ConfigError("Expected files to learn from, got none. Name them: --train-file FILE")
     keys = options.label_keys()
-    both = read_dataset(options.train_file, keys)
+    both, located = read_labelled(options.train_file, keys)
     train, notes = both.without_isolated(), [str(both.found)]
     if options.valid_file:
-        valid = read_dataset(options.valid_file, keys).without_isolated()
+        valid, more = read_labelled(options.valid_file, keys)
+        valid, located = valid.without_isolated(), {**located, **more}
     else:
         fractions = (1 - options.valid_fraction, options.valid_fraction)
         train, valid = split_dataset(train, fractions, options.seed, options.split_by)
         notes.append(f"{len(valid)} of {len(train) + len(valid)} structures kept for validation")
     test = None
     if options.test_file:
-        test = read_dataset(options.test_file, keys).without_isolated()
+        test = read_labelled(options.test_file, keys)[0].without_isolated()
+    if options.learns_hessians:
+        notes.append(f"{len(located)} Hessians in the folders of both")
+    train, valid = (add_hessians(dataset, located, options) for dataset in (train, valid))
     sets = {"training": train, "validation": valid, "test": test}
     for name, dataset in sets.items():
         if dataset is not None:
@@ -67,17 +72,31 @@ def read_sets(options: PotentialOptions) -> Sets:
 def _check_labels(name: str, dataset: Dataset, options: PotentialOptions) -> None:
     if not len(dataset):
         raise ConfigError(f"The {name} set has no structures but isolated atoms.")
-    for label in wanted(options):
-        there = has_label(dataset.structures, label)
+    for label in _needed(name, options):
+        there = labelled(dataset.structures, label)
         lacking = [dataset.sources[i] for i in (~there).nonzero().flatten().tolist()]
         if not lacking or (options.allow_missing and len(lacking) < len(dataset)):
             continue
         raise TrainingError(
             f"{len(lacking)} of {len(dataset)} structures of the {name} set have no {label}, "
-            f"which has the weight {label}_weight: {_some(lacking)}. Found were: {dataset.found}. "
-            f"Name the key ({label}_key), set {label}_weight to 0, or allow_missing to learn from "
-            "the labels that are there."
+            f"which has the weight {label}_weight: {_some(lacking)}. {_remedy(label, dataset)}, "
+            f"set {label}_weight to 0, or allow_missing to learn from the labels that are there."
         )
+
+
+def _needed(name: str, options: PotentialOptions) -> tuple[str, ...]:
+    """Return the labels that the structures of a set must have."""
+    hessians = options.learns_hessians and name != "test"  # there, energies and forces are compared
+    return (*wanted(options), *(("hessian",) if hessians else ()))
+
+
+def _remedy(label: str, dataset: Dataset) -> str:
+    if label == "hessian":
+        return (
+            "Make Hessians (matkit label FILES FOLDER --hessian finite-difference) and name the "
+            "folder as the file"
+        )
+    return f"Found were: {dataset.found}. Name the key ({label}_key)"
 
 
 def _check_leakage(train: Dataset, other: Dataset | None, name: str, options: DataOptions) -> None:

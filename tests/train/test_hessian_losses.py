@@ -12,7 +12,8 @@ from matkit.neighbors import radius_graph
 from matkit.nn.scatter import scatter_sum
 from matkit.pair_blocks import PairBlocks
 from matkit.structures import Structures, cat
-from matkit.train.hessian_losses import hessian_losses, soft_modes
+from matkit.train.hessian_losses import hessian_losses, hessian_sums
+from matkit.train.hessian_targets import MODES, has_hessian, of_one_width, soft_modes, with_hessians
 
 
 class Bent(Potential):
@@ -43,8 +44,9 @@ def rattled(name: str, seed: int) -> Structures:
 
 
 def molecules() -> tuple[Structures, list[torch.Tensor]]:
-    """Unequal molecules and the Hessians of three-body forces."""
-    parts = [rattled(name, seed) for seed, name in enumerate(("H2O", "H2O2", "O3", "H2O2"))]
+    """Unequal molecules, one of two atoms, and the Hessians of three-body forces."""
+    names = ("H2O", "H2O2", "O2", "O3", "H2O2")
+    parts = [rattled(name, seed) for seed, name in enumerate(names)]
     toy = Conservative(Bent())
     return cat(parts), [autograd_hessian(toy, part) for part in parts]
 
@@ -63,10 +65,11 @@ def as_blocks(structures: Structures, matrices: list[torch.Tensor]) -> PairBlock
 
 def test_the_truth_has_no_loss():
     structures, targets = molecules()
-    modes = [soft_modes(h) for h in targets]
-    losses = hessian_losses(as_blocks(structures, targets), targets, modes)
+    losses = hessian_losses(
+        as_blocks(structures, targets), with_hessians(structures, targets, True)
+    )
     assert losses.keys() == {"hessian", "hessian_modes"}
-    assert all(values.shape == (4,) and values.max() < 1e-12 for values in losses.values())
+    assert all(values.shape == (5,) and values.max() < 1e-12 for values in losses.values())
 
 
 def test_losses_are_means_over_the_entries_of_each_molecule():
@@ -74,58 +77,104 @@ def test_losses_are_means_over_the_entries_of_each_molecule():
     structures, targets = molecules()
     noise = [torch.randn(h.shape, dtype=h.dtype) for h in targets]
     predicted = [h + n + n.T for h, n in zip(targets, noise, strict=True)]
-    modes = [soft_modes(h, 4) for h in targets]
-    losses = hessian_losses(as_blocks(structures, predicted), targets, modes)
+    target = with_hessians(structures, targets, True)
+    losses = hessian_losses(as_blocks(structures, predicted), target)
     for i, (h, t) in enumerate(zip(predicted, targets, strict=True)):
         size = len(h)
         error = sum(abs(float(h[a, b] - t[a, b])) for a in range(size) for b in range(size))
         assert float(losses["hessian"][i]) == pytest.approx(error / size**2)
         values, vectors = torch.linalg.eigh(t)
-        error = 0.0
-        for a in range(4):
-            for b in range(4):
+        error, count = 0.0, min(size, MODES)
+        for a in range(count):
+            for b in range(count):
                 exact = values[a] if a == b else 0.0
                 error += abs(float(vectors[:, a] @ h @ vectors[:, b] - exact))
-        assert float(losses["hessian_modes"][i]) == pytest.approx(error / 16)
+        assert float(losses["hessian_modes"][i]) == pytest.approx(error / count**2)
+    total = sum(float((h - t).abs().sum()) for h, t in zip(predicted, targets, strict=True))
+    sums = hessian_sums(losses, target)
+    assert sums.tolist() == pytest.approx([total, sum(h.numel() for h in targets)])
+
+
+def test_a_part_of_a_set_has_the_same_losses():
+    structures, targets = molecules()
+    target = with_hessians(structures, targets, True)
+    predicted = [h + 1.0 for h in targets]
+    whole = hessian_losses(as_blocks(structures, predicted), target)
+    part = target.index([2, 0])  # small ones, out of a set with wider rows
+    alone = hessian_losses(as_blocks(part, [predicted[2], predicted[0]]), part)
+    for key, values in alone.items():
+        torch.testing.assert_close(values, whole[key][[2, 0]])
+
+
+def test_missing_hessians_do_not_count():
+    """Nor do they spoil the derivatives."""
+    structures, targets = molecules()
+    broken = targets[3].clone()
+    broken[0, 0] = torch.inf
+    target = with_hessians(structures, [targets[0], None, targets[2], broken, targets[4]], True)
+    assert has_hessian(target).tolist() == [True, False, True, False, True]
+    off = [(h + 1.0).requires_grad_() for h in targets]
+    losses = hessian_losses(as_blocks(structures, off), target)
+    for values in losses.values():
+        assert ((values > 0.1) == has_hessian(target)).all()
+        assert (values[[1, 3]] == 0).all()
+    assert float(hessian_sums(losses, target)[1]) == 81 + 36 + 144
+    sum(values.sum() for values in losses.values()).backward()
+    assert all(bool(h.grad.isfinite().all()) for h in off)
+    assert off[1].grad.abs().max() == 0
+
+
+def test_sets_of_unequal_molecules_are_joined():
+    structures, targets = molecules()
+    small = with_hessians(structures.index([0]), targets[:1], True)
+    bare = structures.index([1, 2])
+    parts = of_one_width([small, bare])
+    joined = cat(parts)
+    assert has_hessian(joined).tolist() == [True, False, False]
+    blocks = as_blocks(structures.index([0, 1, 2]), [h + 1.0 for h in targets[:3]])
+    assert hessian_losses(blocks, joined)["hessian"].tolist() == pytest.approx([1.0, 0.0, 0.0])
+    assert of_one_width([bare]) == [bare]
 
 
 def test_soft_modes_of_a_small_molecule_are_all_it_has():
-    modes = soft_modes(torch.diag(torch.arange(6.0, dtype=torch.float64)).flip(0, 1))
-    assert modes.vectors.shape == (6, 6)
-    assert modes.values.tolist() == list(range(6))
+    values, vectors = soft_modes(torch.diag(torch.arange(6.0, dtype=torch.float64).flip(0)), 6)
+    assert values.tolist() == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 0.0, 0.0]
+    assert vectors.shape == (6, MODES)
+    assert vectors.square().sum(dim=0).tolist() == [1.0] * 6 + [0.0] * 2
 
 
 def test_a_molecule_of_one_atom_counts():
     structures = from_ase(Atoms("O"))
     zero = torch.zeros(3, 3, dtype=torch.float64)
-    losses = hessian_losses(as_blocks(structures, [zero]), [zero], [soft_modes(zero)])
+    losses = hessian_losses(as_blocks(structures, [zero]), with_hessians(structures, [zero], True))
     assert losses["hessian"].tolist() == losses["hessian_modes"].tolist() == [0.0]
 
 
-def test_missing_targets_are_noticed():
+def test_one_target_for_each_structure():
     structures, targets = molecules()
-    with pytest.raises(ValueError, match="shorter"):
-        hessian_losses(as_blocks(structures, targets), targets[:2])
+    with pytest.raises(ValueError, match="longer"):
+        with_hessians(structures, targets[:2], False)
 
 
 def test_three_body_hessians_are_learned():
     """Antisymmetric parts of blocks included; the loss falls by two orders of magnitude."""
     structures, targets = molecules()
-    modes = [soft_modes(h) for h in targets]
+    structures, targets = structures.index([0, 1, 3, 4]), [targets[i] for i in (0, 1, 3, 4)]
     block = targets[1][0:3, 9:12]  # two hydrogens that do not touch
     assert (block - block.T).abs().max() > 0.1
+    target = with_hessians(structures, targets, True)
     torch.manual_seed(0)
     wide = "16x0e+16x1o+16x2e"
     backbone = {"name": "facet", "irreps": ["16x0e", wide, wide, "16x0e"], "residual_init": 0.5}
     network = checkpoint.build("hip", {"species": [1, 8], "backbone": backbone, "channels": 8})
     network = network.double()
-    graph = network.featurize(structures)
+    graph = network.featurize(target)
     steps, rate = 150, 2e-2
     optimizer = torch.optim.Adam(network.parameters(), rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps, pct_start=0.1)
     history = []
     for _ in range(steps):
-        losses = hessian_losses(network.hessian_blocks(graph), targets, modes)
+        losses = hessian_losses(network.hessian_blocks(graph), graph)
         loss = sum(values.mean() for values in losses.values())
         optimizer.zero_grad()
         loss.backward()

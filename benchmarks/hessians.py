@@ -1,0 +1,131 @@
+"""Predicted Hessians beside exact second derivatives of a network that never saw one.
+
+    python benchmarks/hessians.py MODEL FOLDER --backbone MODEL2 --out OUT [--limit N]
+
+MODEL has a Hessian head; MODEL2 is the same network trained on energies and forces alone, and is
+differentiated twice. FOLDER was written by `matkit label --hessian` for molecules that neither
+has seen. Structures count as relaxed if their `config_type` says so. Frequencies, zero-point
+energies and the lowest mode are those of mass-weighted Hessians without rigid motions (3N - 6).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from experiments import table
+
+from matkit import load_calculator
+from matkit.label import HessianSet, read_hessians
+from matkit.vibrations.modes import NormalModes, normal_modes
+
+Row = dict[str, float]
+Source = Callable[[Atoms], np.ndarray]
+
+
+def structures(found: HessianSet) -> list[Atoms]:
+    """Return the structures of a set, with their kind as `config_type`."""
+    parts, kinds = found.dataset.structures.split(), found.dataset.config_types
+    return [
+        Atoms(part.species.numpy(), part.positions.numpy(), info={"config_type": kind})
+        for part, kind in zip(parts, kinds, strict=True)
+    ]
+
+
+def weighted(atoms: Atoms, modes: NormalModes) -> np.ndarray:
+    """Return the lowest mode [3N] in mass-weighted coordinates, of length 1."""
+    vector = (modes.vectors[0] * np.sqrt(atoms.get_masses())[:, None]).ravel()
+    return vector / np.linalg.norm(vector)
+
+
+def compare(atoms: Atoms, true: np.ndarray, found: np.ndarray) -> Row:
+    """Return errors of one Hessian [3N, 3N], eV/Å², and of what follows from it."""
+    ours, theirs = normal_modes(atoms, found), normal_modes(atoms, true)
+    values, exact = np.linalg.eigvalsh(found), np.linalg.eigvalsh(true)
+    overlap = weighted(atoms, ours) @ weighted(atoms, theirs)
+    return {
+        "entries": true.size,
+        "hessian": float(np.abs(found - true).sum()),
+        "eigenvalues": float(np.abs(values - exact).sum()),
+        "modes": len(ours.frequencies),
+        "frequencies": float(np.abs(ours.frequencies - theirs.frequencies).sum()),
+        "cosine": float(abs(overlap)),
+        "zpe": abs(ours.zero_point_energy - theirs.zero_point_energy),
+        "index": len(ours.imaginary),
+        "true_index": len(theirs.imaginary),
+    }
+
+
+def ratio(part: float, whole: float) -> float:
+    """Return a quotient, not a number if there is nothing to divide by."""
+    return part / whole if whole else float("nan")
+
+
+def summary(rows: Sequence[Row]) -> dict[str, object]:
+    """Return the mean errors of some structures."""
+    column = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    index, true = column["index"], column["true_index"]
+    both = int(((index == 1) & (true == 1)).sum())
+    return {
+        "structures": len(rows),
+        "hessian_mae_ev_a2": column["hessian"].sum() / column["entries"].sum(),
+        "eigenvalue_mae_ev_a2": column["eigenvalues"].sum() / np.sqrt(column["entries"]).sum(),
+        "lowest_mode_cosine": column["cosine"].mean(),
+        "frequency_mae_cm": column["frequencies"].sum() / column["modes"].sum(),
+        "zpe_mae_ev": column["zpe"].mean(),
+        "index_accuracy": float((index == true).mean()),
+        "index_1_precision": ratio(both, int((index == 1).sum())),
+        "index_1_recall": ratio(both, int((true == 1).sum())),
+    }
+
+
+def measure(molecules: Sequence[Atoms], exact: Sequence[np.ndarray], source: Source) -> list[Row]:
+    """Return the errors of every structure."""
+    pairs = zip(molecules, exact, strict=True)
+    return [compare(atoms, true, source(atoms)) for atoms, true in pairs]
+
+
+def sources(given: argparse.Namespace) -> dict[str, Source]:
+    """Return what makes Hessians, by name."""
+    head = load_calculator(given.model, dtype="float64")
+    backbone = load_calculator(given.backbone, dtype="float64")
+    return {
+        "predicted": lambda atoms: head.get_hessian(atoms, method="predict"),
+        "autograd of the backbone": lambda atoms: backbone.get_hessian(atoms, method="autograd"),
+    }
+
+
+def main() -> None:
+    """Measure, and write a table and JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model")
+    parser.add_argument("folder")
+    parser.add_argument("--backbone", required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--limit", type=int, help="take about so many structures, evenly spread")
+    given = parser.parse_args()
+    found = read_hessians(given.folder)
+    chosen = range(0, len(found), max(1, len(found) // (given.limit or len(found))))
+    molecules = [structures(found)[i] for i in chosen]
+    exact = [found.hessian(i).numpy() for i in chosen]
+    relaxed = np.array([atoms.info["config_type"] == "relaxed" for atoms in molecules])
+    lines: list[dict[str, object]] = []
+    for name, source in sources(given).items():
+        rows = measure(molecules, exact, source)
+        for kind, mask in (("relaxed", relaxed), ("displaced", ~relaxed)):
+            part = [rows[i] for i in np.flatnonzero(mask)]
+            lines += [{"hessian": name, "geometry": kind, **summary(part)}] if part else []
+        lines.append({"hessian": name, "geometry": "all", **summary(rows)})
+    given.out.mkdir(parents=True, exist_ok=True)
+    record = {"model": given.model, "backbone": given.backbone, "folder": given.folder}
+    (given.out / "hessians.json").write_text(json.dumps(record | {"rows": lines}, indent=2))
+    (given.out / "hessians.md").write_text(table(lines) + "\n")
+    print(table(lines))
+
+
+if __name__ == "__main__":
+    main()

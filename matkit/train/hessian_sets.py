@@ -1,0 +1,70 @@
+"""Files of structures and folders of labels, some of them with Hessians."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from matkit.data.dataset import Dataset, read_dataset
+from matkit.data.labels import LabelKeys
+from matkit.errors import ConfigError
+from matkit.interfaces import Potential
+from matkit.train.hessian_targets import with_hessians
+from matkit.train.options import LossOptions
+
+if TYPE_CHECKING:
+    from matkit.label.hessian_set import Stored
+
+# Where the Hessians are, by the source of the structure.
+Located = Mapping[str, "Stored"]
+
+
+def read_labelled(paths: Sequence[str], keys: LabelKeys) -> tuple[Dataset, Located]:
+    """Read files of structures and folders that ``matkit label`` wrote.
+
+    Returns:
+        The structures of all, and where their Hessians are.
+
+    Raises:
+        DataError: see `matkit.data.dataset.read_dataset`; or a folder holds no labels.
+    """
+    from matkit.label.hessian_set import label_files, locate_hessians
+
+    files: list[str | Path] = []
+    located: dict[str, Stored] = {}
+    for path in paths:
+        found = label_files(path)
+        files += found or [path]
+        located |= locate_hessians(path) if found else {}
+    return read_dataset(files, keys), located
+
+
+def add_hessians(dataset: Dataset, located: Located, options: LossOptions) -> Dataset:
+    """Return a set with the fields of its Hessians, if they have a weight.
+
+    Raises:
+        DataError: a Hessian is that of another number of atoms.
+    """
+    from matkit.label.hessian_set import stored_hessians
+
+    if not (options.learns_hessians and len(dataset)):
+        return dataset
+    stored = stored_hessians(dataset, located)
+    matrices = (item.read() if item is not None else None for item in stored)
+    modes = options.hessian_modes_weight > 0
+    return replace(dataset, structures=with_hessians(dataset.structures, matrices, modes))
+
+
+def check_head(network: Potential, options: LossOptions) -> None:
+    """Check that a network predicts Hessians if they are to be learned.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    if options.learns_hessians and network.hessian_cutoff is None:
+        raise ConfigError(
+            f"hessian_weight and hessian_modes_weight need a model with a Hessian head, got "
+            f"{type(network).__name__}. Take model: {{name: hip, backbone: ...}}, or set them to 0."
+        )
