@@ -14,7 +14,7 @@ parity and a grid symmetric under inversion, so that mirror images have the same
 envelope with two continuous derivatives; adjacent linear maps are one; the norm is smooth at sites
 of high symmetry (see `EquivariantNorm`); scale and shift belong to the atom, so that energies are
 extensive; an isolated atom's energy is its shift. Switches: compact splines as the basis, hidden
-radial layers.
+radial layers, repulsion of nuclei.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from matkit.nn.mixing import EquivariantNorm, GateMixer, GridMixer
 from matkit.nn.radial import BesselBasis, polynomial_envelope
 from matkit.nn.radial_functions import Mixture
 from matkit.nn.readout import SpeciesScaleShift
+from matkit.nn.repulsion import ZBL
 from matkit.nn.residual import add_matching, matching
 from matkit.nn.splines import CosineSplines
 
@@ -132,6 +133,7 @@ class Facet(LayeredPotential):
         norm_offset: Offset of the norms' mean squares.
         scale: Energy unit of each species, eV.
         shift: Energy of an isolated atom of each species, eV; zero if not given.
+        zbl: Add the repulsion of nuclei, so that atoms never collapse, whatever was learnt.
 
     Raises:
         ConfigError: an argument is out of range or contradicts another.
@@ -157,6 +159,7 @@ class Facet(LayeredPotential):
         norm_offset: float = 1.0,
         scale: Sequence[float] | None = None,
         shift: Sequence[float] | None = None,
+        zbl: bool = False,
     ) -> None:
         super().__init__()
         check_domain(species, cutoff)
@@ -180,6 +183,7 @@ class Facet(LayeredPotential):
         self.readout = ScalarMLP((features[-1][0].channels, 1))
         ones, zeros = [1.0] * len(species), [0.0] * len(species)
         self.scale_shift = SpeciesScaleShift(scale or ones, shift or zeros)
+        self.repulsion = ZBL(self.species, self.cutoff) if zbl else None
 
     def forward(self, graph: Graph) -> Properties:
         """Return atomic energies [N] in eV and the last layer's scalars as `features`."""
@@ -189,7 +193,8 @@ class Facet(LayeredPotential):
         x = self._features(graph, torch.cat([index, kinds]), len(self.interactions))
         scalars, isolated = x[0].squeeze(1).split([len(index), len(kinds)])
         relative = self.readout(scalars - isolated[place]).squeeze(1)
-        return Properties(atom_energy=self.scale_shift(relative, index), features=scalars)
+        energy = self.repelled(self.scale_shift(relative, index), graph)
+        return Properties(atom_energy=energy, features=scalars)
 
     def equivariant_features(self, graph: Graph) -> Features:
         """Return the atoms' features before the last layer."""

@@ -16,7 +16,6 @@ from tests.systems import SYSTEMS, crystal, random_rotation, slab, water
 
 # Largest deviation in eV and eV/Å of quantities of order one.
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-3}
-STEP = 1e-4  # Å or strain, of central differences
 
 
 class PotentialContract:
@@ -28,12 +27,15 @@ class PotentialContract:
         claims: Which of `rotation` and `reflection` the model promises; the others are measured
             and printed.
         unused_parameters: Parameters that cannot influence the energy.
+        step: Displacement in Å, or strain, of central differences; where the energy is steep, a
+            shorter one.
     """
 
     name: ClassVar[str]
     hyperparameters: ClassVar[dict[str, Any]]
     claims: ClassVar[set[str]]
     unused_parameters: ClassVar[set[str]] = set()
+    step: ClassVar[float] = 1e-4
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -108,7 +110,7 @@ class PotentialContract:
         for atom in range(len(forces)):
             for axis in range(3):
                 step = torch.zeros_like(forces)
-                step[atom, axis] = STEP
+                step[atom, axis] = self.step
                 plus, minus = (
                     structures.replace(positions=structures.positions + sign * step)
                     for sign in (1, -1)
@@ -124,8 +126,8 @@ class PotentialContract:
         for a in range(3):
             for b in range(3):
                 strain = torch.zeros(3, 3, dtype=torch.float64)
-                strain[a, b] += STEP / 2
-                strain[b, a] += STEP / 2
+                strain[a, b] += self.step / 2
+                strain[b, a] += self.step / 2
                 plus, minus = (
                     structures.replace(
                         positions=structures.positions + sign * structures.positions @ strain,
@@ -138,7 +140,7 @@ class PotentialContract:
 
     def slope(self, potential, plus: Structures, minus: Structures) -> torch.Tensor:
         energy = [self.predict(potential, s)["energy"][0] for s in (plus, minus)]
-        return (energy[0] - energy[1]) / (2 * STEP)
+        return (energy[0] - energy[1]) / (2 * self.step)
 
     @pytest.mark.parametrize("system", SYSTEMS)
     def test_forces_add_up_to_zero(self, potential, system):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from matkit.graph import Graph
-from matkit.interfaces import Potential
+from matkit.interfaces import Potential, Properties
 from matkit.nn.convolution import backends, fused
 from matkit.nn.convolution.fused import Edges
 from matkit.nn.convolution.paths import Layout
@@ -25,6 +25,8 @@ from matkit.nn.radial_functions import with_slope
 from matkit.nn.radial_table import RadialTable
 from matkit.nn.scatter import scatter_sum
 from matkit.structures import Structures
+
+EdgeGradient = Callable[[Graph], tuple[Properties, Tensor] | None]
 
 # Radial weights held at once where there is no table, in numbers.
 WORKING_SET = 50_000_000
@@ -269,20 +271,23 @@ def reverse(
     return by_lengths, by_harmonics
 
 
-def agrees(network: Potential, exact: Potential, tolerance: float) -> bool:
+def agrees(
+    gradient: EdgeGradient, exact: Potential, tolerance: float, device: torch.device
+) -> bool:
     """Compare the written-out derivative with autograd on a small random molecule.
 
     Args:
-        network: Network whose `edge_gradient` is on trial.
+        gradient: Derivative on trial, like `Potential.edge_gradient`.
         exact: The same network in float64 on the CPU, on the reference backend.
         tolerance: Largest error of a force, relative to the largest force.
+        device: Where the derivative is computed.
     """
-    graph = _probe(network)
+    graph = _probe(exact)
     positions = graph.positions.clone().requires_grad_()
     with torch.enable_grad():
         energy = exact(graph.replace(positions=positions))["atom_energy"]
         (expected,) = torch.autograd.grad(energy.sum(), positions)
-    found = network.edge_gradient(graph.to(next(network.parameters()).device))
+    found = gradient(graph.to(device))
     if found is None:
         return False
     result, by_edge = {"atom_energy": found[0]["atom_energy"].cpu()}, found[1].cpu()

@@ -25,6 +25,7 @@ from matkit.nn.inference import EdgeData, Layer, agrees, reverse, run
 from matkit.nn.irreps import Irreps
 from matkit.nn.radial_functions import Radial
 from matkit.nn.radial_table import RadialTable, tabulate
+from matkit.nn.repulsion import ZBL
 from matkit.nn.table_check import check_table
 
 logger = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ class LayeredPotential(Potential):
         interactions: Layers, each of which has a `convolution`.
         feature_irreps: Irreps of `equivariant_features`.
         natural_parity: Whether harmonics have parity (-1)^l.
+        repulsion: Of nuclei, added to what the network learns.
     """
 
     lmax: int
@@ -54,6 +56,7 @@ class LayeredPotential(Potential):
     def __init__(self) -> None:
         super().__init__()
         self._frozen: tuple[Any, list[Layer]] | None = None
+        self.repulsion: ZBL | None = None
 
     @abstractmethod
     def equivariant_features(self, graph: Graph) -> Features:
@@ -78,8 +81,22 @@ class LayeredPotential(Potential):
             index: Index of each atom's species [N].
         """
 
+    def repelled(self, energy: Tensor, graph: Graph) -> Tensor:
+        """Return atomic energies [N] with the repulsion of nuclei, if there is to be one."""
+        return energy if self.repulsion is None else energy + self.repulsion(graph)
+
     def edge_gradient(self, graph: Graph) -> tuple[Properties, Tensor] | None:
         """Return the same as `forward`, with dE/d(edge vector) [E, 3] written out."""
+        found = self._learned_gradient(graph)
+        if found is None or self.repulsion is None:
+            return found
+        result, by_edge = found
+        energy, added = self.repulsion.with_gradient(graph)
+        result["atom_energy"] = result["atom_energy"] + energy
+        return result, by_edge + added
+
+    def _learned_gradient(self, graph: Graph) -> tuple[Properties, Tensor] | None:
+        """Return the same without the repulsion of nuclei."""
         layers = self._frozen_layers(graph)
         if not layers:
             return None
@@ -118,7 +135,9 @@ class LayeredPotential(Potential):
             here = exact if device.type == "cpu" else copy.deepcopy(exact).to(device)
             layers = [self._freeze_layer(exact, here, t) for t in range(len(self.interactions))]
             self._frozen = (state, layers)
-            trusted = agrees(self, exact, 1e-4 if self.dtype == torch.float32 else 1e-8)
+            exact.repulsion = None  # next to it, errors of what is learnt would not be seen
+            tolerance = 1e-4 if self.dtype == torch.float32 else 1e-8
+            trusted = agrees(self._learned_gradient, exact, tolerance, device)
             problem = "its self-check failed"
         # Whatever goes wrong in tabulating or compiling, there is a path that works.
         except Exception as error:

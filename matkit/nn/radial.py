@@ -30,7 +30,7 @@ class BesselBasis(nn.Module):
 
 
 def polynomial_envelope(
-    lengths: Float[Tensor, " E"], cutoff: float, power: int = 6
+    lengths: Float[Tensor, " E"], cutoff: float | Float[Tensor, " E"], power: int = 6
 ) -> Float[Tensor, " E"]:
     """Return the smooth cutoff of Gasteiger et al. 2020, eq. 8, zero from `cutoff` on.
 

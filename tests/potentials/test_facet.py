@@ -44,6 +44,13 @@ class TestGate(PotentialContract):
     claims: ClassVar = {"rotation", "reflection"}
 
 
+class TestRepulsion(PotentialContract):
+    name = "facet"
+    hyperparameters: ClassVar = GATE | {"zbl": True}
+    claims: ClassVar = {"rotation", "reflection"}
+    step: ClassVar = 1e-5
+
+
 class TestSplines(PotentialContract):
     name = "facet"
     hyperparameters: ClassVar = SPLINES

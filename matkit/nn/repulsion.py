@@ -1,0 +1,124 @@
+"""Repulsion of nuclei at short distances, which training data do not reach."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from ase.data import covalent_radii
+from ase.units import Bohr, Hartree
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from matkit.elements import format_species
+from matkit.errors import ConfigError
+from matkit.graph import Graph
+from matkit.nn.radial import polynomial_envelope
+from matkit.nn.scatter import scatter_sum
+
+# Ziegler, Biersack and Littmark, The Stopping and Range of Ions in Solids (1985): weights and
+# exponents of the universal screening function, and its length 0.8854 a0 / (Zi^0.23 + Zj^0.23).
+WEIGHTS = (0.18175, 0.50986, 0.28022, 0.02817)
+EXPONENTS = (3.19980, 0.94229, 0.40290, 0.20162)
+LENGTH, POWER = 0.8854, 0.23
+# Power of the envelope: its value and two derivatives vanish at the reach (as in MACE).
+ENVELOPE = 6
+# Curium, the last element with a covalent radius (Cordero et al. 2008).
+LAST = 96
+
+
+class ZBL(nn.Module):
+    """Coulomb repulsion of screened nuclei, smoothly cut where covalent bonds begin.
+
+    ``V(r) = e² Zi Zj / (4π ε0 r) φ(r / a) u(r / R)`` with the universal screening function φ of
+    Ziegler, Biersack and Littmark, and the polynomial envelope u that ends at R, the sum of the
+    covalent radii (or at the cutoff where that is shorter). Always float64; nothing is trained.
+
+    Args:
+        species: Atomic numbers that may come.
+        cutoff: Longest edge of the graphs, Å.
+
+    Raises:
+        ConfigError: the covalent radius of an element is not known.
+    """
+
+    radii: Tensor
+
+    def __init__(self, species: Sequence[int], cutoff: float) -> None:
+        super().__init__()
+        unknown = [z for z in species if z > LAST]
+        if unknown:
+            raise ConfigError(
+                f"The repulsion ends at the sum of covalent radii, and {format_species(unknown)} "
+                "has none. Leave out `zbl`, or the element."
+            )
+        self.cutoff = cutoff
+        self.register_buffer("radii", torch.tensor(covalent_radii), persistent=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ZBL:
+        """Move to a device, but stay float64 whatever the network is rounded to."""
+        radii = self.radii
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self.radii = radii.to(self.radii.device)
+        return self
+
+    def forward(self, graph: Graph) -> Float[Tensor, " N"]:
+        """Return the repulsion of every atom [N] in eV, half of that of its pairs."""
+        near = self._near(graph)
+        energy, _ = self._pairs(graph, near, graph.vectors[near].norm(dim=1))
+        return scatter_sum(energy / 2, graph.center[near], len(graph.species))
+
+    def with_gradient(self, graph: Graph) -> tuple[Float[Tensor, " N"], Float[Tensor, "E 3"]]:
+        """Return the same and its derivative by the edge vectors [E, 3], written out."""
+        near, vectors = self._near(graph), graph.vectors.detach()
+        lengths = vectors[near].norm(dim=1)
+        energy, slope = self._pairs(graph, near, lengths)
+        by_edge = torch.zeros_like(vectors)
+        by_edge[near] = vectors[near] * (slope / (2 * lengths)).unsqueeze(1)
+        return scatter_sum(energy / 2, graph.center[near], len(graph.species)), by_edge
+
+    def _near(self, graph: Graph) -> Tensor | slice:
+        """Return which edges are short enough to repel."""
+        if graph.vectors.is_cuda:  # to count them, the GPU would have to be waited for
+            return slice(None)
+        lengths = graph.vectors.detach().norm(dim=1)
+        return torch.nonzero(lengths < self._reach(graph, slice(None))).squeeze(1)
+
+    def _reach(self, graph: Graph, which: Tensor | slice) -> Tensor:
+        radii = self.radii[graph.species]
+        reach = radii[graph.center[which]] + radii[graph.neighbor[which]]
+        return reach.clamp(max=self.cutoff)
+
+    def _pairs(self, graph: Graph, which: Tensor | slice, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Return energies and their derivatives by the length, in eV and eV/Å."""
+        z = graph.species.double()
+        value, slope = screened_coulomb(lengths, z[graph.center[which]], z[graph.neighbor[which]])
+        reach = self._reach(graph, which)
+        envelope = polynomial_envelope(lengths, reach, ENVELOPE)
+        return value * envelope, slope * envelope + value * _envelope_slope(lengths, reach)
+
+
+def screened_coulomb(
+    lengths: Float[Tensor, " E"], z_i: Float[Tensor, " E"], z_j: Float[Tensor, " E"]
+) -> tuple[Float[Tensor, " E"], Float[Tensor, " E"]]:
+    """Return the universal repulsion [E] in eV and its derivative by the length in eV/Å.
+
+    Args:
+        lengths: Distances, Å.
+        z_i: Atomic numbers of one end.
+        z_j: Atomic numbers of the other.
+    """
+    decay = (z_i**POWER + z_j**POWER) / (LENGTH * Bohr)
+    x = lengths * decay
+    screened = [w * torch.exp(-e * x) for w, e in zip(WEIGHTS, EXPONENTS, strict=True)]
+    screening = torch.stack(screened).sum(dim=0)
+    fall = torch.stack([e * part for e, part in zip(EXPONENTS, screened, strict=True)]).sum(dim=0)
+    coulomb = Hartree * Bohr * z_i * z_j / lengths
+    return coulomb * screening, -coulomb * (screening / lengths + fall * decay)
+
+
+def _envelope_slope(lengths: Tensor, reach: Tensor) -> Tensor:
+    """Return the derivative of the polynomial envelope by the length."""
+    x, p = lengths / reach, ENVELOPE
+    inside = -p * (p + 1) * (p + 2) / 2 * x ** (p - 1) * (1 - x) ** 2 / reach
+    return torch.where(x < 1, inside, 0.0)
