@@ -1,0 +1,166 @@
+"""Make the training set of the universal potential, from seeds; what was stopped goes on.
+
+    python -m universal.dataset OUT [--crystals 15000] [--stages crystals perturb label]
+
+crystals: real DFT frames by part (`OUT/dft`), and crystals of formulas that are in no test set, by
+part and kind of perturbation (`OUT/crystals`). perturb: perturbed structures (`OUT/structures`).
+label: labels by SevenNet-l3i5 where SevenNet-0 agrees (`OUT/labels/PART/labels.extxyz`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from subprocess import CalledProcessError
+from typing import Any
+
+import yaml
+from ase import Atoms
+from ase.io import read
+from experiments import matkit, save, table
+
+from universal.crystals import (
+    SEED,
+    TEACHER_PARTS,
+    candidates,
+    divide,
+    formulas,
+    test_formulas,
+    write_dft,
+)
+
+NOTHING = {"rattle": [], "volume": [], "shear": [], "vacancies": 0, "substitutions": 0}
+NOTHING |= {"surfaces": 0, "isolated": False, "dimer_points": 0}
+# What is made of a crystal, in turn; few structures each, so that many crystals are seen. One in
+# a hundred is left to SevenNet-0 to move about.
+PROFILES: dict[str, dict[str, Any]] = {
+    "near": {"rattle": [0.03, 0.1], "volume": [-0.08]},
+    "strained": {"volume": [-0.15, 0.08, 0.2], "shear": [0.05]},
+    "far": {"rattle": [0.2, 0.35], "shear": [0.1]},
+    "other": {"substitutions": 2, "vacancies": 1},
+    "slab": {"rattle": [0.01, 0.5], "surfaces": 1},
+}
+HOT = {"model": "sevennet-0", "temperatures": [1000.0, 2000.0], "snapshots": 2, "md_steps": 60}
+SMALL = {"isolated": True, "dimers": ["H", "O", "Fe"], "dimer_points": 6}
+TEACHER, SECOND = "sevennet-l3i5", "sevennet-0"
+
+
+def write_crystals(out: Path, given: argparse.Namespace) -> None:
+    """Write the crystals to be perturbed."""
+    parts = write_dft(out / "dft")
+    kept_back = {formula for formula, part in parts.items() if part != "train"}
+    forbidden = kept_back | test_formulas()
+    found = candidates(forbidden, given.max_atoms, given.crystals // 5)[: given.crystals]
+    divide(formulas(found), TEACHER_PARTS, taken := {})
+    kinds, chosen = [*PROFILES], {}
+    for number, (atoms, formula) in enumerate(zip(found, formulas(found), strict=True)):
+        kind = "hot" if number % 100 == 99 else kinds[number % len(kinds)]
+        chosen.setdefault(f"{taken[formula]}-{kind}", []).append(atoms)
+    # With real frames, since some elements are in no crystal of the tables.
+    learnt = [atoms for atoms in found if taken[atoms.info["group"]] == "train"]
+    learnt += read(out / "dft" / "train.extxyz", ":")
+    chosen["train-small"] = one_of_each(learnt)
+    for name, crystals in chosen.items():
+        save(out / "crystals" / f"{name}.extxyz", crystals)
+    counts = {name: len(crystals) for name, crystals in chosen.items()}
+    counts |= {"forbidden formulas": len(forbidden), "dft": Counter(parts.values())}
+    (out / "crystals.json").write_text(json.dumps(counts, indent=2))
+
+
+def one_of_each(crystals: Sequence[Atoms]) -> list[Atoms]:
+    """Return crystals that have every element between them, of those that are given."""
+    left, kept = {z for atoms in crystals for z in atoms.numbers.tolist()}, []
+    for atoms in crystals:
+        if {*atoms.numbers.tolist()} & left:
+            left -= {*atoms.numbers.tolist()}
+            kept.append(atoms)
+    return kept
+
+
+def command(*arguments: object) -> None:
+    """Run a command of matkit, one thread for each of its workers."""
+    try:
+        matkit(*arguments, threads=1)
+    except CalledProcessError as error:
+        if error.returncode != 1:  # that is: some structures failed, as the ledger says
+            raise
+
+
+def perturb(out: Path, given: argparse.Namespace) -> None:
+    """Make structures of every file of crystals."""
+    profiles = PROFILES | {"hot": HOT, "small": SMALL}
+    for path in sorted((out / "crystals").glob("*.extxyz")):
+        folder = out / "structures" / path.stem
+        if (folder / "perturbed.json").exists():
+            continue
+        profile = NOTHING | profiles[path.stem.split("-")[1]] | {"seed": SEED}
+        config = out / "crystals" / f"{path.stem}.yaml"
+        config.write_text(yaml.safe_dump(profile | {"max_atoms": given.max_atoms}))
+        arguments = ["--config", config, "--workers", given.workers]
+        command("data", "perturb", path, folder, *arguments)
+
+
+def label(out: Path, given: argparse.Namespace) -> None:
+    """Label the structures of every part."""
+    for part in ("test", "valid", "train"):
+        folders = sorted((out / "structures").glob(f"{part}-*"))
+        limits = ["--max-difference", given.max_difference, "--max-force", given.max_force]
+        where = [*(folder / "perturbed.extxyz" for folder in folders), out / "labels" / part]
+        models = ["--calculator", TEACHER, "--agree", SECOND]
+        workers = ["--workers", given.workers, "--batch-atoms", given.batch_atoms]
+        command("label", *where, *models, *limits, *workers)
+    rows = [row for part in ("test", "train") for row in kept(out, part)]
+    (out / "kept.json").write_text(json.dumps(rows, indent=2))
+    print(table(rows))
+
+
+def kept(out: Path, part: str) -> list[dict[str, object]]:
+    """Return how many structures of each kind got labels, and how far the models differ."""
+    ledger = [json.loads(line) for line in (out / "labels" / part / "labels.jsonl").open()]
+    kinds = {}
+    for folder in sorted((out / "structures").glob(f"{part}-*")):
+        path = folder / "perturbed.extxyz"
+        kinds |= {f"{path}[{i}]": a.info["config_type"] for i, a in enumerate(read(path, ":"))}
+    rows = []
+    for kind in sorted({*kinds.values()}):
+        found = [row for row in ledger if kinds.get(row["source"]) == kind]
+        differences = [row["difference"] for row in found if "difference" in row]
+        rows.append(
+            {
+                "part": part,
+                "kind": kind,
+                "structures": len(found),
+                "kept": sum(row["status"] == "done" for row in found) / max(1, len(found)),
+                "median difference eV/Å": median(differences) if differences else None,
+            }
+        )
+    return rows
+
+
+STAGES = {"crystals": write_crystals, "perturb": perturb, "label": label}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--stages", nargs="+", default=[*STAGES], choices=[*STAGES])
+    parser.add_argument("--crystals", type=int, default=15000)
+    parser.add_argument("--max-atoms", type=int, default=32)
+    parser.add_argument("--max-difference", type=float, default=0.5, help="eV/Å, of any atom")
+    parser.add_argument("--max-force", type=float, default=30.0, help="eV/Å")
+    parser.add_argument("--batch-atoms", type=int, default=500)
+    parser.add_argument("--workers", type=int, default=2)
+    given = parser.parse_args()
+    for stage in given.stages:
+        done = given.out / f"{stage}.done"
+        if not done.exists():
+            STAGES[stage](given.out, given)
+            done.touch()
+
+
+if __name__ == "__main__":
+    main()

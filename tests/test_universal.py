@@ -1,0 +1,145 @@
+"""The benchmarks' bookkeeping: who is in which part, what is fitted, which curves are sound."""
+
+import importlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import read
+
+from matkit.train.options import TrainOptions
+
+ROOT = Path(__file__).parents[1]
+R = np.linspace(0.5, 6.0, 111)
+
+
+@pytest.fixture
+def universal(monkeypatch):
+    """Import a module of benchmarks/universal by its short name."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    return lambda name: importlib.import_module(f"universal.{name}")
+
+
+def test_parts_share_no_formula_and_stay_the_same(universal):
+    divide = universal("crystals").divide
+    names = [f"X{i}" for i in range(200)]
+    divide(names, {"test": 0.25, "valid": 0.05}, first := {})
+    divide(reversed(names), {"test": 0.25, "valid": 0.05}, second := {})
+    assert first == second
+    assert sorted(first) == sorted(names)
+    assert [list(first.values()).count(part) for part in ("test", "valid")] == [50, 10]
+    divide([*names, "new"], {"test": 1.0}, first)
+    assert first == second | {"new": "test"}
+
+
+def test_wrong_stresses_are_not_learnt_from(universal, monkeypatch, tmp_path):
+    module = universal("crystals")
+
+    def frames(path):
+        made = [bulk(symbol, "diamond", a=5.0) for symbol in ("Si", "Ge", "C", "Sn")]
+        for atoms in made:
+            labels = {"energy": -1.0, "forces": np.ones((2, 3)), "stress": np.ones(6)}
+            atoms.calc = SinglePointCalculator(atoms, **labels)
+        return made
+
+    monkeypatch.setattr(module, "frames", frames)
+    monkeypatch.setattr(module, "data", lambda *parts: Path(*parts))
+    parts = module.write_dft(tmp_path)
+    assert sorted(parts.values()) == ["test", "train", "train", "train"]
+    for atoms in read(tmp_path / "train.extxyz", ":"):
+        wrong = atoms.info["config_type"] == module.WRONG_STRESS
+        assert ("stress" in atoms.calc.results) != wrong
+        assert parts[atoms.info["group"]] == "train"
+    for family in module.FAMILIES:
+        (atoms,) = read(tmp_path / f"test-{family}.extxyz", ":")
+        assert "stress" in atoms.calc.results
+
+
+def test_crystals_of_forbidden_formulas_are_left_out(universal, monkeypatch):
+    module, cells = universal("crystals"), []
+    for number, symbol in enumerate(("Si", "Ge", "Si", "C")):
+        atoms = bulk(symbol, "diamond", a=5.0).repeat((1, 1, 1 + number // 2))
+        atoms.info = {"material_id": number, "e_above_hull": 0.0}
+        cells.append(atoms)
+    monkeypatch.setattr(module, "read_parquet", lambda path: [cell.copy() for cell in cells])
+    monkeypatch.setattr(module, "data", lambda *parts: Path(*parts))
+    found = module.candidates({"Ge"}, 3, 0)
+    assert [atoms.symbols[0] for atoms in found] == ["Si"]
+    assert found[0].info == {"source": "mpts_52", "group": "Si"}
+
+
+def test_one_of_each_element_is_kept(universal):
+    one_of_each = universal("dataset").one_of_each
+    crystals = [Atoms("NaCl"), Atoms("Na2"), Atoms("KCl")]
+    assert one_of_each(crystals) == [crystals[0], crystals[2]]
+
+
+def test_all_kinds_are_options_of_perturb(universal):
+    from matkit.builders.options import PerturbOptions
+
+    dataset = universal("dataset")
+    for profile in [*dataset.PROFILES.values(), dataset.HOT, dataset.SMALL]:
+        assert PerturbOptions(**{**dataset.NOTHING, **profile}).seed == 0
+
+
+def test_errors_of_a_model_that_is_off_by_reference_energies(universal):
+    """What one energy per element explains is not counted after the fit; the rest is."""
+    errors, frames = universal("errors"), []
+    rng = np.random.default_rng(0)
+    for count in range(1, 9):
+        atoms = bulk("NaCl", "rocksalt", a=5.6).repeat((count % 3 + 1, 1, 1))
+        del atoms[: count % 2]
+        forces, stress = rng.normal(size=(len(atoms), 3)), rng.normal(size=6)
+        atoms.calc = SinglePointCalculator(atoms, energy=-3.0, forces=forces, stress=stress)
+        frames.append(atoms)
+    off = np.array([2.0 * sum(a.numbers == 11) - sum(a.numbers == 17) for a in frames])
+    found = {
+        "energy": off - 3.0,
+        "forces": np.concatenate([a.get_forces() for a in frames]) + 0.1,
+        "stress": np.stack([a.get_stress(voigt=False) for a in frames]),
+    }
+    compared = errors.compared(frames, found)
+    fitted = errors.references([compared])
+    assert fitted[[11, 17]] == pytest.approx([2, -1])
+    row = errors.row("some", "set", compared, fitted)
+    assert row["energy meV/atom"] > 100
+    assert row["energy fitted meV/atom"] == pytest.approx(0, abs=1e-9)
+    assert row["force eV/Å"] == pytest.approx(0.1)
+    assert row["stress GPa"] == pytest.approx(0)
+
+
+def test_labels_of_the_teacher_are_read(universal):
+    atoms = bulk("Si")
+    atoms.info |= {"REF_energy": -5.0, "REF_stress": np.arange(9.0)}
+    atoms.arrays["REF_forces"] = np.ones((2, 3))
+    energy, forces, stress = universal("errors").labels(atoms)
+    assert energy == -5.0
+    assert forces.sum() == 6
+    assert stress[2, 0] == 6
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (0.0, []),
+        (-50 * np.exp(-(((R - 0.8) / 0.1) ** 2)), ["attractive inside", "hole"]),
+        (np.where(np.isclose(R, 0.6), -10.0, 0.0), ["attractive inside"]),
+        (np.where(R < 0.52, np.nan, 0.0), ["not finite"]),
+    ],
+)
+def test_holes_of_curves_are_found(universal, change, expected):
+    morse = (1 - np.exp(-1.9 * (R - 1.6))) ** 2
+    assert universal("diatomics").faults((26, 8), R, morse + change) == expected
+
+
+def test_training_configuration():
+    config = yaml.safe_load((ROOT / "configs" / "training" / "universal.yaml").read_text())
+    options = TrainOptions(**config)
+    assert options.model["zbl"]
+    families = {f"{name}" for name in options.config_type_weights}
+    crystals = (ROOT / "benchmarks" / "universal" / "crystals.py").read_text()
+    assert all(f'"{name}"' in crystals for name in families)
