@@ -9,8 +9,8 @@ Deviations: the network sees lattices, and predicts their velocity, in units of 
 (else it overlooks the prior: 0.1 is little beside features of order one); that prior may be the
 one of the training set, at the volume per atom, since averages over atoms do not tell a network how
 many there are; time is embedded as 1000 t; plane waves occur once, those along the axes not again
-among the mixed ones; species are one-hot vectors, not places in the periodic table. Crystals can
-be kept to a space group (parts/symmetry.py).
+among the mixed ones; species are one-hot vectors, not places in the periodic table; anti-annealed
+steps do not overshoot. Crystals can be kept to a space group (parts/symmetry.py).
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ class CrystalFlow(Generator):
         lattice_weight: Weight of the lattice in the loss, for errors in units of log(length).
         coordinate_weight: Weight of the coordinates in the loss.
         species_weight: Weight of the species in the loss.
-        slope: Anti-annealing: coordinates move 1 + slope t times as fast in sampling.
+        slope: Anti-annealing: coordinates move 1 + slope t times as fast in sampling, but no step
+            goes beyond where the flow would end.
         properties: Mean and standard deviation of each property that crystals can be asked for.
         withheld: Part of the training set from which the properties are withheld.
         lattice: Mean and standard deviation of the prior of the lattice divided by the cube root
@@ -184,13 +185,15 @@ class CrystalFlow(Generator):
         if symmetry is not None:
             velocity = symmetry.averaged(velocity)
         drift = mean_free(velocity.coordinates, state.mask)
+        # Never beyond the predicted end: the last steps would overshoot.
+        speed = min(1 + self.slope * time, (1 - time) / step)
         species = state.species
         if velocity.species is not None:
             species = species + step * velocity.species
         moved = replace(
             state,
             species=species,
-            fractional=state.fractional + step * (1 + self.slope * time) * drift,
+            fractional=state.fractional + step * speed * drift,
             lattice=state.lattice + step * velocity.lattice,
         )
         return self._kept(moved, symmetry)

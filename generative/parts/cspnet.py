@@ -77,8 +77,11 @@ class Layer(nn.Module):
         h = self.norm(nodes)
         of_i, of_j, of_cell, of_pair = self.first.weight.split(self.parts, dim=1)
         center = linear(h, of_i, self.first.bias) + linear(lattice, of_cell).unsqueeze(1)
-        pairs = linear(waves, of_pair) + center.unsqueeze(2) + linear(h, of_j).unsqueeze(1)
-        messages = silu(self.second(silu(pairs)))
+        # Most time goes here, and on a CPU much of it into memory: nothing of the size of all
+        # pairs is copied that need not be. The derivative of `silu` wants what came in.
+        here = not torch.is_grad_enabled()
+        pairs = linear(waves, of_pair).add_(center.unsqueeze(2)).add_(linear(h, of_j).unsqueeze(1))
+        messages = silu(self.second(silu(pairs, inplace=here)), inplace=here)
         share = mask.to(h) / mask.sum(dim=1, keepdim=True)
         mean = torch.matmul(share[:, None, None], messages).squeeze(2)
         return nodes + self.update(torch.cat([h, mean], dim=-1))
