@@ -193,6 +193,15 @@ def load_generator(path: str | Path) -> tuple[Generator, dict[str, Any]]:
     return _load(Path(path), build_generator, generator=True)
 
 
+def kind_of(path: Path) -> str:
+    """Return what a model file holds, `potential` or `generator`.
+
+    Raises:
+        CheckpointError: the file cannot be read.
+    """
+    return str(_read(path)[0].get("kind", "potential"))
+
+
 def _size(model: Potential | Generator) -> dict[str, Any]:
     """Return how far a potential sees, or how large a generator's crystals may be."""
     if isinstance(model, Generator):
@@ -238,8 +247,9 @@ def _read(path: Path) -> Content:
 
 def _refuse_pickle(path: Path) -> None:
     with path.open("rb") as stream:
-        start = stream.read(4)
-    if start[:2] in {b"PK", b"\x80\x02"} or start[:1] == b"\x80":
+        start = stream.read(9)
+    # A safetensors file begins with eight bytes of any length, then JSON.
+    if start[8:] != b"{" and (start[:2] == b"PK" or start[:1] == b"\x80"):
         raise CheckpointError(
             f"{path} is a pickled PyTorch file. Loading it could run any program, so matkit does "
             "not; it reads *.safetensors written by matkit. Models of other packages load by name: "

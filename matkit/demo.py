@@ -1,10 +1,13 @@
-"""``python -m matkit.demo``: relax a crystal and a molecule on a surface, then run dynamics."""
+"""``python -m matkit.demo``: relaxation, dynamics and, with a generator, new crystals."""
 
 from __future__ import annotations
 
 import csv
 import time
+from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 from ase import Atoms
 from ase.build import add_adsorbate, bulk, fcc111, molecule
@@ -13,10 +16,18 @@ from ase.constraints import FixAtoms
 from ase.io import write
 
 from matkit import load_calculator
+from matkit.errors import UnknownNameError
+from matkit.generate import CrystalOptions, generate
+from matkit.generate.folder import write_results
+from matkit.interfaces import Generator
 from matkit.simulate import MDOptions, MDResult, RelaxResult, md, relax
+from matkit.zoo import load_generator
 
 OUT = Path("results") / "demo"
 MODEL = "sevennet-0"
+FORMULA = "SrTiO3"
+# What compositions are drawn from for a generator that does not find the species itself.
+SYSTEM = "K-Nb-O-F"
 
 
 def main(out: Path = OUT, steps: int = 200) -> None:
@@ -48,6 +59,8 @@ def main(out: Path = OUT, steps: int = 200) -> None:
         f"   {result.reason}: {result.steps_per_second:.1f} steps/s, drift {result.drift:.3f} "
         "meV/atom/ps"
     )
+    print("\n4. New crystals from a generator, relaxed: eight of one formula, then four free ones")
+    new_crystals(out)
     print(f"\nFiles and figure in {out}; {time.perf_counter() - begin:.0f} s in all.")
 
 
@@ -78,6 +91,38 @@ def dynamics(calc: BaseCalculator, out: Path, steps: int) -> MDResult:
         ensemble="nve", temperature=600.0, steps=steps, stats_every=2, traj_every=10
     )
     return md(atoms, calc, options, out=out, overwrite=True)
+
+
+def new_crystals(out: Path) -> None:
+    """Generate crystals with what comes with matkit, or say that nothing does."""
+    try:
+        generator, card = load_generator()
+    except UnknownNameError as error:
+        print(f"   Left out. {error}")
+        return
+    print(f"   Model {card['name']}, licence: {card.get('licence', 'not stated')}")
+    common = CrystalOptions(model=card["path"], relax=MODEL, overwrite=True)
+    given = {"formula": FORMULA, "num_samples": 8, "out": str(out / FORMULA)}
+    free = {"num_samples": 4, "out": str(out / "free")}
+    if generator.generates_species:
+        print(f"   No {FORMULA}: the model finds the species itself")
+    else:
+        batch_of(generator, card, common.model_copy(update=given))
+        free["chemical_system"] = SYSTEM
+    batch_of(generator, card, common.model_copy(update=free))
+
+
+def batch_of(generator: Generator, card: Mapping[str, Any], options: CrystalOptions) -> None:
+    """Generate and relax crystals, write everything known of them, and print how many came."""
+    begin = time.perf_counter()
+    learnt = {int(size): count for size, count in card.get("n_atoms", {}).items()}
+    batch = generate(generator, options, lambda stage: nullcontext(), learnt=learnt)
+    metrics = write_results(batch, options, card, time.perf_counter() - begin)
+    formulas = sorted({a.get_chemical_formula("metal") for a in batch.generated})
+    print(
+        f"   {len(batch.generated)} crystals ({', '.join(formulas)}), {len(batch.relaxed)} of them "
+        f"relaxed, in {metrics['wall_time']:.0f} s; pictures in {options.out}/report.html"
+    )
 
 
 def report(result: RelaxResult, name: str, out: Path) -> None:

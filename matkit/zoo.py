@@ -23,6 +23,7 @@ from matkit.derivatives import Conservative
 from matkit.elements import format_species
 from matkit.errors import MissingExtraError, UnknownNameError, did_you_mean
 from matkit.interfaces import Generator, Potential
+from matkit.shipped import find_generator, shipped
 
 if TYPE_CHECKING:
     from matkit.calculator import MatkitCalculator
@@ -42,6 +43,7 @@ class ModelCard:
     architecture: str
     available: bool
     install: str
+    kind: str = "potential"
     description: str = NOT_STATED
     licence: str = NOT_STATED
     source: str = NOT_STATED
@@ -50,6 +52,7 @@ class ModelCard:
     notes: str = ""
     elements: str | None = None
     cutoff: float | None = None
+    max_atoms: int | None = None
     parameters: int | None = None
     sha256: str | None = None
     path: str | None = None
@@ -57,7 +60,8 @@ class ModelCard:
 
 def models() -> dict[str, ModelCard]:
     """Return the cards of all models that can be loaded by name."""
-    return {name: _card(name, config) for name, config in _published().items()}
+    potentials = {name: _card(name, config) for name, config in _published().items()}
+    return potentials | {name: _generator_card(path) for name, path in shipped().items()}
 
 
 def model_card(name_or_path: str | Path) -> ModelCard:
@@ -72,6 +76,8 @@ def model_card(name_or_path: str | Path) -> ModelCard:
         card = _card(str(name_or_path), published)
         if not card.available:
             return card
+    elif _is_generator(name_or_path):
+        return _generator_card(find_generator(name_or_path))
     potential, metadata = _load(name_or_path)
     if published is None:
         card = _foreign_card(metadata)
@@ -136,29 +142,34 @@ def load_calculator(
 
 
 def load_generator(
-    name_or_path: str | Path, device: str | torch.device = "auto"
+    name_or_path: str | Path | None = None, device: str | torch.device = "auto"
 ) -> tuple[Generator, dict[str, Any]]:
     """Load a generator of crystals that is ready to draw, and what is known of it.
 
     Args:
-        name_or_path: A ``*.safetensors`` file written by ``matkit train``.
+        name_or_path: A name from `models()`, or a ``*.safetensors`` file written by
+            ``matkit train``; None for the most general generator that comes with matkit.
         device: `cpu`, `cuda`, ...; `auto` takes the GPU if there is one.
 
     Raises:
-        UnknownNameError: there is no such file.
+        UnknownNameError: there is no such name or file, or none comes with matkit.
         CheckpointError: the file cannot be read, or holds no generator.
     """
-    path = Path(name_or_path)
-    if not path.is_file():
-        raise UnknownNameError(
-            f"Unknown generator {str(path)!r}, and no such file. Train one: matkit train "
-            "configs/training/perov5-csp.yaml --train-file FILE"
-        )
     from matkit.calculator import find_device
 
+    path = find_generator(name_or_path)
     generator, metadata = checkpoint.load_generator(path)
-    known = {key: metadata[key] for key in ("model", "sha256")} | {"path": str(path)}
+    known = {key: metadata[key] for key in ("model", "sha256")}
+    known |= {"name": path.stem, "path": str(path)}
     return generator.to(find_device(device)), known | metadata["card"]
+
+
+def _is_generator(name_or_path: str | Path) -> bool:
+    """Return whether a name or file is one of a generator; what cannot be read is none."""
+    if str(name_or_path) in shipped():
+        return True
+    path = Path(name_or_path)
+    return path.is_file() and checkpoint.kind_of(path) == "generator"
 
 
 def _expand(given: str | Path | Sequence[str | Path]) -> list[str | Path]:
@@ -181,6 +192,8 @@ def _load(name_or_path: str | Path) -> tuple[Potential, dict[str, Any]]:
     name, published = str(name_or_path), _published()
     if name in published:
         path = _converted(name, published[name])
+    elif name in shipped():
+        path = shipped()[name]  # of a generator, which the reader says
     elif Path(name).suffix or Path(name).is_file():
         path = Path(name)
     else:
@@ -224,6 +237,20 @@ def _foreign_card(metadata: dict[str, Any]) -> ModelCard:
     name = Path(metadata["path"]).stem
     card = ModelCard(name=name, architecture=metadata["model"], available=True, install="")
     return _described(card, metadata["card"])
+
+
+def _generator_card(path: Path) -> ModelCard:
+    """Return the card in the file of a generator."""
+    generator, metadata = checkpoint.load_generator(path)
+    card = ModelCard(path.stem, metadata["model"], available=True, install="", kind="generator")
+    return replace(
+        _described(card, metadata["card"]),
+        elements=format_species(generator.species),
+        max_atoms=generator.max_atoms,
+        parameters=sum(p.numel() for p in generator.parameters()),
+        sha256=metadata["sha256"],
+        path=str(path),
+    )
 
 
 def _described(card: ModelCard, texts: Mapping[str, Any]) -> ModelCard:

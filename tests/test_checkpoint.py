@@ -101,6 +101,15 @@ def test_pickles_are_refused_unread(tmp_path, write):
     assert not mark.exists()
 
 
+def test_a_description_of_any_length_is_read(network, tmp_path):
+    first = set()
+    for length in range(0, 256, 8):  # the length is what the file begins with
+        path = checkpoint.save(network, tmp_path / "m.safetensors", {"notes": length * "x"})
+        first.add(path.read_bytes()[0])
+        assert checkpoint.load(path)[0].species == network.species
+    assert 0x80 in first, "as a pickle begins"
+
+
 def test_newer_format(network, tmp_path):
     path = checkpoint.save(network, tmp_path / "m.safetensors")
     rewrite(path, lambda metadata, _: metadata.update(format_version=99))

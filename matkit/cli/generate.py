@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from matkit.cache import write_atomically
-from matkit.campaign.items import parse_shard
 from matkit.cli.display import Display
 from matkit.cli.label import progress
 from matkit.cli.yaml_files import dump_config
 from matkit.crystals.writing import score_cells
-from matkit.errors import ConfigError
-from matkit.evaluate.documents import json_bytes, plain
 from matkit.evaluate.tables import as_text
+from matkit.generate.folder import paths_of, write_results
 from matkit.generate.options import CrystalOptions
-from matkit.generate.results import archive, as_csv, counts, render, scores, structure_rows
 from matkit.generate.run import Batch, generate
-from matkit.simulate.summary import versions
 from matkit.zoo import load_generator
 
 OK, NONE_GENERATED = 0, 1
@@ -32,49 +27,22 @@ def run_generate(options: CrystalOptions, display: Display) -> int:
         Exit code: 1 if there are no crystals.
 
     Raises:
-        ConfigError: no model is named, or what is asked for is impossible.
+        ConfigError: what is asked for is impossible.
+        UnknownNameError: there is no such model, or none is named and none comes with matkit.
         CheckpointError: the model cannot be read.
     """
-    if options.model is None:
-        raise ConfigError("Expected a generator: matkit generate crystal OUT --model NAME-or-FILE")
     begin = time.perf_counter()
     generator, card = load_generator(options.model, options.device)
+    if options.model is None:
+        display.note(f"No model is named; taking {card['name']}")
     learnt = {int(size): count for size, count in card.get("n_atoms", {}).items()}
-    watch = partial(progress, display)
-    batch = generate(generator, options, watch, display.note, learnt)
-    metrics = plain(
-        {
-            "command": "generate crystal",
-            "model": card,
-            "options": options.model_dump(),
-            "counts": counts(batch),
-            "scores": scores(batch),
-            "versions": versions(),
-            "wall_time": time.perf_counter() - begin,
-        }
-    )
-    paths = _paths(options)
+    batch = generate(generator, options, partial(progress, display), display.note, learnt)
+    metrics = write_results(batch, options, card, time.perf_counter() - begin)
+    paths = paths_of(options)
     write_atomically(paths["config"], dump_config(options).encode())
-    write_atomically(paths["metrics"], json_bytes(metrics))
-    write_atomically(paths["structures"], as_csv(structure_rows(batch)).encode())
-    write_atomically(paths["archive"], archive(batch, options.dedupe))
-    write_atomically(paths["report"], render(batch, metrics).encode())
     _show(batch, metrics, display)
     display.note(f"Wrote {options.out}: {', '.join(path.name for path in paths.values())}")
     return OK if batch.generated else NONE_GENERATED
-
-
-def _paths(options: CrystalOptions) -> dict[str, Path]:
-    suffix = parse_shard(options.shard).suffix
-    endings = {
-        "config": ("config", "yaml"),
-        "metrics": ("metrics", "json"),
-        "structures": ("structures", "csv"),
-        "archive": ("crystals", "zip"),
-        "report": ("report", "html"),
-    }
-    folder = Path(options.out)
-    return {kind: folder / f"{stem}{suffix}.{end}" for kind, (stem, end) in endings.items()}
 
 
 def _show(batch: Batch, metrics: dict[str, Any], display: Display) -> None:

@@ -32,10 +32,11 @@ def report_models(as_json: bool) -> int:
     if as_json:
         _print_json({name: dataclasses.asdict(card) for name, card in cards.items()})
         return 0
-    table = Table("model", "ready", "licence", "what it is", "to install")
+    table = Table("model", "kind", "ready", "licence", "what it is", "to install")
     for name, card in cards.items():
         ready = "yes" if card.available else "no"
-        table.add_row(*map(escape, (name, ready, card.licence, card.description, card.install)))
+        row = (name, card.kind, ready, card.licence, card.description, card.install)
+        table.add_row(*map(escape, row))
     Console().print(table)
     return 0
 

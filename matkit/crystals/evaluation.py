@@ -14,6 +14,7 @@ from matkit.crystals.matching import (
     repeats_within,
 )
 from matkit.crystals.options import CrystalsOptions
+from matkit.crystals.pairing import Pairing, pair
 from matkit.crystals.parallel import Pool, open_pool
 from matkit.crystals.reading import Crystal
 from matkit.crystals.results import Energetics, Evaluation, Judged, usable_structures
@@ -45,9 +46,9 @@ def evaluate_crystals(
         note: Told what is being done.
 
     Raises:
-        DataError: the predictions are not `samples` for each crystal of the reference.
+        DataError: the predictions are not `samples` for each crystal of the reference, as asked.
     """
-    _check_samples(sets, options.samples)
+    pairing = _pairing(sets, options.samples, note)
     with open_pool(options.workers, options.timeout) as pool:
         judged = {}
         for name in ("generated", "reference"):
@@ -64,18 +65,25 @@ def evaluate_crystals(
         found: list[Match] = []
         if reference is not None:
             scores += distribution_scores(generated, reference, options)
-        if reference is not None and options.samples:
+        if reference is not None and pairing is not None:
             note("Matching with the reference")
-            found = _matches(generated, reference, options.samples, pool)
+            found = match_rates(generated, reference, pairing, pool)
     return Evaluation(generated, reference, known, scores, found)
 
 
-def _check_samples(sets: Mapping[str, Sequence[Crystal]], samples: int | None) -> None:
-    if samples and len(sets["generated"]) != samples * len(sets["reference"]):
-        raise DataError(
-            f"Expected {samples} crystals for each of the {len(sets['reference'])} of the "
-            f"reference, got {len(sets['generated'])}. Match rates pair them in their order."
-        )
+def _pairing(
+    sets: Mapping[str, Sequence[Crystal]], samples: int | None, note: Note
+) -> Pairing | None:
+    """Return how predictions go with the reference, if match rates are wanted or possible."""
+    if "reference" not in sets:
+        return None
+    try:
+        return pair(sets["generated"], sets["reference"], samples)
+    except DataError as error:
+        if samples is not None:
+            raise
+        note(f"No match rates: {error}")
+        return None
 
 
 def _judged(
@@ -118,18 +126,27 @@ def _novelty(
     return found[0], found[1] if len(found) > 1 else None
 
 
-def _matches(generated: Judged, reference: Judged, samples: int, pool: Pool) -> list[Match]:
-    truths = [truth for truth in reference.structures for _ in range(samples)]
+def match_rates(generated: Judged, reference: Judged, pairing: Pairing, pool: Pool) -> list[Match]:
+    """Return how many crystals of the reference were found, by every protocol.
+
+    Args:
+        generated: Attempts.
+        reference: What was to be found.
+        pairing: Which attempt is at which crystal; a missing one counts as unmatched.
+        pool: Where to compute.
+    """
+    truths = [truth for truth in reference.structures for _ in range(pairing.samples)]
+    found = generated.structures
     pairs = [
-        None if one is None or truth is None else (one, truth)
-        for one, truth in zip(generated.structures, truths, strict=True)
+        None if place is None or found[place] is None or truth is None else (found[place], truth)
+        for place, truth in zip(pairing.places, truths, strict=True)
     ]
-    valid = [fact.valid for fact in generated.facts]
+    valid = [place is not None and generated.facts[place].valid for place in pairing.places]
     valid_reference = [fact.valid for fact in reference.facts]
-    return [
-        row
-        for tolerances in (PUBLISHED, DEFAULT)
-        for row in matches(
-            distances(pairs, tolerances, pool), samples, tolerances, valid, valid_reference
-        )
-    ]
+    rows: list[Match] = []
+    for tolerances in (PUBLISHED, DEFAULT):
+        apart = distances(pairs, tolerances, pool)
+        rows += matches(apart, pairing.samples, tolerances, valid, valid_reference)
+        # The next tolerances are tighter: what does not match now cannot match then.
+        pairs = [None if d is None else both for d, both in zip(apart, pairs, strict=True)]
+    return rows

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from matkit.simulate.options import Options
 
@@ -28,7 +28,7 @@ class CrystalsOptions(Options):
         None,
         ge=1,
         description="crystals generated for each one of the reference, in its order; asks for "
-        "match rates",
+        "match rates [all, of crystals that were generated with --like]",
     )
     coverage: Thresholds | None = Field(
         None, description="thresholds of the coverage; asks for fingerprints, which take long"
@@ -49,11 +49,6 @@ class CrystalsOptions(Options):
     device: str = Field("auto", description="where the potential runs: cpu, cuda, ...")
     out: str = Field("results/crystals", description="folder of the results")
     overwrite: bool = Field(False, description="replace results that are already there")
-
-    @field_validator("struct", "reference", "known", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _what_needs_what(self) -> Self:

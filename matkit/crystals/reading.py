@@ -39,12 +39,15 @@ class Crystal:
         structure: None if there is no crystal in it.
         numbers: Atomic numbers; empty if nothing could be read.
         reason: Why there is no structure.
+        attempt: Number of the crystal that it was made like and of the attempt at that, if it
+            tells.
     """
 
     source: str
     structure: Structure | None = None
     numbers: tuple[int, ...] = ()
     reason: str = ""
+    attempt: tuple[int, int] | None = None
 
     @property
     def loaded(self) -> bool:
@@ -90,13 +93,20 @@ def crystal_of(atoms: Atoms, source: str) -> Crystal:
     """Return the crystal of ASE's atoms."""
     from pymatgen.io.ase import AseAtomsAdaptor
 
-    numbers = tuple(atoms.numbers.tolist())
+    numbers, attempt = tuple(atoms.numbers.tolist()), attempt_of(atoms)
     reason = fault_of(atoms)
     if reason:
-        return Crystal(source, numbers=numbers, reason=reason)
+        return Crystal(source, numbers=numbers, reason=reason, attempt=attempt)
     places = atoms.get_scaled_positions(wrap=True)
     bare = type(atoms)(atoms.numbers, cell=atoms.cell, scaled_positions=places, pbc=True)
-    return Crystal(source, AseAtomsAdaptor.get_structure(bare), numbers)
+    return Crystal(source, AseAtomsAdaptor.get_structure(bare), numbers, attempt=attempt)
+
+
+def attempt_of(atoms: Atoms) -> tuple[int, int] | None:
+    """Return which structure atoms were made like, and which attempt at it they are, if known."""
+    found = [atoms.info.get(name) for name in ("like", "attempt")]
+    like, attempt = (x if isinstance(x, int | np.integer) and x >= 0 else None for x in found)
+    return None if like is None or attempt is None else (int(like), int(attempt))
 
 
 def fault_of(atoms: Atoms) -> str:

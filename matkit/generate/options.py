@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from matkit.simulate.options import Options
+
+SEEDS = 1 << 32  # crystals of a seed before those of the next begin
+# Ways to say which atoms there are; at most one is used.
+ATOMS = ("formula", "composition", "chemical_system", "elements", "like")
 
 
 class CrystalOptions(Options):
     """Options of ``matkit generate crystal``."""
 
     model: str | None = Field(None, description="generator, a name or a file")
-    num_samples: int = Field(10, ge=1, description="crystals to generate")
+    num_samples: int = Field(
+        10, ge=1, description="crystals to generate, or to generate for each structure of like"
+    )
     formula: str | None = Field(
         None, description="all atoms of the cell, such as Na4Cl4; several with commas, in turns"
     )
@@ -26,6 +32,9 @@ class CrystalOptions(Options):
     )
     elements: str | None = Field(
         None, description="elements to draw systems of two to four from, such as Li,Na,O,Cl"
+    )
+    like: str | None = Field(
+        None, description="structures whose compositions to take, such as a test set"
     )
     num_atoms: str | None = Field(
         None, description="atoms in the cell, such as 8 or 1-20, if no formula says it"
@@ -61,19 +70,15 @@ class CrystalOptions(Options):
     out: str = Field("generated", description="folder of the results; what was stopped goes on")
     overwrite: bool = Field(False, description="remove what is there and begin anew")
 
-    @field_validator("condition", "known", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
-
     @model_validator(mode="after")
     def _one_request(self) -> Self:
-        names = ("formula", "composition", "chemical_system", "elements")
-        given = [name for name in names if getattr(self, name) is not None]
+        given = [name for name in ATOMS if getattr(self, name) is not None]
         if len(given) > 1:
             raise ValueError(f"{' and '.join(given)} contradict each other; give one of them")
         if self.z != "1" and self.composition is None:
             raise ValueError("z counts formula units of a composition; give composition too")
-        if self.num_atoms is not None and (self.formula or self.composition):
-            raise ValueError("a formula says how many atoms there are; leave num_atoms out")
+        if self.num_atoms is not None and (self.formula or self.composition or self.like):
+            raise ValueError(f"{given[0]} says how many atoms there are; leave num_atoms out")
+        if self.like is not None and self.space_group is not None:
+            raise ValueError("like has structures of many space groups; leave space_group out")
         return self

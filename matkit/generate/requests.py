@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from matkit.campaign.items import Item
+from matkit.crystals.reading import read_crystals
 from matkit.errors import ConfigError
 from matkit.generate.compositions import (
     Composition,
@@ -17,14 +18,14 @@ from matkit.generate.compositions import (
     parse_formula,
     parse_range,
 )
-from matkit.generate.options import CrystalOptions
+from matkit.generate.like import requests_like
+from matkit.generate.options import ATOMS, SEEDS, CrystalOptions
 from matkit.interfaces import Generator
 from matkit.symmetry.assignments import assignments, is_possible
 from matkit.symmetry.groups import parse
 
 # Numbers of one crystal: its seed, how many atoms it has, and their species if they are given.
 Content = tuple[int, ...]
-SEEDS = 1 << 32  # crystals of a seed before those of the next begin
 
 
 def requests(
@@ -41,7 +42,10 @@ def requests(
     Raises:
         ConfigError: what is asked for is impossible, or not enough, for the generator.
         UnknownElementError: the generator does not know an element.
+        DataError: there are no structures where those that they are to be like should be.
     """
+    if options.like is not None and not generator.generates_species:
+        return requests_like(read_crystals([options.like]), options, generator)
     rng = np.random.default_rng([options.seed, 1])
     room = _Room(options, generator, learnt or {})
     drawn = [_one(options, generator, room, rng, i) for i in range(options.num_samples)]
@@ -117,8 +121,8 @@ def _composition(
     if options.elements is not None:
         return _of_elements(parse_elements(options.elements), room, rng)
     raise ConfigError(
-        "The generator needs to know the atoms: give a formula, a composition, a chemical_system "
-        "or elements, or choose a model that generates species."
+        "The generator needs to know the atoms: give a formula, a composition, a chemical_system, "
+        "elements or structures that they are to be like, or choose a model that generates species."
     )
 
 
@@ -147,8 +151,7 @@ def _sizes(
 
 
 def _refuse_formula(options: CrystalOptions) -> None:
-    names = ("formula", "composition", "chemical_system", "elements")
-    given = [name for name in names if getattr(options, name) is not None]
+    given = [name for name in ATOMS if getattr(options, name) is not None]
     if given:
         raise ConfigError(
             f"The generator finds the species itself and cannot keep to a {given[0]}. Leave it "

@@ -95,6 +95,7 @@ def counts(batch: Batch) -> dict[str, Any]:
         "asked": len(batch.rows),
         "generated": len(batch.generated),
         "failed": sum(row["status"] == "failed" for row in batch.rows.values()),
+        "impossible": sum(row["status"] == "rejected" for row in batch.rows.values()),
         "network_calls_per_crystal": batch.network_calls,
         "crystals_per_second": len(seconds) / total if total else None,
     }

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from ase import Atoms
 from ase.io import read
 
@@ -66,7 +68,7 @@ def generate(
     note: Note = lambda text: None,
     learnt: Mapping[int, int] | None = None,
 ) -> Batch:
-    """Generate crystals into a folder.
+    """Generate crystals into a folder, relax them if asked, and judge them.
 
     Args:
         generator: The network, on its device.
@@ -78,20 +80,40 @@ def generate(
     Raises:
         ConfigError: what is asked for is impossible, or the folder holds something else.
         UnknownElementError: the generator does not know an element.
+        DataError: there are no structures where those that they are to be like should be.
     """
+    batch = draw(generator, options, watch, learnt)
+    relaxed, relaxation = _relaxed(batch.generated, options, watch)
+    return _judged(replace(batch, relaxed=relaxed, relaxation=relaxation), options, note)
+
+
+def draw(
+    generator: Generator,
+    options: CrystalOptions,
+    watch: Watch,
+    learnt: Mapping[int, int] | None = None,
+) -> Batch:
+    """Sample crystals into a folder; arguments and errors as of `generate`."""
     steps = options.steps or generator.steps
     sampler = Sampler(generator, steps, options)
     items = requests(options, generator, learnt)
     sampler.check(items)
-    settings = options.model_dump(exclude=FREE | RELAXATION) | {"steps": steps}
+    settings = options.model_dump(exclude=FREE | RELAXATION)
+    settings |= {"steps": steps, "weights": _checksum(generator)}
     files = _files(options, GENERATED)
     with Ledger(files, settings, options.overwrite) as ledger, watch("sampling") as show:
         plan = Plan(sampler.cost, sampler.limit)
         carry_out(lambda: parse_shard(options.shard).of(items), sampler, ledger, plan, show)
-    drawn, rows = _frames(files), last_rows(files)
-    relaxed, relaxation = _relaxed(drawn, options, watch)
-    batch = Batch(drawn, rows, relaxed, relaxation, network_calls=steps * generator.calls_per_step)
-    return _judged(batch, options, note)
+    calls = steps * generator.calls_per_step
+    return Batch(_frames(files), last_rows(files), network_calls=calls)
+
+
+def _checksum(generator: Generator) -> str:
+    """Return a checksum of the weights: a model file may have been replaced since a run began."""
+    found = hashlib.sha256()
+    for tensor in generator.state_dict().values():
+        found.update(tensor.cpu().flatten().view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()[:12]
 
 
 def _files(options: CrystalOptions, stem: str) -> Files:
@@ -138,4 +160,4 @@ def _judged(batch: Batch, options: CrystalOptions, note: Note) -> Batch:
         sets["known"] = read_crystals(options.known)
     judging = CrystalsOptions(workers=options.workers, seed=options.seed)
     evaluation = evaluate_crystals(sets, judging, note=note)
-    return Batch(**{**vars(batch), "evaluation": evaluation})
+    return replace(batch, evaluation=evaluation)

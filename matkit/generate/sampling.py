@@ -36,6 +36,8 @@ class Sampler:
 
     def cost(self, item: Item) -> int:
         """Return what an item takes of a batch: its pairs of atoms, or one place."""
+        if item.content is None:
+            return 0
         return 1 if self.options.batch_size else item.content[1] ** 2
 
     @property
@@ -51,7 +53,7 @@ class Sampler:
             ConfigError: more atoms than trained for, or something that was not learnt.
             UnknownElementError: an element that was not learnt.
         """
-        self.generator.check_condition(self.condition(items))
+        self.generator.check_condition(self.condition([i for i in items if i.content]))
 
     def condition(self, items: Sequence[Item]) -> Condition:
         """Return what the crystals of some items must be."""
@@ -71,6 +73,11 @@ class Sampler:
 
     def __call__(self, items: Sequence[Item]) -> list[Outcome]:
         """Return the crystals of some items; a crystal that is not finite has failed."""
+        outcomes = [Outcome(i, "rejected", reason=i.reason) for i in items if i.content is None]
+        items = [item for item in items if item.content is not None]
+        return outcomes + self._drawn(items) if items else outcomes
+
+    def _drawn(self, items: Sequence[Item]) -> list[Outcome]:
         begin = time.perf_counter()
         seeds = torch.tensor([item.content[0] for item in items])
         drawn = to_ase(self.generator.sample(self.condition(items), self.steps, seeds).to("cpu"))
@@ -80,7 +87,14 @@ class Sampler:
             if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
                 outcomes.append(failed(item, "positions or cell are not numbers"))
                 continue
-            atoms.info = {"crystal": item.index, "seed": item.content[0]}
+            atoms.info = {"crystal": item.index, "seed": item.content[0], **self._aim(item)}
             facts = {"formula": atoms.get_chemical_formula("metal"), "seconds": seconds}
             outcomes.append(Outcome(item, "done", (atoms,), facts=facts))
         return outcomes
+
+    def _aim(self, item: Item) -> dict[str, int]:
+        """Return which structure a crystal is to be like, and which attempt at it this is."""
+        if self.options.like is None:
+            return {}
+        target, attempt = divmod(item.index, self.options.num_samples)
+        return {"like": target, "attempt": attempt}

@@ -11,7 +11,7 @@ import torch
 from ase.build import bulk
 from ase.io import read, write
 
-from matkit import checkpoint
+from matkit import checkpoint, shipped
 from matkit.campaign.items import Item
 from matkit.cli.display import Display
 from matkit.cli.generate import run_generate
@@ -186,10 +186,11 @@ def test_contradictions_are_refused(changes, message):
         build(CrystalOptions, changes)
 
 
-def test_a_model_is_needed(tmp_path):
-    for model, error in ((None, ConfigError), ("no-such-model", UnknownNameError)):
+def test_a_model_is_needed(tmp_path, monkeypatch):
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path / "none")
+    for model in (None, "no-such-model"):
         options = build(CrystalOptions, {"model": model, "out": str(tmp_path), "formula": "NaCl"})
-        with pytest.raises(error, match="generator"):
+        with pytest.raises(UnknownNameError, match="generator"):
             run_generate(options, Display(quiet=True))
 
 

@@ -1,10 +1,27 @@
 import numpy as np
 import pytest
+import torch
 from ase.io import read
 
-from matkit import demo
+from matkit import checkpoint, demo, shipped
 from matkit.simulate import relax
 from tests.simulate.calculators import Springs
+
+SMALL = {"width": 8, "layers": 1, "harmonics": 2, "time_channels": 4, "miller": 0}
+
+
+@pytest.fixture(autouse=True)
+def weights(tmp_path, monkeypatch):
+    """A folder of generators that come with matkit, empty at first."""
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path / "weights")
+    return tmp_path / "weights"
+
+
+def come_with(weights, **changes):
+    torch.manual_seed(0)
+    kwargs = {"species": [8, 11, 17], "max_atoms": 5, **SMALL, **changes}
+    generator = checkpoint.build_generator("crystalflow", kwargs)
+    checkpoint.save(generator, weights / "crystalflow-perov5.safetensors", {"licence": "MIT"})
 
 
 def test_the_demonstration_writes_its_files_twice(tmp_path, monkeypatch, capsys):
@@ -19,7 +36,31 @@ def test_the_demonstration_writes_its_files_twice(tmp_path, monkeypatch, capsys)
     assert {"silicon.png", "silicon-stats.csv", "silicon-traj.extxyz"} <= names
     assert (tmp_path / "demo" / "silicon.png").read_bytes().startswith(b"\x89PNG")
     assert len(read(tmp_path / "demo" / "wurtzite-relaxed.extxyz")) == 16
-    assert "converged: True" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "converged: True" in printed
+    assert "Left out. Expected the name or the file of a generator" in printed
+
+
+def test_crystals_are_generated_if_a_generator_comes_with_matkit(
+    tmp_path, weights, monkeypatch, capsys
+):
+    for name, value in {"MODEL": None, "FORMULA": "NaCl", "SYSTEM": "Na-O-Cl"}.items():
+        monkeypatch.setattr(demo, name, value)
+    come_with(weights)
+    demo.new_crystals(tmp_path)
+    assert [len(read(tmp_path / f / "generated.extxyz", ":")) for f in ("NaCl", "free")] == [8, 4]
+    assert (tmp_path / "NaCl" / "report.html").exists()
+    printed = capsys.readouterr().out
+    assert "Model crystalflow-perov5, licence: MIT" in printed
+    assert "8 crystals (NaCl), 0 of them relaxed" in printed
+
+
+def test_a_generator_of_species_makes_free_crystals_only(tmp_path, weights, monkeypatch, capsys):
+    monkeypatch.setattr(demo, "MODEL", None)
+    come_with(weights, generates_species=True)
+    demo.new_crystals(tmp_path)
+    assert len(read(tmp_path / "free" / "generated.extxyz", ":")) == 4
+    assert "No SrTiO3: the model finds the species itself" in capsys.readouterr().out
 
 
 def test_the_molecule_stands_on_the_surface():
