@@ -52,7 +52,8 @@ def train(folder: Path, minutes: float, threads: int, extra: list[str]) -> tuple
             time.sleep(1)
         spent = time.perf_counter() - begin
         process.kill()
-        finish = [*command, "--max_num_epochs=1", "--restart_latest"]
+        written = ["--max_num_epochs=0", "--restart_latest", "--skip_evaluate_heads=Default"]
+        finish = [*command, *written]
         subprocess.run(finish, stdout=log, stderr=log, env=environment, check=True)
     models = sorted(folder.glob("**/mace*.model"))
     return next(path for path in models if "compiled" not in path.name), spent
