@@ -72,7 +72,7 @@ def write_dft(out: Path) -> dict[str, str]:
     return parts
 
 
-def test_formulas() -> set[str]:
+def tested_formulas() -> set[str]:
     """Return the formulas of all official test sets of crystals."""
     tables = (data(name, "test.parquet") for name in TABLES)
     return {formula for table in tables for formula in formulas(read_parquet(table))}

@@ -29,7 +29,7 @@ from universal.crystals import (
     candidates,
     divide,
     formulas,
-    test_formulas,
+    tested_formulas,
     write_dft,
 )
 
@@ -53,7 +53,7 @@ def write_crystals(out: Path, given: argparse.Namespace) -> None:
     """Write the crystals to be perturbed."""
     parts = write_dft(out / "dft")
     kept_back = {formula for formula, part in parts.items() if part != "train"}
-    forbidden = kept_back | test_formulas()
+    forbidden = kept_back | tested_formulas()
     found = candidates(forbidden, given.max_atoms, given.crystals // 5)[: given.crystals]
     divide(formulas(found), TEACHER_PARTS, taken := {})
     kinds, chosen = [*PROFILES], {}

@@ -159,6 +159,18 @@ def _last_is_out(files: list[str], given: Given, has_config: bool) -> None:
         given["out"] = files.pop()
 
 
+def _only(option: str, expected: str) -> Callable[[list[str], Given, bool], None]:
+    """Return what takes the one word without a flag for an option."""
+
+    def take(files: list[str], given: Given, has_config: bool) -> None:
+        if len(files) + (option in given) > 1:
+            raise typer.BadParameter(expected)
+        if files:
+            given[option] = files.pop()
+
+    return take
+
+
 def _data(command: str) -> Callable[..., None]:
     def start(options: Any, display: Display) -> int:
         from matkit.cli.data import run_data
@@ -176,13 +188,8 @@ def _download() -> Callable[..., None]:
 
         return run_download(options, display)
 
-    def first_is_set(files: list[str], given: Given, has_config: bool) -> None:
-        if len(files) + ("set" in given) > 1:
-            raise typer.BadParameter("expected one data set; fetch one after another")
-        if files:
-            given["set"] = files.pop()
-
-    return _command(DownloadOptions, start, "SET", first_is_set)
+    only = _only("set", "expected one data set; fetch one after another")
+    return _command(DownloadOptions, start, "SET", only)
 
 
 def _training(command: str) -> Callable[..., None]:
@@ -235,13 +242,8 @@ def _generation() -> Callable[..., None]:
 
         return run_generate(options, display)
 
-    def first_is_out(files: list[str], given: Given, has_config: bool) -> None:
-        if len(files) + ("out" in given) > 1:
-            raise typer.BadParameter("expected one folder for the results")
-        if files:
-            given["out"] = files.pop()
-
-    return _command(CrystalOptions, start, "[OUT]", first_is_out)
+    only = _only("out", "expected one folder for the results")
+    return _command(CrystalOptions, start, "[OUT]", only)
 
 
 def _transition_state() -> Callable[..., None]:
