@@ -36,6 +36,19 @@ def test_parts_share_no_formula_and_stay_the_same(universal):
     assert first == second | {"new": "test"}
 
 
+def test_a_set_is_not_finished_with_other_settings(universal, monkeypatch, tmp_path):
+    module, made = universal("dataset"), []
+    monkeypatch.setattr(module, "STAGES", {"label": lambda out, given: made.append(out)})
+    for more, text in (((), None), (("--workers", "1"), None), (("--crystals", "5"), "15000")):
+        monkeypatch.setattr("sys.argv", ["dataset", str(tmp_path), "--stages", "label", *more])
+        if text is None:
+            module.main()
+            continue
+        with pytest.raises(SystemExit, match=text):
+            module.main()
+    assert made == [tmp_path]
+
+
 def test_wrong_stresses_are_not_learnt_from(universal, monkeypatch, tmp_path):
     module = universal("crystals")
 

@@ -155,11 +155,16 @@ def main() -> None:
     parser.add_argument("--batch-atoms", type=int, default=500)
     parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
+    free = ("out", "stages", "workers", "batch_atoms")
+    settings = json.dumps({name: value for name, value in vars(given).items() if name not in free})
     for stage in given.stages:
         done = given.out / f"{stage}.done"
         if not done.exists():
             STAGES[stage](given.out, given)
-            done.touch()
+            done.write_text(settings)
+        elif done.read_text() != settings:
+            before = f"{given.out} was made with {done.read_text()}, not with {settings}"
+            raise SystemExit(f"{before}. Repeat those settings, or take another folder.")
 
 
 if __name__ == "__main__":

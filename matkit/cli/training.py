@@ -56,7 +56,8 @@ def run_training(options: TrainerOptions, display: Display) -> int:
     begin = time.perf_counter()
     with _listener(display, options) as listener:
         outcome = _start(options, listener)
-    display.note(f"{time.perf_counter() - begin:.0f} s; files in {outcome.folder}")
+    if not options.dry_run:
+        display.note(f"{time.perf_counter() - begin:.0f} s; files in {outcome.folder}")
     if outcome.reason:
         display.note(f"Ended early: {outcome.reason}.")
     if not outcome.finished:

@@ -64,6 +64,7 @@ def test_what_is_wrong_is_said_in_one_message(cli, folder):
 def test_a_dry_run_says_what_it_would_cost(cli, folder):
     result = cli("train", "-c", "train.yaml", "--dry-run")
     assert "6 steps of" in result.output
+    assert "files in" not in result.output
     assert not (folder / "results").exists()
 
 
