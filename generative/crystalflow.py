@@ -1,15 +1,17 @@
 """CrystalFlow: a flow from noise to crystals in some tens of steps.
 
 Luo et al., Nat. Commun. 2025 (arXiv:2412.11693). Coordinates go along shortest ways on the torus
-(Chen & Lipman, ICLR 2024), the lattice along straight lines in the logarithm of its symmetric part,
-species, if asked for, along straight lines as one-hot vectors. The network learns the velocity;
-sampling integrates it, faster towards the end for the coordinates (anti-annealing).
+(Chen & Lipman, ICLR 2024), the lattice along straight lines in the logarithm of its symmetric part.
+The network learns the velocity; sampling integrates it, faster towards the end for the coordinates
+(anti-annealing). Species, if asked for, are uncovered one by one (parts/masked.py). One network
+can do both, find species and be given them.
 
 Deviations: the network sees lattices, and predicts their velocity, in units of the prior's spread
 (else it overlooks the prior: 0.1 is little beside features of order one); that prior may be the
 one of the training set, at the volume per atom, since averages over atoms do not tell a network how
 many there are; time is embedded as 1000 t; plane waves occur once, those along the axes not again
-among the mixed ones; species are one-hot vectors, not places in the periodic table; anti-annealed
+among the mixed ones; species follow a masked flow, not a straight one between places in the
+periodic table; atoms of a species and their noise are paired (parts/pairing.py); anti-annealed
 steps do not overshoot. Crystals can be kept to a space group (parts/symmetry.py).
 """
 
@@ -29,6 +31,8 @@ from matkit.generative.parts.embedding import told_properties
 from matkit.generative.parts.lattice import from_logarithm, to_logarithm
 from matkit.generative.parts.layout import atom_mask, crystals
 from matkit.generative.parts.losses import atom_error, system_error
+from matkit.generative.parts.masked import cover, covered_error, uncover
+from matkit.generative.parts.pairing import paired
 from matkit.generative.parts.randomness import Noise, noise_for
 from matkit.generative.parts.straight import straight_path
 from matkit.generative.parts.symmetry import Symmetry, in_double, symmetry_of
@@ -46,7 +50,8 @@ class CrystalFlow(Generator):
     Args:
         species: Atomic numbers to know.
         max_atoms: Atoms in the largest crystal of the training set.
-        generates_species: Whether species are generated or given.
+        generates_species: Whether species can be generated.
+        given: Part of the training crystals whose species are given all the same.
         width: Features of an atom.
         layers: Rounds of messages.
         harmonics: Plane waves along each axis.
@@ -55,6 +60,7 @@ class CrystalFlow(Generator):
         lattice_weight: Weight of the lattice in the loss, for errors in units of log(length).
         coordinate_weight: Weight of the coordinates in the loss.
         species_weight: Weight of the species in the loss.
+        pairing: Whether atoms of a species are paired with the nearest noise in training.
         slope: Anti-annealing: coordinates move 1 + slope t times as fast in sampling, but no step
             goes beyond where the flow would end.
         properties: Mean and standard deviation of each property that crystals can be asked for.
@@ -73,6 +79,7 @@ class CrystalFlow(Generator):
         species: Sequence[int],
         max_atoms: int = 20,
         generates_species: bool = False,
+        given: float = 0.0,
         width: int = 512,
         layers: int = 6,
         harmonics: int = 256,
@@ -80,7 +87,8 @@ class CrystalFlow(Generator):
         time_channels: int = 256,
         lattice_weight: float = 1.0,
         coordinate_weight: float = 10.0,
-        species_weight: float = 10.0,
+        species_weight: float = 1.0,
+        pairing: bool = True,
         slope: float = 5.0,
         properties: Mapping[str, Sequence[float]] | None = None,
         withheld: float = 0.1,
@@ -88,7 +96,10 @@ class CrystalFlow(Generator):
     ) -> None:
         super().__init__()
         self.species, self.max_atoms = tuple(species), max_atoms
-        self.generates_species = generates_species
+        if not 0 <= given <= 1:
+            raise ConfigError(f"Expected `given` between 0 and 1, got {given}.")
+        self.generates_species, self.given, self.pairing = generates_species, given, pairing
+        self.takes_species = not generates_species or given > 0
         self.properties, self.withheld = tuple(sorted(properties or {})), withheld
         self.weights = (lattice_weight, coordinate_weight, species_weight)
         self.slope = slope
@@ -115,9 +126,15 @@ class CrystalFlow(Generator):
         told = told_properties(values, self.withheld, noise)
         time = noise.uniform().to(self.dtype)
         data = self.network.clean(structures, self.lattice_of(structures))
-        now, velocity = _path(self._base(data.mask, noise), data, time)
-        if not self.generates_species:
-            now = replace(now, species=data.species)
+        base, n = self._base(data.mask, noise), data.mask.shape[1]
+        if self.pairing:
+            start = paired(base.fractional, data.fractional, data.species, data.mask)
+            base = replace(base, fractional=start)
+        now, velocity = _path(base, data, time)
+        if self.generates_species:
+            known, draw = torch.where(noise.uniform() < self.given, 1, time), noise.uniform(n)
+            species, covered = cover(data.species, known, draw, data.mask)
+            now = replace(now, species=species)
         predicted = self.network(now, time, values, told)
         drift, spread = mean_free(predicted.coordinates, data.mask), self.spread.to(self.dtype)
         errors = {
@@ -125,7 +142,7 @@ class CrystalFlow(Generator):
             "coordinates": atom_error(drift, velocity.fractional, data.mask),
         }
         if predicted.species is not None:
-            errors["species"] = atom_error(predicted.species, velocity.species, data.mask)
+            errors["species"] = covered_error(predicted.species, data.species, covered, data.mask)
         weights = zip(errors.items(), self.weights, strict=False)  # species may be given
         return {name: weight * error for (name, error), weight in weights}
 
@@ -149,7 +166,7 @@ class CrystalFlow(Generator):
                 given = self.network.one_hot(condition.species.to(mask.device), mask)
                 state = replace(state, species=given)
             for step in range(steps):
-                state = self._advance(state, (step / steps, 1 / steps), condition, symmetry)
+                state = self._advance(state, (step, steps), condition, noise, symmetry)
             state = self._kept(in_double(state), symmetry)
         species = self.network.most_likely(state.species)
         return crystals(state.fractional, self._cells(state), species, mask)
@@ -167,29 +184,35 @@ class CrystalFlow(Generator):
         return from_logarithm(k + _size(state.mask.sum(dim=1)) if self.per_atom else k)
 
     def _base(self, mask: Bool[Tensor, "B n"], noise: Noise) -> Noisy:
-        """Return crystals at time 0: normal species and lattices, uniform coordinates."""
-        draw = self.network.normal(mask, 6, noise)
-        return replace(draw, fractional=noise.uniform(mask.shape[1], 3).to(self.dtype))
+        """Return crystals at time 0: covered species, normal lattices, uniform coordinates."""
+        fractional = noise.uniform(mask.shape[1], 3).to(self.dtype)
+        lattice = noise.normal(6).to(self.dtype)
+        species = lattice.new_zeros(*mask.shape, len(self.species))
+        return Noisy(species, fractional, lattice, mask)
 
     def _advance(
         self,
         state: Noisy,
-        times: tuple[float, float],
+        progress: tuple[int, int],
         condition: Condition,
+        noise: Noise,
         symmetry: Symmetry | None,
     ) -> Noisy:
-        """Return the crystals one step later, given time and step."""
-        time, step = times
+        """Return the crystals one step later, given how many steps are done and how many in all."""
+        done, steps = progress
+        time, step = done / steps, 1 / steps
         now = torch.full_like(state.lattice[:, 0], time)
         velocity = self.network.guided(state, now, condition.properties, condition.guidance)
         if symmetry is not None:
             velocity = symmetry.averaged(velocity)
         drift = mean_free(velocity.coordinates, state.mask)
         # Never beyond the predicted end: the last steps would overshoot.
-        speed = min(1 + self.slope * time, (1 - time) / step)
+        speed = min(1 + self.slope * time, steps - done)
         species = state.species
-        if velocity.species is not None:
-            species = species + step * velocity.species
+        if velocity.species is not None and condition.species is None:
+            draw = noise.uniform(species.shape[1], 1 + species.shape[2])
+            draw = draw if symmetry is None else symmetry.of_anchor(draw)
+            species = uncover(species, velocity.species, 1 / (steps - done), draw)
         moved = replace(
             state,
             species=species,
@@ -217,11 +240,8 @@ def _size(n_atoms: Int[Tensor, " B"]) -> Float[Tensor, "B 6"]:
 
 
 def _path(base: Noisy, data: Noisy, time: Float[Tensor, " B"]) -> tuple[Noisy, Noisy]:
-    """Return the crystals between noise and data at `time`, and the velocity of every field."""
+    """Return the crystals between noise and data at `time`, and the velocity; species are known."""
     fractional, by_fractional = torus_path(base.fractional, data.fractional, time, data.mask)
     lattice, by_lattice = straight_path(base.lattice, data.lattice, time)
-    species, by_species = straight_path(base.species, data.species, time)
-    return (
-        Noisy(species, fractional, lattice, data.mask),
-        Noisy(by_species, by_fractional, by_lattice, data.mask),
-    )
+    now = replace(data, fractional=fractional, lattice=lattice)
+    return now, replace(data, fractional=by_fractional, lattice=by_lattice)

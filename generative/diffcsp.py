@@ -78,7 +78,7 @@ class DiffCSP(Generator):
     ) -> None:
         super().__init__()
         self.species, self.max_atoms = tuple(species), max_atoms
-        self.generates_species = generates_species
+        self.generates_species, self.takes_species = generates_species, not generates_species
         self.properties, self.withheld = tuple(sorted(properties or {})), withheld
         self.levels, self.step_size, self.species_weight = levels, step_size, species_weight
         self.steps = levels

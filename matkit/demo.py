@@ -104,10 +104,11 @@ def new_crystals(out: Path) -> None:
     common = CrystalOptions(model=card["path"], relax=MODEL, overwrite=True)
     given = {"formula": FORMULA, "num_samples": 8, "out": str(out / FORMULA)}
     free = {"num_samples": 4, "out": str(out / "free")}
-    if generator.generates_species:
-        print(f"   No {FORMULA}: the model finds the species itself")
-    else:
+    if generator.takes_species:
         batch_of(generator, card, common.model_copy(update=given))
+    else:
+        print(f"   No {FORMULA}: the model finds the species itself")
+    if not generator.generates_species:
         free["chemical_system"] = SYSTEM
     batch_of(generator, card, common.model_copy(update=free))
 

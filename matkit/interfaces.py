@@ -143,7 +143,8 @@ class Generator(nn.Module, ABC):
         max_atoms: Atoms in the largest crystal it was made for.
         steps: Steps from noise to crystal that are enough.
         calls_per_step: Evaluations of the network in each.
-        generates_species: Whether it finds the species itself; else they must be given.
+        generates_species: Whether it can find the species itself; else they must be given.
+        takes_species: Whether species can be given.
         properties: Names of the properties that crystals can be asked for.
         space_groups: Whether a space group can be asked for.
         recipe: Name and hyper-parameters, if made by `matkit.checkpoint.build_generator`.
@@ -155,6 +156,7 @@ class Generator(nn.Module, ABC):
     steps: int
     calls_per_step: ClassVar[int] = 1
     generates_species: bool = False
+    takes_species: bool = True
     properties: tuple[str, ...] = ()
     space_groups: ClassVar[bool] = False
 
@@ -219,11 +221,13 @@ class Generator(nn.Module, ABC):
                 f"The generator was trained on crystals of up to {self.max_atoms} atoms, asked "
                 f"for {largest}. Ask for fewer."
             )
-        if (condition.species is None) != self.generates_species:
+        if condition.species is None and not self.generates_species:
+            raise ConfigError(
+                "The generator needs the species of all atoms, such as a chemical formula."
+            )
+        if condition.species is not None and not self.takes_species:
             raise ConfigError(
                 "The generator finds the species itself; ask for numbers of atoms only."
-                if self.generates_species
-                else "The generator needs the species of all atoms, such as a chemical formula."
             )
         if condition.species is not None:
             batch = torch.arange(len(condition)).repeat_interleave(condition.n_atoms.cpu())

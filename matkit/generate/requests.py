@@ -44,12 +44,13 @@ def requests(
         UnknownElementError: the generator does not know an element.
         DataError: there are no structures where those that they are to be like should be.
     """
-    if options.like is not None and not generator.generates_species:
+    free = _finds_species(options, generator)
+    if options.like is not None:
         return requests_like(read_crystals([options.like]), options, generator)
     rng = np.random.default_rng([options.seed, 1])
-    room = _Room(options, generator, learnt or {})
-    drawn = [_one(options, generator, room, rng, i) for i in range(options.num_samples)]
-    drawn.sort(key=len if not generator.generates_species else lambda atoms: atoms[0])
+    room = _Room(options, generator, learnt or {}, free)
+    drawn = [_one(options, room, rng, i) for i in range(options.num_samples)]
+    drawn.sort(key=lambda atoms: atoms[0])
     items = []
     for index, atoms in enumerate(drawn):
         content = (options.seed * SEEDS + index, *atoms)
@@ -57,16 +58,20 @@ def requests(
     return items
 
 
-def _one(
-    options: CrystalOptions,
-    generator: Generator,
-    room: _Room,
-    rng: np.random.Generator,
-    index: int,
-) -> Content:
+def _finds_species(options: CrystalOptions, generator: Generator) -> bool:
+    """Return whether the generator is to find the species itself: where nothing says them."""
+    given = [name for name in ATOMS if getattr(options, name) is not None]
+    if given and not generator.takes_species:
+        raise ConfigError(
+            f"The generator finds the species itself and cannot keep to a {given[0]}. Leave it "
+            "out, or choose a model of crystal structure prediction."
+        )
+    return generator.generates_species and not given
+
+
+def _one(options: CrystalOptions, room: _Room, rng: np.random.Generator, index: int) -> Content:
     """Return the number of atoms of a crystal, and their species if they are not generated."""
-    if generator.generates_species:
-        _refuse_formula(options)
+    if room.free:
         return (int(rng.choice(list(room.sizes), p=list(room.sizes.values()))),)
     composition = _composition(options, room, rng, index)
     room.check([count for _, count in composition])
@@ -77,18 +82,28 @@ def _one(
 class _Room:
     """What the cell can hold: numbers of atoms, and what the space group allows.
 
+    Args:
+        options: What is asked for.
+        generator: The network.
+        learnt: How many crystals of each number of atoms it was trained on.
+        free: Whether the generator finds the species.
+
     Raises:
         ConfigError: no number of atoms is possible.
         UnknownNameError: there is no such space group.
     """
 
     def __init__(
-        self, options: CrystalOptions, generator: Generator, learnt: Mapping[int, int]
+        self,
+        options: CrystalOptions,
+        generator: Generator,
+        learnt: Mapping[int, int],
+        free: bool,
     ) -> None:
         self.group = None if options.space_group is None else parse(options.space_group)
-        self.max_atoms = generator.max_atoms
+        self.max_atoms, self.free = generator.max_atoms, free
         self.sizes = _sizes(options, generator, learnt)
-        if generator.generates_species:
+        if free:
             possible = {n: p for n, p in self.sizes.items() if self.fits(((0, n),))}
             if not possible:
                 self.check([max(self.sizes)])
@@ -148,15 +163,6 @@ def _sizes(
         weights = learnt
     total = sum(weights.values())
     return {size: weight / total for size, weight in weights.items()}
-
-
-def _refuse_formula(options: CrystalOptions) -> None:
-    given = [name for name in ATOMS if getattr(options, name) is not None]
-    if given:
-        raise ConfigError(
-            f"The generator finds the species itself and cannot keep to a {given[0]}. Leave it "
-            "out, or choose a model of crystal structure prediction."
-        )
 
 
 def parse_conditions(texts: list[str]) -> dict[str, float]:

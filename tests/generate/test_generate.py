@@ -27,11 +27,12 @@ ELEMENTS = [3, 8, 11, 17, 26]
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """One generator that is given the species, and one that finds them and knows a property."""
+    """Generators that are given the species, that find them and know a property, or do both."""
     folder, paths = tmp_path_factory.mktemp("models"), []
     for name, more in (
         ("given", {}),
         ("found", {"generates_species": True, "properties": {"gap": [1.0, 0.5]}}),
+        ("both", {"generates_species": True, "given": 0.5}),
     ):
         torch.manual_seed(0)
         generator = checkpoint.build_generator(
@@ -39,7 +40,7 @@ def files(tmp_path_factory):
         )
         checkpoint.save(generator, folder / f"{name}.safetensors")
         paths.append(str(folder / f"{name}.safetensors"))
-    return dict(zip(("given", "found"), paths, strict=True))
+    return dict(zip(("given", "found", "both"), paths, strict=True))
 
 
 @pytest.fixture
@@ -143,6 +144,15 @@ def test_a_space_group_is_kept_to(generate):
     assert all(set(atoms.symbols) == {"Li", "O"} for atoms in frames(folder))
     folder, _ = generate("found", model="found", num_samples=3, space_group="227")
     assert {len(atoms) for atoms in frames(folder)} <= {2, 4, 6, 8}, "227 has no orbit of one atom"
+
+
+def test_species_are_found_where_nothing_says_them(generate):
+    folder, _ = generate(model="both", num_samples=3, formula="NaCl")
+    assert [atoms.get_chemical_formula() for atoms in frames(folder)] == ["ClNa"] * 3
+    folder, _ = generate("system", model="both", num_samples=2, chemical_system="Li-O")
+    assert all(set(atoms.symbols) == {"Li", "O"} for atoms in frames(folder))
+    folder, _ = generate("free", model="both", num_samples=8, num_atoms="2")
+    assert len({atoms.get_chemical_formula() for atoms in frames(folder)}) > 2
 
 
 def test_species_may_be_generated_and_properties_asked_for(generate):

@@ -2,6 +2,7 @@ import pytest
 import torch
 from ase.build import bulk
 
+from matkit.errors import ConfigError
 from matkit.generative.crystalflow import CrystalFlow
 from matkit.generative.parts.denoiser import Prediction
 from matkit.generative.parts.layout import standard_orientation
@@ -147,3 +148,36 @@ def test_loss_does_not_depend_on_orientation_hand_or_images():
     a, b = (flow.loss(structures, seeded(0)) for structures in (before, after))
     for name in a:
         assert torch.allclose(a[name], b[name], rtol=1e-8, atol=0)
+
+
+def test_one_network_finds_species_and_is_given_them():
+    flow = CrystalFlow([8, 11, 17, 22], generates_species=True, given=0.5, **TINY).double()
+    wanted = batch(titania(), salt())
+    given = draw(flow, Condition(n_atoms=wanted.n_atoms, species=wanted.species), 3, 0)
+    assert torch.equal(given.species, wanted.species)
+    found = draw(flow, Condition(n_atoms=wanted.n_atoms), 3, 0)
+    assert not torch.equal(found.species, wanted.species)
+    with pytest.raises(ConfigError, match="`given` between 0 and 1, got 2"):
+        CrystalFlow([8], generates_species=True, given=2, **TINY)
+
+
+@pytest.mark.parametrize("given", [0.0, 0.5, 1.0])
+def test_species_are_shown_in_part_of_the_training(given):
+    flow = CrystalFlow([11, 17], generates_species=True, given=given, **TINY).double()
+    crystals = batch(salt()).index([0] * 400)
+    error = flow.loss(crystals, seeded(0))["species"]
+    # Both atoms of a crystal are covered, or one, or none: the last with probability
+    # given + (1 - given) / 3 for times that are uniform.
+    shown = (error == 0).double().mean().item()
+    assert shown == pytest.approx(given + (1 - given) / 3, abs=4 * 0.5 / 400**0.5)
+
+
+def test_pairing_shortens_the_ways():
+    crystals = batch(titania()).index([0] * 200)
+    ways = []
+    for pairing in (False, True):
+        flow = CrystalFlow([8, 22], pairing=pairing, **TINY).double()
+        rest = Prediction(torch.zeros(200, 6, 3).double(), torch.zeros(200, 6).double(), None)
+        flow.network.forward = lambda *_, rest=rest: rest  # type: ignore[method-assign]
+        ways.append(flow.loss(crystals, seeded(0))["coordinates"].mean())
+    assert ways[1] < 0.7 * ways[0]

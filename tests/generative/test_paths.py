@@ -1,5 +1,6 @@
-"""Corruptions, paths and steps of single fields against closed forms."""
+"""Corruptions, paths, pairings and steps of single fields against closed forms."""
 
+from itertools import permutations
 from math import pi, sqrt
 
 import pytest
@@ -8,6 +9,8 @@ from scipy import stats
 
 from matkit.generative.parts import gaussian, wrapped_normal
 from matkit.generative.parts.layout import atom_mask
+from matkit.generative.parts.masked import cover, covered_error, uncover
+from matkit.generative.parts.pairing import paired
 from matkit.generative.parts.schedules import cosine_signal, geometric_sigma
 from matkit.generative.parts.straight import straight_path
 from matkit.generative.parts.torus import mean_free, shortest, torus_path, wrap
@@ -153,3 +156,68 @@ def test_straight_path():
     assert torch.equal(now[0], start[0])
     assert torch.allclose(now[2], end[2], rtol=0, atol=1e-12)
     assert torch.allclose(now[1] + 0.75 * velocity[1], end[1], rtol=0, atol=1e-12)
+
+
+# Masked flow of species
+
+
+def one_hot(*indices: int) -> torch.Tensor:
+    return torch.nn.functional.one_hot(torch.tensor(indices), 4).to(F64)
+
+
+def test_species_are_known_as_often_as_time_says():
+    count = 4000
+    species = one_hot(0, 2, 3).expand(count, 3, 4)
+    mask = torch.tensor([True, True, False]).expand(count, 3)
+    time = torch.full((count,), 0.3, dtype=F64)
+    seen, covered = cover(species, time, uniform(count, 3), mask)
+    assert not covered[:, 2].any()
+    assert (1 - covered[:, :2].double().mean()) == pytest.approx(0.3, abs=4 * 0.5 / count**0.5)
+    assert torch.equal(seen[~covered], species[~covered])
+    assert not seen[covered].any()
+
+
+def test_uncovering_reproduces_the_distribution_in_any_number_of_steps():
+    count, logits = 20_000, torch.tensor([0.1, -1.0, 2.0, 0.5], dtype=F64)
+    for steps in (1, 7):
+        state = torch.zeros(count, 1, 4, dtype=F64)
+        for done in range(steps):
+            draw = uniform(count, 1, 5, seed=done)
+            later = uncover(state, logits.expand(count, 1, 4), 1 / (steps - done), draw)
+            known = state.sum(dim=2) == 1
+            assert torch.equal(later[known], state[known])
+            state = later
+            share = (done + 1) / steps  # of the atoms is known: time itself
+            assert state.sum(dim=2).mean().item() == pytest.approx(share, abs=0.02)
+        frequencies = state.mean(dim=(0, 1))
+        assert torch.allclose(frequencies, logits.softmax(dim=0), rtol=0, atol=0.015)
+
+
+def test_only_covered_species_are_an_error():
+    logits = normal(2, 3, 4)
+    species = one_hot(0, 2, 3).expand(2, 3, 4)
+    mask = torch.tensor([[True, True, True], [True, True, False]])
+    covered = torch.tensor([[True, False, True], [False, False, False]])
+    wrong = -logits[0].log_softmax(dim=1)
+    expected = (wrong[0, 0] + wrong[2, 3]) / 3
+    error = covered_error(logits, species, covered, mask)
+    assert torch.allclose(error, torch.stack([expected, torch.zeros((), dtype=F64)]))
+
+
+# Pairing
+
+
+def test_pairs_are_the_nearest_of_each_species():
+    start, end = uniform(3, 5, 3), uniform(3, 5, 3, seed=1)
+    species = torch.stack([one_hot(0, 1, 1, 0, 1), one_hot(2, 2, 2, 2, 2), one_hot(0, 1, 2, 3, 0)])
+    mask = atom_mask(torch.tensor([5, 4, 5]))
+    species = species * mask.unsqueeze(2)
+    found = paired(start, end, species, mask)
+    for b, n in enumerate([5, 4, 5]):
+        kinds = species[b, :n].argmax(dim=1)
+        orders = [list(o) for o in permutations(range(n)) if torch.equal(kinds[list(o)], kinds)]
+        costs = [shortest(end[b, :n] - start[b, o]).square().sum() for o in orders]
+        best = orders[int(torch.stack(costs).argmin())]
+        assert torch.equal(found[b, :n], start[b, best])
+    assert torch.equal(found[1, 4], start[1, 4])  # padding stays
+    assert any(not torch.equal(found[b], start[b]) for b in range(3))

@@ -63,6 +63,16 @@ def test_a_generator_of_species_makes_free_crystals_only(tmp_path, weights, monk
     assert "No SrTiO3: the model finds the species itself" in capsys.readouterr().out
 
 
+def test_a_generator_that_can_do_both_does(tmp_path, weights, monkeypatch):
+    for name, value in {"MODEL": None, "FORMULA": "NaCl"}.items():
+        monkeypatch.setattr(demo, name, value)
+    come_with(weights, generates_species=True, given=0.5)
+    demo.new_crystals(tmp_path)
+    made = {f: read(tmp_path / f / "generated.extxyz", ":") for f in ("NaCl", "free")}
+    assert {atoms.get_chemical_formula() for atoms in made["NaCl"]} == {"ClNa"}
+    assert len({atoms.get_chemical_formula() for atoms in made["free"]}) > 1
+
+
 def test_the_molecule_stands_on_the_surface():
     atoms = demo.molecule_on_surface()
     carbon, oxygen = (atoms.symbols == symbol for symbol in "CO")
