@@ -2,7 +2,7 @@
 
     python benchmarks/generators.py mp_20/test.parquet --threads 2
 
-Both get the backbone of configs/training/mp20-csp.yaml with random weights, which cost as much as
+Both get the backbone of configs/training/mp20.yaml with random weights, which cost as much as
 trained ones, and random compositions of the file. Each method takes the steps that it recommends.
 `--diffcsp-steps` measures fewer of DiffCSP's thousand, which all cost the same, and multiplies.
 """
@@ -22,7 +22,7 @@ from matkit import checkpoint
 from matkit.crystals.reading import read_crystals
 from matkit.interfaces import Condition, Generator
 
-CONFIG = Path(__file__).parents[1] / "configs" / "training" / "mp20-csp.yaml"
+CONFIG = Path(__file__).parents[1] / "configs" / "training" / "mp20.yaml"
 SHARED = ("width", "layers", "harmonics", "time_channels")
 
 

@@ -18,6 +18,10 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, pad, silu
 
 
+# Sizes of crystals that share a group in training on a CPU: 3 took 0.7 of the time of 1.
+SIZES = 3
+
+
 def wave_vectors(harmonics: int, miller: int) -> Float[Tensor, "M 3"]:
     """Return integer wave vectors [M, 3]: multiples of the axes, then mixed Miller indices.
 
@@ -126,12 +130,14 @@ class CSPNet(nn.Module):
         """
         if mask.device.type != "cpu":
             return self.padded(nodes, fractional, lattice, mask)
-        # Work grows with the square of n. Crystals of one size at a time need no padding; a GPU
-        # is faster with one large batch.
+        # Work grows with the square of n. Crystals of one size at a time need no padding; small
+        # batches, as in training, are faster in fewer groups; a GPU with one large batch.
         count = mask.sum(dim=1)
+        kind = count.div(SIZES, rounding_mode="floor") if torch.is_grad_enabled() else count
         results, order = [], []
-        for n in count.unique().tolist():
-            rows = (count == n).nonzero().squeeze(1)
+        for own in kind.unique().tolist():
+            rows = (kind == own).nonzero().squeeze(1)
+            n = int(count[rows].max())
             group = (nodes[rows, :n], fractional[rows, :n], lattice[rows], mask[rows, :n])
             results.append(pad(self.padded(*group), (0, 0, 0, mask.shape[1] - n)))
             order.append(rows)
