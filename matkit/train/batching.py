@@ -20,7 +20,7 @@ ItemT = TypeVar("ItemT", bound=Structures)
 # Edges of a whole set that are kept in memory (40 bytes each); beyond, batches search anew.
 KEPT_EDGES = 40_000_000
 
-# Batches among which structures are sorted by size.
+# Batches of a process among which structures are sorted by size.
 WINDOW = 32
 
 
@@ -80,7 +80,8 @@ def join(graphs: Sequence[Graph], structures: Structures) -> Graph:
 class Batches(Sampler[list[int]]):
     """Batches of structures of similar size, in an order that `seed` and epoch determine.
 
-    With several processes each gets every n-th batch, and all the same number of them.
+    With several processes each gets every n-th batch, and all the same number of them. In a step
+    all get batches of similar size, since each waits for the slowest.
 
     Attributes:
         skip: Batches at the beginning of the next pass that were done before.
@@ -126,12 +127,17 @@ class Batches(Sampler[list[int]]):
     def _all(self) -> list[list[int]]:
         if self.seed is None:
             return self._cut(np.arange(len(self.sizes)))
-        rng = np.random.default_rng((self.seed, self.epoch))
+        rng, together = np.random.default_rng((self.seed, self.epoch)), self.processes[1]
         order, batches = rng.permutation(len(self.sizes)), []
-        for start in range(0, len(order), WINDOW * self.batch_size):
-            window = order[start : start + WINDOW * self.batch_size]
+        wide = WINDOW * self.batch_size * together
+        for start in range(0, len(order), wide):
+            window = order[start : start + wide]
             batches += self._cut(window[np.argsort(self.sizes[window], kind="stable")])
-        return [batches[i] for i in rng.permutation(len(batches))]
+        steps = [batches[i : i + together] for i in range(0, len(batches), together)]
+        steps = [steps[i] for i in rng.permutation(len(steps))]
+        # The one that may be short comes last, where others are repeated for it.
+        steps.sort(key=lambda step: len(step) < together)
+        return [batch for step in steps for batch in step]
 
     def _cut(self, order: np.ndarray) -> list[list[int]]:
         batches: list[list[int]] = []

@@ -56,6 +56,9 @@ def test_processes_share_an_epoch():
     shares = [list(Batches(SIZES, 8, seed=1, processes=(rank, 3))) for rank in range(3)]
     assert len({len(share) for share in shares}) == 1
     assert {i for share in shares for batch in share for i in batch} == set(range(len(SIZES)))
+    # None waits long for another: the costs of a step differ less than those of two steps.
+    costs = np.array([[SIZES[batch].sum() for batch in share[:-1]] for share in shares])
+    assert np.ptp(costs, axis=0).mean() < 0.2 * costs[0].std()
     # Without a seed, for validation, nothing is seen twice.
     shares = [list(Batches(SIZES, 8, processes=(rank, 3))) for rank in range(3)]
     seen = [i for share in shares for batch in share for i in batch]
