@@ -11,7 +11,6 @@ energies and the lowest mode are those of mass-weighted Hessians without rigid m
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from ase import Atoms
 from experiments import table
 
 from matkit import load_calculator
+from matkit.evaluate.documents import json_bytes, plain
 from matkit.label import HessianSet, read_hessians
 from matkit.vibrations.modes import NormalModes, normal_modes
 
@@ -122,7 +122,7 @@ def main() -> None:
         lines.append({"hessian": name, "geometry": "all", **summary(rows)})
     given.out.mkdir(parents=True, exist_ok=True)
     record = {"model": given.model, "backbone": given.backbone, "folder": given.folder}
-    (given.out / "hessians.json").write_text(json.dumps(record | {"rows": lines}, indent=2))
+    (given.out / "hessians.json").write_bytes(json_bytes(plain(record | {"rows": lines})))
     (given.out / "hessians.md").write_text(table(lines) + "\n")
     print(table(lines))
 

@@ -7,6 +7,7 @@ and forces are GFN2-xTB's (or with `--surface model` the model's own), Hessians 
 `--hessian finite-difference` no model guides the search, for comparison. Successful is a search
 only with exactly one imaginary mode by central differences of the surface's own forces, and with
 both ends of the reaction path at reactant and product. Gradient calls are those of the whole way.
+A search that broke off, such as by an SCF that does not converge, is a failure with its reason.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.calculator import Calculator, CalculatorError, all_changes
 from experiments import table
 from rdkit import RDLogger
 from reactions import REACTIONS, embedded, product
@@ -70,9 +71,9 @@ def find(name: str, calc: Any, given: argparse.Namespace) -> dict[str, object]:
     try:
         pair = [atoms, product(atoms, molecule, reaction.change)]
         done = transition_state(pair, calc, hessian=given.hessian)
-    except MatkitError as error:
-        return {"reaction": name, "found": False, "problem": str(error)}
-    barrier = done.barriers[0] if done.barriers else float("nan")
+    except (MatkitError, CalculatorError) as error:
+        spent = {"reaction": name, "found": False, "gradient_calls": calc.gradients}
+        return spent | {"problem": f"{type(error).__name__}: {error}"}
     return {
         "reaction": name,
         "found": done.converged and done.connects is True,
@@ -80,7 +81,7 @@ def find(name: str, calc: Any, given: argparse.Namespace) -> dict[str, object]:
         "hessians": done.hessians,
         "gradient_calls": calc.gradients,
         "imaginary": ", ".join(f"{value:.0f}" for value in done.imaginary),
-        "barrier_ev": barrier,
+        "barrier_ev": done.barriers[0],  # above the reactant
         "problem": "; ".join(done.problems),
     }
 

@@ -19,7 +19,7 @@ from matkit.errors import ConfigError, SimulationError, StructureError
 from matkit.evaluate.documents import json_bytes, plain
 from matkit.evaluate.figures import png
 from matkit.second_order.checks import check_structures, held_atoms
-from matkit.second_order.record import BAND, PATH, SADDLE, Record
+from matkit.second_order.record import BAND, MINIMA, PATH, SADDLE, Record
 from matkit.second_order.report import profile_figure, ts_page, verdict
 from matkit.second_order.results import TSResult
 from matkit.second_order.run import transition_state
@@ -30,7 +30,7 @@ from matkit.simulate.summary import model_info, versions
 
 FOUND, NOT_FOUND = 0, 1
 CONFIG, METRICS, FIGURE, REPORT = "config.yaml", "metrics.json", "profile.png", "report.html"
-FILES = (BAND, SADDLE, PATH, CONFIG, METRICS, FIGURE, REPORT)
+FILES = (BAND, SADDLE, PATH, MINIMA, CONFIG, METRICS, FIGURE, REPORT)
 # What may change when a run goes on.
 FREE = {"overwrite", "resume", "device", "out"}
 
@@ -65,7 +65,8 @@ def run_ts(config: TSConfig, display: Display) -> int:
     write_atomically(out / FIGURE, png(profile_figure(result)))
     write_atomically(out / REPORT, ts_page(result, metrics).encode())
     display.result(describe(result))
-    display.document(metrics | {"outputs": [str(out / name) for name in FILES]})
+    written = [str(out / name) for name in FILES if (out / name).is_file()]
+    display.document(metrics | {"outputs": written})
     return FOUND if result.converged else NOT_FOUND
 
 
@@ -134,6 +135,11 @@ def describe(result: TSResult) -> str:
         lines.append(
             f"  side {side} of the path: {len(foot.branch.frames)} points, "
             f"{foot.atoms.get_potential_energy():.6f} eV{like}"
+        )
+    breaking, forming = (", ".join(names) for names in result.bond_changes)
+    if breaking or forming:
+        lines.append(
+            f"  from side 1 to 2: {breaking or 'no bond'} breaks, {forming or 'none'} forms"
         )
     lines += [f"  failed: {text}" for text in result.problems]
     lines += [f"  warning: {text}" for text in result.warnings]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from matkit.lazy import exports
 
 if TYPE_CHECKING:
-    from matkit.second_order.initial import positive_hessian
+    from matkit.second_order.initial import hessian_function, positive_hessian
     from matkit.second_order.irc import Branch, PathOptions, follow
     from matkit.second_order.optimizers import PRFO, RFO
     from matkit.second_order.options import TSOptions
@@ -22,6 +22,7 @@ _HOME = {
     "TSOptions": "options",
     "TSResult": "results",
     "follow": "irc",
+    "hessian_function": "initial",
     "positive_hessian": "initial",
     "transition_state": "run",
 }
@@ -33,6 +34,7 @@ __all__ = [
     "TSOptions",
     "TSResult",
     "follow",
+    "hessian_function",
     "positive_hessian",
     "transition_state",
 ]

@@ -31,6 +31,7 @@ def internal_basis(
         columns = (3 * np.array(free)[:, None] + np.arange(3)).ravel()
         return np.eye(3 * len(atoms))[:, columns]
     work = atoms.copy()
+    work.pbc = False  # ASE warns of moments of inertia in crystals
     if not mass_weighted:
         work.set_masses(np.ones(len(atoms)))
     rigid = rigid_motions(work)

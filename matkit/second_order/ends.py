@@ -27,6 +27,19 @@ def bonds(atoms: Atoms) -> frozenset[tuple[int, int]]:
     return frozenset(zip(first.tolist(), second.tolist(), strict=True))
 
 
+def bond_changes(atoms: Atoms, target: Atoms) -> tuple[list[str], list[str]]:
+    """Return the bonds that only the first structure has, and those only the second has.
+
+    They are named like ``C0-H2``, by elements and numbers of the atoms.
+    """
+    before, after = bonds(atoms), bonds(target)
+
+    def names(pairs: frozenset[tuple[int, int]]) -> list[str]:
+        return [f"{atoms.symbols[i]}{i}-{atoms.symbols[j]}{j}" for i, j in sorted(pairs)]
+
+    return names(before - after), names(after - before)
+
+
 def aligned(atoms: Atoms, target: Atoms) -> Atoms:
     """Return a copy that is shifted and turned, not reflected, as near to `target` as it can be.
 

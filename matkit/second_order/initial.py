@@ -1,9 +1,12 @@
-"""Hessians to begin a quasi-Newton relaxation with."""
+"""Hessians for optimisers of other packages: ASE's and Sella's."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from ase import Atoms
+from ase.calculators.calculator import BaseCalculator
 from jaxtyping import Float
 
 from matkit.second_order.coordinates import internal_basis
@@ -36,3 +39,22 @@ def positive_hessian(
     modes = basis @ vectors
     excess = np.maximum(np.abs(values) - floor, 0)
     return (modes * excess) @ modes.T + floor * np.eye(3 * len(atoms))
+
+
+def hessian_function(
+    calc: BaseCalculator, method: str = "autograd"
+) -> Callable[[Atoms], Float[np.ndarray, "D D"]]:
+    """Return a function from structures to Hessians [3N, 3N] in eV/Å², as Sella takes one.
+
+    ``Sella(atoms, order=1, internal=True, hessian_function=hessian_function(calc, "predict"),
+    diag_every_n=1)`` searches a saddle point with a new Hessian in every step.
+
+    Args:
+        calc: Any ASE calculator.
+        method: Where Hessians come from.
+
+    Raises:
+        ConfigError: the calculator lacks the method.
+    """
+    check_method(calc, method)
+    return lambda atoms: hessian(atoms, calc, method)

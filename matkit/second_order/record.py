@@ -19,6 +19,7 @@ from matkit.second_order.irc import Branch
 from matkit.simulate.results import Reason
 
 BAND, SADDLE, PATH = "path.extxyz", "ts.extxyz", "irc.extxyz"
+MINIMA = "minima.extxyz"
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Record:
             "band_converged": band.converged,
         }
         self._write(BAND, [(frame, facts) for frame in band.frames])
-        self._remove(SADDLE, PATH)
+        self._remove(SADDLE, PATH, MINIMA)
 
     def saddle(self) -> Atoms | None:
         """Return the saddle point, None if none was found."""
@@ -63,7 +64,7 @@ class Record:
     def keep_saddle(self, atoms: Atoms, reason: Reason) -> None:
         """Write the structure at which the search ended."""
         self._write(SADDLE, [(atoms, {"reason": reason})])
-        self._remove(PATH)
+        self._remove(PATH, MINIMA)
 
     def branches(self) -> dict[int, Branch]:
         """Return the complete sides of the path by their sign."""
@@ -87,6 +88,11 @@ class Record:
             if sign == -1:
                 parts.append((saddle, {"side": 0}))
         self._write(PATH, parts)
+
+    def keep_minima(self, minima: Sequence[Atoms]) -> None:
+        """Write the relaxed minima on both sides of the path."""
+        sides = zip((-1, 1), minima, strict=True)
+        self._write(MINIMA, [(frame, {"side": side}) for side, frame in sides])
 
     def _read(self, name: str) -> list[Atoms]:
         if self.folder is None or not (self.folder / name).is_file():

@@ -10,7 +10,7 @@ import numpy as np
 from ase import Atoms
 
 from matkit.second_order.band import Band
-from matkit.second_order.ends import BONDED, SAME, Likeness
+from matkit.second_order.ends import BONDED, SAME, Likeness, bond_changes
 from matkit.second_order.irc import Branch
 from matkit.simulate.results import Reason
 from matkit.vibrations.modes import NormalModes
@@ -89,6 +89,13 @@ class TSResult:
         minima = self.ends or [foot.atoms for foot in self.feet]
         return [self.energy - float(atoms.get_potential_energy()) for atoms in minima]
 
+    @property
+    def bond_changes(self) -> tuple[list[str], list[str]]:
+        """Bonds that only the first foot has, and that only the second has."""
+        if not self.feet:
+            return [], []
+        return bond_changes(self.feet[0].atoms, self.feet[1].atoms)
+
     def profile(self) -> tuple[list[Atoms], int]:
         """Return the path from foot to foot, and the number of the saddle point in it."""
         before = [frame for foot in self.feet[:1] for frame in reversed(foot.branch.frames)]
@@ -121,6 +128,7 @@ class TSResult:
                 "energies": [float(frame.get_potential_energy()) for frame in band.frames],
             },
             "irc": [_foot(foot) for foot in self.feet],
+            "bonds": dict(zip(("breaking", "forming"), self.bond_changes, strict=True)),
             "connects": self.connects,
             "criterion": CRITERION,
         }

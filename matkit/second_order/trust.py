@@ -37,8 +37,11 @@ class Trust:
         return Trust(radius, self.smallest, self.largest)
 
     def refuses(self, deviation: float, length: float) -> bool:
-        """Return whether a step is to be taken back; the shortest ones never are."""
-        return deviation > REFUSED and length > self.smallest
+        """Return whether a step is to be taken back; the shortest ones never are.
+
+        A step at the smallest radius may be longer than it by rounding, and is not taken back.
+        """
+        return deviation > REFUSED and min(length, self.radius) > self.smallest
 
 
 def deviation(actual: float, expected: np.ndarray, both_ways: bool) -> float:

@@ -142,7 +142,9 @@ class Work:
             if side * np.vdot(left, mode) < 0:
                 mode = -mode  # the sign of a mode is arbitrary, that of the first run holds
         branches = {side: known.get(side) or self._branch(saddle, mode, side) for side in (-1, 1)}
-        return [self._foot(branch, ends) for branch in branches.values()]
+        feet = [self._foot(branch, ends) for branch in branches.values()]
+        self.record.keep_minima([foot.atoms for foot in feet])
+        return feet
 
     def _branch(self, saddle: Atoms, mode: np.ndarray, side: int) -> Branch:
         options = self.options

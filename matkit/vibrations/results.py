@@ -6,7 +6,9 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from ase import Atoms
+from jaxtyping import Bool
 
 from matkit.simulate.results import Reason, Result
 from matkit.vibrations.modes import NormalModes
@@ -26,6 +28,7 @@ class VibrationsResult(Result):
         gradient_norm: Norm of all forces on free atoms, eV/Å.
         method: Where the Hessian came from.
         modes: Normal modes.
+        infrared: Which modes [M] symmetry allows to absorb infrared light; None with atoms held.
         thermochemistry: None if there is none, see `message`.
         message: What to beware of.
     """
@@ -38,6 +41,7 @@ class VibrationsResult(Result):
     gradient_norm: float
     method: str
     modes: NormalModes
+    infrared: Bool[np.ndarray, " M"] | None
     thermochemistry: Thermochemistry | None
     message: str = ""
 
@@ -47,6 +51,7 @@ class VibrationsResult(Result):
         return super().row() | {
             "frequencies": self.modes.frequencies.tolist(),
             "reduced_masses": self.modes.reduced_masses.tolist(),
+            "infrared": None if self.infrared is None else self.infrared.tolist(),
             "imaginary": len(self.modes.imaginary),
             "zero_point_energy": self.modes.zero_point_energy,
             "thermochemistry": None if thermo is None else dataclasses.asdict(thermo),
@@ -58,15 +63,24 @@ def wavenumber(value: float) -> str:
     return f"{-value:.2f}i" if value < 0 else f"{value:.2f}"
 
 
-def mode_table(modes: NormalModes) -> str:
-    """Return one line for every mode."""
-    lines = ["  mode  wavenumber (1/cm)  energy (meV)  reduced mass (amu)"]
+def mode_table(modes: NormalModes, infrared: Bool[np.ndarray, " M"] | None = None) -> str:
+    """Return one line for every mode.
+
+    Args:
+        modes: Normal modes.
+        infrared: Which of them may absorb infrared light; None leaves that out.
+    """
+    known = infrared is not None
+    head = "  mode  wavenumber (1/cm)  energy (meV)  reduced mass (amu)"
+    lines = [head + ("  infrared" if known else "")]
     energies = 1000 * modes.energies
-    rows = zip(modes.frequencies, energies, modes.reduced_masses, strict=True)
-    for number, (value, energy, mass) in enumerate(rows):
+    allowed = infrared if infrared is not None else np.zeros(len(energies), dtype=bool)
+    rows = zip(modes.frequencies, energies, modes.reduced_masses, allowed, strict=True)
+    for number, (value, energy, mass, active) in enumerate(rows):
         imaginary = "i" if value < 0 else ""
         quantum = f"{abs(energy):.2f}{imaginary}"
-        lines.append(f"{number:6d}{wavenumber(value):>19}{quantum:>14}{mass:20.3f}")
+        word = f"{'allowed' if active else 'inactive':>10}" if known else ""
+        lines.append(f"{number:6d}{wavenumber(value):>19}{quantum:>14}{mass:20.3f}{word}")
     return "\n".join(lines)
 
 

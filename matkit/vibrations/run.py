@@ -17,6 +17,7 @@ from matkit.vibrations.modes import NormalModes, normal_modes
 from matkit.vibrations.options import VibrationsOptions
 from matkit.vibrations.results import VibrationsResult
 from matkit.vibrations.sources import check_method, hessian
+from matkit.vibrations.symmetry import infrared_active
 from matkit.vibrations.thermochemistry import (
     Thermochemistry,
     ideal_gas,
@@ -56,13 +57,13 @@ def vibrations(
     free = free_atoms(atoms)
     _refuse_periodic(atoms, free)
     check_method(calc, options.method)
-    if free is None:
-        multiplicity(atoms, options.spin)  # a wrong one is said before the work
+    # A wrong multiplicity is said before the work.
+    spin = multiplicity(atoms, options.spin) if free is None else 1
     frame, reason, steps = stationary_point(atoms, calc, _relaxation(options), on_step)
     matrix = hessian(frame, calc, options.method, free)
     modes = normal_modes(frame, matrix, free)
     thermo, problem = _thermochemistry(frame, modes, options, free)
-    warnings = [text for text in (_not_relaxed(frame, options.fmax), problem) if text]
+    remarks = (_not_relaxed(frame, options.fmax), _open_shell(spin), problem)
     forces = frame.get_forces()
     return VibrationsResult(
         atoms=frame,
@@ -73,8 +74,9 @@ def vibrations(
         gradient_norm=float(np.linalg.norm(forces)),
         method=options.method,
         modes=modes,
+        infrared=None if free is not None else infrared_active(frame, modes),
         thermochemistry=thermo,
-        message="; ".join(warnings),
+        message="; ".join(text for text in remarks if text),
     )
 
 
@@ -122,6 +124,12 @@ def _not_relaxed(frame: Atoms, fmax: float) -> str:
         f"not a stationary point: the gradient norm is {norm:.4g} eV/Å and the largest force "
         f"{force:.4g} eV/Å, above fmax = {fmax:g}; frequencies are unreliable"
     )
+
+
+def _open_shell(spin: int) -> str:
+    if spin == 1:
+        return ""
+    return f"open shell (multiplicity {spin}): check that the calculator is made for it"
 
 
 def _thermochemistry(

@@ -5,20 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 from ase import Atoms
-from ase.data import chemical_symbols
 from ase.thermochemistry import IdealGasThermo
 
 from matkit.data.ase import CHARGE_KEYS, SPIN_KEYS
 from matkit.errors import StructureError
 from matkit.vibrations.modes import FLAT, NormalModes, is_linear
 from matkit.vibrations.options import VibrationsOptions
+from matkit.vibrations.symmetry import point_group
 
 Geometry = Literal["monatomic", "linear", "nonlinear"]
 PASCAL_PER_BAR = 1e5
-# How far an atom may be from its image under a symmetry operation, Å.
-SYMMETRY_TOLERANCE = 0.05
 
 
 @dataclass(frozen=True)
@@ -116,15 +113,7 @@ def symmetry_number(atoms: Atoms) -> int:
     """Return the order of the molecule's rotation group; isotopes are told apart."""
     if len(atoms) == 1:
         return 1
-    from pymatgen.core.structure import Molecule
-    from pymatgen.symmetry.analyzer import PointGroupAnalyzer
-
-    # The analyzer looks at elements only, so every kind of nucleus becomes an element of its own.
-    kinds = np.stack([atoms.numbers, atoms.get_masses()], axis=1)
-    stand_ins = 1 + np.unique(kinds, axis=0, return_inverse=True)[1].ravel()
-    molecule = Molecule([chemical_symbols[number] for number in stand_ins], atoms.positions)
-    analyzer = PointGroupAnalyzer(molecule, tolerance=SYMMETRY_TOLERANCE)
-    return int(analyzer.get_rotational_symmetry_number())
+    return int(point_group(atoms).get_rotational_symmetry_number())
 
 
 def multiplicity(atoms: Atoms, given: int | None = None) -> int:

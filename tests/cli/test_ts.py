@@ -2,13 +2,15 @@ import json
 
 import pytest
 import yaml
+from ase import Atoms
 from ase.calculators.calculator import CalculationFailed
 from ase.io import read, write
 
 from tests.second_order.surfaces import MINIMA, SADDLES, MuellerBrown, particle
 
 DIFFERENCES = ("--hessian", "finite-difference")
-FILES = ("path.extxyz", "ts.extxyz", "irc.extxyz", "metrics.json", "profile.png", "report.html")
+STRUCTURES = ("path.extxyz", "ts.extxyz", "irc.extxyz", "minima.extxyz")
+FILES = (*STRUCTURES, "metrics.json", "profile.png", "report.html")
 
 
 @pytest.fixture
@@ -45,6 +47,15 @@ def test_a_guess_and_json(surface):
     assert len(document["imaginary"]) == 1
     assert document["band"] is None
     assert "here/irc.extxyz" in document["outputs"]
+    assert all((surface.folder / name).is_file() for name in document["outputs"])
+
+
+def test_bonds_that_break_are_named(surface):
+    tblite = pytest.importorskip("tblite.ase")
+    surface.calculator = lambda: tblite.TBLite(method="GFN2-xTB", accuracy=0.01, verbosity=0)
+    write("hcn.xyz", Atoms("HCN", [[0.7, 1.1, 0], [0, 0, 0], [1.15, 0, 0]]))
+    out = surface("ts", "hcn.xyz", *DIFFERENCES).stdout
+    assert "H0-C1 breaks, H0-N2 forms" in out or "H0-N2 breaks, H0-C1 forms" in out
 
 
 def test_failures_have_an_exit_code_and_a_reason(surface):

@@ -20,6 +20,7 @@ def molecules(cli):
 def test_files_and_tables(molecules):
     result = molecules("vibrations", "ammonia.xyz", "--temperature", 400, "--pressure", 2)
     assert "ammonia.xyz NH3: converged, 6 modes (autograd), none imaginary" in result.stdout
+    assert "reduced mass (amu)  infrared\n" in result.stdout
     assert "ideal gas, 400 K, 2 bar; nonlinear, symmetry number 3" in result.stdout
     (row,) = molecules.summary("ammonia")["structures"]
     assert f"{row['frequencies'][-1]:.2f}" in result.stdout

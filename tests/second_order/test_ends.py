@@ -4,7 +4,7 @@ from ase import Atoms
 from ase.build import bulk, minimize_rotation_and_translation, molecule
 from ase.constraints import FixAtoms
 
-from matkit.second_order.ends import aligned, bonds, connects, likeness, rmsd
+from matkit.second_order.ends import aligned, bond_changes, bonds, connects, likeness, rmsd
 from tests.vibrations.springs import ammonia
 
 
@@ -34,6 +34,14 @@ def test_bonds():
     assert bonds(Atoms("H2", [[0, 0, 0], [0, 0, 2]])) == frozenset()
     crystal = bulk("Cu", cubic=True)
     assert len(bonds(crystal)) == 6  # through the boundary too
+
+
+def test_bonds_that_break_and_form():
+    methanol = molecule("CH3OH")
+    torn = methanol.copy()
+    torn.positions[3] += 3.0
+    assert bond_changes(methanol, torn) == (["O1-H3"], [])
+    assert bond_changes(torn, methanol) == ([], ["O1-H3"])
 
 
 def test_alignment_is_that_of_ase():

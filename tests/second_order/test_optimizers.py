@@ -10,7 +10,7 @@ from ase.io import read
 from ase.optimize import BFGS
 
 from matkit.errors import ConfigError, StructureError
-from matkit.second_order import PRFO, RFO, positive_hessian
+from matkit.second_order import PRFO, RFO, hessian_function, positive_hessian
 from matkit.second_order.trust import Trust
 from matkit.simulate import relax
 from matkit.vibrations.sources import difference_hessian
@@ -119,10 +119,12 @@ def test_molecules_are_neither_shifted_nor_turned():
 def test_crystals_take_fewer_steps_than_by_gradients():
     atoms = bulk("Cu", cubic=True)
     atoms.rattle(0.1, seed=1)
-    steps = {
-        name: relax(atoms, EMT(), optimizer=name, hessian=method, fmax=1e-3).steps
+    done = {
+        name: relax(atoms, EMT(), optimizer=name, hessian=method, fmax=1e-3)
         for name, method in (("RFO", "finite-difference"), ("BFGS", None), ("FIRE", None))
     }
+    assert {result.reason for result in done.values()} == {"converged"}
+    steps = {name: result.steps for name, result in done.items()}
     assert steps["RFO"] <= 0.5 * steps["BFGS"]
     assert steps["RFO"] <= 0.5 * steps["FIRE"]
 
@@ -209,6 +211,34 @@ def test_positive_hessians():
 def test_options_that_are_refused(options, message):
     with pytest.raises(ConfigError, match=message):
         relax(bulk("Cu", cubic=True), EMT(), **options)
+
+
+def test_hessians_for_other_packages():
+    atoms, calc = ammonia(), springs()
+    found = hessian_function(calc, "finite-difference")(atoms)
+    assert found == pytest.approx(calc.get_hessian(atoms), abs=1e-3)
+    with pytest.raises(ConfigError, match="predicts no Hessians"):
+        hessian_function(calc, "predict")
+
+
+def test_sella_takes_our_hessians():
+    """The guess and the energy of the saddle point are those of the search of our own."""
+    package, tblite = pytest.importorskip("sella"), pytest.importorskip("tblite.ase")
+    calc = tblite.TBLite(method="GFN2-xTB", accuracy=0.01, verbosity=0)
+    atoms = Atoms("HCN", [[0.7, 1.1, 0], [0, 0, 0], [1.15, 0, 0]], calculator=calc)
+    ours = atoms.copy()
+    ours.calc = calc
+    assert PRFO(ours, **DIFFERENCES).run(fmax=0.01, steps=40)
+    search = package.Sella(
+        atoms,
+        order=1,
+        internal=True,
+        hessian_function=hessian_function(calc, "finite-difference"),
+        diag_every_n=1,
+        logfile=None,
+    )
+    assert search.run(fmax=0.01, steps=40)
+    assert atoms.get_potential_energy() == pytest.approx(ours.get_potential_energy(), abs=1e-3)
 
 
 def test_constraints_that_are_refused():

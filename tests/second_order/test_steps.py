@@ -124,6 +124,11 @@ def test_trust_grows_shrinks_and_refuses():
     assert not trust.refuses(0.9, 0.4)
 
 
+def test_a_shortest_step_is_not_refused_for_its_rounding():
+    """Else a search with a bad Hessian repeats one step until its steps are used up."""
+    assert not Trust(0.01, 0.01, 0.6).refuses(4.0, np.nextafter(0.01, 1.0))
+
+
 def test_deviations_from_the_model():
     expected = np.array([-0.3, -0.1])
     assert deviation(-0.4, expected, both_ways=False) == pytest.approx(0)

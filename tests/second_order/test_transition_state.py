@@ -5,6 +5,7 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 from ase.constraints import FixAtoms, FixBondLength
+from ase.io import read
 
 import matkit.second_order
 from matkit.errors import ConfigError, SimulationError, StructureError
@@ -136,6 +137,7 @@ def test_a_guess_alone():
     assert (result.converged, result.connects, result.ends, result.band) == (True, None, [], None)
     assert result.imaginary == pytest.approx([-1426], abs=10)
     assert len(result.barriers) == 2
+    assert sorted(result.bond_changes) == [["H0-C1"], ["H0-N2"]]
 
 
 def test_open_shells_are_warned_of():
@@ -185,6 +187,7 @@ def water(**changes):
     [
         ([], "got 0"),
         ([water()] * 3, "got 3"),
+        ([Atoms("He")], "got He alone: one atom has no reaction"),
         ([water(), molecule("NH3")], "same elements.*H2O and H3N"),
         ([water(), water()[[1, 0, 2]]], "same order.*O and H as atom 0"),
         ([water(), water()], "the same molecule: their root"),
@@ -234,6 +237,9 @@ def test_a_run_goes_on_from_its_files(tmp_path):
         places = [foot.atoms.positions[1] for foot in second.feet]
         assert places[0][:2] == pytest.approx(MINIMA[1], abs=5e-3)
         assert places[1][:2] == pytest.approx(MINIMA[2], abs=5e-3)
+        kept = read(tmp_path / "minima.extxyz", ":")
+        assert [frame.info["side"] for frame in kept] == [-1, 1]
+        assert np.array([frame.positions[1] for frame in kept]) == pytest.approx(np.array(places))
 
 
 def test_a_new_band_makes_later_files_void(tmp_path):
@@ -245,6 +251,7 @@ def test_a_new_band_makes_later_files_void(tmp_path):
     record.keep_band(band)
     assert record.saddle() is None
     assert record.branches() == {}
+    assert not (tmp_path / "minima.extxyz").exists()
 
 
 def test_a_band_that_was_interrupted_goes_on(tmp_path):

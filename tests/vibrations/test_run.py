@@ -78,6 +78,19 @@ def test_single_atom():
     assert result.thermochemistry.geometry == "monatomic"
 
 
+def test_open_shells_are_warned_of():
+    assert vibrations(nitrogen(), springs()).message == ""
+    result = vibrations(nitrogen(), springs(), spin=3)
+    assert "open shell (multiplicity 3)" in result.message
+    assert result.thermochemistry.spin == 3
+
+
+def test_infrared_activity_is_beside_the_modes():
+    result = vibrations(ammonia(), springs())
+    assert result.row()["infrared"] == [True] * 6
+    assert vibrations(nitrogen(), springs()).row()["infrared"] == [False]
+
+
 def test_linear_molecule():
     result = vibrations(carbon_dioxide(), springs(cutoff=2.5))
     assert len(result.modes.frequencies) == 4
@@ -93,6 +106,7 @@ def test_frozen_atoms_have_modes_but_no_thermochemistry():
     assert len(result.modes.frequencies) == 3
     assert not result.modes.vectors[:, 0].any()
     assert result.thermochemistry is None
+    assert result.row()["infrared"] is None
     assert "frozen" in result.message
 
 
