@@ -41,7 +41,6 @@ REACTIONS = {
     "methyl methanoate": Reaction("COC=O", "turn 0 1 2 3 180"),
     "ethanol": Reaction("CCO", "turn 0 1 2 8 60"),
     "propanal": Reaction("CCC=O", "turn 0 1 2 3 120"),
-    "hydrogen peroxide": Reaction("OO", "mirror"),
     "ammonia": Reaction("N", "mirror"),
     "methylamine": Reaction("CN", "mirror"),
     "aziridine": Reaction("C1CN1", "mirror"),

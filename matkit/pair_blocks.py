@@ -51,7 +51,9 @@ class PairBlocks:
     def bloch(self, q: Float[Tensor, " 3"]) -> Complex[Tensor, "M M"]:
         """Return ``Σ_R H(R) exp(2πi q·R)`` [a N, a N] of one crystal, a Hermitian matrix.
 
-        Of force constants and divided by √(m_i m_j), it is the dynamical matrix.
+        Of force constants and divided by √(m_i m_j), it is the dynamical matrix. What `invariant`
+        demands is not imposed on it: acoustic modes at q = 0 are as good as what was learned,
+        unless blocks on the diagonal are minus the sum of the others.
 
         Args:
             q: Wave vector in units of the reciprocal lattice vectors.
