@@ -12,7 +12,8 @@ one of the training set, at the volume per atom, since averages over atoms do no
 many there are; time is embedded as 1000 t; plane waves occur once, those along the axes not again
 among the mixed ones; species follow a masked flow, not a straight one between places in the
 periodic table; atoms of a species and their noise are paired (parts/pairing.py); anti-annealed
-steps do not overshoot. Crystals can be kept to a space group (parts/symmetry.py).
+steps do not overshoot; lattices may start nearer to the mean of the prior than in training.
+Crystals can be kept to a space group (parts/symmetry.py).
 """
 
 from __future__ import annotations
@@ -63,6 +64,8 @@ class CrystalFlow(Generator):
         pairing: Whether atoms of a species are paired with the nearest noise in training.
         slope: Anti-annealing: coordinates move 1 + slope t times as fast in sampling, but no step
             goes beyond where the flow would end.
+        temperature: How far lattices start from the mean of the prior in sampling for given
+            species: 1 follows the distribution of the training set, less prefers what is likely.
         properties: Mean and standard deviation of each property that crystals can be asked for.
         withheld: Part of the training set from which the properties are withheld.
         lattice: Mean and standard deviation of the prior of the lattice divided by the cube root
@@ -90,6 +93,7 @@ class CrystalFlow(Generator):
         species_weight: float = 1.0,
         pairing: bool = True,
         slope: float = 5.0,
+        temperature: float = 1.0,
         properties: Mapping[str, Sequence[float]] | None = None,
         withheld: float = 0.1,
         lattice: Sequence[Sequence[float]] | None = None,
@@ -102,7 +106,7 @@ class CrystalFlow(Generator):
         self.takes_species = not generates_species or given > 0
         self.properties, self.withheld = tuple(sorted(properties or {})), withheld
         self.weights = (lattice_weight, coordinate_weight, species_weight)
-        self.slope = slope
+        self.slope, self.temperature = slope, temperature
         size = Size(width, layers, harmonics, time_channels, miller)
         self.network = Denoiser(size, self.species, (6, 6), generates_species, properties or {})
         self.per_atom = lattice is not None
@@ -160,11 +164,11 @@ class CrystalFlow(Generator):
         mask = atom_mask(condition.n_atoms.to(self.center.device))
         with torch.no_grad():
             state = self._base(mask, noise)
-            if symmetry is not None:
-                state = self._kept(symmetry.started(state), symmetry)
             if condition.species is not None:
                 given = self.network.one_hot(condition.species.to(mask.device), mask)
-                state = replace(state, species=given)
+                state = replace(state, species=given, lattice=self.temperature * state.lattice)
+            if symmetry is not None:
+                state = self._kept(symmetry.started(state), symmetry)
             for step in range(steps):
                 state = self._advance(state, (step, steps), condition, noise, symmetry)
             state = self._kept(in_double(state), symmetry)

@@ -17,7 +17,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.functional import linear, pad, silu
 
-
 # Sizes of crystals that share a group in training on a CPU: 3 took 0.7 of the time of 1.
 SIZES = 3
 

@@ -71,6 +71,25 @@ def test_the_prior_is_a_cube_of_edge_e_give_or_take_a_tenth():
     assert size.std().item() == pytest.approx(0.1, rel=0.1)
 
 
+def test_cold_lattices_start_at_the_mean_of_the_prior_if_species_are_given():
+    count = 400
+    zero = torch.zeros(count, 6, dtype=torch.float64)
+    push = torch.zeros(count, 2, 3, dtype=torch.float64)
+    n_atoms, species = torch.full((count,), 2), torch.tensor([11, 17]).repeat(count)
+    logits = torch.zeros(count, 2, 2, dtype=torch.float64)
+    spreads = []
+    for given, temperature in ((species, 1.0), (species, 0.5), (species, 0.0), (None, 0.0)):
+        flow = CrystalFlow([11, 17], generates_species=True, given=0.5, **TINY).double()
+        flow.temperature = temperature
+        guess = Prediction(push, zero, logits)
+        flow.network.forward = lambda *_, guess=guess: guess  # type: ignore[method-assign]
+        made = draw(flow, Condition(n_atoms=n_atoms, species=given), 1, 0)
+        spreads.append((torch.linalg.det(made.cell).log() / 3).std().item())
+    assert spreads[1] == pytest.approx(0.5 * spreads[0])
+    assert spreads[2] == pytest.approx(0, abs=1e-9)
+    assert spreads[3] == pytest.approx(spreads[0], rel=0.1)
+
+
 def test_the_prior_may_be_that_of_the_training_set():
     rng, count = seeded(3), 400
     small = [bulk("NaCl", "rocksalt", a=5 + float(torch.rand(1, generator=rng))) for _ in range(50)]
