@@ -56,6 +56,7 @@ def sampled(args: argparse.Namespace, reference: Path, steps: int | None) -> Bat
         model=args.model,
         like=str(reference),
         num_samples=max(args.samples),
+        redraw=0,  # as published: every sample counts
         steps=steps,
         seed=args.seed,
         device=args.device,

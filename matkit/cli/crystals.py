@@ -21,13 +21,14 @@ from matkit.crystals.writing import (
     counts_of,
     match_cells,
     match_documents,
-    score_cells,
     score_documents,
+    score_lines,
     structures_csv,
 )
 from matkit.errors import ConfigError
 from matkit.evaluate.documents import json_bytes, plain
 from matkit.evaluate.tables import as_text
+from matkit.generate.options import GENERATED, RELAXED
 from matkit.simulate.files import refuse_existing
 from matkit.simulate.summary import model_info, package_version, versions
 from matkit.zoo import load_calculator
@@ -52,7 +53,7 @@ def run_crystals(options: CrystalsOptions, display: Display) -> int:
         Exit code: 1 if there is no crystal among the entries.
 
     Raises:
-        ConfigError: no folder or file is named.
+        ConfigError: no folder or file is named, or one with crystals before and after relaxation.
         OutputExistsError: there are results already.
         DataError: a path is missing, or the crystals do not pair with the reference.
     """
@@ -65,6 +66,8 @@ def run_crystals(options: CrystalsOptions, display: Display) -> int:
     files = {kind: Path(options.out) / name for kind, name in FILES.items()}
     if not options.overwrite:
         refuse_existing(files.values())
+    for path in options.struct:
+        _refuse_both(Path(path))
     sets = _read(options, display)
     energetics, model = _energetics(options)
     evaluation = evaluate_crystals(sets, options, energetics, display.note)
@@ -85,6 +88,17 @@ def run_crystals(options: CrystalsOptions, display: Display) -> int:
     write_atomically(files["report"], render(evaluation, metrics).encode())
     _show(display, evaluation, metrics, files)
     return OK if evaluation.generated.usable else NOTHING_USABLE
+
+
+def _refuse_both(folder: Path) -> None:
+    """Raise ConfigError if a folder holds the same crystals before and after relaxation."""
+    files = [sorted(folder.glob(f"{stem}*.extxyz")) for stem in (GENERATED, RELAXED)]
+    if all(files):
+        raise ConfigError(
+            f"{folder} holds its crystals as generated and relaxed, which would repeat each other. "
+            f"Name the files of one kind: {' '.join(map(str, files[0]))}, or "
+            f"{' '.join(map(str, files[1]))}"
+        )
 
 
 def _read(options: CrystalsOptions, display: Display) -> dict[str, list[Crystal]]:
@@ -128,10 +142,8 @@ def _show(
     metrics: dict[str, Any],
     files: Mapping[str, Path],
 ) -> None:
-    rows = score_cells(evaluation.scores)
-    aligned = as_text([row[:-1] for row in rows]).splitlines()
-    for line, row in zip(aligned, rows, strict=True):
-        display.result(f"{line}  {row[-1]}")
+    for line in score_lines(evaluation.scores):
+        display.result(line)
     if evaluation.matches:
         display.result(as_text(match_cells(evaluation.matches)))
         for gate, meaning in GATES.items():

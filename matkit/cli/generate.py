@@ -10,8 +10,7 @@ from matkit.cache import write_atomically
 from matkit.cli.display import Display
 from matkit.cli.label import progress
 from matkit.cli.yaml_files import dump_config
-from matkit.crystals.writing import score_cells
-from matkit.evaluate.tables import as_text
+from matkit.crystals.writing import score_lines
 from matkit.generate.folder import paths_of, write_results
 from matkit.generate.options import CrystalOptions
 from matkit.generate.run import Batch, generate
@@ -47,7 +46,8 @@ def run_generate(options: CrystalOptions, display: Display) -> int:
 
 def _show(batch: Batch, metrics: dict[str, Any], display: Display) -> None:
     if batch.evaluation is not None:
-        display.result(as_text([row[:3] for row in score_cells(batch.evaluation.scores)]))
+        for line in score_lines(batch.evaluation.scores):
+            display.result(line)
     for name, value in metrics["counts"].items():
         text = f"{value:.4g}" if isinstance(value, float) else str(value)
         display.result(f"{name.replace('_', ' ')}: {text}")

@@ -16,7 +16,7 @@ from matkit.cli.display import INTERVAL, Display
 from matkit.cli.yaml_files import read_config
 from matkit.evaluate.tables import NOTE, as_text, cells, overview, remarks, verdicts
 from matkit.train.generator_options import GeneratorOptions
-from matkit.train.options import FinetuneOptions, TrainerOptions, TrainOptions
+from matkit.train.options import FinetuneOptions, TrainerOptions, TrainOptions, as_table
 from matkit.train.run import train
 from matkit.train.session import Listener, Outcome
 
@@ -46,7 +46,8 @@ def training_options(config: str | None, given: Mapping[str, Any]) -> type[Train
     from matkit.train.generator_network import is_generator
 
     said = read_config(TrainFlags, Path(config)) if config is not None else {}
-    return GeneratorOptions if is_generator({**said, **given}.get("model")) else TrainOptions
+    model = as_table({**said, **given}.get("model"))
+    return GeneratorOptions if is_generator(model) else TrainOptions
 
 
 def run_training(options: TrainerOptions, display: Display) -> int:

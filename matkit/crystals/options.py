@@ -44,7 +44,9 @@ class CrystalsOptions(Options):
     seed: int = Field(0, ge=0, description="seed of this draw")
     workers: int = Field(1, ge=1, description="processes")
     timeout: float = Field(
-        10.0, gt=0, description="seconds for one pair or crystal; what takes longer is counted"
+        10.0,
+        gt=0,
+        description="seconds of computing for one pair or crystal; what takes longer is counted",
     )
     device: str = Field("auto", description="where the potential runs: cpu, cuda, ...")
     out: str = Field("results/crystals", description="folder of the results")

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matkit.crystals.judging import Geometry
 from matkit.crystals.results import Evaluation, Judged
 from matkit.crystals.scores import GATES
-from matkit.crystals.writing import match_cells, score_cells
+from matkit.crystals.writing import UNITS, match_cells, score_cells
 from matkit.evaluate.figures import png
 from matkit.evaluate.html import image, page, paragraph, section, settings, table
 
@@ -29,6 +29,7 @@ def render(evaluation: Evaluation, metrics: Mapping[str, Any]) -> str:
     """
     parts = [
         paragraph("Every number of this page is in metrics.json, every crystal in structures.csv."),
+        paragraph(UNITS),
         section("Entries", _entries(metrics["counts"])),
         section("Scores", [table(score_cells(evaluation.scores), 1)]),
     ]

@@ -24,7 +24,7 @@ class Pool:
     """Processes and what one piece of work may take.
 
     Attributes:
-        timeout: Seconds.
+        timeout: Seconds of computing.
         executor: None to work in this process.
     """
 
@@ -52,10 +52,11 @@ def open_pool(workers: int, timeout: float) -> Iterator[Pool]:
 
 
 def with_timeout(function: Callable[..., Found], arguments: Sequence[Any], seconds: float) -> Found:
-    """Return `function(*arguments)`, if it takes no longer than `seconds`.
+    """Return `function(*arguments)`, if it computes for no longer than `seconds`.
 
-    The alarm interrupts Python between two of its steps, in the main thread of a process of a
-    Unix system; elsewhere there is no limit.
+    Only the time that this process has computed counts: what else the machine does must not change
+    a score. The alarm interrupts Python between two of its steps, in the main thread of a process
+    of a Unix system; elsewhere there is no limit.
 
     Raises:
         TimeoutError: it took longer.
@@ -63,13 +64,13 @@ def with_timeout(function: Callable[..., Found], arguments: Sequence[Any], secon
     main = threading.current_thread() is threading.main_thread()
     if not main or not hasattr(signal, "setitimer"):
         return function(*arguments)
-    before = signal.signal(signal.SIGALRM, _ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    before = signal.signal(signal.SIGPROF, _ring)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         return function(*arguments)
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def _ring(number: int, frame: FrameType | None) -> None:

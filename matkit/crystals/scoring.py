@@ -72,18 +72,24 @@ def originality_scores(
         )
     ]
     if known is not None:
-        both = zip(_new(generated, generated.repeats), _new(generated, known), strict=True)
         novel = f"matches no known one; {protocol}; {known.undecided} pairs undecided"
-        theirs = None
+        theirs = both = None
         if of_reference is not None and reference is not None:
-            theirs = _new(reference, of_reference)
+            theirs, both = _new(reference, of_reference), _new_twice(reference, of_reference)
         scores.append(fraction("novelty", _new(generated, known), novel, theirs))
-        scores.append(fraction("unique and novel", [u and n for u, n in both], protocol))
+        mine = _new_twice(generated, known)
+        scores.append(fraction("unique and novel", mine, protocol, both))
     return scores
 
 
 def _new(judged: Judged, repeats: Repeats) -> list[bool]:
     return [repeats.like[i] is None for i in judged.usable]
+
+
+def _new_twice(judged: Judged, known: Repeats) -> list[bool]:
+    """Return which crystals match neither an earlier nor a known one."""
+    pairs = zip(_new(judged, judged.repeats), _new(judged, known), strict=True)
+    return [unique and novel for unique, novel in pairs]
 
 
 def stability_scores(

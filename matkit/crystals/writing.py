@@ -11,6 +11,13 @@ from matkit.crystals.judging import SYMPRECS
 from matkit.crystals.reading import Crystal
 from matkit.crystals.results import Evaluation, Judged
 from matkit.crystals.scores import GATES, Match, Score
+from matkit.evaluate.tables import as_text
+
+# Said in the reports, for whoever opens the table.
+UNITS = (
+    "In structures.csv distances are in Å, densities in g/cm³, volumes in Å³/atom, energies in "
+    "eV/atom; space_group_0.1 is the number of the space group at a tolerance (symprec) of 0.1 Å."
+)
 
 
 def structures_csv(evaluation: Evaluation) -> str:
@@ -119,6 +126,13 @@ def score_cells(scores: Sequence[Score]) -> list[list[str]]:
         theirs = "-" if score.reference is None else number(score.reference) + of_reference
         rows.append([score.name, number(score.value), theirs, score.of, score.protocol])
     return rows
+
+
+def score_lines(scores: Sequence[Score]) -> list[str]:
+    """Return the table of scores as lines; protocols, which are long, are not aligned."""
+    rows = score_cells(scores)
+    aligned = as_text([row[:-1] for row in rows]).splitlines()
+    return [f"{line}  {row[-1]}" for line, row in zip(aligned, rows, strict=True)]
 
 
 def match_cells(matches: Sequence[Match]) -> list[list[str]]:

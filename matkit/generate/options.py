@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from matkit.simulate.options import Options
 
+# Stems of the files of crystals as they were drawn, and relaxed.
+GENERATED, RELAXED = "generated", "relaxed"
 SEEDS = 1 << 32  # crystals of a seed before those of the next begin
 # Ways to say which atoms there are; at most one is used.
 ATOMS = ("formula", "composition", "chemical_system", "elements", "like")
@@ -52,8 +54,11 @@ class CrystalOptions(Options):
         None, ge=1, description="steps from noise to crystal; the model's own number if not given"
     )
     seed: int = Field(0, ge=0, description="seed; crystal i of a seed is always the same")
+    redraw: int = Field(
+        3, ge=0, description="most times that a crystal is drawn again if atoms overlap"
+    )
     batch_size: int | None = Field(
-        None, ge=1, description="crystals made together; as many as are fast if not given"
+        None, ge=1, description="crystals made together; auto, as many as are fast, if not given"
     )
     relax: str | None = Field(
         None, description="potential that relaxes positions and cell, a name or a file"
@@ -69,6 +74,11 @@ class CrystalOptions(Options):
     shard: str = Field("1/1", description="which part of the crystals, such as 2/4")
     out: str = Field("generated", description="folder of the results; what was stopped goes on")
     overwrite: bool = Field(False, description="remove what is there and begin anew")
+
+    @field_validator("batch_size", mode="before")
+    @classmethod
+    def _auto(cls, value: Any) -> Any:
+        return None if value == "auto" else value
 
     @model_validator(mode="after")
     def _one_request(self) -> Self:

@@ -68,6 +68,21 @@ class Relaxer:
         return Outcome(item, "done", (atoms,), facts=facts)
 
 
+def check_potential(model: str, device: str) -> None:
+    """Raise what is wrong with a potential before hours are spent on crystals for it.
+
+    Args:
+        model: Name or file.
+        device: Where it is to run.
+
+    Raises:
+        UnknownNameError: no model has that name.
+        MissingExtraError: the package that carries its weights is not installed.
+        CheckpointError: the file cannot be read.
+    """
+    _calculator(model, device)
+
+
 def fault(atoms: Atoms) -> str:
     """Return why a crystal is not worth relaxing, or nothing."""
     crystal = crystal_of(atoms, "")

@@ -15,13 +15,14 @@ from matplotlib.figure import Figure
 from matkit.crystals.judging import SYMPRECS, space_group
 from matkit.crystals.pages import histograms
 from matkit.crystals.reading import crystal_of
-from matkit.crystals.writing import entry_row, score_cells, score_documents
+from matkit.crystals.writing import UNITS, entry_row, score_cells, score_documents
 from matkit.evaluate.figures import png
 from matkit.evaluate.html import image, page, paragraph, section, settings, table
 from matkit.generate.run import Batch
 
-# Crystals that are drawn in the report.
-PICTURES = 12
+# Crystals that are drawn in the report, and the longest edge of one, in Å: ASE draws an edge as
+# dashes of 0.3 Å, and that of a failed crystal may have millions.
+PICTURES, LONGEST = 12, 100.0
 
 
 def structure_rows(batch: Batch) -> list[dict[str, Any]]:
@@ -32,7 +33,7 @@ def structure_rows(batch: Batch) -> list[dict[str, Any]]:
         found: dict[str, Any] = {"crystal": number}
         if batch.evaluation is not None and number in place:
             found |= entry_row(batch.evaluation, place[number])
-        found |= {"seconds": row.get("seconds", ""), "reason": row["reason"]}
+        found |= {name: row.get(name, "") for name in ("seconds", "redrawn", "reason")}
         rows.append(found | (_relaxation(batch, number) if batch.relaxation else {}))
     return rows
 
@@ -96,6 +97,7 @@ def counts(batch: Batch) -> dict[str, Any]:
         "generated": len(batch.generated),
         "failed": sum(row["status"] == "failed" for row in batch.rows.values()),
         "impossible": sum(row["status"] == "rejected" for row in batch.rows.values()),
+        "redrawn": sum(row.get("redrawn", 0) > 0 for row in batch.rows.values()),
         "network_calls_per_crystal": batch.network_calls,
         "crystals_per_second": len(seconds) / total if total else None,
     }
@@ -118,6 +120,7 @@ def render(batch: Batch, metrics: Mapping[str, Any]) -> str:
     """Return the report, a page in one file."""
     parts = [
         paragraph("Every number is in metrics.json, every crystal in structures.csv."),
+        paragraph(UNITS),
         section("Crystals", [settings(metrics["counts"])]),
     ]
     if batch.evaluation is not None:
@@ -144,8 +147,13 @@ def pictures_of(batch: Batch) -> Figure:
     rows = max(1, int(np.ceil(len(shown) / 4)))
     figure = Figure(figsize=(10.5, 2.8 * rows), layout="constrained")
     for axes, (number, atoms) in zip(figure.subplots(rows, 4).flat, shown, strict=False):
-        plot_atoms(_wrapped(atoms), axes, rotation="10x,-15y", show_unit_cell=2)
-        axes.set_title(f"{number}: {atoms.get_chemical_formula('metal')}", fontsize=9)
+        title = f"{number}: {atoms.get_chemical_formula('metal')}"
+        longest = max(atoms.cell.lengths())
+        if longest > LONGEST:
+            title += f", {longest:.3g} Å long: not drawn"
+        else:
+            plot_atoms(_wrapped(atoms), axes, rotation="10x,-15y", show_unit_cell=2)
+        axes.set_title(title, fontsize=9)
     for axes in figure.axes:
         axes.set_axis_off()
     return figure

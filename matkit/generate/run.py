@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from ase import Atoms
@@ -19,16 +18,15 @@ from matkit.campaign.ledger import Ledger
 from matkit.campaign.schedule import OnProgress, Plan, carry_out, open_executor
 from matkit.crystals.evaluation import Note, evaluate_crystals
 from matkit.crystals.options import CrystalsOptions
-from matkit.crystals.reading import crystal_of, read_crystals
+from matkit.crystals.reading import Crystal, crystal_of, read_crystals
 from matkit.crystals.results import Evaluation
-from matkit.generate.options import CrystalOptions
-from matkit.generate.relaxing import Relaxer
+from matkit.generate.options import GENERATED, RELAXED, CrystalOptions
+from matkit.generate.relaxing import Relaxer, check_potential
 from matkit.generate.requests import requests
 from matkit.generate.sampling import Sampler
 from matkit.interfaces import Generator
 
-GENERATED, RELAXED = "generated", "relaxed"
-# What has no influence on the crystals; more of them may be asked for when a run goes on.
+# What has no influence on the crystals, and may be another when a run goes on.
 FREE = {"out", "overwrite", "workers", "device", "batch_size", "shard", "dedupe", "known"}
 RELAXATION = {"relax", "relax_steps", "fmax"}
 
@@ -80,11 +78,16 @@ def generate(
     Raises:
         ConfigError: what is asked for is impossible, or the folder holds something else.
         UnknownElementError: the generator does not know an element.
-        DataError: there are no structures where those that they are to be like should be.
+        UnknownNameError, MissingExtraError, CheckpointError: the potential cannot be had.
+        DataError: there are no structures where known ones, or those that they are to be like,
+            should be.
     """
+    known = read_crystals(options.known) if options.known else []
+    if options.relax is not None:
+        check_potential(options.relax, options.device)
     batch = draw(generator, options, watch, learnt)
     relaxed, relaxation = _relaxed(batch.generated, options, watch)
-    return _judged(replace(batch, relaxed=relaxed, relaxation=relaxation), options, note)
+    return _judged(replace(batch, relaxed=relaxed, relaxation=relaxation), known, options, note)
 
 
 def draw(
@@ -121,7 +124,10 @@ def _files(options: CrystalOptions, stem: str) -> Files:
 
 
 def _frames(files: Files) -> list[Atoms]:
-    if not files.frames.exists() or not files.frames.stat().st_size:
+    if not files.frames.exists():
+        return []
+    if not files.frames.stat().st_size:  # whoever reads the folder would take it for damaged
+        files.frames.unlink()
         return []
     return list(read(files.frames, ":", format="extxyz"))
 
@@ -150,14 +156,14 @@ def _one(item: Item) -> int:
     return 1
 
 
-def _judged(batch: Batch, options: CrystalOptions, note: Note) -> Batch:
+def _judged(batch: Batch, known: Sequence[Crystal], options: CrystalOptions, note: Note) -> Batch:
     """Return the batch with its scores."""
     if not batch.generated:
         return batch
     entries = [crystal_of(a, f"crystal {a.info['crystal']}") for a in batch.generated]
-    sets: dict[str, Any] = {"generated": entries}
-    if options.known:
-        sets["known"] = read_crystals(options.known)
+    sets: dict[str, Sequence[Crystal]] = {"generated": entries}
+    if known:
+        sets["known"] = known
     judging = CrystalsOptions(workers=options.workers, seed=options.seed)
     evaluation = evaluate_crystals(sets, judging, note=note)
     return replace(batch, evaluation=evaluation)

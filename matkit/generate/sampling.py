@@ -8,14 +8,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from ase import Atoms
 
 from matkit.campaign.items import Item, Outcome, failed
 from matkit.data.ase import to_ase
 from matkit.generate.options import CrystalOptions
+from matkit.generate.relaxing import fault
 from matkit.generate.requests import parse_conditions
 from matkit.interfaces import Condition, Generator
 from matkit.symmetry.groups import parse
 
+# Between the seeds of two attempts at a crystal.
+NEXT = 0x9E3779B97F4A7C15
 # Pairs of atoms in a batch: more do not make a CPU faster, and a GPU is kept busy by them.
 PAIRS = {"cpu": 16_000, "cuda": 400_000}
 
@@ -79,18 +83,30 @@ class Sampler:
 
     def _drawn(self, items: Sequence[Item]) -> list[Outcome]:
         begin = time.perf_counter()
-        seeds = torch.tensor([item.content[0] for item in items])
-        drawn = to_ase(self.generator.sample(self.condition(items), self.steps, seeds).to("cpu"))
+        drawn = self._crystals(items, 0)
+        times = [0] * len(items)
+        for attempt in range(1, 1 + self.options.redraw):
+            again = [i for i, atoms in enumerate(drawn) if fault(atoms)]
+            fresh = self._crystals([items[i] for i in again], attempt) if again else []
+            for i, atoms in zip(again, fresh, strict=True):
+                drawn[i], times[i] = atoms, attempt
         seconds = (time.perf_counter() - begin) / len(items)
         outcomes = []
-        for item, atoms in zip(items, drawn, strict=True):
+        for item, atoms, redrawn in zip(items, drawn, times, strict=True):
             if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
                 outcomes.append(failed(item, "positions or cell are not numbers"))
                 continue
             atoms.info = {"crystal": item.index, "seed": item.content[0], **self._aim(item)}
-            facts = {"formula": atoms.get_chemical_formula("metal"), "seconds": seconds}
+            formula = atoms.get_chemical_formula("metal")
+            facts = {"formula": formula, "seconds": seconds, "redrawn": redrawn}
             outcomes.append(Outcome(item, "done", (atoms,), facts=facts))
         return outcomes
+
+    def _crystals(self, items: Sequence[Item], attempt: int) -> list[Atoms]:
+        """Return the crystals of one attempt; its seeds follow from those of the crystals."""
+        seeds = [(item.content[0] + attempt * NEXT) % (1 << 63) for item in items]
+        condition = self.condition(items)
+        return to_ase(self.generator.sample(condition, self.steps, torch.tensor(seeds)).to("cpu"))
 
     def _aim(self, item: Item) -> dict[str, int]:
         """Return which structure a crystal is to be like, and which attempt at it this is."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from matkit.train.options import FileOptions, TrainerOptions
+from matkit.train.options import FileOptions, TrainerOptions, as_table
 
 
 class GeneratorOptions(TrainerOptions, FileOptions):
@@ -17,7 +17,7 @@ class GeneratorOptions(TrainerOptions, FileOptions):
             hyper-parameters.
     """
 
-    model: str | dict[str, Any] = Field(
+    model: Annotated[str | dict[str, Any], BeforeValidator(as_table)] = Field(
         "crystalflow",
         description="architecture with its hyper-parameters, or a configuration's name",
     )

@@ -10,22 +10,30 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 import yaml
 from pydantic import BeforeValidator, Field, model_validator
 
+from matkit.errors import ConfigError
 from matkit.simulate.options import Options
 
 if TYPE_CHECKING:
     from matkit.data.labels import LabelKeys
 
 
-def _as_table(value: Any) -> Any:
-    """Read a table from the text of a flag, such as ``{"Default": 1.0}`` or ``{name: facet}``."""
-    if isinstance(value, str) and value.lstrip().startswith("{"):
+def as_table(value: Any) -> Any:
+    """Read a table from the text of a flag, such as ``{"Default": 1.0}`` or ``{name: facet}``.
+
+    Raises:
+        ConfigError: the text begins as a table and is none.
+    """
+    if not (isinstance(value, str) and value.lstrip().startswith("{")):
+        return value
+    try:
         return yaml.safe_load(value)
-    return value
+    except yaml.YAMLError as error:
+        raise ConfigError(f"Expected a table such as {{name: facet}}, got {value!r}.") from error
 
 
-Table = Annotated[dict[str, float], BeforeValidator(_as_table)]
+Table = Annotated[dict[str, float], BeforeValidator(as_table)]
 # YAML reads atomic numbers as integers.
-E0Table = Annotated[str | dict[str | int, float], BeforeValidator(_as_table)]
+E0Table = Annotated[str | dict[str | int, float], BeforeValidator(as_table)]
 Loss = Literal["mae", "huber", "mse"]
 Scheduler = Literal["cosine", "linear", "constant"]
 
@@ -201,7 +209,7 @@ class TrainOptions(PotentialOptions):
             hyper-parameters.
     """
 
-    model: Annotated[str | dict[str, Any], BeforeValidator(_as_table)] = Field(
+    model: Annotated[str | dict[str, Any], BeforeValidator(as_table)] = Field(
         "facet-s", description="architecture with its hyper-parameters, or a configuration's name"
     )
     r_max: float | None = Field(None, gt=0, description="cutoff in Å instead of the model's")

@@ -108,6 +108,14 @@ def test_what_cannot_be_done(files, words, message):
     assert not (files.folder / OUT).exists()
 
 
+def test_crystals_before_and_after_relaxation_are_judged_apart(files):
+    for name in ("generated-1-of-2.extxyz", "generated-2-of-2.extxyz", "relaxed.extxyz"):
+        (files.folder / "made" / name).write_text((files.folder / "reference.extxyz").read_text())
+    message = files("evaluate", "crystals", "made", code=2).output
+    assert "made/generated-1-of-2.extxyz made/generated-2-of-2.extxyz, or made/relaxed" in message
+    files("evaluate", "crystals", "made/relaxed.extxyz")
+
+
 def test_results_are_not_overwritten_unasked(files):
     files("evaluate", "crystals", "made")
     assert "overwrite" in files("evaluate", "crystals", "made", code=2).output

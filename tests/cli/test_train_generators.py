@@ -37,6 +37,13 @@ def test_train_a_generator(cli, folder, words):
     assert (folder / "results/mine/report.html").exists()
 
 
+def test_an_architecture_given_as_a_flag_is_a_generator_too(cli, folder):
+    words = ["--train-file", "train.csv", "--properties", "size", "--batch-size", "6", "--dry-run"]
+    assert "steps of" in cli("train", "--model", json.dumps(FLOW), *words).output
+    torn = cli("train", "--model", "{name: crystalflow", *words, code=2)
+    assert "Expected a table such as {name: facet}" in torn.output
+
+
 def test_the_document(cli, folder):
     document = json.loads(cli("train", "flow.yaml", "--json", "--no-report").stdout)
     assert document["finished"]

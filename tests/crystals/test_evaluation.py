@@ -97,6 +97,8 @@ def test_novelty_against_a_training_set():
     assert values(evaluation)["novelty"] == 0.5
     (novelty,) = (score for score in evaluation.scores if score.name == "novelty")
     assert novelty.reference == pytest.approx(2 / 3)
+    (both,) = (score for score in evaluation.scores if score.name == "unique and novel")
+    assert (both.value, both.reference) == (0.5, pytest.approx(2 / 3))
 
 
 def test_alone():

@@ -15,10 +15,12 @@ from matkit import checkpoint, shipped
 from matkit.campaign.items import Item
 from matkit.cli.display import Display
 from matkit.cli.generate import run_generate
-from matkit.errors import ConfigError, UnknownElementError, UnknownNameError
+from matkit.errors import ConfigError, DataError, UnknownElementError, UnknownNameError
 from matkit.generate.options import CrystalOptions
 from matkit.generate.relaxing import Relaxer, fault
 from matkit.generate.requests import parse_conditions, requests
+from matkit.generate.results import pictures_of
+from matkit.generate.run import Batch
 from matkit.simulate.options import build
 
 SMALL = {"width": 16, "layers": 2, "harmonics": 4, "time_channels": 8, "miller": 2}
@@ -80,6 +82,7 @@ def test_results_are_complete_and_say_how_they_were_made(generate):
     page = (folder / "report.html").read_text()
     assert page.count("data:image/png") == 2
     assert 'src="http' not in page
+    assert "energies in eV/atom" in page
     assert (folder / "config.yaml").exists()
 
 
@@ -184,6 +187,36 @@ def test_impossible_requests_are_refused_before_sampling(generate, changes, erro
 
 
 @pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"relax": "no-such"}, UnknownNameError, "Unknown model 'no-such'"),
+        ({"known": "absent"}, DataError, "found no absent"),
+    ],
+)
+def test_what_is_needed_after_sampling_is_missed_before(
+    generate, tmp_path, changes, error, message
+):
+    with pytest.raises(error, match=message):
+        generate(formula="NaCl", **changes)
+    assert not (tmp_path / "out").exists()
+
+
+def test_as_many_as_are_fast_are_made_together():
+    assert build(CrystalOptions, {"batch_size": "auto"}).batch_size is None
+    assert build(CrystalOptions, {"batch_size": "4"}).batch_size == 4
+
+
+def test_enormous_cells_are_not_drawn():
+    cells = {0: bulk("NaCl", "rocksalt", a=5.64), 1: bulk("NaCl", "rocksalt", a=1e7)}
+    for number, atoms in cells.items():
+        atoms.info["crystal"] = number
+    first, second = pictures_of(Batch(list(cells.values()), {})).axes[:2]
+    assert len(first.patches) > 10, "atoms and edges"
+    assert not second.patches
+    assert "not drawn" in second.get_title()
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"formula": "NaCl", "elements": "Na,Cl"}, "contradict each other"),
@@ -260,6 +293,7 @@ def test_crystals_are_relaxed_by_a_potential(generate, tmp_path):
     )
     rows = list(csv.DictReader((folder / "structures.csv").read_text().splitlines()))
     assert all(row["relaxed"] == "False" for row in rows)
+    assert not (folder / "relaxed.extxyz").exists(), "an empty file would be read as damaged"
     assert {row["novel"] for row in rows} <= {"True", "False"}
 
 
