@@ -13,6 +13,7 @@ from matkit.cli.yaml_files import dump_config
 from matkit.crystals.writing import score_lines
 from matkit.generate.folder import paths_of, write_results
 from matkit.generate.options import CrystalOptions
+from matkit.generate.requests import strange_conditions
 from matkit.generate.run import Batch, generate
 from matkit.zoo import load_generator
 
@@ -34,6 +35,8 @@ def run_generate(options: CrystalOptions, display: Display) -> int:
     generator, card = load_generator(options.model, options.device)
     if options.model is None:
         display.note(f"No model is named; taking {card['name']}")
+    for remark in strange_conditions(options.condition, card.get("properties", {})):
+        display.note(f"Warning: {remark}")
     learnt = {int(size): count for size, count in card.get("n_atoms", {}).items()}
     batch = generate(generator, options, partial(progress, display), display.note, learnt)
     metrics = write_results(batch, options, card, time.perf_counter() - begin)

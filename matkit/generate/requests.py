@@ -158,11 +158,35 @@ def _sizes(
     """Return how likely each number of atoms is to be drawn."""
     weights: Mapping[int, int] = dict.fromkeys(range(1, generator.max_atoms + 1), 1)
     if options.num_atoms is not None:
-        weights = dict.fromkeys(parse_range(options.num_atoms, "numbers of atoms"), 1)
+        numbers = parse_range(options.num_atoms, "numbers of atoms")
+        if numbers[-1] > generator.max_atoms:
+            raise ConfigError(
+                f"The generator was trained on crystals of up to {generator.max_atoms} atoms, "
+                f"asked for {options.num_atoms}. Ask for fewer."
+            )
+        weights = dict.fromkeys(numbers, 1)
     elif learnt:
         weights = learnt
     total = sum(weights.values())
     return {size: weight / total for size, weight in weights.items()}
+
+
+def strange_conditions(texts: list[str], learnt: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Return what is to be said of conditions outside of what the generator was trained on.
+
+    Args:
+        texts: Conditions as name=value.
+        learnt: `min` and `max` of each property in the training set.
+    """
+    remarks = []
+    for name, value in parse_conditions(texts).items():
+        bounds = learnt.get(name)
+        if bounds is not None and not bounds["min"] <= value <= bounds["max"]:
+            remarks.append(
+                f"{name} = {value:g} lies outside of the training set ({bounds['min']:g} to "
+                f"{bounds['max']:g}): what comes is a guess"
+            )
+    return remarks
 
 
 def parse_conditions(texts: list[str]) -> dict[str, float]:

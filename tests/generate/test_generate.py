@@ -18,7 +18,7 @@ from matkit.cli.generate import run_generate
 from matkit.errors import ConfigError, DataError, UnknownElementError, UnknownNameError
 from matkit.generate.options import CrystalOptions
 from matkit.generate.relaxing import Relaxer, fault
-from matkit.generate.requests import parse_conditions, requests
+from matkit.generate.requests import parse_conditions, requests, strange_conditions
 from matkit.generate.results import pictures_of
 from matkit.generate.run import Batch
 from matkit.simulate.options import build
@@ -178,6 +178,7 @@ def test_species_may_be_generated_and_properties_asked_for(generate):
         ({"formula": "NaCl", "shard": "3/2"}, ConfigError, "shard"),
         ({"formula": "NaCl", "space_group": "Fm-4m"}, UnknownNameError, "no space group"),
         ({"formula": "NaCl", "space_group": "227"}, ConfigError, "possible are"),
+        ({"model": "found", "num_atoms": "1-9"}, ConfigError, "up to 8 atoms, asked for 1-9"),
         ({"model": "found", "num_atoms": "1", "space_group": "227"}, ConfigError, "Wyckoff"),
     ],
 )
@@ -199,6 +200,13 @@ def test_what_is_needed_after_sampling_is_missed_before(
     with pytest.raises(error, match=message):
         generate(formula="NaCl", **changes)
     assert not (tmp_path / "out").exists()
+
+
+def test_conditions_outside_of_the_training_set_are_remarked_on():
+    learnt = {"gap": {"min": 0.0, "max": 5.0}}
+    assert strange_conditions(["gap=2"], learnt) == strange_conditions(["gap=9"], {}) == []
+    (remark,) = strange_conditions(["gap=9"], learnt)
+    assert "gap = 9 lies outside of the training set (0 to 5)" in remark
 
 
 def test_as_many_as_are_fast_are_made_together():
