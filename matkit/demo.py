@@ -101,14 +101,16 @@ def new_crystals(out: Path) -> None:
         print(f"   Left out. {error}")
         return
     print(f"   Model {card['name']}, licence: {card.get('licence', 'not stated')}")
-    common = CrystalOptions(model=card["path"], relax=MODEL, overwrite=True)
+    common = CrystalOptions(model=card["path"], relax=MODEL, relax_steps=400, overwrite=True)
     given = {"formula": FORMULA, "num_samples": 8, "out": str(out / FORMULA)}
     free = {"num_samples": 4, "out": str(out / "free")}
     if generator.takes_species:
         batch_of(generator, card, common.model_copy(update=given))
     else:
         print(f"   No {FORMULA}: the model finds the species itself")
-    if not generator.generates_species:
+    if generator.generates_species:
+        free["num_atoms"] = f"2-{min(8, generator.max_atoms)}"  # large ones take long to relax
+    else:
         free["chemical_system"] = SYSTEM
     batch_of(generator, card, common.model_copy(update=free))
 
