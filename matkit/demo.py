@@ -101,7 +101,7 @@ def new_crystals(out: Path) -> None:
         print(f"   Left out. {error}")
         return
     print(f"   Model {card['name']}, licence: {card.get('licence', 'not stated')}")
-    common = CrystalOptions(model=card["path"], relax=MODEL, relax_steps=400, overwrite=True)
+    common = CrystalOptions(model=card["path"], relax=MODEL, overwrite=True)
     given = {"formula": FORMULA, "num_samples": 8, "out": str(out / FORMULA)}
     free = {"num_samples": 4, "out": str(out / "free")}
     if generator.takes_species:

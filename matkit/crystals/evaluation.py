@@ -60,7 +60,7 @@ def evaluate_crystals(
         scores = [
             *validity_scores(generated, reference, options.coverage is not None),
             *originality_scores(generated, reference, known, of_reference),
-            *stability_scores(generated, reference, known, energetics, options),
+            *stability_scores(generated, reference, (known, of_reference), energetics, options),
         ]
         found: list[Match] = []
         if reference is not None:

@@ -55,7 +55,7 @@ class Crystal:
         return bool(self.numbers)
 
 
-def read_crystals(paths: Iterable[str | Path]) -> list[Crystal]:
+def read_crystals(paths: str | Path | Iterable[str | Path]) -> list[Crystal]:
     """Return every entry of folders, zip archives and files, in natural order of their names.
 
     Raises:
@@ -65,14 +65,15 @@ def read_crystals(paths: Iterable[str | Path]) -> list[Crystal]:
     return [_crystal(source, item) for source, item in read_entries(paths)]
 
 
-def read_entries(paths: Iterable[str | Path]) -> list[Entry]:
+def read_entries(paths: str | Path | Iterable[str | Path]) -> list[Entry]:
     """Return what is in folders, zip archives and files: atoms, or why there are none.
 
     Raises:
         DataError: a path does not exist, or there is nothing in any of them.
         MissingExtraError: a package for a format is not installed.
     """
-    places = [Path(path) for path in paths]
+    one = isinstance(paths, str | Path)
+    places = [Path(paths)] if one else [Path(path) for path in paths]
     found = [entry for place in places for entry in _read(place)]
     if not found:
         raise DataError(

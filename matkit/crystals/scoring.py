@@ -95,11 +95,19 @@ def _new_twice(judged: Judged, known: Repeats) -> list[bool]:
 def stability_scores(
     generated: Judged,
     reference: Judged | None,
-    known: Repeats | None,
+    repeats: tuple[Repeats | None, Repeats | None],
     energetics: Energetics | None,
     options: CrystalsOptions,
 ) -> list[Score]:
-    """Return fractions of entries near the hull, if there is one."""
+    """Return fractions of entries near the hull, if there is one.
+
+    Args:
+        generated: The generated crystals.
+        reference: Crystals to compare with, or None.
+        repeats: Which known crystal each generated one matches, and each one of the reference.
+        energetics: Potential and hull, if energies are asked for.
+        options: How far above the hull is stable.
+    """
     if energetics is None or energetics.hull is None:
         return []
     name = f"stable@{options.stable:g}"
@@ -111,11 +119,19 @@ def stability_scores(
     )
     theirs = None if reference is None else _stable(reference, options.stable)
     scores = [fraction(name, stable, protocol, theirs)]
+    known, of_reference = repeats
     if known is not None:
-        like = generated.repeats.like
-        sun = [s and like[i] is None and known.like[i] is None for i, s in enumerate(stable)]
-        scores.append(fraction(f"S.U.N. ({name})", sun, f"stable, unique and novel; {protocol}"))
+        both = None
+        if reference is not None and theirs is not None and of_reference is not None:
+            both = _sun(reference, of_reference, theirs)
+        text = f"stable, unique and novel; {protocol}"
+        scores.append(fraction(f"S.U.N. ({name})", _sun(generated, known, stable), text, both))
     return scores
+
+
+def _sun(judged: Judged, known: Repeats, stable: Sequence[bool]) -> list[bool]:
+    like = zip(judged.repeats.like, known.like, strict=True)
+    return [s and twins == (None, None) for s, twins in zip(stable, like, strict=True)]
 
 
 def _stable(judged: Judged, limit: float) -> list[bool]:

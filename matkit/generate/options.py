@@ -63,7 +63,7 @@ class CrystalOptions(Options):
     relax: str | None = Field(
         None, description="potential that relaxes positions and cell, a name or a file"
     )
-    relax_steps: int = Field(200, ge=1, description="most steps of a relaxation")
+    relax_steps: int = Field(500, ge=1, description="most steps of a relaxation")
     fmax: float = Field(0.05, gt=0, description="largest force of a relaxed crystal, in eV/Å")
     dedupe: bool = Field(False, description="leave out of the archive what repeats another crystal")
     known: list[str] = Field(

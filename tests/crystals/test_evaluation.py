@@ -125,6 +125,11 @@ def test_stability():
     assert values(strict)["stable@0.01"] == 0
     protocols = [s.protocol for s in evaluation.scores if "stable" in s.name]
     assert all("with lj" in text and "2 without" in text for text in protocols)
+    # Of the reference: one is stable, unique and novel, one its twin, one known.
+    pair = [samples.salt(), samples.disguised(samples.salt()), samples.perovskite()]
+    judged = run(made, pair, [samples.perovskite()], energetics=energetics(*phases))
+    (sun,) = (score for score in judged.scores if "S.U.N." in score.name)
+    assert (sun.value, sun.reference) == (0.25, pytest.approx(1 / 3))
 
 
 def test_predictions_must_pair_with_the_reference():

@@ -62,7 +62,7 @@ def test_an_archive(folder, tmp_path):
     with zipfile.ZipFile(archive, "w") as file:
         for path in sorted(folder.rglob("*.cif")):
             file.write(path, path.relative_to(folder))
-    found = read_crystals([archive])
+    found = read_crystals(archive)
     assert [c.source for c in found][:2] == [f"{archive}:2.cif[0]", f"{archive}:3.cif[0]"]
     assert [c.numbers for c in found] == [c.numbers for c in read_crystals([folder])]
 
