@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from matkit import doctor, zoo
 
@@ -32,11 +32,11 @@ def report_models(as_json: bool) -> int:
     if as_json:
         _print_json({name: dataclasses.asdict(card) for name, card in cards.items()})
         return 0
-    table = Table("model", "kind", "ready", "licence", "what it is", "to install")
+    names = Column("model", no_wrap=True)  # to be typed as they stand
+    table = Table(names, "kind", "ready", "licence", "what it is")
     for name, card in cards.items():
-        ready = "yes" if card.available else "no"
-        row = (name, card.kind, ready, card.licence, card.description, card.install)
-        table.add_row(*map(escape, row))
+        ready = "yes" if card.available else f"after {card.install}"
+        table.add_row(*map(escape, (name, card.kind, ready, card.licence, card.description)))
     Console().print(table)
     return 0
 

@@ -72,8 +72,7 @@ def read_entries(paths: str | Path | Iterable[str | Path]) -> list[Entry]:
         DataError: a path does not exist, or there is nothing in any of them.
         MissingExtraError: a package for a format is not installed.
     """
-    one = isinstance(paths, str | Path)
-    places = [Path(paths)] if one else [Path(path) for path in paths]
+    places = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
     found = [entry for place in places for entry in _read(place)]
     if not found:
         raise DataError(

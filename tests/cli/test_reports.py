@@ -86,7 +86,8 @@ def test_optional_packages_may_be_missing(monkeypatch):
 
 
 def test_models_list(cli):
-    assert "sevennet-0" in cli("models", "list").stdout
+    listed = cli("models", "list").stdout
+    assert all(name in listed for name in ("sevennet-0", "sevennet-l3i5", "crystalflow-perov5"))
     cards = json.loads(cli("models", "list", "--json").stdout)
     assert cards["sevennet-0"]["licence"].startswith("MIT")
 
