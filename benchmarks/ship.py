@@ -1,4 +1,4 @@
-"""Put a trained generator among the weights that come with matkit, with its card.
+"""Put a trained model among the weights that come with matkit, with its card.
 
     python benchmarks/ship.py results/perov5-csp configs/cards/crystalflow-perov5.yaml
     python benchmarks/ship.py results/mp20 configs/cards/crystalflow-mp20.yaml --last
@@ -18,14 +18,14 @@ import torch
 import yaml
 
 from matkit import checkpoint
-from matkit.interfaces import Generator
+from matkit.interfaces import Generator, Potential
 from matkit.shipped import FOLDER, MOST_BYTES
 
 
-def last_epoch(folder: Path, generator: Generator) -> dict[str, Any]:
-    """Give the generator the averaged weights of the last epoch; return that epoch's card."""
+def last_epoch(folder: Path, model: Generator | Potential) -> dict[str, Any]:
+    """Give a model the averaged weights of the last epoch; return that epoch's card."""
     state = torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)
-    generator.load_state_dict(state["average"])
+    model.load_state_dict(state["average"])
     with (folder / "log.csv").open(encoding="utf-8") as file:
         row = list(csv.DictReader(file))[-1]
     errors = {k.removeprefix("valid_"): float(v) for k, v in row.items() if k.startswith("valid_")}
@@ -39,12 +39,14 @@ def main() -> None:
     parser.add_argument("card", type=Path, help="YAML file named as the model is to be")
     parser.add_argument("--last", action="store_true", help="take the last epoch, not the best")
     arguments = parser.parse_args()
-    generator, metadata = checkpoint.load_generator(arguments.run / "model.safetensors")
-    written = metadata["card"] | (last_epoch(arguments.run, generator) if arguments.last else {})
+    source = arguments.run / "model.safetensors"
+    generates = checkpoint.kind_of(source) == "generator"
+    model, metadata = (checkpoint.load_generator if generates else checkpoint.load)(source)
+    written = metadata["card"] | (last_epoch(arguments.run, model) if arguments.last else {})
     texts = yaml.safe_load(arguments.card.read_text(encoding="utf-8"))
     FOLDER.mkdir(exist_ok=True)
     path = FOLDER / f"{arguments.card.stem}.safetensors"
-    checkpoint.save(generator.float(), path, written | texts)
+    checkpoint.save(model.float(), path, written | texts)
     size = path.stat().st_size
     if size > MOST_BYTES:
         path.unlink()

@@ -1,4 +1,4 @@
-"""Generators whose weights come with matkit: files of the folder matkit/weights."""
+"""Models whose weights come with matkit: files of the folder matkit/weights."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class ModelCard:
 def models() -> dict[str, ModelCard]:
     """Return the cards of all models that can be loaded by name."""
     potentials = {name: _card(name, config) for name, config in _published().items()}
-    return potentials | {name: _generator_card(path) for name, path in shipped().items()}
+    return potentials | {name: model_card(name) for name in shipped()}
 
 
 def model_card(name_or_path: str | Path) -> ModelCard:
@@ -166,9 +166,7 @@ def load_generator(
 
 def _is_generator(name_or_path: str | Path) -> bool:
     """Return whether a name or file is one of a generator; what cannot be read is none."""
-    if str(name_or_path) in shipped():
-        return True
-    path = Path(name_or_path)
+    path = shipped().get(str(name_or_path), Path(name_or_path))
     return path.is_file() and checkpoint.kind_of(path) == "generator"
 
 
@@ -193,12 +191,13 @@ def _load(name_or_path: str | Path) -> tuple[Potential, dict[str, Any]]:
     if name in published:
         path = _converted(name, published[name])
     elif name in shipped():
-        path = shipped()[name]  # of a generator, which the reader says
+        path = shipped()[name]
     elif Path(name).suffix or Path(name).is_file():
         path = Path(name)
     else:
         raise UnknownNameError(
-            f"Unknown model {name!r}, and no such file.{did_you_mean(name, published)}"
+            f"Unknown model {name!r}, and no such file."
+            f"{did_you_mean(name, {*published, *shipped()})}"
         )
     potential, metadata = checkpoint.load(path)
     return potential, metadata | {"path": str(path)}

@@ -65,7 +65,8 @@ def test_wrong_stresses_are_not_learnt_from(universal, monkeypatch, tmp_path):
     assert sorted(parts.values()) == ["test", "train", "train", "train"]
     for atoms in read(tmp_path / "train.extxyz", ":"):
         wrong = atoms.info["config_type"] == module.WRONG_STRESS
-        assert ("stress" in atoms.calc.results) != wrong
+        assert ("REF_stress" in atoms.info) != wrong
+        assert (atoms.info["REF_energy"], atoms.arrays["REF_forces"].sum()) == (-1.0, 6.0)
         assert parts[atoms.info["group"]] == "train"
     for family in module.FAMILIES:
         (atoms,) = read(tmp_path / f"test-{family}.extxyz", ":")

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ase import Atoms
+from ase.stress import voigt_6_to_full_3x3_stress
 from experiments import data, frames, save
 
 from matkit.data.groups import reduced_formula
@@ -67,9 +68,20 @@ def write_dft(out: Path) -> dict[str, str]:
             if family == WRONG_STRESS:
                 del atoms.calc.results["stress"]
             learnt[parts[formula]].append(atoms)
+    learnt = {name: [as_labels(atoms) for atoms in found] for name, found in learnt.items()}
     for name, structures in (learnt | tested).items():
         save(out / f"{name}.extxyz", structures)
     return parts
+
+
+def as_labels(atoms: Atoms) -> Atoms:
+    """Return a structure with its labels where ``matkit label`` writes them."""
+    labelled, results = atoms.copy(), dict(atoms.calc.results)
+    labelled.set_array("REF_forces", results.pop("forces"))
+    if "stress" in results:
+        results["stress"] = voigt_6_to_full_3x3_stress(results["stress"]).ravel()
+    labelled.info |= {f"REF_{name}": value for name, value in results.items()}
+    return labelled
 
 
 def tested_formulas() -> set[str]:

@@ -124,7 +124,7 @@ def _energetics(options: CrystalsOptions) -> tuple[Energetics | None, dict[str, 
     if options.model is None:
         return None, None
     calc = load_calculator(options.model, device=options.device)
-    hull = None if options.hull is None else read_hull(options.hull)
+    hull = read_hull(options.hull, calc) if options.hull else None
     return Energetics(calc, options.model, hull), model_info(calc)
 
 

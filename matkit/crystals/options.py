@@ -34,8 +34,10 @@ class CrystalsOptions(Options):
         None, description="thresholds of the coverage; asks for fingerprints, which take long"
     )
     model: str | None = Field(None, description="potential for energies, a name or a file")
-    hull: str | None = Field(
-        None, description="CSV of formula and energy_per_atom (eV) with the same potential"
+    hull: list[str] = Field(
+        [],
+        description="phases of the hull: CSV of formula and energy_per_atom (eV) with the same "
+        "potential, or crystals, whose energies it gives as they are",
     )
     stable: float = Field(
         0.1, ge=0, description="largest energy above the hull of a stable crystal, in eV/atom"

@@ -114,8 +114,9 @@ def stability_scores(
     stable = _stable(generated, options.stable)
     unknown = sum(one is None for one in generated.above_hull)
     protocol = (
-        f"energy above the hull <= {options.stable:g} eV/atom with {energetics.name}, not relaxed "
-        f"here, {unknown} without an energy or a hull count as unstable; of all entries"
+        f"energy above the hull of {len(energetics.hull.phases)} phases <= {options.stable:g} "
+        f"eV/atom with {energetics.name}, not relaxed here, {unknown} without an energy or a hull "
+        "count as unstable; of all entries"
     )
     theirs = None if reference is None else _stable(reference, options.stable)
     scores = [fraction(name, stable, protocol, theirs)]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from matkit.crystals.reading import read_crystals
 from matkit.errors import DataError, MatkitError
 
 if TYPE_CHECKING:
@@ -98,15 +99,33 @@ class Hull:
         return entries
 
 
-def read_hull(path: str | Path) -> Hull:
+def read_hull(paths: Iterable[str | Path], calc: Calculator) -> Hull:
     """Read the phases of a hull.
 
     Args:
-        path: CSV with the columns `formula` and `energy_per_atom` (eV).
+        paths: CSV files with the columns `formula` and `energy_per_atom` (eV) of the same
+            potential, and files or folders of crystals, which get their energies here as they are.
+        calc: Calculator of the potential.
 
     Raises:
-        DataError: there is no such file, a column is missing or a line is not to be read.
+        DataError: there is no such file, a column is missing, a line is not to be read, or the
+            potential gives no energy for any crystal of a file.
     """
+    return Hull([phase for path in paths for phase in _phases(Path(path), calc)])
+
+
+def _phases(path: Path, calc: Calculator) -> list[tuple[str, float]]:
+    if path.suffix.lower() == ".csv":
+        return _table(path)
+    structures = [crystal.structure for crystal in read_crystals(path)]
+    pairs = zip(structures, energies(structures, calc), strict=True)
+    found = [(s.composition.formula, e) for s, e in pairs if s is not None and e is not None]
+    if not found:
+        raise DataError(f"Expected phases in {path}, found no crystal with an energy.")
+    return found
+
+
+def _table(path: Path) -> list[tuple[str, float]]:
     from pymatgen.core import Composition
 
     phases = []
@@ -126,7 +145,7 @@ def read_hull(path: str | Path) -> Hull:
         raise DataError(f"Cannot read the hull {path}: {error}") from error
     if not phases:
         raise DataError(f"Expected phases in {path}, found none below a line with the columns.")
-    return Hull(phases)
+    return phases
 
 
 def _phase(row: Mapping[str, str]) -> tuple[str, float]:

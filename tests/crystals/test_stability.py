@@ -2,7 +2,7 @@
 
 import pytest
 from ase.calculators.lj import LennardJones
-from pymatgen.core import Lattice, Structure
+from pymatgen.core import Composition, Lattice, Structure
 
 from matkit.crystals.stability import Hull, energies, read_hull
 from matkit.errors import DataError, UnknownElementError
@@ -29,7 +29,7 @@ def test_a_missing_element_is_unknown():
 def test_a_hull_of_a_file(tmp_path):
     path = tmp_path / "hull.csv"
     path.write_text("formula,energy_per_atom\n" + "\n".join(f"{f},{e}" for f, e in PHASES))
-    assert read_hull(path).phases == PHASES
+    assert read_hull([path], LennardJones()).phases == PHASES
 
 
 @pytest.mark.parametrize(
@@ -45,12 +45,12 @@ def test_a_hull_of_a_file(tmp_path):
 def test_a_hull_that_cannot_be_read(tmp_path, text, message):
     (tmp_path / "hull.csv").write_text(text)
     with pytest.raises(DataError, match=message):
-        read_hull(tmp_path / "hull.csv")
+        read_hull([tmp_path / "hull.csv"], LennardJones())
 
 
 def test_no_hull(tmp_path):
     with pytest.raises(DataError, match="Cannot read the hull"):
-        read_hull(tmp_path / "absent.csv")
+        read_hull([tmp_path / "absent.csv"], LennardJones())
 
 
 class Choosy(LennardJones):
@@ -69,3 +69,16 @@ def test_energies():
     assert found[0] == pytest.approx(doubled[0])
     assert found[0] < 0
     assert found[1:] == [None, None]
+
+
+def test_a_hull_of_crystals(tmp_path):
+    calc = Choosy(sigma=2.0, epsilon=0.1)
+    for number, structure in enumerate((samples.salt(), samples.perovskite())):
+        (tmp_path / f"{number}.cif").write_text(structure.to(fmt="cif"))
+    (energy,) = energies([samples.salt()], calc)
+    ((formula, found),) = read_hull([tmp_path], calc).phases
+    assert found == pytest.approx(energy)
+    assert Composition(formula) == samples.salt().composition
+    (tmp_path / "0.cif").unlink()
+    with pytest.raises(DataError, match="no crystal with an energy"):
+        read_hull([tmp_path], calc)

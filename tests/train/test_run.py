@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -237,6 +238,16 @@ def test_missing_labels_are_refused_unless_allowed(options, tmp_path):
     with pytest.raises(TrainingError, match=r"1 of 4 .* no forces.*some.xyz\[2\].*allow_missing"):
         train(options(train_file=path))
     assert train(options(train_file=path, allow_missing=True)).finished
+
+
+def test_labels_at_two_places_are_refused_in_any_case(options, tmp_path):
+    mixed = frames(4)
+    mixed[1].info["REF_energy"] = mixed[1].get_potential_energy()
+    mixed[1].calc = None
+    mixed[1].arrays["REF_forces"] = np.zeros((len(mixed[1]), 3))
+    path = labelled_file(tmp_path / "mixed.xyz", mixed)
+    with pytest.raises(TrainingError, match=r"3 structures have it elsewhere only: .*\(3\)"):
+        train(options(train_file=path, allow_missing=True))
 
 
 def test_a_label_that_is_nowhere_is_refused_in_any_case(options, tmp_path):
