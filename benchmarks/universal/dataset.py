@@ -1,10 +1,11 @@
 """Make the training set of the universal potential, from seeds; what was stopped goes on.
 
-    python -m universal.dataset OUT [--crystals 15000] [--stages crystals perturb label]
+    python -m universal.dataset OUT [--crystals 15000] [--stages crystals perturb label short]
 
 crystals: real DFT frames by part (`OUT/dft`), and crystals of formulas that are in no test set, by
 part and kind of perturbation (`OUT/crystals`). perturb: perturbed structures (`OUT/structures`).
 label: labels by SevenNet-l3i5 where SevenNet-0 agrees (`OUT/labels/PART/labels.extxyz`).
+short: pairs of atoms nearer than that, with the forces of screened nuclei (`OUT/short.extxyz`).
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from universal.crystals import (
     tested_formulas,
     write_dft,
 )
+from universal.short import short_dimers
 
 NOTHING = {"rattle": [], "volume": [], "shear": [], "vacancies": 0, "substitutions": 0}
 NOTHING |= {"surfaces": 0, "isolated": False, "dimer_points": 0}
@@ -141,7 +143,14 @@ def kept(out: Path, part: str) -> list[dict[str, object]]:
     return rows
 
 
-STAGES = {"crystals": write_crystals, "perturb": perturb, "label": label}
+def write_short(out: Path, given: argparse.Namespace) -> None:
+    """Write pairs of atoms that are nearer than all labels, of every element learnt from."""
+    crystals = read(out / "crystals" / "train-small.extxyz", ":")
+    elements = sorted({z for atoms in crystals for z in atoms.numbers.tolist()})
+    save(out / "short.extxyz", [*short_dimers(elements)])
+
+
+STAGES = {"crystals": write_crystals, "perturb": perturb, "label": label, "short": write_short}
 
 
 def main() -> None:
