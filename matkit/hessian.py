@@ -7,7 +7,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from matkit.errors import ConfigError
+from matkit.graph import Graph
 from matkit.interfaces import Potential
+from matkit.pair_blocks import PairBlocks
 from matkit.structures import Structures, cat
 
 # A molecule cannot be turned about its axis if this times its size is how far atoms are off it.
@@ -86,15 +88,25 @@ def predicted_hessian(
         ConfigError: the potential predicts no Hessian.
     """
     graph = potential.featurize(structures)
-    with torch.no_grad():
-        blocks = potential.hessian_blocks(graph)
-    if blocks is None:
-        raise ConfigError(NO_HESSIAN)
+    blocks = predicted_blocks(potential, graph)
     (hessian,) = blocks.dense()
     if not blocks.invariant:
         return hessian
     forces = potential(graph, properties=("forces",))["forces"].detach()
     return impose_invariance(hessian, structures, forces)
+
+
+def predicted_blocks(potential: Potential, graph: Graph) -> PairBlocks:
+    """Return the Hessians in eV/Å² that the network predicts, in blocks and as they were learned.
+
+    Raises:
+        ConfigError: the potential predicts no Hessian.
+    """
+    with torch.no_grad():
+        blocks = potential.hessian_blocks(graph)
+    if blocks is None:
+        raise ConfigError(NO_HESSIAN)
+    return blocks
 
 
 def impose_invariance(

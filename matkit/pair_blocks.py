@@ -48,6 +48,25 @@ class PairBlocks:
         half = blocks.new_zeros(int(pointers[-1]))
         return half.index_add(0, places.flatten(), blocks.flatten()), pointers
 
+    def images(
+        self,
+    ) -> tuple[Int[Tensor, " K"], Int[Tensor, " K"], Int[Tensor, "K 3"], Float[Tensor, "K a a"]]:
+        """Return the blocks of H one by one; several of the same atoms and image add up.
+
+        Returns:
+            Atoms of rows [K], atoms of columns [K], lattice translations of the latter [K, 3], and
+            blocks [K, a, a].
+        """
+        pairs = self.pairs
+        atoms = torch.arange(len(pairs.species), device=pairs.device)
+        none = pairs.shift.new_zeros(len(atoms), 3)
+        return (
+            torch.cat([atoms, pairs.center, pairs.neighbor]),
+            torch.cat([atoms, pairs.neighbor, pairs.center]),
+            torch.cat([none, pairs.shift, -pairs.shift]),
+            torch.cat([self.diagonal + self.diagonal.mT, self.off, self.off.mT]),
+        )
+
     def bloch(self, q: Float[Tensor, " 3"]) -> Complex[Tensor, "M M"]:
         """Return ``Σ_R H(R) exp(2πi q·R)`` [a N, a N] of one crystal, a Hermitian matrix.
 

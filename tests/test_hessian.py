@@ -15,7 +15,6 @@ from matkit.hessian import autograd_hessian, impose_invariance, predicted_hessia
 from matkit.neighbors import radius_graph
 from matkit.pair_blocks import PairBlocks
 from matkit.structures import Structures
-from tests.phonons.lattice import argon
 from tests.potentials.test_hip import TINY
 from tests.systems import crystal, water
 from tests.vibrations.springs import K, Springs, carbon_dioxide, nitrogen
@@ -181,22 +180,3 @@ def test_vibrations_take_a_predicted_hessian():
     assert len(results[0].modes.frequencies) == 4
     predicted, exact = (result.modes.frequencies for result in results)
     assert predicted == pytest.approx(exact, abs=1e-3)
-
-
-def test_phonons_take_predicted_force_constants():
-    from matkit.phonons import phonons
-
-    calc = MatkitCalculator(hip_of_argon(), device="cpu")
-    settings = {"relax": False, "min_length": 8.0, "band_points": 3, "mesh": 10.0}
-    result = phonons(argon(), calc, method="predict", **settings)
-    assert result.method == "predict"
-    constants = result.phonopy.force_constants
-    assert np.abs(constants.sum(axis=1)).max() < 1e-10
-    assert np.abs(constants).max() > 1e-3
-
-
-def hip_of_argon() -> Conservative:
-    torch.manual_seed(0)
-    backbone = TINY["backbone"] | {"cutoff": 4.5}
-    settings = TINY | {"species": [18], "scale": [1.0], "shift": [0.0], "backbone": backbone}
-    return Conservative(checkpoint.build("hip", settings).double()).eval()

@@ -11,6 +11,7 @@ from ase.calculators.calculator import BaseCalculator
 from matkit.cache import write_atomically
 from matkit.cli.configs import PhononsConfig
 from matkit.phonons import phonons
+from matkit.phonons.predicted import PREDICT
 from matkit.phonons.results import PhononsResult
 from matkit.simulate.results import OnStep
 
@@ -54,13 +55,19 @@ def dos_table(result: PhononsResult) -> str:
 
 def describe(result: PhononsResult) -> str:
     """Return a line with the most important numbers, and a table of thermal properties."""
-    source = f"{result.displacements} displaced" if result.displacements else result.method
     parts = [
-        f"supercell {'x'.join(map(str, result.supercell))} ({source})",
+        f"supercell {'x'.join(map(str, result.supercell))} ({_source(result)})",
         f"highest frequency {result.max_frequency:.3f} THz",
         f"sum rule violated by {result.drift:.1e} eV/Å² before it was imposed",
     ]
     return "\n".join([", ".join(parts), *_thermal_lines(result)])
+
+
+def _source(result: PhononsResult) -> str:
+    """Return what was computed to get the force constants of the supercell."""
+    if result.method == PREDICT:
+        return "filled by one prediction for the primitive cell"
+    return f"{result.displacements} displaced" if result.displacements else result.method
 
 
 def _thermal_lines(result: PhononsResult, count: int = 6) -> list[str]:

@@ -1,4 +1,4 @@
-"""Force constants of a supercell, from displaced supercells or from its Hessian."""
+"""Force constants of a supercell: from displaced ones, its Hessian, or the primitive cell's."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from matkit.derivatives import Conservative
 from matkit.errors import SimulationError
 from matkit.evaluate.predict import predict
 from matkit.phonons.options import PhononsOptions
+from matkit.phonons.predicted import PREDICT, impose_sum_rule, predicted_force_constants
 from matkit.phonons.supercell import to_ase
 from matkit.vibrations.sources import FINITE_DIFFERENCE, hessian
 
@@ -22,10 +23,11 @@ if TYPE_CHECKING:
 
 
 def add_force_constants(phonopy: Phonopy, calc: BaseCalculator, options: PhononsOptions) -> float:
-    """Compute force constants [A, A, 3, 3] in eV/Å² of the supercell and store them in `phonopy`.
+    """Compute force constants of the supercell in eV/Å² and store them in `phonopy`.
 
-    They are made to fulfil the acoustic sum rule (no force under a translation) and to be
-    symmetric.
+    They are those of all its atoms [A, A, 3, 3]; by prediction, of the primitive cell's atoms with
+    all of the supercell's [P, A, 3, 3], which says the same. They are made to fulfil the acoustic
+    sum rule (no force under a translation) and to be symmetric.
 
     Args:
         phonopy: Crystal and supercell.
@@ -36,8 +38,10 @@ def add_force_constants(phonopy: Phonopy, calc: BaseCalculator, options: Phonons
         Largest violation of the sum rule before it was imposed, eV/Å².
 
     Raises:
-        SimulationError: a force is not a number.
+        SimulationError: a force or a force constant is not a number.
     """
+    if options.method == PREDICT:
+        return _add_predicted(phonopy, calc)
     if options.method == FINITE_DIFFERENCE:
         phonopy.generate_displacements(distance=options.displacement)
         cells = [to_ase(cell) for cell in phonopy.supercells_with_displacements or []]
@@ -50,6 +54,13 @@ def add_force_constants(phonopy: Phonopy, calc: BaseCalculator, options: Phonons
     drift = sum_rule_violation(phonopy)
     phonopy.symmetrize_force_constants(show_drift=False)
     return drift
+
+
+def _add_predicted(phonopy: Phonopy, calc: BaseCalculator) -> float:
+    """Store predicted force constants and return how much they violated the sum rule, eV/Å²."""
+    constants = _finite(predicted_force_constants(phonopy, calc))
+    phonopy.force_constants = impose_sum_rule(constants, phonopy)
+    return float(np.abs(constants.sum(axis=1)).max())  # columns add up to the same, transposed
 
 
 def sum_rule_violation(phonopy: Phonopy) -> float:
@@ -84,7 +95,7 @@ def _forces(cell: Atoms, calc: BaseCalculator) -> np.ndarray:
 def _finite(values: np.ndarray) -> np.ndarray:
     if not np.isfinite(values).all():
         raise SimulationError(
-            "Expected finite forces of the displaced supercells, got NaN or infinity. Check the "
-            "structure and the model."
+            "Expected finite forces and force constants, got NaN or infinity. Check the structure "
+            "and the model."
         )
     return values

@@ -15,8 +15,8 @@ class PhononsOptions(Options):
     method: str = Field(
         "finite-difference",
         description="where force constants come from: finite-difference (few displacements, by "
-        "symmetry), autograd (exact Hessian of the supercell), or predict (the same, by a model "
-        "with a Hessian head)",
+        "symmetry), autograd (exact Hessian of the supercell), or predict (by a model with a "
+        "Hessian head, which sees the primitive cell alone)",
     )
     relax: bool = Field(
         True, description="relax positions and cell first, with the space group kept"
@@ -30,7 +30,8 @@ class PhononsOptions(Options):
     min_length: float = Field(
         10.0,
         gt=0,
-        description="smallest distance between opposite faces of the supercell, in Å",
+        description="smallest distance between opposite faces of the supercell, in Å; if the force "
+        "constants are predicted, at least twice their cutoff, so that none is lost",
     )
     displacement: float = Field(0.01, gt=0, description="finite displacement, in Å")
     mesh: float = Field(

@@ -92,14 +92,16 @@ class PhononsResult(Result):
         max_force: Largest force on an atom, eV/Å.
         max_stress: Largest component of the stress, eV/Å³; None without stress.
         method: Where the force constants came from.
-        supercell: How often `atoms` is repeated along each lattice vector.
+        supercell: How often `atoms` is repeated along each lattice vector; predicted force
+            constants are put into it, without a prediction for it.
         displacements: Number of displaced supercells, 0 if none was needed.
         drift: Largest violation of the acoustic sum rule before it was imposed, eV/Å².
         bands: Band structure.
         dos: Density of states.
         thermal: Thermal properties.
         imaginary: All q-points of path and mesh with imaginary modes, the lowest first.
-        phonopy: Phonopy's own object, with the force constants.
+        phonopy: Phonopy's own object, with the force constants; predicted ones in its compact
+            form, for the atoms of the primitive cell with all of the supercell.
         message: What to beware of.
     """
 

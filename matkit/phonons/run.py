@@ -17,6 +17,7 @@ from matkit.phonons.analysis import (
 )
 from matkit.phonons.force_constants import add_force_constants
 from matkit.phonons.options import PhononsOptions
+from matkit.phonons.predicted import with_reach
 from matkit.phonons.results import ImaginaryMode, PhononsResult
 from matkit.phonons.supercell import make_phonopy, multiples
 from matkit.simulate.frames import check_input, max_force
@@ -55,6 +56,7 @@ def phonons(
     _refuse(atoms)
     check_method(calc, options.method)
     make_phonopy(atoms, options)  # a missing package is said before the work
+    options = with_reach(options, calc)
     frame, reason, steps = stationary_point(atoms, calc, _relaxation(options), on_step)
     phonopy = make_phonopy(frame, options)
     drift = add_force_constants(phonopy, calc, options)

@@ -7,6 +7,7 @@ from ase.build import bulk, molecule
 from ase.io import read, write
 
 from tests.phonons.lattice import argon, morse
+from tests.phonons.test_predicted import predictor
 
 QUICK = ("--min-length", 7, "--mesh", 15, "--band-points", 6)
 
@@ -44,6 +45,15 @@ def test_phonopy_goes_on_from_the_file(crystal):
     assert again.force_constants.shape == (27, 27, 3, 3)
     frequencies = again.run_qpoints([[0.5, 0.5, 0]]).frequencies
     assert frequencies.max() == pytest.approx(row["max_frequency"], rel=1e-3)
+
+
+def test_predicted_force_constants_need_no_supercell(crystal):
+    crystal.calculator = predictor
+    result = crystal("phonons", "argon.vasp", *QUICK, "--no-relax", "--method", "predict")
+    source = "supercell 3x3x3 (filled by one prediction for the primitive cell), highest"
+    assert source in result.stdout
+    again = phonopy.load("results/argon-phonopy.yaml", is_compact_fc=True, log_level=0)
+    assert again.force_constants.shape == (1, 27, 3, 3)
 
 
 def test_bad_input_among_good(crystal):
