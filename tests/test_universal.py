@@ -9,6 +9,7 @@ import yaml
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.data import covalent_radii
 from ase.io import read
 
 from matkit.train.options import TrainOptions
@@ -157,3 +158,27 @@ def test_training_configuration():
     families = {f"{name}" for name in options.config_type_weights}
     crystals = (ROOT / "benchmarks" / "universal" / "crystals.py").read_text()
     assert all(f'"{name}"' in crystals for name in families)
+
+
+def test_short_pairs_repel(universal):
+    pairs = [*universal("short").short_dimers([1, 8, 26, 92])]
+    kinds = {tuple(atoms.numbers.tolist()) for atoms in pairs}
+    # All pairs of hydrogen, oxygen, iron and the element itself, but for H-H, whose bond is short.
+    assert kinds == {
+        (1, 8),
+        (1, 26),
+        (1, 92),
+        (8, 8),
+        (8, 26),
+        (8, 92),
+        (26, 26),
+        (26, 92),
+        (92, 92),
+    }
+    for atoms in pairs:
+        left, right = atoms.arrays["REF_forces"][:, 2]
+        assert left == -right < 0
+        assert 0.449 < atoms.get_distance(0, 1) < 0.601 * covalent_radii[atoms.numbers].sum()
+    oxygen = [atoms for atoms in pairs if set(atoms.numbers) == {8}]
+    forces = [atoms.arrays["REF_forces"][1, 2] for atoms in oxygen]
+    assert forces == sorted(forces, reverse=True)
