@@ -1,4 +1,4 @@
-"""Pairs of atoms nearer than any label: forces of screened nuclei, which DFT frames do not reach."""
+"""Pairs of atoms nearer than any label, with the forces of screened nuclei."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ase.data import atomic_numbers, covalent_radii
 from matkit.nn.repulsion import screened_coulomb
 
 PARTNERS = ("H", "O", "Fe")
-# From that many Å to that part of the sum of covalent radii; chemistry begins beyond (uranyl, 0.68).
+# From that many Å to that part of the sum of covalent radii; bonds are longer (uranyl's, 0.68).
 SHORTEST, LONGEST, POINTS = 0.45, 0.6, 8
 
 
