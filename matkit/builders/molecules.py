@@ -1,4 +1,4 @@
-"""Molecules from SMILES for Hessian labels: relaxed, displaced, turned and stretched."""
+"""Molecules from SMILES for Hessian labels: relaxed, displaced, and on the way to others."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from matkit.builders.conformers import (
 )
 from matkit.builders.geometry import Random, displaced, drawn, tagged
 from matkit.builders.options import MoleculesOptions
+from matkit.builders.paths import Path, paths
 from matkit.builders.running import Built, build
 from matkit.builders.smiles import PARTS, choose, part_of, rdkit
 from matkit.campaign.items import Item, Outcome, failed
@@ -40,7 +41,8 @@ def build_molecules(
 ) -> dict[str, Built]:
     """Write geometries of molecules in two parts that share no scaffold, or go on with it.
 
-    Every frame has its kind as `config_type`, the scaffold as `group` and the SMILES as `parent`.
+    Every frame has its kind as `config_type`, the scaffold as `group` and the SMILES as `parent`;
+    those of kind ``path`` are between the parent and the SMILES `product`, of the same atoms.
 
     Args:
         options: Files, and how much of each kind. See `MoleculesOptions`.
@@ -88,11 +90,26 @@ def _outcome(options: MoleculesOptions, item: Item) -> Outcome:
         molecule, start = embedded(smiles, int(rng.integers(2**31)))
         relaxed = _relaxed(start, bonds_of(molecule), options)
         geometries = list(_geometries(molecule, relaxed, options, rng))
+        found = paths(molecule, relaxed, _engine(options), options, rng.spawn(1)[0])
     except Exception as error:  # RDKit and calculators raise anything
         return failed(item, error)
     made = ((kind, drawn(draw, options.closest)) for kind, draw in geometries)
     frames = [tagged(atoms, kind, scaffold, smiles) for kind, atoms in made if atoms is not None]
-    return Outcome(item, "done", (tagged(relaxed, "relaxed", scaffold, smiles), *frames))
+    frames = [tagged(relaxed, "relaxed", scaffold, smiles), *frames]
+    for path in found:
+        for atoms in _images(path, options, rng):
+            frames.append(tagged(atoms, "path", scaffold, smiles))
+            frames[-1].info["product"] = path.product
+    facts = {"paths": len(found)} if options.paths else {}
+    return Outcome(item, "done", tuple(frames), facts=facts)
+
+
+def _images(path: Path, options: MoleculesOptions, rng: Random) -> Iterator[Atoms]:
+    """Give the images of a path, displaced a little."""
+    for image in path.images:
+        atoms = drawn(partial(displaced, image, options.jiggle, rng), options.closest)
+        if atoms is not None:
+            yield atoms
 
 
 def _relaxed(start: Atoms, bonds: Bonds, options: MoleculesOptions) -> Atoms:

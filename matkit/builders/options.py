@@ -94,6 +94,9 @@ class MoleculesOptions(BuilderOptions):
     torsions: int = Field(1, ge=0, description="structures turned about a single bond")
     stretches: int = Field(2, ge=0, description="structures with a single bond stretched")
     max_stretch: float = Field(1.0, gt=0, description="largest stretch of a bond, in Å")
+    paths: int = Field(
+        1, ge=0, description="ways to isomers or fragments; three structures at the top of each"
+    )
 
     @model_validator(mode="after")
     def _leave_out_is_a_class(self) -> Self:

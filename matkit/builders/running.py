@@ -29,6 +29,7 @@ class Built:
         frames: Number of structures.
         failed: Items without any.
         rejected: Items that were not to be used.
+        pathless: Molecules from which no way to others was found, where ways are looked for.
         reasons: Source and reason of those that failed.
     """
 
@@ -36,6 +37,7 @@ class Built:
     frames: int
     failed: int
     rejected: int
+    pathless: int
     reasons: tuple[tuple[str, str], ...]
 
 
@@ -86,6 +88,7 @@ def _summary(files: Files) -> Built:
         frames=sum(row["frames"] for row in rows),
         failed=len(reasons),
         rejected=sum(row["status"] == "rejected" for row in rows),
+        pathless=sum(row.get("paths") == 0 for row in rows),
         reasons=tuple(reasons),
     )
 

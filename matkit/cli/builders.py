@@ -37,6 +37,8 @@ def _report(parts: dict[str, Built], options: BuilderOptions, display: Display) 
             f"{built.files.frames}: {built.frames} structures; {built.failed} failed, "
             f"{built.rejected} not used"
         )
+        if built.pathless:
+            display.result(f"molecules without a way to others: {built.pathless}")
         report_failures(built.reasons, built.files.ledger.name, display)
     counts = {
         name: {"out": str(b.files.frames), "frames": b.frames, "failed": b.failed}

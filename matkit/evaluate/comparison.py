@@ -15,11 +15,12 @@ from matkit.derivatives import Conservative
 from matkit.elements import SYMBOLS
 from matkit.errors import DataError
 from matkit.evaluate.errors import Errors, errors, summary
+from matkit.evaluate.hessians import hessian_differences
 from matkit.evaluate.predict import predict
 from matkit.interfaces import Properties
 
 # What is compared, in the order of all tables.
-QUANTITIES = ("energy", "energy_fitted", "forces", "force_vectors", "stress")
+QUANTITIES = ("energy", "energy_fitted", "forces", "force_vectors", "stress", "hessian")
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Group:
         structures: Number of structures with any of them.
         errors: By quantity: `energy` and `energy_fitted` in eV per atom, `forces` by component
             and `force_vectors` (lengths of the error vectors) in eV/Å, `stress` by Voigt
-            component in eV/Å³. What cannot be compared is not there.
+            component in eV/Å³, `hessian` by entry in eV/Å². What cannot be compared is not there.
     """
 
     kind: str
@@ -48,7 +49,8 @@ class Evaluation:
     Attributes:
         prediction: `energy` [B] eV, `forces` [N, 3] eV/Å, `stress` [B, 3, 3] eV/Å³, float64.
         differences: Prediction minus label, NaN where there is no label: `energy` and
-            `energy_fitted` [B] eV per atom, `forces` [N, 3], `stress` [B, 6].
+            `energy_fitted` [B] eV per atom, `forces` [N, 3], `stress` [B, 6]; `hessian`
+            [N, S, 3, 3] if it is compared (`matkit.evaluate.hessians`).
         references: Reference energies in eV by atomic number that `energy_fitted` takes from the
             differences; empty if there are too few structures to fit them.
         groups: Errors of all structures, then of every file, config_type and element if there are
@@ -83,18 +85,22 @@ def evaluate(
         DataError: there is no label at all.
     """
     check_comparable(dataset)
-    return compare(predict(model, dataset.structures, on_batch=on_batch), dataset)
+    prediction = predict(model, dataset.structures, on_batch=on_batch)
+    return compare(prediction, dataset, hessian_differences(model, dataset.structures))
 
 
-def compare(prediction: Properties, dataset: Dataset) -> Evaluation:
+def compare(prediction: Properties, dataset: Dataset, hessians: Tensor | None = None) -> Evaluation:
     """Compare predictions with labels; only labels that are there count.
 
     Args:
         prediction: `energy` [B], `forces` [N, 3], `stress` [B, 3, 3] of all structures.
         dataset: Labelled structures.
+        hessians: Prediction minus label of Hessians, see `matkit.evaluate.hessians`.
     """
     structures = dataset.structures
     differences = errors(prediction, structures)
+    if hessians is not None:
+        differences["hessian"] = hessians
     fitted, references = _without_references(differences["energy"], dataset)
     differences["energy_fitted"] = fitted
     return Evaluation(
@@ -163,7 +169,8 @@ def _of_structures(
     kind: str, name: str, mask: Tensor, differences: Mapping[str, Tensor], dataset: Dataset
 ) -> Group:
     chosen = {key: differences[key][mask] for key in ("energy", "energy_fitted", "stress")}
-    chosen["forces"] = differences["forces"][mask[dataset.structures.batch]]
+    by_atom = differences.keys() & {"forces", "hessian"}
+    chosen |= {key: differences[key][mask[dataset.structures.batch]] for key in by_atom}
     return Group(kind, name, int(mask.sum()), _table(chosen))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from matkit.elements import SYMBOLS
 from matkit.evaluate.comparison import Evaluation
 
-UNITS = {"energy": "eV/atom", "forces": "eV/Å", "stress": "eV/Å³"}
+UNITS = {"energy": "eV/atom", "forces": "eV/Å", "stress": "eV/Å³", "hessian": "eV/Å²"}
 
 
 def document(evaluation: Evaluation, sources: Sequence[str]) -> dict[str, Any]:

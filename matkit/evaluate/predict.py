@@ -30,7 +30,7 @@ def predict(
     """
     device = next(model.parameters()).device
     parts: dict[str, list[torch.Tensor]] = {key: [] for key in properties}
-    for which in _batches(structures):
+    for which in batches(structures):
         graph = model.featurize(structures.index(which)).to(device)
         result = model(graph, properties, differentiable=False)
         for key, values in parts.items():
@@ -40,7 +40,7 @@ def predict(
     return Properties(**{key: torch.cat(values) for key, values in parts.items()})  # type: ignore[typeddict-item]
 
 
-def _batches(structures: Structures) -> list[range]:
+def batches(structures: Structures) -> list[range]:
     """Return consecutive structures with at most `BATCH_ATOMS` atoms, or one."""
     batches, start, atoms = [], 0, 0
     for i, count in enumerate(structures.n_atoms.tolist()):

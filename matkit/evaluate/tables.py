@@ -16,6 +16,7 @@ SHOWN: dict[str, tuple[str, str, float, tuple[str, ...]]] = {
     "forces": ("forces", "meV/Å", 1000.0, ("mae", "rmse")),
     "force_vectors": ("|ΔF|", "meV/Å", 1000.0, ("mae",)),
     "stress": ("stress", "meV/Å³", 1000.0, ("mae", "rmse")),
+    "hessian": ("Hessian", "eV/Å²", 1.0, ("mae", "rmse")),
 }
 HEADINGS = {"mae": "MAE", "rmse": "RMSE"}
 HEAD_ROWS = 3

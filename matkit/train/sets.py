@@ -57,10 +57,12 @@ def read_sets(options: PotentialOptions) -> Sets:
         notes.append(f"{len(valid)} of {len(train) + len(valid)} structures kept for validation")
     test = None
     if options.test_file:
-        test = read_labelled(options.test_file, keys)[0].without_isolated()
+        test, more = read_labelled(options.test_file, keys)
+        test, located = test.without_isolated(), {**located, **more}
     if options.learns_hessians:
-        notes.append(f"{len(located)} Hessians in the folders of both")
+        notes.append(f"{len(located)} Hessians in the folders")
     train, valid = (add_hessians(dataset, located, options) for dataset in (train, valid))
+    test = add_hessians(test, located, options) if test is not None else None
     sets = {"training": train, "validation": valid, "test": test}
     for name, dataset in sets.items():
         if dataset is not None:
@@ -100,7 +102,7 @@ def _refuse_other_places(name: str, label: str, dataset: Dataset) -> None:
 
 def _needed(name: str, options: PotentialOptions) -> tuple[str, ...]:
     """Return the labels that the structures of a set must have."""
-    hessians = options.learns_hessians and name != "test"  # there, energies and forces are compared
+    hessians = options.learns_hessians and name != "test"  # there, what it has is compared
     return (*wanted(options), *(("hessian",) if hessians else ()))
 
 

@@ -189,7 +189,7 @@ def test_molecules_are_relaxed_and_displaced(tmp_path, options):
     kinds = {atoms.info["config_type"] for atoms in frames}
     assert kinds == {
         *("relaxed", "rattled-0.05", "rattled-0.15", "thermal-300", "thermal-1000"),
-        *("torsion", "stretched"),
+        *("torsion", "stretched", "path"),
     }
     before = (tmp_path / "out/train.extxyz").read_bytes()
     ledger = tmp_path / "out/train.jsonl"

@@ -144,13 +144,17 @@ def test_perturbed_crystals_are_labelled(metals):
 def test_molecules_are_labelled_with_hessians(metals):
     pytest.importorskip("rdkit")
     pytest.importorskip("tblite")
-    (metals.folder / "s.smi").write_text("CO\nC1CC1\n")
+    (metals.folder / "s.smi").write_text("CO\nC1CC1\nO\n")
     words = ["--rattle", 0.1, "--temperatures", 300, "--held-out", 0]
-    metals("data", "molecules", "s.smi", "molecules", *words)
+    made = metals("data", "molecules", "s.smi", "molecules", *words)
+    assert "molecules without a way to others: 1" in made.stdout
     words = ["--calculator", "gfn2", "--hessian", "finite-difference", "--max-asymmetry", 0.01]
     metals("label", "molecules/train.extxyz", "made", *words)
     labelled = read("made/labels.extxyz", ":")
-    assert {atoms.info["parent"] for atoms in labelled} == {"CO", "C1CC1"}
+    assert {atoms.info["parent"] for atoms in labelled} == {"CO", "C1CC1", "O"}
+    ways = [atoms for atoms in labelled if atoms.info["config_type"] == "path"]
+    assert {atoms.info["parent"] for atoms in ways} == {"CO", "C1CC1"}
+    assert ("CO", "C=O.[H][H]") in {(a.info["parent"], a.info["product"]) for a in ways}
     assert all(atoms.info["hessian_asymmetry"] < 0.002 for atoms in labelled)
 
 

@@ -12,6 +12,7 @@ from ase.io import read
 
 from matkit import checkpoint, load_calculator
 from matkit.errors import ConfigError, DataError, TrainingError
+from matkit.evaluate.tables import cells, overview
 from matkit.label import read_hessians
 from matkit.simulate.options import build
 from matkit.train.finetune import finetune
@@ -72,6 +73,34 @@ def test_energies_and_hessians_are_learned_together(options, folders):
         predicted = network.hessian_blocks(network.featurize(structures)).dense()
     error = torch.cat([(p - h).flatten() for p, h in zip(predicted, hessians, strict=True)])
     assert float(error.abs().mean()) == pytest.approx(best["valid_hessian_mae"], rel=1e-4)
+
+
+def test_hessians_of_a_test_folder_are_scored_in_the_end(options, folders, tmp_path):
+    known = hessian_folder(tmp_path / "known", 4, seed=7)
+    without = hessian_folder(tmp_path / "without", 2, seed=8, hessian=False)
+    given = {"hessian_weight": 1, "test_file": [known, without], "report": True}
+    outcome = train(options(**given, spot_checks=False, max_num_epochs=1))
+    found = {name: models["result"]["groups"] for name, models in outcome.metrics["errors"].items()}
+    valid = found["validation"][0]["errors"]["hessian"]["mae"]
+    assert valid == pytest.approx(outcome.history[-1]["valid_hessian_mae"], rel=1e-4)
+    network, stored = checkpoint.load(outcome.model)[0], read_hessians(known)
+    structures, hessians = stored.batch(range(len(stored)))
+    with torch.no_grad():
+        predicted = network.hessian_blocks(network.featurize(structures)).dense()
+    error = torch.cat([(p - h).flatten() for p, h in zip(predicted, hessians, strict=True)])
+    total, by_file = found["test"][0], {group["name"]: group for group in found["test"][1:]}
+    assert total["structures"] == 6
+    assert total["errors"]["hessian"] == {
+        "count": len(error),
+        "mae": pytest.approx(float(error.abs().mean()), rel=1e-4),
+        "rmse": pytest.approx(float(error.square().mean().sqrt()), rel=1e-4),
+    }
+    assert ["hessian" in by_file[name]["errors"] for name in by_file if "xyz" in name] == [
+        True,
+        False,
+    ]
+    heading, units, *_ = cells(overview(outcome.metrics["errors"]))
+    assert units[heading.index("Hessian")] == "eV/Å²"
 
 
 def test_the_model_is_used_as_any_other(options, folders):
