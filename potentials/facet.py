@@ -133,7 +133,8 @@ class Facet(LayeredPotential):
         norm_offset: Offset of the norms' mean squares.
         scale: Energy unit of each species, eV.
         shift: Energy of an isolated atom of each species, eV; zero if not given.
-        zbl: Add the repulsion of nuclei, so that atoms never collapse, whatever was learnt.
+        zbl: Add the repulsion of nuclei at distances that data do not reach; what was learnt there
+            can still outweigh it.
 
     Raises:
         ConfigError: an argument is out of range or contradicts another.

@@ -1,0 +1,107 @@
+"""Make the training and test set of `hip-gfn2-chno`, from seeds; what was stopped goes on.
+
+    pip install --no-deps qm9pack==1.0.3
+    python hip_dataset.py OUT [--molecules 480] [--small 220] [--shard 1/2]
+
+Molecules of QM9 with up to nine heavy atoms and, in a set of their own, up to five, with geometries
+around minima and at the top of reaction paths (`OUT/SET/train.extxyz` and `held-out.extxyz`, which
+share no scaffold); then GFN2-xTB Hessians of all (`OUT/SET/hessians/PART`). Entries whose index is
+7 modulo 25 are left out, and so are the formulas of the reactions that `ts.py` looks at. Shards
+share one folder, after the molecules have been made (`--stages molecules`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from importlib.util import find_spec
+from pathlib import Path
+from subprocess import CalledProcessError
+
+import yaml
+from experiments import matkit
+from rdkit import Chem
+from rdkit.Chem.rdMolDescriptors import CalcMolFormula
+from reactions import REACTIONS
+
+PARTS = ("train", "held-out")
+MOLECULES = {"leave_out": "7/25", "held_out": 0.1, "temperatures": []}
+MOLECULES |= {"rattle": [0.05, 0.12], "torsions": 1, "stretches": 1, "paths": 1}
+HEAVY = {"qm9": 9, "small": 5}
+
+
+def formula(smiles: str) -> str:
+    """Return the molecular formula."""
+    return CalcMolFormula(Chem.MolFromSmiles(smiles))
+
+
+def write_smiles(out: Path) -> Path:
+    """Write the SMILES of QM9 but those of the reactions; return the file."""
+    path = out / "qm9.csv"
+    if path.exists():
+        return path
+    found = find_spec("qm9pack")
+    if found is None or found.origin is None:
+        raise SystemExit("QM9 comes from a package: pip install --no-deps qm9pack==1.0.3")
+    csv.field_size_limit(1 << 24)
+    forbidden = {formula(reaction.smiles) for reaction in REACTIONS.values()}
+    rows = []
+    for part in sorted((Path(found.origin).parent / "data").glob("qm9_part*.csv")):
+        with part.open(encoding="utf-8") as file:
+            rows += [(row["Index"], row["SMILES"]) for row in csv.DictReader(file)]
+    known = (row for row in rows if Chem.MolFromSmiles(row[1]) is not None)
+    kept = [row for row in known if formula(row[1]) not in forbidden]
+    out.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("Index", "SMILES"), *kept])
+    return path
+
+
+def command(*arguments: object) -> None:
+    """Run a command of matkit on one thread; failures of single structures are in its ledger."""
+    try:
+        matkit(*arguments, threads=1)
+    except CalledProcessError as error:
+        if error.returncode != 1:
+            raise
+
+
+def make_molecules(out: Path, given: argparse.Namespace) -> None:
+    """Make the geometries of both sets."""
+    source = write_smiles(out)
+    for name, count in (("small", given.small), ("qm9", given.molecules)):
+        config = out / f"{name}.yaml"
+        config.write_text(yaml.safe_dump(MOLECULES | {"max_heavy": HEAVY[name], "count": count}))
+        where = source, out / name
+        command("data", "molecules", *where, "--config", config, "--workers", given.workers)
+
+
+def label(out: Path, given: argparse.Namespace) -> None:
+    """Label both sets, the small molecules and the held-out ones first."""
+    how = ["--calculator", "gfn2", "--calculator-options", "{accuracy: 0.01}"]
+    how += ["--hessian", "finite-difference", "--workers", given.workers]
+    how += ["--shard", given.shard] if given.shard else []
+    for name in ("small", "qm9"):
+        for part in reversed(PARTS):
+            folder = out / name / "hessians" / part
+            command("label", out / name / f"{part}.extxyz", folder, *how)
+
+
+STAGES = {"molecules": make_molecules, "label": label}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--molecules", type=int, default=480, help="of up to nine heavy atoms")
+    parser.add_argument("--small", type=int, default=220, help="of up to five heavy atoms")
+    parser.add_argument("--stages", nargs="+", default=[*STAGES], choices=[*STAGES])
+    parser.add_argument("--shard", help="i/n: label that part of the structures only")
+    parser.add_argument("--workers", type=int, default=1)
+    given = parser.parse_args()
+    for stage in given.stages:
+        STAGES[stage](given.out, given)
+
+
+if __name__ == "__main__":
+    main()
