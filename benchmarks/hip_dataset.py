@@ -5,9 +5,10 @@
 
 Molecules of QM9 with up to nine heavy atoms and, in a set of their own, up to five, with geometries
 around minima and at the top of reaction paths (`OUT/SET/train.extxyz` and `held-out.extxyz`, which
-share no scaffold); then GFN2-xTB Hessians of all (`OUT/SET/hessians/PART`). Entries whose index is
-7 modulo 25 are left out, and so are the formulas of the reactions that `ts.py` looks at. Shards
-share one folder, after the molecules have been made (`--stages molecules`).
+share no scaffold); relaxed molecules of the held-out scaffolds for `rfo.py` (`OUT/relaxed`); then
+GFN2-xTB Hessians of the two sets (`OUT/SET/hessians/PART`). Entries whose index is 7 modulo 25 are
+left out, and so are the formulas of the reactions that `ts.py` looks at. Shards share one folder,
+after the molecules have been made (`--stages molecules relax`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import csv
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from subprocess import CalledProcessError
 
@@ -24,10 +26,14 @@ from rdkit import Chem
 from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 from reactions import REACTIONS
 
+from matkit.builders.options import MoleculesOptions
+from matkit.builders.smiles import choose, part_of
+
 PARTS = ("train", "held-out")
 MOLECULES = {"leave_out": "7/25", "held_out": 0.1, "temperatures": []}
 MOLECULES |= {"rattle": [0.05, 0.12], "torsions": 1, "stretches": 1, "paths": 1}
 HEAVY = {"qm9": 9, "small": 5}
+NOTHING = {"temperatures": [], "rattle": [], "torsions": 0, "stretches": 0, "paths": 0}
 
 
 def formula(smiles: str) -> str:
@@ -87,7 +93,20 @@ def label(out: Path, given: argparse.Namespace) -> None:
             command("label", out / name / f"{part}.extxyz", folder, *how)
 
 
-STAGES = {"molecules": make_molecules, "label": label}
+def relax(out: Path, given: argparse.Namespace) -> None:
+    """Relax molecules of the scaffolds that are held out; they are in no training set."""
+    options = MoleculesOptions(struct=[str(out / "qm9.csv")], max_heavy=HEAVY["qm9"], **MOLECULES)
+    found = (e for e, _, core in choose(options) if part_of(core, options) == "held-out")
+    rows = [(entry.index, entry.smiles) for entry in islice(found, given.relaxed)]
+    source, config = out / "relaxed.csv", out / "relaxed.yaml"
+    with source.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("Index", "SMILES"), *rows])
+    config.write_text(yaml.safe_dump(NOTHING | {"held_out": 0.0, "max_heavy": HEAVY["qm9"]}))
+    where = source, out / "relaxed"
+    command("data", "molecules", *where, "--config", config, "--workers", given.workers)
+
+
+STAGES = {"molecules": make_molecules, "relax": relax, "label": label}
 
 
 def main() -> None:
@@ -95,6 +114,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--molecules", type=int, default=480, help="of up to nine heavy atoms")
     parser.add_argument("--small", type=int, default=220, help="of up to five heavy atoms")
+    parser.add_argument("--relaxed", type=int, default=105, help="held-out molecules to relax")
     parser.add_argument("--stages", nargs="+", default=[*STAGES], choices=[*STAGES])
     parser.add_argument("--shard", help="i/n: label that part of the structures only")
     parser.add_argument("--workers", type=int, default=1)

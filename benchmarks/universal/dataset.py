@@ -46,6 +46,8 @@ PROFILES: dict[str, dict[str, Any]] = {
     "other": {"substitutions": 2, "vacancies": 1},
     "slab": {"rattle": [0.01, 0.5], "surfaces": 1},
 }
+# Slabs take longest to make, and the bulk is what most people compute.
+TURNS = ("near", "strained", "far", "other", "near", "strained", "far", "other", "near", "slab")
 HOT = {"model": "sevennet-0", "temperatures": [1000.0, 2000.0], "snapshots": 2, "md_steps": 60}
 SMALL = {"isolated": True, "dimers": ["H", "O", "Fe"], "dimer_points": 6}
 TEACHER, SECOND = "sevennet-l3i5", "sevennet-0"
@@ -58,9 +60,9 @@ def write_crystals(out: Path, given: argparse.Namespace) -> None:
     forbidden = kept_back | tested_formulas()
     found = candidates(forbidden, given.max_atoms, given.crystals // 5)[: given.crystals]
     divide(formulas(found), TEACHER_PARTS, taken := {})
-    kinds, chosen = [*PROFILES], {}
+    chosen: dict[str, list[Atoms]] = {}
     for number, (atoms, formula) in enumerate(zip(found, formulas(found), strict=True)):
-        kind = "hot" if number % 100 == 99 else kinds[number % len(kinds)]
+        kind = "hot" if number % 100 == 99 else TURNS[number % len(TURNS)]
         chosen.setdefault(f"{taken[formula]}-{kind}", []).append(atoms)
     # With real frames, since some elements are in no crystal of the tables.
     learnt = [atoms for atoms in found if taken[atoms.info["group"]] == "train"]
