@@ -1,11 +1,12 @@
 """Predicted Hessians beside exact second derivatives of a network that never saw one.
 
-    python benchmarks/hessians.py MODEL FOLDER --backbone MODEL2 --out OUT [--limit N]
+    python benchmarks/hessians.py MODEL FOLDER... --backbone MODEL2 --out OUT [--limit N]
 
-MODEL has a Hessian head; MODEL2 is the same network trained on energies and forces alone, and is
-differentiated twice. FOLDER was written by `matkit label --hessian` for molecules that neither
-has seen. Structures count as relaxed if their `config_type` says so. Frequencies, zero-point
-energies and the lowest mode are those of mass-weighted Hessians without rigid motions (3N - 6).
+MODEL has a Hessian head; MODEL2 is the same network trained on energies and forces alone. Both are
+differentiated twice too. Folders were written by `matkit label --hessian` for molecules that none
+has seen; `--limit` is for each. Structures count as relaxed if their `config_type` says so.
+Frequencies, zero-point energies and the lowest mode are those of mass-weighted Hessians without
+rigid motions (3N - 6).
 """
 
 from __future__ import annotations
@@ -95,6 +96,7 @@ def sources(given: argparse.Namespace) -> dict[str, Source]:
     backbone = load_calculator(given.backbone, dtype="float64")
     return {
         "predicted": lambda atoms: head.get_hessian(atoms, method="predict"),
+        "autograd of the same model": lambda atoms: head.get_hessian(atoms, method="autograd"),
         "autograd of the backbone": lambda atoms: backbone.get_hessian(atoms, method="autograd"),
     }
 
@@ -103,15 +105,18 @@ def main() -> None:
     """Measure, and write a table and JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model")
-    parser.add_argument("folder")
+    parser.add_argument("folders", nargs="+", metavar="FOLDER")
     parser.add_argument("--backbone", required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--limit", type=int, help="take about so many structures, evenly spread")
     given = parser.parse_args()
-    found = read_hessians(given.folder)
-    chosen = range(0, len(found), max(1, len(found) // (given.limit or len(found))))
-    molecules = [structures(found)[i] for i in chosen]
-    exact = [found.hessian(i).numpy() for i in chosen]
+    molecules: list[Atoms] = []
+    exact: list[np.ndarray] = []
+    for found in map(read_hessians, given.folders):
+        every = structures(found)
+        chosen = range(0, len(every), max(1, len(every) // (given.limit or len(every))))
+        molecules += [every[i] for i in chosen]
+        exact += [found.hessian(i).numpy() for i in chosen]
     relaxed = np.array([atoms.info["config_type"] == "relaxed" for atoms in molecules])
     lines: list[dict[str, object]] = []
     for name, source in sources(given).items():
@@ -121,7 +126,7 @@ def main() -> None:
             lines += [{"hessian": name, "geometry": kind, **summary(part)}] if part else []
         lines.append({"hessian": name, "geometry": "all", **summary(rows)})
     given.out.mkdir(parents=True, exist_ok=True)
-    record = {"model": given.model, "backbone": given.backbone, "folder": given.folder}
+    record = {"model": given.model, "backbone": given.backbone, "folders": given.folders}
     (given.out / "hessians.json").write_bytes(json_bytes(plain(record | {"rows": lines})))
     (given.out / "hessians.md").write_text(table(lines) + "\n")
     print(table(lines))

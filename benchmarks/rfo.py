@@ -3,9 +3,10 @@
     python benchmarks/rfo.py MODEL FOLDER --out OUT [--count 100] [--rattle 0.1] [--fmax 0.01]
 
 MODEL has a Hessian head and gives energies and forces to all optimisers. FOLDER was written by
-`matkit label` for molecules that it has not seen; of each the relaxed structure is taken and
-rattled. A gradient call is an evaluation of energy and forces; Hessians are counted apart. Energies
-are compared with those where BFGS ended: a rattled molecule may have several minima nearby.
+`matkit data molecules` or `matkit label` for molecules that it has not seen; of each the relaxed
+structure is taken and rattled. A gradient call is an evaluation of energy and forces; Hessians are
+counted apart. Energies are compared with those where BFGS ended: a rattled molecule may have
+several minima nearby.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ class Counting(MatkitCalculator):
 
 def rattled(folder: Path, count: int, size: float) -> list[Atoms]:
     """Return relaxed structures of a folder, evenly spread, with displaced atoms."""
-    frames = [atoms for path in sorted(folder.glob("*.extxyz")) for atoms in read(path, ":")]
+    files = [path for path in sorted(folder.glob("*.extxyz")) if path.stat().st_size]
+    frames = [atoms for path in files for atoms in read(path, ":")]
     relaxed = [atoms for atoms in frames if atoms.info.get("config_type") == "relaxed"]
     if not relaxed:
         raise SystemExit(f"No structure with config_type = relaxed in {folder}.")

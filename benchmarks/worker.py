@@ -15,13 +15,15 @@ BUDGET = 12.0  # seconds of measuring, unless the repeats are done before
 
 
 def gflop(calculator, n_atoms: int) -> dict[str, float]:
-    """Arithmetic of the last call, if the calculator is matkit's."""
+    """Arithmetic of the last call, if the calculator is matkit's, of a NequIP-like network."""
     if CONTENDERS[sys.argv[1]][0] != "matkit":
         return {}
     import arithmetic
 
-    graph = calculator.neighbors.graph(calculator._structures(None))
     network = calculator.potentials[0].network
+    if not hasattr(network.interactions[0], "linear_in"):
+        return {}
+    graph = calculator.neighbors.graph(calculator._structures(None))
     return {"gflop": arithmetic.network(network, n_atoms, len(graph.center)) / 1e9}
 
 
