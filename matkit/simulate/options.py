@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self, TypeVar, get_origin
+from typing import Any, Literal, Self, TypeVar, get_args, get_origin
 
+import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -23,16 +24,34 @@ OptionsT = TypeVar("OptionsT", bound=BaseModel)
 
 
 class Options(BaseModel):
-    """Base class: frozen, unknown names are refused, and one value will do for a list."""
+    """Base class: frozen, unknown names are refused, and one value will do for a list.
+
+    Flags give lists as text: ``[0.05, 0.1]`` for numbers, ``[]`` for anything.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @field_validator("*", mode="before")
     @classmethod
     def _one_makes_a_list(cls, value: Any, info: Any) -> Any:
-        field = cls.model_fields[str(info.field_name)]
-        one = isinstance(value, str | int | float) and get_origin(field.annotation) is list
-        return [value] if one else value
+        annotation = cls.model_fields[str(info.field_name)].annotation
+        if get_origin(annotation) is not list:
+            return value
+        values = [value] if isinstance(value, str | int | float) else value
+        match values:
+            case ["[]"]:
+                return []
+            case [str(text)] if text.startswith("[") and get_args(annotation) != (str,):
+                return _list_of(text)
+        return values
+
+
+def _list_of(text: str) -> Any:
+    """Return what a list in brackets holds, the text itself if it is none."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return [text]
 
 
 class SinglepointOptions(Options):

@@ -12,6 +12,7 @@ from ase.io import read, write
 from matkit.builders import PerturbOptions, perturb
 from matkit.data.dataset import read_dataset
 from matkit.errors import ConfigError, UnknownNameError
+from matkit.simulate.options import build
 
 
 @pytest.fixture
@@ -136,3 +137,21 @@ def test_impossible_demands(tmp_path, crystals):
         perturb(PerturbOptions(struct=[crystals]))
     with pytest.raises(UnknownNameError, match="not a chemical symbol"):
         perturb(PerturbOptions(struct=[crystals], out=str(tmp_path / "x"), dimers=["Xx"]))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("[]", []), (["[]"], []), (["[0.1, 0.2]"], [0.1, 0.2]), ("0.1", [0.1]), ([0.3], [0.3])],
+)
+def test_lists_may_be_text(text, expected):
+    assert build(PerturbOptions, {"rattle": text}).rattle == expected
+
+
+def test_lists_of_words_may_be_empty():
+    assert build(PerturbOptions, {"dimers": ["[]"]}).dimers == []
+    assert build(PerturbOptions, {"struct": ["[ab].cif"]}).struct == ["[ab].cif"]
+
+
+def test_a_list_that_is_none_is_refused():
+    with pytest.raises(ConfigError, match=r"rattle.*'\[0.1'"):
+        build(PerturbOptions, {"rattle": ["[0.1"]})
