@@ -12,7 +12,8 @@ from rdkit.Chem import AllChem
 
 class Reaction(NamedTuple):
     """What happens to the atoms of a SMILES, hydrogens behind the others: `H i -> j` moves a
-    hydrogen to another atom, `turn i j k l angle` sets a dihedral angle, `mirror` inverts."""
+    hydrogen to another atom, `turn i j k l angle` sets a dihedral angle, `invert i` takes the
+    hydrogens of a pyramidal atom to its other side."""
 
     smiles: str
     change: str
@@ -35,16 +36,15 @@ REACTIONS = {
     "butane": Reaction("CCCC", "turn 0 1 2 3 65"),
     "butadiene": Reaction("C=CC=C", "turn 0 1 2 3 40"),
     "acrolein": Reaction("C=CC=O", "turn 0 1 2 3 0"),
-    "glyoxal": Reaction("O=CC=O", "turn 0 1 2 3 0"),
     "formic acid": Reaction("OC=O", "turn 2 1 0 3 180"),
     "nitrous acid": Reaction("ON=O", "turn 2 1 0 3 180"),
     "methyl methanoate": Reaction("COC=O", "turn 0 1 2 3 180"),
-    "ethanol": Reaction("CCO", "turn 0 1 2 8 60"),
-    "propanal": Reaction("CCC=O", "turn 0 1 2 3 120"),
-    "ammonia": Reaction("N", "mirror"),
-    "methylamine": Reaction("CN", "mirror"),
-    "aziridine": Reaction("C1CN1", "mirror"),
-    "azetidine": Reaction("C1CCN1", "mirror"),
+    "ethanol": Reaction("CCO", "turn 0 1 2 8 180"),
+    "propanal": Reaction("CCC=O", "turn 0 1 2 3 10"),
+    "ammonia": Reaction("N", "invert 0"),
+    "methylamine": Reaction("CN", "invert 1"),
+    "aziridine": Reaction("C1CN1", "invert 2"),
+    "azetidine": Reaction("C1CCN1", "invert 3"),
 }
 
 
@@ -81,5 +81,20 @@ def product(atoms: Atoms, molecule: Chem.Mol, change: str) -> Atoms:
         fragment = next(part for part in Chem.GetMolFrags(rest) if k in part)
         after.set_dihedral(i, j, k, l, angle, indices=list(fragment))
     else:
-        after.positions[:, 2] *= -1
+        invert(after, molecule.GetAtomWithIdx(int(words[1])))
     return after
+
+
+def invert(atoms: Atoms, center: Chem.Atom) -> None:
+    """Reflect the hydrogens of an atom: the others around it stay where they are."""
+    near = [atom.GetIdx() for atom in center.GetNeighbors()]
+    hydrogens = [i for i in near if atoms.numbers[i] == 1]
+    origin = atoms.positions[center.GetIdx()]
+    spokes = [atoms.positions[i] - origin for i in near if i not in hydrogens]
+    if len(spokes) < 2:  # a plane through the atom, along the edge of two hydrogens
+        spokes.append(atoms.positions[hydrogens[0]] - atoms.positions[hydrogens[1]])
+    if len(spokes) < 2:
+        spokes.append(atoms.positions[hydrogens[0]] - atoms.positions[hydrogens[2]])
+    normal = unit(np.cross(*spokes))
+    for i in hydrogens:
+        atoms.positions[i] -= 2 * normal * (normal @ (atoms.positions[i] - origin))

@@ -18,6 +18,7 @@ import torch
 import yaml
 
 from matkit import checkpoint
+from matkit.derivatives import Conservative
 from matkit.interfaces import Generator, Potential
 from matkit.shipped import FOLDER, MOST_BYTES
 
@@ -25,7 +26,8 @@ from matkit.shipped import FOLDER, MOST_BYTES
 def last_epoch(folder: Path, model: Generator | Potential) -> dict[str, Any]:
     """Give a model the averaged weights of the last epoch; return that epoch's card."""
     state = torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)
-    model.load_state_dict(state["average"])
+    trained = model if isinstance(model, Generator) else Conservative(model)
+    trained.load_state_dict(state["average"])
     with (folder / "log.csv").open(encoding="utf-8") as file:
         row = list(csv.DictReader(file))[-1]
     errors = {k.removeprefix("valid_"): float(v) for k, v in row.items() if k.startswith("valid_")}

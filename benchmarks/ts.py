@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +37,9 @@ from matkit.vibrations.sources import difference_hessian
 class Guided(MatkitCalculator):
     """Energies and forces of one calculator, Hessians of a model; counts the former."""
 
-    def __init__(self, model: MatkitCalculator, surface: Calculator) -> None:
+    def __init__(self, model: MatkitCalculator, make: Callable[[], Calculator]) -> None:
         super().__init__(model.potentials, dtype="float64")
-        self.surface, self.gradients = surface, 0
+        self.make, self.surface, self.gradients = make, make(), 0
 
     def calculate(
         self,
@@ -47,11 +49,18 @@ class Guided(MatkitCalculator):
     ) -> None:
         """Ask the surface."""
         Calculator.calculate(self, atoms, properties, system_changes)
+        try:
+            self.results = self._ask()
+        except CalculatorError:  # of an SCF that began with the orbitals of another geometry
+            self.surface = self.make()
+            self.results = self._ask()
+
+    def _ask(self) -> dict[str, Any]:
         work = self.atoms.copy()
         work.calc = self.surface
         self.gradients += 1
         energy = work.get_potential_energy()
-        self.results = {"energy": energy, "free_energy": energy, "forces": work.get_forces()}
+        return {"energy": energy, "free_energy": energy, "forces": work.get_forces()}
 
     def get_hessian(
         self, atoms: Atoms | None = None, method: str = "predict", block: int = 512
@@ -97,8 +106,8 @@ def main() -> None:
     given = parser.parse_args()
     RDLogger.DisableLog("rdApp.*")
     model = load_calculator(given.model, dtype="float64")
-    gfn2 = TBLite(method="GFN2-xTB", accuracy=0.01, verbosity=0)
-    calc = Guided(model, gfn2 if given.surface == "gfn2" else model)
+    gfn2 = partial(TBLite, method="GFN2-xTB", accuracy=0.01, verbosity=0)
+    calc = Guided(model, gfn2 if given.surface == "gfn2" else lambda: model)
     rows = []
     for name in given.only:
         rows.append(find(name, calc, given))

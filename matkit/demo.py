@@ -20,11 +20,12 @@ from matkit.errors import UnknownNameError
 from matkit.generate import CrystalOptions, generate
 from matkit.generate.folder import write_results
 from matkit.interfaces import Generator
+from matkit.shipped import DEFAULT_POTENTIAL
 from matkit.simulate import MDOptions, MDResult, RelaxResult, md, relax
 from matkit.zoo import load_generator
 
 OUT = Path("results") / "demo"
-MODEL = "sevennet-0"
+MODEL = DEFAULT_POTENTIAL
 FORMULA = "SrTiO3"
 # What compositions are drawn from for a generator that does not find the species itself.
 SYSTEM = "K-Nb-O-F"

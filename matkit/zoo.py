@@ -23,7 +23,7 @@ from matkit.derivatives import Conservative
 from matkit.elements import format_species
 from matkit.errors import MissingExtraError, UnknownNameError, did_you_mean
 from matkit.interfaces import Generator, Potential
-from matkit.shipped import find_generator, shipped
+from matkit.shipped import DEFAULT_POTENTIAL, find_generator, shipped
 
 if TYPE_CHECKING:
     from matkit.calculator import MatkitCalculator
@@ -110,7 +110,7 @@ def load(name_or_path: str | Path) -> Conservative:
 
 
 def load_calculator(
-    name_or_path: str | Path | Sequence[str | Path] = "sevennet-0",
+    name_or_path: str | Path | Sequence[str | Path] = DEFAULT_POTENTIAL,
     device: str | torch.device = "auto",
     dtype: str | torch.dtype | None = None,
     skin: float = 0.5,
@@ -121,6 +121,7 @@ def load_calculator(
     Args:
         name_or_path: Model name or file. Several, or a pattern such as ``"seed-*.safetensors"``,
             make a committee: results are means, with `energy_var` and `forces_comm` beside them.
+            The default comes with matkit; ``matkit models info`` says how good it is.
         device: `cpu`, `cuda`, ...; `auto` takes the GPU if there is one.
         dtype: `float32` or `float64` arithmetic; None keeps the model's own type.
         skin: Extra reach of the neighbour list in Å, so that it is reused while atoms move.

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from matkit.evaluate.options import EvaluateOptions
 from matkit.phonons.options import PhononsOptions
 from matkit.second_order.options import TSOptions
+from matkit.shipped import DEFAULT_POTENTIAL
 from matkit.simulate.options import MDOptions, Options, RelaxOptions, SinglepointOptions
 from matkit.train.generator_options import GeneratorOptions
 from matkit.train.options import FinetuneOptions, TrainOptions
@@ -23,7 +24,7 @@ class RunConfig(Options):
 
     struct: list[str] = Field([], description="files with structures, in any format ASE reads")
     model: str = Field(
-        "sevennet-0", description="model name, file, or a pattern of files for a committee"
+        DEFAULT_POTENTIAL, description="model name, file, or a pattern of files for a committee"
     )
     out: str = Field("results", description="folder of the results")
     suffix: str = Field("", description="text after the stem in the names of the results")

@@ -1,0 +1,50 @@
+"""The potentials whose weights come with matkit: what must be true of them."""
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, molecule
+
+import matkit
+from matkit import shipped, zoo
+from matkit.data.ase import from_ase
+from matkit.vibrations import vibrations
+
+UNIVERSAL = shipped.DEFAULT_POTENTIAL
+HIP = "hip-gfn2-chno"
+
+
+def test_the_default_needs_no_other_package(monkeypatch):
+    monkeypatch.setattr(zoo, "_weights", lambda config: None)
+    calc = matkit.load_calculator()
+    assert calc.info["model"] == UNIVERSAL
+    assert len(calc.potentials[0].species) == 89
+    assert shipped.shipped()[UNIVERSAL].stat().st_size <= 6_000_000
+
+
+@pytest.mark.parametrize(
+    ("name", "structure", "a"),
+    [("Si", "diamond", 5.47), ("NaCl", "rocksalt", 5.69), ("Cu", "fcc", 3.63)],
+)
+def test_lattices_are_those_of_the_level_of_theory(name, structure, a):
+    """Lattice constants of PBE within 1.5 %: a volume within 4.5 %."""
+    atoms = bulk(name, structure, a=1.02 * a)
+    calc = matkit.load_calculator(dtype="float64")
+    found = matkit.relax(atoms, calc, relax_cell=True, fix_symmetry=True).atoms
+    assert 4 * found.get_volume() / a**3 == pytest.approx(1, abs=0.045)
+
+
+@pytest.mark.parametrize("pair", [(1, 1), (1, 8), (3, 26), (14, 14), (79, 8), (55, 1)])
+def test_nuclei_repel_each_other(pair):
+    potential = matkit.load(UNIVERSAL)
+    dimers = [Atoms(pair, [(0, 0, 0), (0, 0, r)]) for r in np.linspace(0.3, 0.5, 13)]
+    graph = potential.featurize(from_ase(dimers))
+    energy = potential(graph, properties=("energy",))["energy"].detach().numpy()
+    assert (np.diff(energy) < 0).all()
+
+
+def test_predicted_frequencies_of_water():
+    """GFN2-xTB: 1540, 3643 and 3651 1/cm."""
+    calc = matkit.load_calculator(HIP, dtype="float64")
+    found = vibrations(molecule("H2O"), calc, method="predict").modes.frequencies
+    assert found == pytest.approx([1540, 3643, 3651], rel=0.1)
