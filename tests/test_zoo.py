@@ -88,7 +88,8 @@ def test_card_of_a_file(files):
 @needs_sevenn
 def test_cards_of_published_models():
     potentials = {name for name, card in zoo.models().items() if card.kind == "potential"}
-    assert potentials == {"sevennet-0", "sevennet-l3i5"}
+    ours = {"facet-universal", "hip-gfn2-chno"}
+    assert potentials == {"sevennet-0", "sevennet-l3i5"} | ours
     card = zoo.model_card("sevennet-0")
     assert card.parameters == 842_440
     assert card.elements.count(",") == 88
