@@ -68,7 +68,11 @@ def main() -> None:
     parser.add_argument("--crystals", type=int, default=10)
     given = parser.parse_args()
     chosen = diverse(given.crystals)
-    rows: Rows = [row(m, atoms, given.picoseconds) for m in given.models for atoms in chosen]
+    rows: Rows = []
+    for model in given.models:
+        for atoms in chosen:
+            rows.append(row(model, atoms, given.picoseconds))
+            print(rows[-1], flush=True)  # each takes minutes
     report(rows, given.json)
 
 
