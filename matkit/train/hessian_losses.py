@@ -1,4 +1,4 @@
-"""Losses of predicted Hessians: all entries, and the softest directions of the true ones."""
+"""Losses of predicted Hessians: all entries, the softest directions, zero-point energies."""
 
 from __future__ import annotations
 
@@ -14,20 +14,24 @@ from matkit.train.hessian_targets import has_hessian, place_in_structure
 
 
 def hessian_losses(blocks: PairBlocks, target: Structures) -> dict[str, Float[Tensor, " B"]]:
-    """Return the losses of every structure, eV/Å², zero where there is no Hessian.
+    """Return the losses of every structure, zero where there is no Hessian.
 
     `hessian` is the mean absolute error of the entries: squares would be ruled by the stiffest
     bonds. `hessian_modes` is that of ``Vᵀ H V`` against the eigenvalues, with V the true Hessian's
-    softest modes; nothing is differentiated through an eigensolver (Burger et al. 2025).
+    softest modes; nothing is differentiated through an eigensolver (Burger et al. 2025). Both are
+    in eV/Å². `hessian_zpe` is the error of the zero-point energy in eV, to first order: a sum over
+    the whole molecule, to which small errors of one sign add up.
 
     Args:
         blocks: Prediction, as it is before any projection.
         target: Structures with the fields of `matkit.train.hessian_targets`.
     """
     matrices = _padded(blocks)
-    error = _entry_errors(matrices, target)
-    sums = error.new_zeros(len(target)).index_add(0, target.batch, error)
-    losses = {"hessian": sums / (9 * target.n_atoms**2)}
+    errors = _errors(matrices, target)
+    losses = {"hessian": _sums(errors.abs(), target) / (9 * target.n_atoms**2)}
+    if "hessian_zpe" in target.atom:
+        slopes = target.atom["hessian_zpe"][:, : errors.shape[1]]
+        losses["hessian_zpe"] = _sums(errors * slopes, target).abs()
     if "hessian_modes" in target.atom:
         losses["hessian_modes"] = _mode_errors(matrices, target)
     return losses
@@ -54,12 +58,17 @@ def _padded(blocks: PairBlocks) -> Float[Tensor, "B M M 3 3"]:
     return half + half.permute(0, 2, 1, 4, 3)
 
 
-def _entry_errors(matrices: Tensor, target: Structures) -> Float[Tensor, " N"]:
-    """Return the sum of absolute errors in the rows of every atom [N]."""
+def _errors(matrices: Tensor, target: Structures) -> Float[Tensor, "N M 3 3"]:
+    """Return the errors in the rows of every atom [N, M, 3, 3], zero where nothing is known."""
     rows = matrices[target.batch, place_in_structure(target)]
     wanted = target.atom["hessian"][:, : matrices.shape[1]]
     # Only the difference is masked: its derivative does not depend on the NaN.
-    return torch.where(wanted.isnan(), 0.0, rows - wanted).abs().sum(dim=(1, 2, 3))
+    return torch.where(wanted.isnan(), 0.0, rows - wanted)
+
+
+def _sums(rows: Tensor, target: Structures) -> Float[Tensor, " B"]:
+    """Return the sums over all rows [N, M, 3, 3] of every structure."""
+    return rows.new_zeros(len(target)).index_add(0, target.batch, rows.sum(dim=(1, 2, 3)))
 
 
 def _mode_errors(matrices: Tensor, target: Structures) -> Float[Tensor, " B"]:

@@ -53,8 +53,8 @@ def add_hessians(dataset: Dataset, located: Located, options: LossOptions) -> Da
         return dataset
     stored = stored_hessians(dataset, located)
     matrices = (item.read() if item is not None else None for item in stored)
-    modes = options.hessian_modes_weight > 0
-    return replace(dataset, structures=with_hessians(dataset.structures, matrices, modes))
+    more = options.hessian_modes_weight > 0, options.hessian_zpe_weight > 0
+    return replace(dataset, structures=with_hessians(dataset.structures, matrices, *more))
 
 
 def check_head(network: Potential, options: LossOptions) -> None:

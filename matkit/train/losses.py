@@ -17,7 +17,7 @@ from matkit.train.hessian_targets import has_hessian
 from matkit.train.options import LossOptions
 
 LABELS = ("energy", "forces", "stress")
-HESSIANS = ("hessian", "hessian_modes")
+HESSIANS = ("hessian", "hessian_modes", "hessian_zpe")
 
 
 def wanted(options: LossOptions) -> tuple[str, ...]:
@@ -39,6 +39,7 @@ def loss_weights(options: LossOptions) -> dict[str, float]:
         "stress": options.stress_weight,
         "hessian": options.hessian_weight,
         "hessian_modes": options.hessian_modes_weight,
+        "hessian_zpe": options.hessian_zpe_weight,
     }
 
 

@@ -111,6 +111,11 @@ class LossOptions(Options):
     hessian_modes_weight: float = Field(
         0.0, ge=0, description="weight of that error within the softest modes, in eV/Å²"
     )
+    hessian_zpe_weight: float = Field(
+        0.0,
+        ge=0,
+        description="weight of the zero-point energies that follow, in eV; molecules only",
+    )
     config_type_weights: Table = Field(
         {}, description="weight of structures by their config_type; 1 where not named"
     )
@@ -118,7 +123,8 @@ class LossOptions(Options):
     @property
     def learns_hessians(self) -> bool:
         """Whether predicted Hessians have a weight."""
-        return bool(self.hessian_weight or self.hessian_modes_weight)
+        weights = self.hessian_weight, self.hessian_modes_weight, self.hessian_zpe_weight
+        return any(weights)
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> Self:
