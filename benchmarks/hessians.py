@@ -1,10 +1,11 @@
 """Predicted Hessians beside exact second derivatives of a network that never saw one.
 
-    python benchmarks/hessians.py MODEL FOLDER... --backbone MODEL2 --out OUT [--limit N]
+    python benchmarks/hessians.py MODEL FOLDER... --backbone MODEL2 --out OUT [--workers W]
 
 MODEL has a Hessian head; MODEL2 is the same network trained on energies and forces alone. Both are
 differentiated twice too. Folders were written by `matkit label --hessian` for molecules that none
-has seen; `--limit` is for each. Structures count as relaxed if their `config_type` says so.
+has seen; `--limit` is for each. Errors are given by kind of geometry, their `config_type` as far as
+a hyphen, for all kinds but the relaxed, and for all.
 Frequencies, zero-point energies and the lowest mode are those of mass-weighted Hessians without
 rigid motions (3N - 6).
 """
@@ -13,9 +14,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache, partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+import torch
 from ase import Atoms
 from experiments import table
 
@@ -84,21 +89,31 @@ def summary(rows: Sequence[Row]) -> dict[str, object]:
     }
 
 
-def measure(molecules: Sequence[Atoms], exact: Sequence[np.ndarray], source: Source) -> list[Row]:
-    """Return the errors of every structure."""
-    pairs = zip(molecules, exact, strict=True)
-    return [compare(atoms, true, source(atoms)) for atoms, true in pairs]
-
-
-def sources(given: argparse.Namespace) -> dict[str, Source]:
+@cache
+def sources(model: str, backbone: str) -> dict[str, Source]:
     """Return what makes Hessians, by name."""
-    head = load_calculator(given.model, dtype="float64")
-    backbone = load_calculator(given.backbone, dtype="float64")
+    torch.set_num_threads(1)
+    head = load_calculator(model, dtype="float64")
+    base = load_calculator(backbone, dtype="float64")
     return {
         "predicted": lambda atoms: head.get_hessian(atoms, method="predict"),
         "autograd of the same model": lambda atoms: head.get_hessian(atoms, method="autograd"),
-        "autograd of the backbone": lambda atoms: backbone.get_hessian(atoms, method="autograd"),
+        "autograd of the backbone": lambda atoms: base.get_hessian(atoms, method="autograd"),
     }
+
+
+def measure(model: str, backbone: str, atoms: Atoms, exact: np.ndarray) -> dict[str, Row]:
+    """Return the errors of one structure, by what made the Hessian."""
+    made = sources(model, backbone).items()
+    return {name: compare(atoms, exact, source(atoms)) for name, source in made}
+
+
+def groups(kinds: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return which structures belong to each group of geometries."""
+    short = np.array([kind.split("-")[0] for kind in kinds])
+    found = {str(kind): short == kind for kind in np.unique(short)}
+    relaxed = short == "relaxed"
+    return found | {"all but relaxed": ~relaxed, "all": np.full(len(short), True)}
 
 
 def main() -> None:
@@ -109,6 +124,7 @@ def main() -> None:
     parser.add_argument("--backbone", required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--limit", type=int, help="take about so many structures, evenly spread")
+    parser.add_argument("--workers", type=int, default=1, help="processes")
     given = parser.parse_args()
     molecules: list[Atoms] = []
     exact: list[np.ndarray] = []
@@ -117,14 +133,15 @@ def main() -> None:
         chosen = range(0, len(every), max(1, len(every) // (given.limit or len(every))))
         molecules += [every[i] for i in chosen]
         exact += [found.hessian(i).numpy() for i in chosen]
-    relaxed = np.array([atoms.info["config_type"] == "relaxed" for atoms in molecules])
+    masks = groups([str(atoms.info["config_type"]) for atoms in molecules])
+    with ProcessPoolExecutor(given.workers, get_context("spawn")) as pool:
+        work = partial(measure, given.model, given.backbone)
+        every_row = list(pool.map(work, molecules, exact))
     lines: list[dict[str, object]] = []
-    for name, source in sources(given).items():
-        rows = measure(molecules, exact, source)
-        for kind, mask in (("relaxed", relaxed), ("displaced", ~relaxed)):
-            part = [rows[i] for i in np.flatnonzero(mask)]
+    for name in every_row[0]:
+        for kind, mask in masks.items():
+            part = [every_row[i][name] for i in np.flatnonzero(mask)]
             lines += [{"hessian": name, "geometry": kind, **summary(part)}] if part else []
-        lines.append({"hessian": name, "geometry": "all", **summary(rows)})
     given.out.mkdir(parents=True, exist_ok=True)
     record = {"model": given.model, "backbone": given.backbone, "folders": given.folders}
     (given.out / "hessians.json").write_bytes(json_bytes(plain(record | {"rows": lines})))

@@ -1,15 +1,16 @@
 """Make the training and test set of `hip-gfn2-chno`, from seeds; what was stopped goes on.
 
     pip install --no-deps qm9pack==1.0.3
-    python hip_dataset.py OUT [--molecules 260] [--small 220] [--many 2400] [--shard 1/2]
+    python hip_dataset.py OUT [--molecules 260] [--small 220] [--many 2400] [--paths 400]
 
 Molecules of QM9 with up to nine heavy atoms (`qm9`) and up to five (`small`), with geometries
 around minima and at the top of reaction paths (`OUT/SET/train.extxyz` and `held-out.extxyz`, which
-share no scaffold); many more of up to seven heavy atoms with three geometries each, of the other
-scaffolds alone (`many`); relaxed molecules of the held-out scaffolds for `rfo.py` (`OUT/relaxed`);
-then GFN2-xTB Hessians of the three sets (`OUT/SET/hessians/PART`). Entries whose index is 7 modulo
-25 are left out, and so are the formulas of the reactions that `ts.py` looks at. Shards share one
-folder, after the molecules have been made (`--stages molecules many relax`).
+share no scaffold); many more of up to seven heavy atoms, of the other scaffolds alone, with three
+geometries (`many`) or at the tops of two paths (`paths`); relaxed molecules of the held-out
+scaffolds for `rfo.py` (`OUT/relaxed`); then GFN2-xTB Hessians of all but these
+(`OUT/SET/hessians/PART`). Entries whose index is 7 modulo 25 are left out, and so are the formulas
+of the reactions that `ts.py` looks at. Shards (`--shard 1/2`) share one folder, after the molecules
+have been made (`--stages molecules many paths relax`).
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ Kinds = dict[str, object]
 PARTS = ("train", "held-out")
 MOLECULES = {"leave_out": "7/25", "held_out": 0.1, "temperatures": []}
 MOLECULES |= {"rattle": [0.05, 0.12], "torsions": 1, "stretches": 1, "paths": 1}
-HEAVY = {"qm9": 9, "small": 5, "many": 7, "relaxed": 9}
+HEAVY = {"qm9": 9, "small": 5, "many": 7, "paths": 7, "relaxed": 9}
 NOTHING = {"temperatures": [], "rattle": [], "torsions": 0, "stretches": 0, "paths": 0}
 FEW = NOTHING | {"rattle": [0.1], "stretches": 1}
 
@@ -87,20 +88,26 @@ def make_molecules(out: Path, given: argparse.Namespace) -> None:
 
 def make_many(out: Path, given: argparse.Namespace) -> None:
     """Make few geometries of many small molecules."""
-    make_part(out, "many", "train", given.many, FEW, given.workers)
+    make_part(out, "many", "train", range(given.many), FEW, given.workers)
+
+
+def make_paths(out: Path, given: argparse.Namespace) -> None:
+    """Make tops of reaction paths of further small molecules."""
+    further = range(given.many, given.many + given.paths)
+    make_part(out, "paths", "train", further, NOTHING | {"paths": 2}, given.workers)
 
 
 def relax(out: Path, given: argparse.Namespace) -> None:
     """Relax molecules of the scaffolds that are held out; they are in no training set."""
-    make_part(out, "relaxed", "held-out", given.relaxed, NOTHING, given.workers)
+    make_part(out, "relaxed", "held-out", range(given.relaxed), NOTHING, given.workers)
 
 
-def make_part(out: Path, name: str, part: str, count: int, kinds: Kinds, workers: int) -> None:
-    """Make geometries of molecules of one part alone; they are all in what is called its train."""
+def make_part(out: Path, name: str, part: str, places: range, kinds: Kinds, workers: int) -> None:
+    """Make geometries of the molecules at some places of one part; all are in its train."""
     heavy = HEAVY[name]
     options = MoleculesOptions(struct=[str(out / "qm9.csv")], max_heavy=heavy, **MOLECULES)
     found = (e for e, _, core in choose(options) if part_of(core, options) == part)
-    rows = [(entry.index, entry.smiles) for entry in islice(found, count)]
+    rows = [(entry.index, entry.smiles) for entry in islice(found, places.start, places.stop)]
     source, config = out / f"{name}.csv", out / f"{name}.yaml"
     with source.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("Index", "SMILES"), *rows])
@@ -113,13 +120,19 @@ def label(out: Path, given: argparse.Namespace) -> None:
     how = ["--calculator", "gfn2", "--calculator-options", "{accuracy: 0.01}"]
     how += ["--hessian", "finite-difference", "--workers", given.workers]
     how += ["--shard", given.shard] if given.shard else []
-    sets = [(name, part) for name in ("small", "qm9") for part in reversed(PARTS)]
-    for name, part in [*sets, ("many", "train")]:
+    tests = [("small", "held-out"), ("qm9", "held-out")]
+    for name, part in [*tests, *((name, "train") for name in ("small", "paths", "many", "qm9"))]:
         folder = out / name / "hessians" / part
         command("label", out / name / f"{part}.extxyz", folder, *how)
 
 
-STAGES = {"molecules": make_molecules, "many": make_many, "relax": relax, "label": label}
+STAGES = {
+    "molecules": make_molecules,
+    "many": make_many,
+    "paths": make_paths,
+    "relax": relax,
+    "label": label,
+}
 
 
 def main() -> None:
@@ -128,6 +141,7 @@ def main() -> None:
     parser.add_argument("--molecules", type=int, default=260, help="of up to nine heavy atoms")
     parser.add_argument("--small", type=int, default=220, help="of up to five heavy atoms")
     parser.add_argument("--many", type=int, default=2400, help="of up to seven heavy atoms")
+    parser.add_argument("--paths", type=int, default=400, help="of up to seven, for paths alone")
     parser.add_argument("--relaxed", type=int, default=105, help="held-out molecules to relax")
     parser.add_argument("--stages", nargs="+", default=[*STAGES], choices=[*STAGES])
     parser.add_argument("--shard", help="i/n: label that part of the structures only")
