@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-import torch
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
 from matkit.errors import ConfigError
+from matkit.train.muon import Muon
 from matkit.train.options import OptimizerOptions
 
 
@@ -20,25 +20,19 @@ def optimizers(parameters: Iterable[Tensor], options: OptimizerOptions) -> list[
     of matrices to AdamW.
 
     Raises:
-        ConfigError: nothing is trainable, or this torch has no Muon.
+        ConfigError: nothing is trainable.
     """
     trainable = [p for p in parameters if p.requires_grad]
     if not trainable:
         raise ConfigError("No parameter is left to train; relax `freeze`.")
     if options.optimizer == "adamw":
         return [_adamw(trainable, options)]
-    if not hasattr(torch.optim, "Muon"):
-        raise ConfigError("This torch has no Muon (it came with 2.9); use optimizer adamw.")
     matrices = [p for p in trainable if p.ndim == 2 and min(p.shape) > 1]
     rest = [p for p in trainable if not (p.ndim == 2 and min(p.shape) > 1)]
+    found: list[Optimizer] = [_adamw(rest, options)] if rest else []
     # Steps of the same root mean square as AdamW's, so that one learning rate serves both.
-    muon = torch.optim.Muon(
-        matrices,
-        lr=options.lr,
-        weight_decay=options.weight_decay,
-        adjust_lr_fn="match_rms_adamw",
-    )
-    return [muon, *([_adamw(rest, options)] if rest else [])]
+    muon = [Muon(matrices, options.lr, options.weight_decay)] if matrices else []
+    return [*muon, *found]
 
 
 def _adamw(parameters: list[Tensor], options: OptimizerOptions) -> Optimizer:

@@ -4,6 +4,7 @@ import torch
 
 from matkit.errors import ConfigError
 from matkit.train.gradients import GradientWatch, clip
+from matkit.train.muon import Muon, orthogonalised
 from matkit.train.optimizers import learning_rate, optimizers
 from matkit.train.options import OptimizerOptions
 
@@ -36,7 +37,6 @@ def test_only_matrices_decay():
 
 
 def test_muon_takes_the_matrices():
-    pytest.importorskip("torch.optim", reason="Muon").Muon  # noqa: B018
     shapes = [(4, 3), (4,), (2, 3, 3)]
     parameters = [torch.nn.Parameter(torch.randn(shape)) for shape in shapes]
     muon, adam = optimizers(parameters, OptimizerOptions(optimizer="muon"))
@@ -50,10 +50,50 @@ def test_nothing_left_to_train():
         optimizers([frozen], OptimizerOptions())
 
 
-def test_a_torch_without_muon(monkeypatch):
-    monkeypatch.delattr(torch.optim, "Muon", raising=False)
-    with pytest.raises(ConfigError, match="no Muon"):
-        optimizers([torch.nn.Parameter(torch.ones(2, 2))], OptimizerOptions(optimizer="muon"))
+def test_muon_without_matrices():
+    (adam,) = optimizers([torch.nn.Parameter(torch.ones(2))], OptimizerOptions(optimizer="muon"))
+    assert isinstance(adam, torch.optim.AdamW)
+
+
+@pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch has Muon since 2.9")
+def test_muon_is_that_of_torch():
+    """Which rounds to bfloat16, in steps that all but cancel too: compared as torch rounds."""
+    torch.manual_seed(0)
+    shapes = [(6, 9), (9, 6), (6, 9), (5, 5)]
+    mine = [torch.nn.Parameter(torch.randn(shape, dtype=torch.float64)) for shape in shapes]
+    theirs = [torch.nn.Parameter(p.detach().float()) for p in mine]
+    muon = Muon(mine, lr=0.1, weight_decay=0.2)
+    other = torch.optim.Muon(theirs, lr=0.1, weight_decay=0.2, adjust_lr_fn="match_rms_adamw")
+    for _ in range(4):
+        for p, q in zip(mine, theirs, strict=True):
+            p.grad = torch.randn_like(p)
+            q.grad = p.grad.float()
+        muon.step()
+        other.step()
+        for p, q in zip(mine, theirs, strict=True):
+            assert (p - q).abs().max() < 0.02
+            assert (p - q).norm() < 0.01 * p.norm()
+
+
+def test_orthogonalised_matrices_keep_their_singular_vectors():
+    torch.manual_seed(0)
+    x = torch.randn(3, 8, 5, dtype=torch.float64)
+    y = orthogonalised(x)
+    for a, b in zip(x, y, strict=True):
+        u, _, v = torch.linalg.svd(a, full_matrices=False)
+        inner = u.T @ b @ v.T
+        assert (inner - torch.diag(inner.diagonal())).abs().max() < 1e-10
+        assert ((inner.diagonal() > 0.5) & (inner.diagonal() < 1.5)).all()
+    torch.testing.assert_close(orthogonalised(x.mT), y.mT)
+    assert orthogonalised(torch.zeros(1, 2, 3)).abs().max() == 0
+
+
+def test_muon_leaves_what_has_no_gradient():
+    parameters = [torch.nn.Parameter(torch.ones(2, 3)) for _ in range(2)]
+    parameters[0].grad = torch.randn(2, 3)
+    Muon(parameters, lr=0.1, weight_decay=0.5).step()
+    assert torch.equal(parameters[1], torch.ones(2, 3))
+    assert (parameters[0] != 1).all()
 
 
 def test_gradients_are_clipped_as_torch_does():
