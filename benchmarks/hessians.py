@@ -13,6 +13,7 @@ rigid motions (3N - 6).
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
@@ -136,7 +137,10 @@ def main() -> None:
     masks = groups([str(atoms.info["config_type"]) for atoms in molecules])
     with ProcessPoolExecutor(given.workers, get_context("spawn")) as pool:
         work = partial(measure, given.model, given.backbone)
-        every_row = list(pool.map(work, molecules, exact))
+        every_row = []
+        for row in pool.map(work, molecules, exact):
+            every_row.append(row)
+            print(f"\r{len(every_row)}/{len(molecules)}", end="", file=sys.stderr, flush=True)
     lines: list[dict[str, object]] = []
     for name in every_row[0]:
         for kind, mask in masks.items():
