@@ -215,6 +215,6 @@ class GeneratorContract:
         state, same = generator.state_dict(), loaded.state_dict()
         assert all(torch.equal(value, same[name]) for name, value in state.items())
         # Matrix products may round otherwise where numbers lie elsewhere in memory.
-        torch.testing.assert_close(a.positions, b.positions, rtol=0, atol=1e-5)
+        torch.testing.assert_close(a.positions, b.positions, rtol=0, atol=1e-10)
         with pytest.raises(checkpoint.CheckpointError, match="holds a generator"):
             checkpoint.load(path)
