@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from matkit.data.dataset import Dataset, read_dataset
 from matkit.data.labels import LabelKeys
-from matkit.errors import ConfigError
+from matkit.errors import ConfigError, DataError
 from matkit.interfaces import Potential
 from matkit.train.hessian_targets import with_hessians
 from matkit.train.options import LossOptions
@@ -45,12 +45,18 @@ def add_hessians(dataset: Dataset, located: Located, options: LossOptions) -> Da
     """Return a set with the fields of its Hessians, if they have a weight.
 
     Raises:
-        DataError: a Hessian is that of another number of atoms.
+        DataError: a Hessian is that of another number of atoms, or zero-point energies are to be
+            learned of a periodic structure.
     """
     from matkit.label.hessian_set import stored_hessians
 
     if not (options.learns_hessians and len(dataset)):
         return dataset
+    if options.hessian_zpe_weight and bool(dataset.structures.pbc.any()):
+        raise DataError(
+            "Expected molecules, since hessian_zpe_weight is not zero, got periodic structures. "
+            "Set it to 0, or leave them out."
+        )
     stored = stored_hessians(dataset, located)
     matrices = (item.read() if item is not None else None for item in stored)
     more = options.hessian_modes_weight > 0, options.hessian_zpe_weight > 0

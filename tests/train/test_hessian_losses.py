@@ -5,7 +5,10 @@ from ase.build import molecule
 
 from matkit import checkpoint
 from matkit.data.ase import from_ase
+from matkit.data.dataset import Dataset
+from matkit.data.labels import Found, LabelReport
 from matkit.derivatives import Conservative
+from matkit.errors import DataError
 from matkit.hessian import autograd_hessian
 from matkit.interfaces import Potential
 from matkit.neighbors import radius_graph
@@ -13,6 +16,7 @@ from matkit.nn.scatter import scatter_sum
 from matkit.pair_blocks import PairBlocks
 from matkit.structures import Structures, cat
 from matkit.train.hessian_losses import hessian_losses, hessian_sums
+from matkit.train.hessian_sets import add_hessians
 from matkit.train.hessian_targets import (
     MODES,
     SOFT,
@@ -22,6 +26,7 @@ from matkit.train.hessian_targets import (
     with_hessians,
     zero_point_slope,
 )
+from matkit.train.options import LossOptions
 from matkit.vibrations.modes import normal_modes
 
 
@@ -157,8 +162,9 @@ def test_missing_hessians_do_not_count():
     assert has_hessian(target).tolist() == [True, False, True, False, True]
     off = [(1.1 * h + 1.0).requires_grad_() for h in targets]
     losses = hessian_losses(as_blocks(structures, off), target)
-    for values in losses.values():
-        assert ((values > 1e-3) == has_hessian(target)).all()
+    for name, values in losses.items():
+        least = 1e-3 if name == "hessian_zpe" else 0.1  # eV and eV/Å²
+        assert ((values > least) == has_hessian(target)).all()
         assert (values[[1, 3]] == 0).all()
     assert float(hessian_sums(losses, target)[1]) == 81 + 36 + 144
     sum(values.sum() for values in losses.values()).backward()
@@ -227,3 +233,12 @@ def test_three_body_hessians_are_learned():
         history.append(float(losses["hessian"].detach().mean()))
     print(f"{history[0]:.3f} -> {history[-1]:.4f} eV/Å²")
     assert history[-1] < 0.03 * history[0]
+
+
+def test_zero_point_energies_are_those_of_molecules():
+    crystal = from_ase(Atoms("H2", [[0, 0, 0], [0, 0, 0.74]], cell=[5, 5, 5], pbc=True))
+    options = LossOptions(hessian_zpe_weight=1)
+    nothing = Found(None, 0)
+    found = LabelReport(1, nothing, nothing, nothing)
+    with pytest.raises(DataError, match="Expected molecules"):
+        add_hessians(Dataset(crystal, ("relaxed",), ("H2",), ("here",), found), {}, options)
