@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ase import Atoms
+from ase.collections import g2
 from ase.stress import voigt_6_to_full_3x3_stress
 from experiments import data, frames, save
 
@@ -26,12 +27,15 @@ FAMILIES = (
     "mptrj-random-1k",
     "random-TP",
 )
+# Near what people compute, so that more is made of their structures.
+ORDINARY = ("alexandria-random-1k", "mptrj-highest-stress-1k", "mptrj-random-1k")
 # Frames at ordinary volumes are said to be at hundreds of GPa here, where all models find none:
 # these stresses are not learnt from.
 WRONG_STRESS = "mptrj-highest-stress-1k"
 # Parts of the formulas, of every family of DFT frames and of the crystals to be labelled.
 DFT_PARTS = {"test": 0.25, "valid": 0.05}
 TEACHER_PARTS = {"test": 0.03, "valid": 0.02}
+VACUUM = 4.0  # Å on every side of a molecule, so 8 between images; potentials reach 5
 SEED = 5
 
 
@@ -50,6 +54,16 @@ def divide(names: Iterable[str], parts: dict[str, float], taken: dict[str, str])
         taken.update(dict.fromkeys(new[first:last], part))
         first = last
     taken.update(dict.fromkeys(new[first:], "train"))
+
+
+def part_of(formula: str, parts: dict[str, float]) -> str:
+    """Return the part of a formula, whichever others there are."""
+    number, last = random.Random(f"{SEED} {formula}").random(), 0.0
+    for part, fraction in parts.items():
+        last += fraction
+        if number < last:
+            return part
+    return "train"
 
 
 def write_dft(out: Path) -> dict[str, str]:
@@ -88,6 +102,30 @@ def tested_formulas() -> set[str]:
     """Return the formulas of all official test sets of crystals."""
     tables = (data(name, "test.parquet") for name in TABLES)
     return {formula for table in tables for formula in formulas(read_parquet(table))}
+
+
+def ordinary_frames(parts: dict[str, str], most_atoms: int) -> list[Atoms]:
+    """Return structures without labels of ordinary DFT frames that may be learnt from."""
+    kept = []
+    for family in ORDINARY:
+        for atoms in frames(data("inorganic_broad", f"{family}.extxyz.gz")):
+            (formula,) = formulas([atoms])
+            if parts[formula] == "train" and atoms.pbc.all() and len(atoms) <= most_atoms:
+                atoms.calc, atoms.info = None, {"source": family, "group": formula}
+                kept.append(atoms)
+    return kept
+
+
+def molecules() -> list[Atoms]:
+    """Return the molecules of ASE's G2 collection, each in a cell where it meets no image."""
+    kept = []
+    for name in g2.names:
+        if len(atoms := g2[name]) > 1:
+            atoms.center(vacuum=VACUUM)
+            molecule = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True)
+            molecule.info = {"source": "G2", "group": f"G2 {name}"}
+            kept.append(molecule)
+    return kept
 
 
 def candidates(forbidden: set[str], most_atoms: int, perovskites: int) -> list[Atoms]:

@@ -1,6 +1,6 @@
 """Make the training set of the universal potential, from seeds; what was stopped goes on.
 
-    python -m universal.dataset OUT [--crystals 15000] [--stages crystals perturb label short]
+    python -m universal.dataset OUT [--crystals 20000] [--stages crystals perturb label short]
 
 crystals: real DFT frames by part (`OUT/dft`), and crystals of formulas that are in no test set, by
 part and kind of perturbation (`OUT/crystals`). perturb: perturbed structures (`OUT/structures`).
@@ -28,28 +28,36 @@ from universal.crystals import (
     SEED,
     TEACHER_PARTS,
     candidates,
-    divide,
     formulas,
+    molecules,
+    ordinary_frames,
+    part_of,
     tested_formulas,
     write_dft,
 )
 from universal.short import short_dimers
 
+SMALLEST, LARGEST = 8, 24  # atoms of a cell that get more structures, and fewer
 NOTHING = {"rattle": [], "volume": [], "shear": [], "vacancies": 0, "substitutions": 0}
 NOTHING |= {"surfaces": 0, "isolated": False, "dimer_points": 0}
 # What is made of a crystal, in turn; few structures each, so that many crystals are seen. One in
-# a hundred is left to SevenNet-0 to move about.
+# a hundred is left to the potential that ships, which so visits what it would get wrong.
 PROFILES: dict[str, dict[str, Any]] = {
-    "near": {"rattle": [0.03, 0.1], "volume": [-0.08]},
-    "strained": {"volume": [-0.15, 0.08, 0.2], "shear": [0.05]},
+    "near": {"rattle": [0.02, 0.1], "volume": [-0.05]},
+    "strained": {"rattle": [0.05], "volume": [-0.13, 0.05, 0.2], "shear": [0.05]},
     "far": {"rattle": [0.2, 0.35], "shear": [0.1]},
     "other": {"substitutions": 2, "vacancies": 1},
+    # Slabs take longest to make, and the bulk is what most people compute.
     "slab": {"rattle": [0.01, 0.5], "surfaces": 1},
+    # Elements and binary compounds of few atoms cost little, and have all volumes taught.
+    "simple": {"rattle": [0.05, 0.2], "volume": [-0.12, -0.04, 0.04, 0.12], "shear": [0.05]},
+    "large": {"rattle": [0.03, 0.12]},
+    "molecule": {"rattle": [0.03, 0.06, 0.1, 0.15, 0.2, 0.3]},
+    "hot": {"model": "facet-universal", "temperatures": [1000.0, 2000.0], "snapshots": 2}
+    | {"md_steps": 60},
+    "small": {"isolated": True, "dimers": ["H", "O", "Fe"], "dimer_points": 8},
 }
-# Slabs take longest to make, and the bulk is what most people compute.
-TURNS = ("near", "strained", "far", "other", "near", "strained", "far", "other", "near", "slab")
-HOT = {"model": "sevennet-0", "temperatures": [1000.0, 2000.0], "snapshots": 2, "md_steps": 60}
-SMALL = {"isolated": True, "dimers": ["H", "O", "Fe"], "dimer_points": 6}
+TURNS = ("near", "strained", "near", "far", "near", "other", "near", "strained", "near", "slab")
 TEACHER, SECOND = "sevennet-l3i5", "sevennet-0"
 
 
@@ -58,12 +66,14 @@ def write_crystals(out: Path, given: argparse.Namespace) -> None:
     parts = write_dft(out / "dft")
     kept_back = {formula for formula, part in parts.items() if part != "train"}
     forbidden = kept_back | tested_formulas()
-    found = candidates(forbidden, given.max_atoms, given.crystals // 5)[: given.crystals]
-    divide(formulas(found), TEACHER_PARTS, taken := {})
+    found = candidates(forbidden, given.max_atoms, given.crystals // 20)[: given.crystals]
+    found += ordinary_frames(parts, given.max_atoms)
     chosen: dict[str, list[Atoms]] = {}
+    taken = {formula: part_of(formula, TEACHER_PARTS) for formula in formulas(found)}
+    taken |= {formula: part for formula, part in parts.items() if part == "train"}
     for number, (atoms, formula) in enumerate(zip(found, formulas(found), strict=True)):
-        kind = "hot" if number % 100 == 99 else TURNS[number % len(TURNS)]
-        chosen.setdefault(f"{taken[formula]}-{kind}", []).append(atoms)
+        chosen.setdefault(f"{taken[formula]}-{kind_of(atoms, number)}", []).append(atoms)
+    chosen["train-molecule"] = molecules()
     # With real frames, since some elements are in no crystal of the tables.
     learnt = [atoms for atoms in found if taken[atoms.info["group"]] == "train"]
     learnt += read(out / "dft" / "train.extxyz", ":")
@@ -73,6 +83,15 @@ def write_crystals(out: Path, given: argparse.Namespace) -> None:
     counts = {name: len(crystals) for name, crystals in chosen.items()}
     counts |= {"forbidden formulas": len(forbidden), "dft": Counter(parts.values())}
     (out / "crystals.json").write_text(json.dumps(counts, indent=2))
+
+
+def kind_of(atoms: Atoms, number: int) -> str:
+    """Return what is made of a crystal, which depends on its size."""
+    if number % 100 == 99:
+        return "hot"
+    if len(atoms) <= SMALLEST and len({*atoms.numbers}) <= 2:
+        return "simple"
+    return "large" if len(atoms) > LARGEST else TURNS[number % len(TURNS)]
 
 
 def one_of_each(crystals: Sequence[Atoms]) -> list[Atoms]:
@@ -96,12 +115,11 @@ def command(*arguments: object) -> None:
 
 def perturb(out: Path, given: argparse.Namespace) -> None:
     """Make structures of every file of crystals."""
-    profiles = PROFILES | {"hot": HOT, "small": SMALL}
     for path in sorted((out / "crystals").glob("*.extxyz")):
         folder = out / "structures" / path.stem
         if (folder / "perturbed.json").exists():
             continue
-        profile = NOTHING | profiles[path.stem.split("-")[1]] | {"seed": SEED}
+        profile = NOTHING | PROFILES[path.stem.split("-")[1]] | {"seed": SEED}
         config = out / "crystals" / f"{path.stem}.yaml"
         config.write_text(yaml.safe_dump(profile | {"max_atoms": given.max_atoms}))
         arguments = ["--config", config, "--workers", given.workers]
@@ -159,8 +177,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("--stages", nargs="+", default=[*STAGES], choices=[*STAGES])
-    parser.add_argument("--crystals", type=int, default=15000)
-    parser.add_argument("--max-atoms", type=int, default=32)
+    parser.add_argument("--crystals", type=int, default=20000)
+    parser.add_argument("--max-atoms", type=int, default=52)
     parser.add_argument("--max-difference", type=float, default=0.5, help="eV/Å, of any atom")
     parser.add_argument("--max-force", type=float, default=30.0, help="eV/Å")
     parser.add_argument("--batch-atoms", type=int, default=500)
