@@ -14,7 +14,7 @@ parity and a grid symmetric under inversion, so that mirror images have the same
 envelope with two continuous derivatives; adjacent linear maps are one; the norm is smooth at sites
 of high symmetry (see `EquivariantNorm`); scale and shift belong to the atom, so that energies are
 extensive; an isolated atom's energy is its shift. Switches: compact splines as the basis, hidden
-radial layers, repulsion of nuclei.
+radial layers, messages scaled by species, repulsion of nuclei.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from torch import Tensor, nn
 from matkit.graph import Graph
 from matkit.interfaces import Properties
 from matkit.nn.convolution import Convolution
-from matkit.nn.embedding import SpeciesEmbedding, SpeciesIndex
+from matkit.nn.embedding import SpeciesEmbedding, SpeciesIndex, SpeciesScale
 from matkit.nn.equivariant import Features, Linear, ScalarMLP
 from matkit.nn.frozen import FrozenLinear
-from matkit.nn.frozen_node import FrozenIdentity, FrozenNode, FrozenResidual
+from matkit.nn.frozen_node import FrozenIdentity, FrozenNode, FrozenResidual, FrozenScaled
 from matkit.nn.inference import FrozenInteraction
 from matkit.nn.irreps import parse_irreps, spherical_harmonics
 from matkit.nn.layered import LayeredPotential, check_choice, check_domain
@@ -61,6 +61,7 @@ class Interaction(nn.Module):
         norm: Norm of the mixer's result.
         radial_widths: Input and hidden sizes of the radial map.
         neighbor_norm: Number the sum over neighbours is divided by.
+        species_scale: What the messages that arrive are scaled by, if anything.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Interaction(nn.Module):
         norm: EquivariantNorm,
         radial_widths: tuple[int, ...],
         neighbor_norm: float,
+        species_scale: SpeciesScale | None = None,
     ) -> None:
         super().__init__()
         inputs = {irrep.kind for irrep in convolution.irreps_in}
@@ -78,20 +80,25 @@ class Interaction(nn.Module):
         self.self_connection = Linear(convolution.irreps_in, kept_irreps)
         self.radial = ScalarMLP((*radial_widths, convolution.weight_numel))
         self.convolution = convolution
-        self.neighbor_norm = neighbor_norm
+        self.neighbor_norm, self.species_scale = neighbor_norm, species_scale
         self.linear_out = Linear(convolution.irreps_out, mixer.irreps_in)
         self.mixer, self.norm = mixer, norm
         self.same = matching(convolution.irreps_in, norm.irreps)
 
-    def forward(self, x: Features, basis: Tensor, harmonics: Tensor, graph: Graph) -> Features:
+    def forward(
+        self, x: Features, index: Tensor, basis: Tensor, harmonics: Tensor, graph: Graph
+    ) -> Features:
         """Return the features of the next layer [N + S, 2l + 1, channels] per irrep.
 
-        Rows beyond the graph's N atoms are atoms without neighbours.
+        Rows beyond the graph's N atoms are atoms without neighbours. `index` are the species
+        [N + S].
         """
         n_atoms = len(graph.species)
         sent = tuple(part[:n_atoms] for part in x)
         messages = self.convolution(sent, harmonics, self.radial(basis), graph)
         received = self.linear_out(tuple(m / self.neighbor_norm for m in messages))
+        if self.species_scale is not None:
+            received = self.species_scale(received, index[:n_atoms])
         mixed = [_padded(part, len(x[0])) for part in received]
         for place, added in zip(self.kept, self.self_connection(x), strict=True):
             mixed[place] = mixed[place] + added
@@ -131,6 +138,8 @@ class Facet(LayeredPotential):
         neighbor_norm: Sums over neighbours are divided by this.
         residual_init: Initial weight of what a layer adds to its input.
         norm_offset: Offset of the norms' mean squares.
+        species_scale: Scale the messages by trainable weights of the receiving atom's species, so
+            that what two elements have in common is learnt for the pair.
         scale: Energy unit of each species, eV.
         shift: Energy of an isolated atom of each species, eV; zero if not given.
         zbl: Add the repulsion of nuclei at distances that data do not reach; what was learnt there
@@ -158,6 +167,7 @@ class Facet(LayeredPotential):
         neighbor_norm: float = 5.0,
         residual_init: float = 0.0,
         norm_offset: float = 1.0,
+        species_scale: bool = False,
         scale: Sequence[float] | None = None,
         shift: Sequence[float] | None = None,
         zbl: bool = False,
@@ -180,7 +190,10 @@ class Facet(LayeredPotential):
             convolution = Convolution(before, lmax, chosen.irreps_in, natural_parity=True)
             norm = EquivariantNorm(after, residual_init, norm_offset)
             widths = (basis_size, *radial_hidden)
-            self.interactions.append(Interaction(convolution, chosen, norm, widths, neighbor_norm))
+            by_species = SpeciesScale(len(species), chosen.irreps_in) if species_scale else None
+            self.interactions.append(
+                Interaction(convolution, chosen, norm, widths, neighbor_norm, by_species)
+            )
         self.readout = ScalarMLP((features[-1][0].channels, 1))
         ones, zeros = [1.0] * len(species), [0.0] * len(species)
         self.scale_shift = SpeciesScaleShift(scale or ones, shift or zeros)
@@ -210,7 +223,7 @@ class Facet(LayeredPotential):
 
         x: Features = (self.embedding(index),)
         for interaction in self._interactions()[:layers]:
-            x = interaction(x, basis, harmonics, graph)
+            x = interaction(x, index, basis, harmonics, graph)
         return x
 
     def _energy(self, scalars: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
@@ -233,10 +246,12 @@ class Facet(LayeredPotential):
     def _freeze_layer(self, exact: Facet, here: Facet, t: int) -> FrozenResidual:
         """Return layer `t` for inference."""
         layer = self._interactions()[t]
+        linear_out = FrozenLinear.of(layer.linear_out, 1 / layer.neighbor_norm)
+        scale = layer.species_scale
         inner = FrozenInteraction(
             layout=layer.convolution.layout,
             linear_in=FrozenIdentity(),
-            linear_out=FrozenLinear.of(layer.linear_out, 1 / layer.neighbor_norm),
+            linear_out=linear_out if scale is None else FrozenScaled(linear_out, scale),
             self_connection=FrozenLinear.of(layer.self_connection),
             kept=tuple(layer.kept),
             gate=FrozenNode(layer.update),

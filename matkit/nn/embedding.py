@@ -8,6 +8,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from matkit.nn.equivariant import Features
+from matkit.nn.irreps import Irreps
+
 
 class SpeciesIndex(nn.Module):
     """Map atomic numbers to their place in the model's list of species.
@@ -44,3 +47,26 @@ class SpeciesEmbedding(nn.Module):
     def forward(self, index: Int[Tensor, " N"]) -> Float[Tensor, "N 1 channels"]:
         """Return even scalars [N, 1, channels]."""
         return (self.weight / sqrt(len(self.weight)))[index].unsqueeze(1)
+
+
+class SpeciesScale(nn.Module):
+    """Multiply every channel by a factor of the atom's species, near one at first.
+
+    Args:
+        n_species: Number of species.
+        irreps: Irreps of the features.
+    """
+
+    def __init__(self, n_species: int, irreps: Irreps) -> None:
+        super().__init__()
+        self.weights = nn.ParameterList(
+            0.1 * torch.randn(n_species, 1, irrep.channels) for irrep in irreps
+        )
+
+    def forward(self, x: Features, index: Int[Tensor, " N"]) -> Features:
+        """Return scaled features [N, 2l + 1, channels]."""
+        return tuple(part * factor for part, factor in zip(x, self.factors(index), strict=True))
+
+    def factors(self, index: Int[Tensor, " N"]) -> Features:
+        """Return the factors [N, 1, channels] of every irrep."""
+        return tuple(1 + weight[index] for weight in self.weights)

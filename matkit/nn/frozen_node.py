@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from matkit.nn.embedding import SpeciesScale
 from matkit.nn.equivariant import Features
-from matkit.nn.frozen import Workspace
+from matkit.nn.frozen import FrozenLinear, Workspace
 from matkit.nn.inference import EdgeData, FrozenInteraction, Tape
 from matkit.nn.residual import Pairs, add_matching, add_matching_gradient
 
@@ -36,6 +37,33 @@ class FrozenIdentity:
         for i, gradient in enumerate(g):
             before = into[i]
             into[i] = gradient if before is None else before.add_(gradient)
+
+
+@dataclass(frozen=True)
+class FrozenScaled:
+    """A linear map whose values are scaled by species.
+
+    Attributes:
+        linear: The map.
+        scale: What its values are multiplied by.
+    """
+
+    linear: FrozenLinear
+    scale: SpeciesScale
+
+    def forward(self, x: Features, index: Tensor) -> list[Tensor]:
+        """Return mixed and scaled features."""
+        return list(self.scale(tuple(self.linear.forward(x, index)), index))
+
+    def backward(
+        self,
+        g: Sequence[Tensor],
+        index: Tensor,
+        into: list[Tensor | None],
+        space: Workspace | None = None,
+    ) -> None:
+        """Add the derivative by the input to `into`, given that by the values."""
+        self.linear.backward(self.scale(tuple(g), index), index, into, space)
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,7 @@ class FrozenInteraction:
 
     layout: Layout
     linear_in: ChannelMap
-    linear_out: FrozenLinear
+    linear_out: ChannelMap
     self_connection: FrozenLinear
     kept: tuple[int, ...]
     gate: NodeMap

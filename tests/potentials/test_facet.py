@@ -29,7 +29,8 @@ TINY = {
 }
 GATE = TINY | {"mixer": "gate"}
 SPLINES = TINY | {"radial_basis": "spline", "basis_size": 16, "radial_hidden": [8]}
-VARIANTS = {"grid": TINY, "gate": GATE, "splines": SPLINES}
+SCALED = GATE | {"species_scale": True}
+VARIANTS = {"grid": TINY, "gate": GATE, "splines": SPLINES, "scaled": SCALED}
 
 
 class TestFacet(PotentialContract):
@@ -49,6 +50,12 @@ class TestRepulsion(PotentialContract):
     hyperparameters: ClassVar = GATE | {"zbl": True}
     claims: ClassVar = {"rotation", "reflection"}
     step: ClassVar = 1e-5
+
+
+class TestSpeciesScale(PotentialContract):
+    name = "facet"
+    hyperparameters: ClassVar = SCALED
+    claims: ClassVar = {"rotation", "reflection"}
 
 
 class TestSplines(PotentialContract):
@@ -185,6 +192,17 @@ def test_written_out_derivative_agrees_with_autograd(monkeypatch, name, dtype, t
     for key in ("energy", "atom_energy", "forces", "stress"):
         scale = expected[key].nan_to_num().abs().max()
         assert (got[key] - expected[key]).nan_to_num().abs().max() <= tolerance * scale, key
+
+
+def test_messages_are_scaled_by_the_species_that_receives_them():
+    """What an atom of one element feels changes with its own factors and with no others."""
+    potential, atoms = model(SCALED), from_ase(chiral())
+    before = results(potential, atoms)["atom_energy"]
+    last = potential.network.interactions[-1].species_scale.weights[0]
+    with torch.no_grad():
+        last[TINY["species"].index(11)] += 0.5
+    changed = results(potential, atoms)["atom_energy"] - before
+    assert (changed != 0).tolist() == [z == 11 for z in chiral().numbers]
 
 
 @pytest.mark.parametrize(
