@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from math import sqrt
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -33,8 +33,14 @@ from matkit.nn.convolution import Convolution
 from matkit.nn.embedding import SpeciesEmbedding, SpeciesIndex, SpeciesScale
 from matkit.nn.equivariant import Features, Linear, ScalarMLP
 from matkit.nn.frozen import FrozenLinear
-from matkit.nn.frozen_node import FrozenIdentity, FrozenNode, FrozenResidual, FrozenScaled
-from matkit.nn.inference import FrozenInteraction
+from matkit.nn.frozen_node import (
+    FrozenGateMixer,
+    FrozenIdentity,
+    FrozenNode,
+    FrozenResidual,
+    FrozenScaled,
+)
+from matkit.nn.inference import FrozenInteraction, NodeMap
 from matkit.nn.irreps import parse_irreps, spherical_harmonics
 from matkit.nn.layered import LayeredPotential, check_choice, check_domain
 from matkit.nn.mixing import EquivariantNorm, GateMixer, GridMixer
@@ -107,6 +113,12 @@ class Interaction(nn.Module):
     def update(self, mixed: Features) -> Features:
         """Return what is added to the features, given messages and self-connection."""
         return self.norm(self.mixer(mixed))
+
+    def frozen_update(self) -> NodeMap:
+        """Return `update` for inference."""
+        if isinstance(self.mixer, GateMixer):
+            return FrozenGateMixer.of(self.mixer, self.norm)
+        return FrozenNode(self.update)
 
     def without_neighbors(self, x: Features) -> Features:
         """Return the features of the next layer of atoms that have no neighbours."""
@@ -198,6 +210,7 @@ class Facet(LayeredPotential):
         ones, zeros = [1.0] * len(species), [0.0] * len(species)
         self.scale_shift = SpeciesScaleShift(scale or ones, shift or zeros)
         self.repulsion = ZBL(self.species, self.cutoff) if zbl else None
+        self._isolated: tuple[Any, Tensor] | None = None
 
     def forward(self, graph: Graph) -> Properties:
         """Return atomic energies [N] in eV and the last layer's scalars as `features`."""
@@ -228,14 +241,24 @@ class Facet(LayeredPotential):
 
     def _energy(self, scalars: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
         """Return atomic energies [N] and the derivative of their sum by the scalars [N, 1, C]."""
-        kinds, place = self._kinds(index)
-        x: Features = (self.embedding(kinds),)
-        for interaction in self._interactions():
-            x = interaction.without_neighbors(x)
         matrix = self.readout.last.detach()
-        relative = ((scalars - x[0].squeeze(1)[place]) @ matrix).squeeze(1)
+        relative = ((scalars - self._isolated_scalars()[index]) @ matrix).squeeze(1)
         by_scalars = self.scale_shift.scale[index].unsqueeze(1).to(matrix) * matrix.T
         return self.scale_shift(relative, index), by_scalars.unsqueeze(1)
+
+    def _isolated_scalars(self) -> Tensor:
+        """Return the last scalars of single atoms of all species [S, C], for inference.
+
+        They are computed once for the weights that the layers were frozen with.
+        """
+        state = self._frozen and self._frozen[0]
+        if self._isolated is None or self._isolated[0] is not state:
+            every = torch.arange(len(self.species), device=self.embedding.weight.device)
+            x: Features = (self.embedding(every),)
+            for interaction in self._interactions():
+                x = interaction.without_neighbors(x)
+            self._isolated = state, x[0].squeeze(1).detach()
+        return self._isolated[1]
 
     def _kinds(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Return the species that occur [S] and the place of every atom's among them [N]."""
@@ -254,7 +277,7 @@ class Facet(LayeredPotential):
             linear_out=linear_out if scale is None else FrozenScaled(linear_out, scale),
             self_connection=FrozenLinear.of(layer.self_connection),
             kept=tuple(layer.kept),
-            gate=FrozenNode(layer.update),
+            gate=layer.frozen_update(),
             radial=here._radial(t),
             table=self._table(exact._radial(t), t),
         )

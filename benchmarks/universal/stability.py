@@ -1,6 +1,6 @@
 """Hot dynamics of ten crystals of MP-20's test set, and energy drift.
 
-    python -m universal.stability MODEL... [--picoseconds 20] [--crystals 10]
+    python -m universal.stability MODEL... [--picoseconds 20] [--crystals 10] [--workers 2]
 
 NVT at 1000 K, steps of 2 fs, cells of at least 40 atoms. Stable means: no number is not finite, the
 temperature stays below 10,000 K and no two atoms come closer than 0.5 Å at any time (tests of
@@ -11,7 +11,11 @@ temperature stays below 10,000 K and no two atoms come closer than 0.5 Å at any
 from __future__ import annotations
 
 import random
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 
+import torch
 from ase import Atoms
 from experiments import data
 
@@ -66,13 +70,18 @@ def main() -> None:
     parser = arguments(__doc__, "stability")
     parser.add_argument("--picoseconds", type=float, default=20.0)
     parser.add_argument("--crystals", type=int, default=10)
+    parser.add_argument("--workers", type=int, default=1, help="processes of one thread each")
     given = parser.parse_args()
-    chosen = diverse(given.crystals)
+    work = [(model, atoms) for model in given.models for atoms in diverse(given.crystals)]
     rows: Rows = []
-    for model in given.models:
-        for atoms in chosen:
-            rows.append(row(model, atoms, given.picoseconds))
-            print(rows[-1], flush=True)  # each takes minutes
+    start = partial(torch.set_num_threads, 1)
+    context = get_context("spawn")
+    with ProcessPoolExecutor(given.workers, mp_context=context, initializer=start) as executor:
+        for found in executor.map(
+            partial(row, picoseconds=given.picoseconds), *zip(*work, strict=True)
+        ):
+            rows.append(found)
+            print(found, flush=True)  # each takes minutes
     report(rows, given.json)
 
 
