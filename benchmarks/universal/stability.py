@@ -3,9 +3,10 @@
     python -m universal.stability MODEL... [--picoseconds 20] [--crystals 10] [--workers 2]
 
 NVT at 1000 K, steps of 2 fs (with hydrogen 1 fs), cells of at least 40 atoms. Stable means: no
-number is not finite, the temperature stays below 10,000 K and no two atoms come closer than 0.5 Å at
-any time (tests of `matkit.md`), and at the end no pair is nearer than 0.55 of the sum of its covalent
-radii. NVE from 300 K in steps of 1 fs after that, a tenth as long: the slope of the total energy.
+number is not finite, the temperature stays below 10,000 K and no two atoms come closer than 0.5 Å
+at any time (tests of `matkit.md`), and at the end no pair is nearer than 0.55 of the sum of its
+covalent radii. NVE from 300 K in steps of 1 fs after that, a tenth as long: the slope of the total
+energy.
 """
 
 from __future__ import annotations

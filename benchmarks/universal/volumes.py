@@ -3,8 +3,8 @@
     python -m universal.volumes MODEL... [--reference sevennet-l3i5] [--only Si NaCl]
 
 Cell and positions are relaxed with the symmetry kept, in float64, from experimental lattices. The
-heavier alkali metals are left out: SevenNet-l3i5, whose cutoff is 5 Å, has the same energy, to 5 meV,
-for potassium of 70 and of 120 Å³ per atom.
+heavier alkali metals are left out: SevenNet-l3i5, whose cutoff is 5 Å, has the same energy, to
+5 meV, for potassium of 70 and of 120 Å³ per atom.
 """
 
 from __future__ import annotations
