@@ -25,6 +25,7 @@ from matkit.interfaces import Potential, Properties
 from matkit.neighbors import radius_graph
 from matkit.nn.hessian_head import HessianHead, PairMessages
 from matkit.nn.layered import LayeredPotential, check_choice
+from matkit.nn.pair_products import PairProducts
 from matkit.pair_blocks import PairBlocks
 
 SUM_RULES = ("none", "project", "diagonal")
@@ -39,7 +40,10 @@ class HIP(Potential):
         hessian_cutoff: Longest pair of atoms with a block of its own, Å.
         channels: Channels of the head.
         basis_size: Radial functions of the head.
+        product_layers: Updates of pairs by products of what lies between.
+        product_channels: Channels of these products, of pairs within half of `hessian_cutoff`.
         hessian_scale: Unit of the head's results, eV/Å²: a typical stiff force constant.
+        hessian_decay: How fast that unit falls from 1 Å on, 1/Å.
         sum_rule: What a shift or a turn of all atoms does. `none`: whatever was learned;
             `project`: exactly what the energy's invariance demands, imposed on the matrix when it
             is asked for; `diagonal`: the same, and the blocks of atoms with themselves are minus
@@ -58,7 +62,10 @@ class HIP(Potential):
         hessian_cutoff: float = 8.0,
         channels: int = 32,
         basis_size: int = 16,
+        product_layers: int = 0,
+        product_channels: int = 16,
         hessian_scale: float = 5.0,
+        hessian_decay: float = 0.0,
         sum_rule: str = "project",
     ) -> None:
         super().__init__()
@@ -75,7 +82,12 @@ class HIP(Potential):
         irreps = network.feature_irreps
         pairs = PairMessages(irreps, channels, basis_size, network.lmax, network.natural_parity)
         diagonal, invariant = sum_rule == "diagonal", sum_rule != "none"
-        self.head = HessianHead(pairs, self.hessian_cutoff, hessian_scale, diagonal, invariant)
+        half = self.hessian_cutoff / 2
+        layers = range(product_layers)
+        products = [PairProducts(channels, product_channels, half) for _ in layers]
+        self.head = HessianHead(
+            pairs, products, self.hessian_cutoff, hessian_scale, hessian_decay, diagonal, invariant
+        )
 
     def forward(self, graph: Graph) -> Properties:
         """Return what the backbone does: atomic energies [N] in eV and `features`."""

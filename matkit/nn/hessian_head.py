@@ -7,7 +7,7 @@ one by one between these atoms, summed up between an atom and itself.
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Sequence
 from math import sqrt
 
 import torch
@@ -18,38 +18,12 @@ from matkit.errors import ConfigError
 from matkit.graph import Graph
 from matkit.nn.convolution import Convolution
 from matkit.nn.equivariant import Features, Gate, Linear, ScalarMLP, normalized_silu
-from matkit.nn.irreps import Irrep, Irreps, format_irreps, spherical_harmonics, wigner_3j
+from matkit.nn.irreps import Irrep, Irreps, format_irreps, spherical_harmonics
+from matkit.nn.matrices import GENERAL, SYMMETRIC, from_matrices, to_matrices
+from matkit.nn.pair_products import PairProducts
 from matkit.nn.radial import BesselBasis, polynomial_envelope
 from matkit.nn.scatter import scatter_sum
 from matkit.pair_blocks import PairBlocks
-
-# A general 3x3 matrix, and a symmetric one.
-GENERAL: Irreps = (Irrep(1, 0, 1), Irrep(1, 1, 1), Irrep(1, 2, 1))
-SYMMETRIC: Irreps = (Irrep(1, 0, 1), Irrep(1, 2, 1))
-
-
-def to_matrices(x: Features) -> Float[Tensor, "M 3 3 C"]:
-    """Return the matrices [M, 3, 3, C] that features of even parity [M, 2l + 1, C] make up.
-
-    An isometry: the square of a matrix's norm is the sum of the squares of the features.
-
-    Args:
-        x: Features of different degrees out of 0, 1 and 2.
-    """
-    parts = [torch.einsum("abm,emc->eabc", _basis(f.shape[1]).to(f), f) for f in x]
-    return torch.stack(parts).sum(dim=0)
-
-
-def from_matrices(matrices: Float[Tensor, "M 3 3 C"]) -> Features:
-    """Return the features of degrees 0, 1 and 2 [M, 2l + 1, C] that make up the matrices."""
-    bases = (_basis(components).to(matrices) for components in (1, 3, 5))
-    return tuple(torch.einsum("abm,eabc->emc", basis, matrices) for basis in bases)
-
-
-@cache
-def _basis(components: int) -> Tensor:
-    """Return orthonormal matrices [3, 3, 2l + 1] that turn like the irrep of degree l."""
-    return wigner_3j(1, 1, components // 2) * sqrt(components)
 
 
 class PairMessages(nn.Module):
@@ -154,22 +128,35 @@ class HessianHead(nn.Module):
 
     Args:
         pairs: Messages.
+        products: Updates of the messages by what lies between, all of one cutoff.
         cutoff: Longest pair, Å.
         scale: Unit of the blocks, eV/Å².
+        decay: How fast the blocks' unit falls with the length, 1/Å.
         diagonal: Whether blocks between an atom and itself are minus the sum of the others, as the
             translation of all atoms demands, instead of a sum of their own.
         invariant: Whether the Hessian is to be made invariant, see `PairBlocks`.
     """
 
     def __init__(
-        self, pairs: PairMessages, cutoff: float, scale: float, diagonal: bool, invariant: bool
+        self,
+        pairs: PairMessages,
+        products: Sequence[PairProducts],
+        cutoff: float,
+        scale: float,
+        decay: float,
+        diagonal: bool,
+        invariant: bool,
     ) -> None:
         super().__init__()
-        self.cutoff, self.scale, self.invariant = cutoff, scale, invariant
+        self.cutoff, self.scale, self.decay = cutoff, scale, decay
+        self.invariant = invariant
         self.basis = BesselBasis(cutoff, pairs.basis_size)
         self.pairs = pairs
+        self.products = nn.ModuleList(products)
         self.linear_off = Linear(pairs.irreps_out, GENERAL)
         self.linear_own = None if diagonal else Linear(pairs.irreps_out, SYMMETRIC)
+        returned = [] if diagonal else products
+        self.linear_back = nn.ModuleList(Returned(p.irreps_out) for p in returned)
 
     def forward(self, x: Features, pairs: Graph) -> PairBlocks:
         """Return the blocks, float64.
@@ -183,18 +170,47 @@ class HessianHead(nn.Module):
         harmonics = spherical_harmonics(self.pairs.lmax, vectors / lengths.unsqueeze(1))
         basis = self.basis(lengths) * (self.cutoff / 2)  # sin(k r) / r, of order one
         messages = self.pairs(x, basis.to(x[0]), harmonics.to(x[0]), pairs)
+        returned = []
+        for product in self.products:
+            messages, own = product(messages, lengths, pairs)
+            returned.append(own)
         envelope = self.scale * polynomial_envelope(lengths, self.cutoff)
+        envelope = envelope * torch.exp(-self.decay * (lengths - 1))
         off = _blocks(self.linear_off(messages), envelope)
-        diagonal = self._diagonal(messages, off, envelope, pairs)
+        diagonal = self._diagonal(messages, returned, off, envelope, pairs)
         return PairBlocks(pairs=pairs, diagonal=diagonal, off=off, invariant=self.invariant)
 
-    def _diagonal(self, messages: Features, off: Tensor, envelope: Tensor, pairs: Graph) -> Tensor:
+    def _diagonal(
+        self,
+        messages: Features,
+        returned: Sequence[Features],
+        off: Tensor,
+        envelope: Tensor,
+        pairs: Graph,
+    ) -> Tensor:
         n_atoms = len(pairs.species)
-        if self.linear_own is not None:
-            own = _blocks(self.linear_own(messages), envelope)
-            return scatter_sum(own, pairs.center, n_atoms, pairs.pointers)
-        rows = scatter_sum(off, pairs.center, n_atoms, pairs.pointers)
-        return -(rows + scatter_sum(off.mT, pairs.neighbor, n_atoms)) / 2
+        if self.linear_own is None:
+            rows = scatter_sum(off, pairs.center, n_atoms, pairs.pointers)
+            return -(rows + scatter_sum(off.mT, pairs.neighbor, n_atoms)) / 2
+        own = _blocks(self.linear_own(messages), envelope)
+        diagonal = scatter_sum(own, pairs.center, n_atoms, pairs.pointers)
+        for linear, x in zip(self.linear_back, returned, strict=True):
+            diagonal = diagonal + self.scale * to_matrices(linear(x)).squeeze(3).double()
+        return diagonal
+
+
+class Returned(nn.Module):
+    """Symmetric matrix of an atom from what returned to it: linear, gate, linear."""
+
+    def __init__(self, irreps: Irreps) -> None:
+        super().__init__()
+        wide = tuple(Irrep(2 * irreps[0].channels, *irrep.kind) for irrep in SYMMETRIC)
+        self.gate = Gate(wide)
+        self.first, self.last = Linear(irreps, self.gate.irreps_in), Linear(wide, SYMMETRIC)
+
+    def forward(self, x: Features) -> Features:
+        """Return features [N, 2l + 1, 1] of degrees 0 and 2."""
+        return self.last(self.gate(self.first(x)))
 
 
 def _blocks(x: Features, envelope: Float[Tensor, " E"]) -> Float[Tensor, "E 3 3"]:

@@ -40,12 +40,27 @@ TINY = {
     "hessian_cutoff": 5.0,
     "channels": 4,
     "basis_size": 6,
+    "product_layers": 2,
+    "product_channels": 3,
+    "hessian_decay": 0.5,
 }
 HEAD = {
     *(f"network.head.linear_off.weights.{i}" for i in range(3)),
     *(f"network.head.linear_own.weights.{i}" for i in range(2)),
     *(f"network.head.pairs.{end}.weights.{i}" for end in ("center", "neighbor") for i in range(3)),
     *(f"network.head.pairs.linear.weights.{i}" for i in range(3)),
+    *(
+        f"network.head.products.{layer}.{name}.weights.{i}"
+        for layer in range(2)
+        for name in ("first", "second", "linear")
+        for i in range(3)
+    ),
+    *(
+        f"network.head.linear_back.{layer}.{name}.weights.{i}"
+        for layer in range(2)
+        for name in ("first", "last")
+        for i in range(2)
+    ),
     *(f"network.head.pairs.{name}.weights.0" for name in ("scalars", "radial", "weights")),
     *("network.head.pairs.weights.weights.1", "network.head.basis.frequencies"),
 }
