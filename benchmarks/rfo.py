@@ -1,6 +1,6 @@
 """Relaxation of rattled molecules: predicted Hessians against optimisers that know none.
 
-    python benchmarks/rfo.py MODEL FOLDER --out OUT [--count 100] [--rattle 0.1] [--fmax 0.01]
+    python benchmarks/rfo.py MODEL FOLDER --out OUT [--count 100] [--fmax 0.01] [--workers W]
 
 MODEL has a Hessian head and gives energies and forces to all optimisers. FOLDER was written by
 `matkit data molecules` or `matkit label` for molecules that it has not seen; of each the relaxed
@@ -14,10 +14,14 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache, partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from ase import Atoms
 from ase.io import read
 from experiments import table
@@ -66,8 +70,16 @@ def rattled(folder: Path, count: int, size: float) -> list[Atoms]:
     return made
 
 
-def run(calc: Counting, atoms: Atoms, options: dict[str, Any], limits: dict[str, Any]) -> dict:
+@cache
+def counting(model: str) -> Counting:
+    """Return the calculator of a model, one for each process."""
+    torch.set_num_threads(1)
+    return Counting(load_calculator(model, dtype="float64").potentials, dtype="float64")
+
+
+def run(model: str, limits: dict[str, Any], options: dict[str, Any], atoms: Atoms) -> dict:
     """Relax one molecule."""
+    calc = counting(model)
     calc.gradients = calc.hessians = 0
     calc.reset()
     done = relax(atoms, calc, **options, **limits)
@@ -106,15 +118,16 @@ def main() -> None:
     parser.add_argument("--rattle", type=float, default=0.1, help="Å")
     parser.add_argument("--fmax", type=float, default=0.01, help="eV/Å")
     parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--workers", type=int, default=1, help="processes")
     given = parser.parse_args()
-    loaded = load_calculator(given.model, dtype="float64")
-    calc = Counting(loaded.potentials, dtype="float64")
     molecules = rattled(given.folder, given.count, given.rattle)
     limits = {"fmax": given.fmax, "steps": given.steps}
-    results = {
-        name: [run(calc, atoms, options, limits) for atoms in molecules]
-        for name, options in OPTIMIZERS.items()
-    }
+    relaxed = partial(run, given.model, limits)
+    with ProcessPoolExecutor(given.workers, get_context("spawn")) as pool:
+        results = {
+            name: list(pool.map(partial(relaxed, options), molecules))
+            for name, options in OPTIMIZERS.items()
+        }
     lines = [summary(name, rows, results["BFGS"]) for name, rows in results.items()]
     given.out.mkdir(parents=True, exist_ok=True)
     record = {"model": given.model, "molecules": len(molecules), "rattle": given.rattle, **limits}

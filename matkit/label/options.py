@@ -44,6 +44,12 @@ class LabellingOptions(Options):
     max_difference: float | None = Field(
         None, gt=0, description="largest difference of the two forces on an atom, in eV/Å"
     )
+    relative_difference: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="part of the force on an atom that is allowed on top of max_difference",
+    )
     max_force: float | None = Field(
         None, gt=0, description="reject structures with a larger force on an atom, in eV/Å"
     )
@@ -71,6 +77,8 @@ class LabellingOptions(Options):
     def _what_needs_what(self) -> Self:
         if (self.agree is None) != (self.max_difference is None):
             raise ValueError("agree needs max_difference and the reverse; give both or none")
+        if self.relative_difference is not None and self.agree is None:
+            raise ValueError("relative_difference has no effect without agree and max_difference")
         if self.max_asymmetry is not None and self.hessian != "finite-difference":
             raise ValueError("max_asymmetry has no effect without hessian finite-difference")
         if self.step is not None and self.hessian != "finite-difference":

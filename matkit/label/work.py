@@ -66,6 +66,9 @@ def _outcome(
     facts: dict[str, Any] = {"max_force": labels.max_force}
     if second is not None:
         facts["difference"] = difference(labels, second)
+        if options.relative_difference is not None:
+            part = options.relative_difference
+            facts["difference_beyond"] = difference(labels, second, part)
     if objection := _objection(facts, options):
         return Outcome(item, "rejected", reason=objection, facts=facts)
     if options.hessian is None:
@@ -80,16 +83,22 @@ def _problem(labels: Labels | str) -> str:
     return labels if isinstance(labels, str) else labels.fault()
 
 
-def difference(first: Labels, second: Labels) -> float:
-    """Return the largest difference of the forces on an atom, eV/Å."""
-    return float(np.linalg.norm(first.forces - second.forces, axis=1).max())
+def difference(first: Labels, second: Labels, part: float = 0.0) -> float:
+    """Return the largest difference of the forces on an atom, less a part of the first, eV/Å."""
+    differences = np.linalg.norm(first.forces - second.forces, axis=1)
+    return float((differences - part * np.linalg.norm(first.forces, axis=1)).max())
 
 
 def _objection(facts: dict[str, Any], options: LabellingOptions) -> str:
     """Return which filter rejects a structure, or nothing."""
+    part = options.relative_difference
+    counted = "difference" if part is None else "difference_beyond"
+    differ = "the models' forces differ by"
+    if part is not None:
+        differ = f"the models' forces differ, beyond {part:.4g} of them, by"
     limits = {
         "max_force": (options.max_force, "the largest force", "eV/Å"),
-        "difference": (options.max_difference, "the models' forces differ by", "eV/Å"),
+        counted: (options.max_difference, differ, "eV/Å"),
         "asymmetry": (options.max_asymmetry, "the Hessian's mean asymmetry", "eV/Å²"),
     }
     for name, (limit, what, unit) in limits.items():

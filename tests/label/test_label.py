@@ -255,6 +255,28 @@ def test_labels_are_kept_where_two_models_agree(tmp_path, models):
     assert result.document["agree"]["model"] == models[1]
 
 
+def test_models_may_differ_by_a_part_of_the_force(tmp_path, models):
+    write(tmp_path / "s.extxyz", frames(6))
+    options = {"calculator": models[0], "agree": models[1], "dtype": "float64"}
+    part = {"max_difference": 1e-6, "relative_difference": 0.3}
+    result = label(tmp_path / "s.extxyz", tmp_path / "some", LabellingOptions(**options, **part))
+    forces = []
+    for number, model in enumerate(models):
+        alone = LabellingOptions(calculator=model, dtype="float64")
+        label(tmp_path / "s.extxyz", tmp_path / str(number), alone)
+        found = read(tmp_path / f"{number}/labels.extxyz", ":")
+        forces.append([atoms.arrays["REF_forces"] for atoms in found])
+    beyond = [
+        (np.linalg.norm(a - b, axis=1) - 0.3 * np.linalg.norm(a, axis=1)).max()
+        for a, b in zip(*forces, strict=True)
+    ]
+    rows = rows_of(tmp_path / "some")
+    np.testing.assert_allclose([row["difference_beyond"] for row in rows], beyond, atol=1e-7)
+    assert [row["status"] for row in rows] == ["rejected" if b > 1e-6 else "done" for b in beyond]
+    assert result.rejected
+    assert "beyond 0.3 of them" in next(r["reason"] for r in rows if r["status"] == "rejected")
+
+
 def test_a_second_model_that_fails_is_named(tmp_path, models):
     checkpoint.save(network((1, 8)), tmp_path / "water.safetensors", {})
     write(tmp_path / "s.extxyz", frames(4))
@@ -350,6 +372,7 @@ def test_edited_structures_are_noticed(tmp_path, source):
     [
         ({"agree": "sevennet-0"}, "agree needs max_difference"),
         ({"max_difference": 0.1}, "agree needs max_difference"),
+        ({"relative_difference": 0.1}, "relative_difference has no effect"),
         ({"max_asymmetry": 0.1}, "max_asymmetry has no effect"),
         ({"step": 0.1}, "step has no effect"),
         ({"calculator_options": {1: 2}}, "expected names|valid string"),
