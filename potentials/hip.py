@@ -10,7 +10,9 @@ Deviations: exact also under reflections, with the pseudovectors of blocks made 
 are coupled; a smooth envelope at the cutoff of pairs; forces are derivatives of the energy; blocks
 of atoms with themselves are sums over pairs instead of read off the atom, so that they see as much
 as the others and an atom without others has no Hessian; periodic structures have a block for every
-lattice image; what rigid motions demand is made exact when the matrix is asked for.
+lattice image; what rigid motions demand is made exact when the matrix is asked for. Switches:
+messages that also see what lies between two atoms, by products of matrices over shared neighbours
+(see `matkit.nn.pair_products`), and a unit of the blocks that falls with the distance.
 """
 
 from __future__ import annotations

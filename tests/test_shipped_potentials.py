@@ -48,3 +48,12 @@ def test_predicted_frequencies_of_water():
     calc = matkit.load_calculator(HIP, dtype="float64")
     found = vibrations(molecule("H2O"), calc, method="predict").modes.frequencies
     assert found == pytest.approx([1540, 3643, 3651], rel=0.1)
+
+
+@pytest.mark.parametrize("name", [UNIVERSAL, HIP])
+def test_no_cusp_where_features_vanish_by_symmetry(name):
+    """The stiffest mode of methane has 70 eV/Å² (SevenNet-l3i5: 66); none is unstable."""
+    calc = matkit.load_calculator(name, dtype="float64")
+    values = np.linalg.eigvalsh(calc.get_hessian(molecule("CH4"), method="autograd"))
+    assert values[0] > -1
+    assert 50 < values[-1] < 100
