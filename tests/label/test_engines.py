@@ -201,8 +201,9 @@ class TestXTB:
             engine("gfn2").labels(structures[::-1]),
         )
         for one, other in zip(forward, backward[::-1], strict=True):
-            assert one.energy == other.energy
-            np.testing.assert_array_equal(one.forces, other.forces)
+            # Orbitals of another structure change forces by 1e-7; sums round by where arrays lie.
+            assert one.energy == pytest.approx(other.energy, abs=1e-10)
+            np.testing.assert_allclose(one.forces, other.forces, rtol=0, atol=1e-10)
 
     def test_charge_and_multiplicity_count(self):
         ion, triplet = molecule("H2O"), molecule("CH2_s3B1d")
