@@ -78,6 +78,11 @@ class HIP(Potential):
                 "Expected a positive `hessian_cutoff` in Å and `hessian_scale` in eV/Å², got "
                 f"{hessian_cutoff} and {hessian_scale}."
             )
+        if not (product_layers >= 0 and product_channels > 0 and hessian_decay >= 0):
+            raise ConfigError(
+                "Expected `product_layers` and `hessian_decay` (1/Å) of at least 0 and positive "
+                f"`product_channels`, got {product_layers}, {hessian_decay} and {product_channels}."
+            )
         self.backbone = network
         self.species, self.cutoff = network.species, network.cutoff
         self.conditions, self.hessian_cutoff = network.conditions, float(hessian_cutoff)

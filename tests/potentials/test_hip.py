@@ -293,6 +293,8 @@ SCALARS = FACET | {"irreps": ["8x0e", "8x0e", "8x0e"]}
     [
         ({"sum_rule": "projekt"}, "Did you mean 'project'"),
         ({"hessian_cutoff": 0.0}, "positive `hessian_cutoff`"),
+        ({"product_channels": 0}, "positive `product_channels`"),
+        ({"hessian_decay": -0.5}, "`hessian_decay` .1/Å. of at least 0"),
         ({"hessian_scale": -1.0}, "positive `hessian_cutoff` in Å and `hessian_scale`"),
         ({"backbone": SCALARS}, "Features 8x0e and harmonics up to l = 2 cannot make the 0e"),
         ({"channel": 4}, "Cannot build 'facet' from .*channel"),
