@@ -5,7 +5,9 @@
 MODEL has a Hessian head; MODEL2 is the same network trained on energies and forces alone. Both are
 differentiated twice too. Folders were written by `matkit label --hessian` for molecules that none
 has seen; `--limit` is for each. Errors are given by kind of geometry, their `config_type` as far as
-a hyphen, for all kinds but the relaxed, and for all.
+a hyphen, for all kinds but the relaxed, and for all. With `--min-gap`, structures whose orbitals
+have a smaller gap in GFN2-xTB are kind `crossing` instead: two states cross there, the closed shell
+is none of them, and curvatures are those of the smearing of electrons between them.
 Frequencies, zero-point energies and the lowest mode are those of mass-weighted Hessians without
 rigid motions (3N - 6).
 """
@@ -28,6 +30,8 @@ from experiments import table
 from matkit import load_calculator
 from matkit.evaluate.documents import json_bytes, plain
 from matkit.label import HessianSet, read_hessians
+from matkit.label.calculator_engine import xtb_engine
+from matkit.label.labels import Labels
 from matkit.vibrations.modes import NormalModes, normal_modes
 
 Row = dict[str, float]
@@ -109,11 +113,23 @@ def measure(model: str, backbone: str, atoms: Atoms, exact: np.ndarray) -> dict[
     return {name: compare(atoms, exact, source(atoms)) for name, source in made}
 
 
+def kind_of(atoms: Atoms, min_gap: float) -> str:
+    """Return the kind of a geometry, `crossing` if the gap of its orbitals is smaller, in eV."""
+    kind = str(atoms.info["config_type"]).split("-")[0]
+    if min_gap == 0:
+        return kind
+    (found,) = xtb_engine("gfn2", {}).labels([atoms])
+    if not isinstance(found, Labels) or found.gap is None:
+        raise SystemExit(f"{atoms.symbols}: {found}")
+    return "crossing" if found.gap < min_gap else kind
+
+
 def groups(kinds: Sequence[str]) -> dict[str, np.ndarray]:
     """Return which structures belong to each group of geometries."""
-    short = np.array([kind.split("-")[0] for kind in kinds])
+    short = np.array(kinds)
     found = {str(kind): short == kind for kind in np.unique(short)}
-    relaxed = short == "relaxed"
+    relaxed, crossing = short == "relaxed", short == "crossing"
+    found |= {"all but crossing": ~crossing} if crossing.any() else {}
     return found | {"all but relaxed": ~relaxed, "all": np.full(len(short), True)}
 
 
@@ -125,6 +141,7 @@ def main() -> None:
     parser.add_argument("--backbone", required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--limit", type=int, help="take about so many structures, evenly spread")
+    parser.add_argument("--min-gap", type=float, default=0.0, help="gap of GFN2 orbitals, eV")
     parser.add_argument("--workers", type=int, default=1, help="processes")
     given = parser.parse_args()
     molecules: list[Atoms] = []
@@ -134,7 +151,7 @@ def main() -> None:
         chosen = range(0, len(every), max(1, len(every) // (given.limit or len(every))))
         molecules += [every[i] for i in chosen]
         exact += [found.hessian(i).numpy() for i in chosen]
-    masks = groups([str(atoms.info["config_type"]) for atoms in molecules])
+    masks = groups([kind_of(atoms, given.min_gap) for atoms in molecules])
     with ProcessPoolExecutor(given.workers, get_context("spawn")) as pool:
         work = partial(measure, given.model, given.backbone)
         every_row = []
@@ -148,6 +165,7 @@ def main() -> None:
             lines += [{"hessian": name, "geometry": kind, **summary(part)}] if part else []
     given.out.mkdir(parents=True, exist_ok=True)
     record = {"model": given.model, "backbone": given.backbone, "folders": given.folders}
+    record |= {"min_gap": given.min_gap}
     (given.out / "hessians.json").write_bytes(json_bytes(plain(record | {"rows": lines})))
     (given.out / "hessians.md").write_text(table(lines) + "\n")
     print(table(lines))

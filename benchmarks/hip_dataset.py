@@ -8,7 +8,9 @@ around minima and at the top of reaction paths (`OUT/SET/train.extxyz` and `held
 share no scaffold); many more of up to seven heavy atoms, of the other scaffolds alone, with three
 geometries (`many`) or at the tops of two paths (`paths`); relaxed molecules of the held-out
 scaffolds for `rfo.py` (`OUT/relaxed`); then GFN2-xTB Hessians of all but these
-(`OUT/SET/hessians/PART`). Entries whose index is 7 modulo 25 are left out, and so are the formulas
+(`OUT/SET/hessians/PART`), those to learn from only where the orbitals' gap is at least 0.5 eV:
+below, two states cross, and the curvature of the closed shell is that of electrons smeared over
+both, down to -300 eV/Å². Entries whose index is 7 modulo 25 are left out, and so are the formulas
 of the reactions that `ts.py` looks at. Shards (`--shard 1/2`) share one folder, after the molecules
 have been made (`--stages molecules many paths relax`).
 """
@@ -37,6 +39,7 @@ MOLECULES = {"leave_out": "7/25", "held_out": 0.1, "temperatures": []}
 MOLECULES |= {"rattle": [0.05, 0.12], "torsions": 1, "stretches": 1, "paths": 1}
 HEAVY = {"qm9": 9, "small": 5, "many": 7, "paths": 7, "relaxed": 9}
 NOTHING = {"temperatures": [], "rattle": [], "torsions": 0, "stretches": 0, "paths": 0}
+MIN_GAP = 0.5
 FEW = NOTHING | {"rattle": [0.1], "stretches": 1}
 
 
@@ -123,7 +126,8 @@ def label(out: Path, given: argparse.Namespace) -> None:
     tests = [("small", "held-out"), ("qm9", "held-out")]
     for name, part in [*tests, *((name, "train") for name in ("small", "paths", "many", "qm9"))]:
         folder = out / name / "hessians" / part
-        command("label", out / name / f"{part}.extxyz", folder, *how)
+        gap = ["--min-gap", MIN_GAP] if part == "train" else []
+        command("label", out / name / f"{part}.extxyz", folder, *how, *gap)
 
 
 STAGES = {

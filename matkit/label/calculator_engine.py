@@ -10,15 +10,18 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator, PropertyNotImplementedError
+from ase.units import Hartree
 
 from matkit.data.ase import charge_or_spin, check_atoms
 from matkit.errors import ConfigError, MissingExtraError
 from matkit.label.labels import Array, Engine, Labels, bare
+from matkit.label.options import XTB
 from matkit.simulate.summary import model_info, package_version
 
 # A calculator for a structure.
 Maker = Callable[[Atoms], BaseCalculator]
-XTB = {"gfn1": "GFN1-xTB", "gfn2": "GFN2-xTB"}
+# The gap of a calculator that has just been used, eV.
+Gap = Callable[[Any], float]
 # tblite's own is 1, with noise in finite differences of the size of the errors of good models.
 XTB_DEFAULTS = {"accuracy": 0.01, "verbosity": 0}
 
@@ -29,12 +32,13 @@ class CalculatorEngine(Engine):
     Args:
         make: Gives the calculator of a structure; it may be the same one each time.
         info: What it is.
+        gap: Reads the gap between its orbitals, if it has one.
     """
 
     batched, exact = False, False
 
-    def __init__(self, make: Maker, info: Mapping[str, Any]) -> None:
-        self.make, self.info = make, dict(info)
+    def __init__(self, make: Maker, info: Mapping[str, Any], gap: Gap | None = None) -> None:
+        self.make, self.info, self.gap = make, dict(info), gap
 
     def labels(self, structures: Sequence[Atoms]) -> list[Labels | str]:
         """Return the labels of each structure, or why it has none."""
@@ -48,7 +52,8 @@ class CalculatorEngine(Engine):
             energy, forces = work.get_potential_energy(), work.get_forces()
             # With smeared occupations, forces belong to the free energy.
             energy = work.calc.results.get("free_energy", energy)
-            return Labels(float(energy), np.array(forces, dtype=float), _stress(work))
+            gap = None if self.gap is None else self.gap(work.calc)
+            return Labels(float(energy), np.array(forces, dtype=float), _stress(work), gap)
         except Exception as error:  # calculators raise anything
             return f"{type(error).__name__}: {error}"
 
@@ -120,7 +125,17 @@ def xtb_engine(name: str, options: Mapping[str, Any]) -> CalculatorEngine:
 
     version = package_version("tblite")
     info = {"calculator": "TBLite", "level": XTB[name], "tblite": version, "options": settings}
-    return CalculatorEngine(make, info)
+    return CalculatorEngine(make, info, _orbital_gap)
+
+
+def _orbital_gap(calc: Any) -> float:
+    """Return the gap above the highest orbital of the majority spin, eV; inf if all are full."""
+    # tblite's ASE calculator has no public way to its orbitals.
+    energies, occupations = (calc._res[f"orbital-{what}"] for what in ("energies", "occupations"))
+    unpaired = (calc.parameters.multiplicity or 1) - 1
+    occupied = round(float(np.sum(occupations)) + unpaired) // 2
+    levels = np.append(np.atleast_2d(energies)[0] * Hartree, np.inf)
+    return float(levels[occupied] - levels[occupied - 1])
 
 
 def is_factory(name: str) -> bool:

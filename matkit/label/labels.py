@@ -23,11 +23,13 @@ class Labels:
         energy: Total energy, eV; the one that the forces are derivatives of.
         forces: Forces [N, 3], eV/Å.
         stress: Stress [3, 3], eV/Å³, positive in tension; None where there is none.
+        gap: From the highest occupied orbital to the next, eV; None where it is unknown.
     """
 
     energy: float
     forces: Array
     stress: Array | None
+    gap: float | None = None
 
     @property
     def max_force(self) -> float:

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from matkit.simulate.options import Options
 
+XTB = {"gfn1": "GFN1-xTB", "gfn2": "GFN2-xTB"}
 # Å. Larger ones show the anharmonicity of bonds, smaller ones the convergence of an SCF.
 STEP = 0.005
 
@@ -53,6 +54,13 @@ class LabellingOptions(Options):
     max_force: float | None = Field(
         None, gt=0, description="reject structures with a larger force on an atom, in eV/Å"
     )
+    min_gap: float | None = Field(
+        None,
+        gt=0,
+        description="reject structures with a smaller gap from the highest occupied orbital to "
+        "the next, in eV (gfn1 and gfn2): near a crossing of states, forces and Hessians are those "
+        "of no state",
+    )
     hessian: Literal["finite-difference", "autograd"] | None = Field(
         None, description="store Hessians, by differences of forces or exactly (matkit models)"
     )
@@ -79,6 +87,8 @@ class LabellingOptions(Options):
             raise ValueError("agree needs max_difference and the reverse; give both or none")
         if self.relative_difference is not None and self.agree is None:
             raise ValueError("relative_difference has no effect without agree and max_difference")
+        if self.min_gap is not None and self.calculator not in XTB:
+            raise ValueError(f"min_gap needs a calculator of {', '.join(XTB)}")
         if self.max_asymmetry is not None and self.hessian != "finite-difference":
             raise ValueError("max_asymmetry has no effect without hessian finite-difference")
         if self.step is not None and self.hessian != "finite-difference":

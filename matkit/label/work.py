@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -64,6 +65,8 @@ def _outcome(
     assert isinstance(labels, Labels)
     assert not isinstance(second, str)
     facts: dict[str, Any] = {"max_force": labels.max_force}
+    if labels.gap is not None and np.isfinite(labels.gap):
+        facts["gap"] = labels.gap
     if second is not None:
         facts["difference"] = difference(labels, second)
         if options.relative_difference is not None:
@@ -105,6 +108,8 @@ def _objection(facts: dict[str, Any], options: LabellingOptions) -> str:
         # Written so that NaN, which no comparison fulfils, is rejected too.
         if limit is not None and name in facts and not facts[name] <= limit:
             return f"{what} {facts[name]:.4g} {unit}, above {limit:g}"
+    if options.min_gap is not None and facts.get("gap", math.inf) < options.min_gap:
+        return f"the orbitals' gap {facts['gap']:.4g} eV, below {options.min_gap:g}"
     return ""
 
 

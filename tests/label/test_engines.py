@@ -1,13 +1,18 @@
 """What computes labels: batches equal singles, and every failure stays with its structure."""
 
+import json
+
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
+from ase.io import write
+from ase.units import Bohr, Hartree
 
 from matkit import checkpoint
 from matkit.errors import ConfigError, MissingExtraError, UnknownNameError
+from matkit.label import LabellingOptions, label
 from matkit.label.calculator_engine import is_factory
 from matkit.label.engines import EngineSpec, _load, load_engine
 from matkit.label.hessians import difference_hessian, symmetrised
@@ -214,6 +219,37 @@ class TestXTB:
         assert energies[1] == pytest.approx(-131.50015843891816, abs=1e-3)  # tblite's manual
         assert energies[0] == pytest.approx(-137.96777625229421, abs=1e-3)
         assert abs(energies[2] - energies[3]) > 0.1
+
+    def test_gaps_are_between_the_last_filled_and_the_first_empty_orbital(self):
+        from tblite.interface import Calculator
+
+        for name, spin in (("C2H4", 1), ("CH2_s3B1d", 3)):
+            atoms = molecule(name)
+            atoms.info["spin"] = spin
+            (labels,) = engine("gfn2").labels([atoms])
+            positions = atoms.positions / Bohr
+            theirs = Calculator("GFN2-xTB", atoms.numbers, positions, uhf=spin - 1)
+            theirs.set("verbosity", 0)
+            found = theirs.singlepoint()
+            levels = found["orbital-energies"] * Hartree
+            filled = found["orbital-occupations"].reshape(-1, len(levels)).max(axis=0) > 0.5
+            expected = levels[~filled].min() - levels[filled].max()
+            assert labels.gap == pytest.approx(expected, abs=1e-3)
+
+    def test_twisted_ethylene_has_no_gap(self, tmp_path):
+        flat, twisted = molecule("C2H4"), molecule("C2H4")
+        first = twisted.get_distances(0, range(6)) < 1.2  # a carbon and its hydrogens
+        half = twisted[first]
+        half.rotate(90, twisted.positions[1] - twisted.positions[0], center=twisted.positions[0])
+        twisted.positions[first] = half.positions
+        write(tmp_path / "s.extxyz", [flat, twisted])
+        options = LabellingOptions(calculator="gfn2", min_gap=0.5, hessian="finite-difference")
+        assert label(tmp_path / "s.extxyz", tmp_path / "out", options).rejected == 1
+        rows = map(json.loads, (tmp_path / "out/labels.jsonl").read_text().splitlines())
+        kept, left_out = sorted(rows, key=lambda row: row["index"])
+        assert kept["gap"] > 3
+        assert left_out["reason"] == f"the orbitals' gap {left_out['gap']:.4g} eV, below 0.5"
+        assert left_out["gap"] < 0.5
 
     def test_unknown_options_are_refused(self):
         with pytest.raises(ConfigError, match="Unknown option of gfn1: max_cycles"):
