@@ -10,9 +10,10 @@ from functools import lru_cache
 from typing import Any
 
 from matkit.errors import ConfigError
-from matkit.label.calculator_engine import XTB, factory_engine, is_factory, xtb_engine
+from matkit.label.calculator_engine import factory_engine, is_factory, xtb_engine
 from matkit.label.labels import Engine
 from matkit.label.model_engine import ModelEngine
+from matkit.label.options import XTB
 from matkit.zoo import load_calculator
 
 

@@ -124,8 +124,8 @@ def stored_hessians(dataset: Dataset, located: Mapping[str, Stored]) -> list[Sto
 
 def _misfit(folder: str | Path) -> DataError:
     return DataError(
-        f"The structures in {folder} are not those of its Hessians. Do not edit the files; label "
-        "again."
+        f"The structures in {folder} are not those of its Hessians. If they are being labelled, "
+        "wait for the end; if files were edited, label again."
     )
 
 
