@@ -39,8 +39,8 @@ MOLECULES = {"leave_out": "7/25", "held_out": 0.1, "temperatures": []}
 MOLECULES |= {"rattle": [0.05, 0.12], "torsions": 1, "stretches": 1, "paths": 1}
 HEAVY = {"qm9": 9, "small": 5, "many": 7, "paths": 7, "relaxed": 9}
 NOTHING = {"temperatures": [], "rattle": [], "torsions": 0, "stretches": 0, "paths": 0}
-MIN_GAP = 0.5
 FEW = NOTHING | {"rattle": [0.1], "stretches": 1}
+MIN_GAP = 0.5  # eV, 19 kT of the smearing of electrons
 
 
 def formula(smiles: str) -> str:
