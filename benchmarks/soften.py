@@ -7,8 +7,8 @@ before it does not matter while the mean square is large. Without decay, steps o
 that scale grow, until the offset is nothing and the energy has a cusp where x vanishes by symmetry,
 as at the carbon of methane. This divides these maps (degrees above zero) so that the median mean
 square over the first structures is `--ratio` times the offset, where it is more, and multiplies the
-norm's weights by what the median atom loses. It writes OUT/model.safetensors. Training with
-`--weight-decay` should make it needless.
+norm's weights by what the median atom loses. It writes OUT/model.safetensors. After training
+with `--weight-decay 0.03` methane was smooth without it.
 """
 
 from __future__ import annotations
