@@ -5,14 +5,16 @@
 
 Molecules of QM9 with up to nine heavy atoms (`qm9`) and up to five (`small`), with geometries
 around minima and at the top of reaction paths (`OUT/SET/train.extxyz` and `held-out.extxyz`, which
-share no scaffold); many more of up to seven heavy atoms, of the other scaffolds alone, with three
-geometries (`many`) or at the tops of two paths (`paths`); relaxed molecules of the held-out
-scaffolds for `rfo.py` (`OUT/relaxed`); then GFN2-xTB Hessians of all but these
-(`OUT/SET/hessians/PART`), those to learn from only where the orbitals' gap is at least 0.5 eV:
-below, two states cross, and the curvature of the closed shell is that of electrons smeared over
-both, down to -300 eV/Å². Entries whose index is 7 modulo 25 are left out, and so are the formulas
-of the reactions that `ts.py` looks at. Shards (`--shard 1/2`) share one folder, after the molecules
-have been made (`--stages molecules many paths relax`).
+share no scaffold; the latter to look at while developing); many more of up to seven heavy atoms, of
+the scaffolds to learn from alone, with three geometries (`many`) or at the tops of two paths
+(`paths`); further molecules of up to nine heavy atoms and of the held-out scaffolds, with the same
+kinds of geometries, to be looked at once, at the end (`test`); relaxed molecules of those scaffolds
+for `rfo.py` (`OUT/relaxed`); then GFN2-xTB Hessians of all but these (`OUT/SET/hessians/PART`),
+those to learn from only where the orbitals' gap is at least 0.5 eV: below, two states cross, and
+the curvature of the closed shell is that of electrons smeared over both, down to -300 eV/Å².
+Entries whose index is 7 modulo 25 are left out, and so are the formulas of the reactions that
+`ts.py` looks at. Shards (`--shard 1/2`) share one folder, after the molecules have been made
+(`--stages molecules many paths relax test`).
 """
 
 from __future__ import annotations
@@ -35,9 +37,9 @@ from matkit.builders.smiles import choose, part_of
 
 Kinds = dict[str, object]
 PARTS = ("train", "held-out")
-MOLECULES = {"leave_out": "7/25", "held_out": 0.1, "temperatures": []}
-MOLECULES |= {"rattle": [0.05, 0.12], "torsions": 1, "stretches": 1, "paths": 1}
-HEAVY = {"qm9": 9, "small": 5, "many": 7, "paths": 7, "relaxed": 9}
+KINDS = {"temperatures": [], "rattle": [0.05, 0.12], "torsions": 1, "stretches": 1, "paths": 1}
+MOLECULES = KINDS | {"leave_out": "7/25", "held_out": 0.1}
+HEAVY = {"qm9": 9, "small": 5, "many": 7, "paths": 7, "relaxed": 9, "test": 9}
 NOTHING = {"temperatures": [], "rattle": [], "torsions": 0, "stretches": 0, "paths": 0}
 FEW = NOTHING | {"rattle": [0.1], "stretches": 1}
 MIN_GAP = 0.5  # eV, 19 kT of the smearing of electrons
@@ -105,8 +107,15 @@ def relax(out: Path, given: argparse.Namespace) -> None:
     make_part(out, "relaxed", "held-out", range(given.relaxed), NOTHING, given.workers)
 
 
+def make_test(out: Path, given: argparse.Namespace) -> None:
+    """Make geometries of held-out molecules beyond those of `qm9` and the relaxed ones."""
+    first = max(given.molecules, given.relaxed)
+    kinds = KINDS | {"held_out": 1.0}
+    make_part(out, "test", "held-out", range(first, first + given.test), kinds, given.workers)
+
+
 def make_part(out: Path, name: str, part: str, places: range, kinds: Kinds, workers: int) -> None:
-    """Make geometries of the molecules at some places of one part; all are in its train."""
+    """Make geometries of the molecules at some places of one part, all in `train` by default."""
     heavy = HEAVY[name]
     options = MoleculesOptions(struct=[str(out / "qm9.csv")], max_heavy=heavy, **MOLECULES)
     found = (e for e, _, core in choose(options) if part_of(core, options) == part)
@@ -114,17 +123,17 @@ def make_part(out: Path, name: str, part: str, places: range, kinds: Kinds, work
     source, config = out / f"{name}.csv", out / f"{name}.yaml"
     with source.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("Index", "SMILES"), *rows])
-    config.write_text(yaml.safe_dump(kinds | {"held_out": 0.0, "max_heavy": heavy}))
+    config.write_text(yaml.safe_dump({"held_out": 0.0} | kinds | {"max_heavy": heavy}))
     command("data", "molecules", source, out / name, "--config", config, "--workers", workers)
 
 
 def label(out: Path, given: argparse.Namespace) -> None:
-    """Label the sets, the small molecules and the held-out ones first."""
+    """Label the sets, those to be tested on and the small molecules first."""
     how = ["--calculator", "gfn2", "--calculator-options", "{accuracy: 0.01}"]
     how += ["--hessian", "finite-difference", "--workers", given.workers]
     how += ["--shard", given.shard] if given.shard else []
-    tests = [("small", "held-out"), ("qm9", "held-out")]
-    for name, part in [*tests, *((name, "train") for name in ("small", "paths", "many", "qm9"))]:
+    held_out = [(name, "held-out") for name in ("test", "small", "qm9")]
+    for name, part in [*held_out, *((name, "train") for name in ("small", "paths", "many", "qm9"))]:
         folder = out / name / "hessians" / part
         gap = ["--min-gap", MIN_GAP] if part == "train" else []
         command("label", out / name / f"{part}.extxyz", folder, *how, *gap)
@@ -135,6 +144,7 @@ STAGES = {
     "many": make_many,
     "paths": make_paths,
     "relax": relax,
+    "test": make_test,
     "label": label,
 }
 
@@ -147,6 +157,7 @@ def main() -> None:
     parser.add_argument("--many", type=int, default=2400, help="of up to seven heavy atoms")
     parser.add_argument("--paths", type=int, default=400, help="of up to seven, for paths alone")
     parser.add_argument("--relaxed", type=int, default=105, help="held-out molecules to relax")
+    parser.add_argument("--test", type=int, default=45, help="held-out molecules to test on")
     parser.add_argument("--stages", nargs="+", default=[*STAGES], choices=[*STAGES])
     parser.add_argument("--shard", help="i/n: label that part of the structures only")
     parser.add_argument("--workers", type=int, default=1)
