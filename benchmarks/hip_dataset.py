@@ -7,14 +7,14 @@ Molecules of QM9 with up to nine heavy atoms (`qm9`) and up to five (`small`), w
 around minima and at the top of reaction paths (`OUT/SET/train.extxyz` and `held-out.extxyz`, which
 share no scaffold; the latter to look at while developing); many more of up to seven heavy atoms, of
 the scaffolds to learn from alone, with three geometries (`many`) or at the tops of two paths
-(`paths`); further molecules of up to nine heavy atoms and of the held-out scaffolds, with the same
-kinds of geometries, to be looked at once, at the end (`test`); relaxed molecules of those scaffolds
-for `rfo.py` (`OUT/relaxed`); then GFN2-xTB Hessians of all but these (`OUT/SET/hessians/PART`),
-those to learn from only where the orbitals' gap is at least 0.5 eV: below, two states cross, and
-the curvature of the closed shell is that of electrons smeared over both, down to -300 eV/Å².
-Entries whose index is 7 modulo 25 are left out, and so are the formulas of the reactions that
-`ts.py` looks at. Shards (`--shard 1/2`) share one folder, after the molecules have been made
-(`--stages molecules many paths relax test`).
+(`paths`), and more of up to nine (`large`); further molecules of up to nine heavy atoms and of the
+held-out scaffolds, with the same kinds of geometries, to be looked at once, at the end (`test`);
+relaxed molecules of those scaffolds for `rfo.py` (`OUT/relaxed`); then GFN2-xTB Hessians of all but
+these (`OUT/SET/hessians/PART`), those to learn from only where the orbitals' gap is at least
+0.5 eV: below, two states cross, and the curvature of the closed shell is that of electrons smeared
+over both, down to -300 eV/Å². Entries whose index is 7 modulo 25 are left out, and so are the
+formulas of the reactions that `ts.py` looks at. Shards (`--shard 1/2`) share one folder, after the
+molecules have been made (`--stages molecules many paths large relax test`).
 """
 
 from __future__ import annotations
@@ -39,9 +39,10 @@ Kinds = dict[str, object]
 PARTS = ("train", "held-out")
 KINDS = {"temperatures": [], "rattle": [0.05, 0.12], "torsions": 1, "stretches": 1, "paths": 1}
 MOLECULES = KINDS | {"leave_out": "7/25", "held_out": 0.1}
-HEAVY = {"qm9": 9, "small": 5, "many": 7, "paths": 7, "relaxed": 9, "test": 9}
+HEAVY = {"qm9": 9, "small": 5, "many": 7, "paths": 7, "large": 9, "relaxed": 9, "test": 9}
 NOTHING = {"temperatures": [], "rattle": [], "torsions": 0, "stretches": 0, "paths": 0}
 FEW = NOTHING | {"rattle": [0.1], "stretches": 1}
+TRAIN = ("small", "paths", "many", "qm9", "large")
 MIN_GAP = 0.5  # eV, 19 kT of the smearing of electrons
 
 
@@ -102,6 +103,12 @@ def make_paths(out: Path, given: argparse.Namespace) -> None:
     make_part(out, "paths", "train", further, NOTHING | {"paths": 2}, given.workers)
 
 
+def make_large(out: Path, given: argparse.Namespace) -> None:
+    """Make geometries of molecules beyond those of `qm9`."""
+    further = range(given.molecules, given.molecules + given.large)
+    make_part(out, "large", "train", further, KINDS, given.workers)
+
+
 def relax(out: Path, given: argparse.Namespace) -> None:
     """Relax molecules of the scaffolds that are held out; they are in no training set."""
     make_part(out, "relaxed", "held-out", range(given.relaxed), NOTHING, given.workers)
@@ -133,7 +140,7 @@ def label(out: Path, given: argparse.Namespace) -> None:
     how += ["--hessian", "finite-difference", "--workers", given.workers]
     how += ["--shard", given.shard] if given.shard else []
     held_out = [(name, "held-out") for name in ("test", "small", "qm9")]
-    for name, part in [*held_out, *((name, "train") for name in ("small", "paths", "many", "qm9"))]:
+    for name, part in [*held_out, *((name, "train") for name in TRAIN)]:
         folder = out / name / "hessians" / part
         gap = ["--min-gap", MIN_GAP] if part == "train" else []
         command("label", out / name / f"{part}.extxyz", folder, *how, *gap)
@@ -143,6 +150,7 @@ STAGES = {
     "molecules": make_molecules,
     "many": make_many,
     "paths": make_paths,
+    "large": make_large,
     "relax": relax,
     "test": make_test,
     "label": label,
@@ -156,6 +164,7 @@ def main() -> None:
     parser.add_argument("--small", type=int, default=220, help="of up to five heavy atoms")
     parser.add_argument("--many", type=int, default=2400, help="of up to seven heavy atoms")
     parser.add_argument("--paths", type=int, default=400, help="of up to seven, for paths alone")
+    parser.add_argument("--large", type=int, default=300, help="further ones of up to nine")
     parser.add_argument("--relaxed", type=int, default=105, help="held-out molecules to relax")
     parser.add_argument("--test", type=int, default=45, help="held-out molecules to test on")
     parser.add_argument("--stages", nargs="+", default=[*STAGES], choices=[*STAGES])
