@@ -15,6 +15,11 @@ from matkit.structures import Structures, cat
 # A molecule cannot be turned about its axis if this times its size is how far atoms are off it.
 LINEAR = 1e-4
 
+# A predicted Hessian of a molecule is made invariant by so many conjugate gradients to begin with;
+# no block counts as smaller than this, eV/Å².
+INVARIANCE_STEPS = 8
+SMALLEST_BLOCK = 1e-6
+
 NO_HESSIAN = (
     "This model predicts no Hessians. Take method autograd or finite-difference, or a model with a "
     "Hessian head (hip)."
@@ -112,12 +117,15 @@ def predicted_blocks(potential: Potential, graph: Graph) -> PairBlocks:
 def impose_invariance(
     hessian: Float[Tensor, "M M"], structures: Structures, forces: Float[Tensor, "N 3"]
 ) -> Float[Tensor, "M M"]:
-    """Return the nearest symmetric matrix that agrees with the forces under rigid motions.
+    """Return a symmetric matrix close to this one that agrees with the forces under rigid motions.
 
     An energy that rigid motions do not change has ``H t = 0`` for a shift t of all atoms, and
     ``H (ω x r) = ω x g`` for a turn, with the gradient g: forces turn with the molecule. At a
-    stationary point this is the projection P H P of Eckart's conditions; elsewhere P H P would
-    take away what is right.
+    stationary point this is the condition of Eckart, elsewhere P H P would take away what is right.
+
+    Blocks of molecules give way in proportion to the square root of their norm, about as wrong as
+    predictions are: the nearest matrix would take errors of bonds out of the small blocks of
+    distant atoms. Of periodic structures it is the nearest.
 
     Args:
         hessian: Symmetric matrix [3N, 3N], eV/Å².
@@ -128,10 +136,40 @@ def impose_invariance(
     u, sizes, v = torch.linalg.svd(motions, full_matrices=False)
     keep = sizes > LINEAR * sizes[0]
     u, known = u[:, keep], answers @ (v.T[:, keep] / sizes[keep])
+    if not bool(structures.pbc.any()):
+        hessian = hessian + _relative_change(hessian, u, known)
     rest = hessian - u @ (u.T @ hessian)
     rest = rest - (rest @ u) @ u.T
     cross = known @ u.T
     return _symmetric(rest + cross + cross.T - u @ (u.T @ known) @ u.T)
+
+
+def _relative_change(
+    hessian: Float[Tensor, "M M"], u: Float[Tensor, "M R"], known: Float[Tensor, "M R"]
+) -> Float[Tensor, "M M"]:
+    """Return about the symmetric D of least ``Σ_ij |D_ij|² / √|H_ij|`` with ``(H + D) u = known``.
+
+    It is ``D_ij = √|H_ij| (x_i u_jᵀ + u_i x_jᵀ)``; a few conjugate gradients find x.
+    """
+    norms = hessian.unflatten(1, (-1, 3)).unflatten(0, (-1, 3)).norm(dim=(1, 3))
+    room = norms.clamp(min=SMALLEST_BLOCK).sqrt().repeat_interleave(3, 0).repeat_interleave(3, 1)
+
+    def change(x: Tensor) -> Tensor:
+        half = x @ u.T
+        return room * (half + half.T)
+
+    rest = known - hessian @ u
+    x, direction, size = torch.zeros_like(rest), rest, rest.square().sum()
+    enough = 1e-20 * hessian.square().sum()
+    for _ in range(INVARIANCE_STEPS):
+        if size <= enough:
+            break
+        image = change(direction) @ u
+        step = size / (direction * image).sum()
+        x, rest = x + step * direction, rest - step * image
+        before, size = size, rest.square().sum()
+        direction = rest + size / before * direction
+    return change(x)
 
 
 def _rigid(structures: Structures, gradient: Tensor) -> tuple[Tensor, Tensor]:

@@ -131,17 +131,50 @@ def test_an_invariant_hessian_stays_as_it_is(make):
     assert torch.allclose(after, exact, rtol=0, atol=1e-10)
 
 
-def test_invariance_is_imposed_by_the_smallest_change():
-    """What is added is orthogonal to everything that an invariant Hessian is free to be."""
+def noisy_hessian() -> tuple[Structures, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return a molecule, its Hessian without and with noise, and its forces."""
     potential, structures = Conservative(Springs(3.0)).eval(), from_ase(stretched())
     exact = autograd_hessian(potential, structures)
     noise = torch.randn(exact.shape, generator=torch.Generator().manual_seed(0), dtype=exact.dtype)
-    noisy = exact + 0.1 * (noise + noise.T)
-    forces = -gradient(potential, structures)
+    return structures, exact, exact + 0.1 * (noise + noise.T), -gradient(potential, structures)
+
+
+def test_invariance_is_imposed_once():
+    structures, exact, noisy, forces = noisy_hessian()
     after = impose_invariance(noisy, structures, forces)
     assert torch.allclose(impose_invariance(after, structures, forces), after, rtol=0, atol=1e-10)
     assert (after - exact).norm() < (noisy - exact).norm()
-    assert float(((noisy - after) * (after - exact)).sum()) == pytest.approx(0, abs=1e-8)
+
+
+def test_invariance_is_imposed_by_the_smallest_relative_change(monkeypatch):
+    """What is added, by block in units of its room, is orthogonal to all that is free to be."""
+    structures, exact, noisy, forces = noisy_hessian()
+    room = noisy.reshape(-1, 3, len(exact) // 3, 3).norm(dim=(1, 3)).sqrt()
+    room = room.repeat_interleave(3, 0).repeat_interleave(3, 1)
+    few = ((impose_invariance(noisy, structures, forces) - noisy) ** 2 / room).sum()
+    monkeypatch.setattr("matkit.hessian.INVARIANCE_STEPS", 1000)
+    after = impose_invariance(noisy, structures, forces)
+    assert float(((noisy - after) / room * (after - exact)).sum()) == pytest.approx(0, abs=1e-6)
+    assert few == pytest.approx(float(((after - noisy) ** 2 / room).sum()), rel=1e-3)
+
+
+def test_what_is_wrong_with_a_bond_does_not_reach_distant_atoms():
+    one, far = molecule("H2O"), molecule("NH3")
+    far.translate([40, 0, 0])
+    potential, structures = Conservative(Springs(3.0)).eval(), from_ase(one + far)
+    exact = autograd_hessian(potential, structures)
+    wrong = exact.clone()
+    wrong[:3, :3] += 0.5
+    after = impose_invariance(wrong, structures, -gradient(potential, structures))
+    assert (after - exact)[:9, :9].abs().max() > 0.01
+    assert (after - exact)[:9, 9:].abs().max() < 1e-2
+    assert (after - exact)[9:, 9:].abs().max() < 1e-2
+
+
+def test_isolated_atoms_have_no_hessian():
+    atoms = from_ase(Atoms("OH", [[0, 0, 0], [50, 0, 0]]))
+    zero = torch.zeros(6, 6, dtype=torch.float64)
+    assert torch.equal(impose_invariance(zero, atoms, torch.zeros(2, 3).double()), zero)
 
 
 def test_a_crystal_is_shifted_but_not_turned():
