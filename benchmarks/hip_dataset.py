@@ -117,12 +117,11 @@ def relax(out: Path, given: argparse.Namespace) -> None:
 def make_test(out: Path, given: argparse.Namespace) -> None:
     """Make geometries of held-out molecules beyond those of `qm9` and the relaxed ones."""
     first = max(given.molecules, given.relaxed)
-    kinds = KINDS | {"held_out": 1.0}
-    make_part(out, "test", "held-out", range(first, first + given.test), kinds, given.workers)
+    make_part(out, "test", "held-out", range(first, first + given.test), KINDS, given.workers)
 
 
 def make_part(out: Path, name: str, part: str, places: range, kinds: Kinds, workers: int) -> None:
-    """Make geometries of the molecules at some places of one part, all in `train` by default."""
+    """Make geometries of the molecules at some places of one part; all are in its train."""
     heavy = HEAVY[name]
     options = MoleculesOptions(struct=[str(out / "qm9.csv")], max_heavy=heavy, **MOLECULES)
     found = (e for e, _, core in choose(options) if part_of(core, options) == part)
@@ -130,7 +129,7 @@ def make_part(out: Path, name: str, part: str, places: range, kinds: Kinds, work
     source, config = out / f"{name}.csv", out / f"{name}.yaml"
     with source.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("Index", "SMILES"), *rows])
-    config.write_text(yaml.safe_dump({"held_out": 0.0} | kinds | {"max_heavy": heavy}))
+    config.write_text(yaml.safe_dump(kinds | {"held_out": 0.0, "max_heavy": heavy}))
     command("data", "molecules", source, out / name, "--config", config, "--workers", workers)
 
 
@@ -139,10 +138,10 @@ def label(out: Path, given: argparse.Namespace) -> None:
     how = ["--calculator", "gfn2", "--calculator-options", "{accuracy: 0.01}"]
     how += ["--hessian", "finite-difference", "--workers", given.workers]
     how += ["--shard", given.shard] if given.shard else []
-    held_out = [(name, "held-out") for name in ("test", "small", "qm9")]
-    for name, part in [*held_out, *((name, "train") for name in TRAIN)]:
+    tests = [("test", "train"), ("small", "held-out"), ("qm9", "held-out")]
+    for name, part in [*tests, *((name, "train") for name in TRAIN)]:
         folder = out / name / "hessians" / part
-        gap = ["--min-gap", MIN_GAP] if part == "train" else []
+        gap = ["--min-gap", MIN_GAP] if name in TRAIN and part == "train" else []
         command("label", out / name / f"{part}.extxyz", folder, *how, *gap)
 
 
