@@ -162,10 +162,12 @@ def _relative_change(
     x, direction, size = torch.zeros_like(rest), rest, rest.square().sum()
     enough = 1e-20 * hessian.square().sum()
     for _ in range(INVARIANCE_STEPS):
-        if size <= enough:
-            break
         image = change(direction) @ u
-        step = size / (direction * image).sum()
+        curvature = (direction * image).sum()
+        # Single-precision forces have a torque, which no Hessian can answer.
+        if size <= enough or curvature <= 1e-12 * size * room.max():
+            break
+        step = size / curvature
         x, rest = x + step * direction, rest - step * image
         before, size = size, rest.square().sum()
         direction = rest + size / before * direction
