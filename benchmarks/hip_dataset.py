@@ -7,14 +7,15 @@ Molecules of QM9 with up to nine heavy atoms (`qm9`) and up to five (`small`), w
 around minima and at the top of reaction paths (`OUT/SET/train.extxyz` and `held-out.extxyz`, which
 share no scaffold; the latter to look at while developing); many more of up to seven heavy atoms, of
 the scaffolds to learn from alone, with three geometries (`many`) or at the tops of two paths
-(`paths`), and more of up to nine (`large`); further molecules of up to nine heavy atoms and of the
-held-out scaffolds, with the same kinds of geometries, to be looked at once, at the end (`test`);
-relaxed molecules of those scaffolds for `rfo.py` (`OUT/relaxed`); then GFN2-xTB Hessians of all but
-these (`OUT/SET/hessians/PART`), those to learn from only where the orbitals' gap is at least
-0.5 eV: below, two states cross, and the curvature of the closed shell is that of electrons smeared
-over both, down to -300 eV/Å². Entries whose index is 7 modulo 25 are left out, and so are the
-formulas of the reactions that `ts.py` looks at. Shards (`--shard 1/2`) share one folder, after the
-molecules have been made (`--stages molecules many paths large relax test`).
+(`paths`), and more of up to nine with all kinds (`large`) or at the tops of two paths (`ridges`);
+further molecules of up to nine heavy atoms and of the held-out scaffolds, with all kinds of
+geometries, to be looked at once, at the end (`test`); relaxed molecules of those scaffolds for
+`rfo.py` (`OUT/relaxed`); then GFN2-xTB Hessians of all but these (`OUT/SET/hessians/PART`), those
+to learn from only where the orbitals' gap is at least 0.5 eV: below, two states cross, and the
+curvature of the closed shell is that of electrons smeared over both, down to -300 eV/Å². Entries
+whose index is 7 modulo 25 are left out, and so are the formulas of the reactions that `ts.py` looks
+at. Shards (`--shard 1/2`) share one folder, after the molecules have been made (`--stages molecules
+many paths large ridges relax test`).
 """
 
 from __future__ import annotations
@@ -39,10 +40,11 @@ Kinds = dict[str, object]
 PARTS = ("train", "held-out")
 KINDS = {"temperatures": [], "rattle": [0.05, 0.12], "torsions": 1, "stretches": 1, "paths": 1}
 MOLECULES = KINDS | {"leave_out": "7/25", "held_out": 0.1}
-HEAVY = {"qm9": 9, "small": 5, "many": 7, "paths": 7, "large": 9, "relaxed": 9, "test": 9}
+HEAVY = {"small": 5, "many": 7, "paths": 7}  # the others: nine
 NOTHING = {"temperatures": [], "rattle": [], "torsions": 0, "stretches": 0, "paths": 0}
 FEW = NOTHING | {"rattle": [0.1], "stretches": 1}
-TRAIN = ("small", "paths", "many", "qm9", "large")
+RIDGES = NOTHING | {"rattle": [0.12], "paths": 2}
+TRAIN = ("small", "paths", "many", "qm9", "large", "ridges")
 MIN_GAP = 0.5  # eV, 19 kT of the smearing of electrons
 
 
@@ -87,7 +89,8 @@ def make_molecules(out: Path, given: argparse.Namespace) -> None:
     source = write_smiles(out)
     for name, count in (("small", given.small), ("qm9", given.molecules)):
         config = out / f"{name}.yaml"
-        config.write_text(yaml.safe_dump(MOLECULES | {"max_heavy": HEAVY[name], "count": count}))
+        options = MOLECULES | {"max_heavy": HEAVY.get(name, 9), "count": count}
+        config.write_text(yaml.safe_dump(options))
         where = source, out / name
         command("data", "molecules", *where, "--config", config, "--workers", given.workers)
 
@@ -109,6 +112,12 @@ def make_large(out: Path, given: argparse.Namespace) -> None:
     make_part(out, "large", "train", further, KINDS, given.workers)
 
 
+def make_ridges(out: Path, given: argparse.Namespace) -> None:
+    """Make tops of reaction paths of still further ones, where errors are largest."""
+    first = given.molecules + given.large
+    make_part(out, "ridges", "train", range(first, first + given.ridges), RIDGES, given.workers)
+
+
 def relax(out: Path, given: argparse.Namespace) -> None:
     """Relax molecules of the scaffolds that are held out; they are in no training set."""
     make_part(out, "relaxed", "held-out", range(given.relaxed), NOTHING, given.workers)
@@ -122,7 +131,7 @@ def make_test(out: Path, given: argparse.Namespace) -> None:
 
 def make_part(out: Path, name: str, part: str, places: range, kinds: Kinds, workers: int) -> None:
     """Make geometries of the molecules at some places of one part; all are in its train."""
-    heavy = HEAVY[name]
+    heavy = HEAVY.get(name, 9)
     options = MoleculesOptions(struct=[str(out / "qm9.csv")], max_heavy=heavy, **MOLECULES)
     found = (e for e, _, core in choose(options) if part_of(core, options) == part)
     rows = [(entry.index, entry.smiles) for entry in islice(found, places.start, places.stop)]
@@ -150,6 +159,7 @@ STAGES = {
     "many": make_many,
     "paths": make_paths,
     "large": make_large,
+    "ridges": make_ridges,
     "relax": relax,
     "test": make_test,
     "label": label,
@@ -164,6 +174,7 @@ def main() -> None:
     parser.add_argument("--many", type=int, default=2400, help="of up to seven heavy atoms")
     parser.add_argument("--paths", type=int, default=400, help="of up to seven, for paths alone")
     parser.add_argument("--large", type=int, default=300, help="further ones of up to nine")
+    parser.add_argument("--ridges", type=int, default=450, help="still further ones, for paths")
     parser.add_argument("--relaxed", type=int, default=105, help="held-out molecules to relax")
     parser.add_argument("--test", type=int, default=45, help="held-out molecules to test on")
     parser.add_argument("--stages", nargs="+", default=[*STAGES], choices=[*STAGES])

@@ -31,16 +31,15 @@ from matkit.graph import Graph
 from matkit.interfaces import Properties
 from matkit.nn.convolution import Convolution
 from matkit.nn.embedding import SpeciesEmbedding, SpeciesIndex, SpeciesScale
-from matkit.nn.equivariant import Features, Linear, ScalarMLP
+from matkit.nn.equivariant import Features, ScalarMLP
 from matkit.nn.frozen import FrozenLinear
 from matkit.nn.frozen_node import (
-    FrozenGateMixer,
     FrozenIdentity,
-    FrozenNode,
     FrozenResidual,
     FrozenScaled,
 )
-from matkit.nn.inference import FrozenInteraction, NodeMap
+from matkit.nn.inference import FrozenInteraction
+from matkit.nn.interaction import Interaction
 from matkit.nn.irreps import parse_irreps, spherical_harmonics
 from matkit.nn.layered import LayeredPotential, check_choice, check_domain
 from matkit.nn.mixing import EquivariantNorm, GateMixer, GridMixer
@@ -48,7 +47,6 @@ from matkit.nn.radial import BesselBasis, polynomial_envelope
 from matkit.nn.radial_functions import Mixture
 from matkit.nn.readout import SpeciesScaleShift
 from matkit.nn.repulsion import ZBL
-from matkit.nn.residual import add_matching, matching
 from matkit.nn.splines import CosineSplines
 
 MIXERS = ("grid", "gate")
@@ -56,77 +54,6 @@ BASES: dict[str, Callable[[float, int], nn.Module]] = {
     "bessel": BesselBasis,
     "spline": CosineSplines,
 }
-
-
-class Interaction(nn.Module):
-    """One layer: convolution, linear, mixer, norm, and the layer's input added.
-
-    Args:
-        convolution: How neighbours' features are coupled with the harmonics.
-        mixer: What is done with the sum of messages and the layer's own input.
-        norm: Norm of the mixer's result.
-        radial_widths: Input and hidden sizes of the radial map.
-        neighbor_norm: Number the sum over neighbours is divided by.
-        species_scale: What the messages that arrive are scaled by, if anything.
-    """
-
-    def __init__(
-        self,
-        convolution: Convolution,
-        mixer: GridMixer | GateMixer,
-        norm: EquivariantNorm,
-        radial_widths: tuple[int, ...],
-        neighbor_norm: float,
-        species_scale: SpeciesScale | None = None,
-    ) -> None:
-        super().__init__()
-        inputs = {irrep.kind for irrep in convolution.irreps_in}
-        self.kept = [i for i, irrep in enumerate(mixer.irreps_in) if irrep.kind in inputs]
-        kept_irreps = tuple(mixer.irreps_in[i] for i in self.kept)
-        self.self_connection = Linear(convolution.irreps_in, kept_irreps)
-        self.radial = ScalarMLP((*radial_widths, convolution.weight_numel))
-        self.convolution = convolution
-        self.neighbor_norm, self.species_scale = neighbor_norm, species_scale
-        self.linear_out = Linear(convolution.irreps_out, mixer.irreps_in)
-        self.mixer, self.norm = mixer, norm
-        self.same = matching(convolution.irreps_in, norm.irreps)
-
-    def forward(
-        self, x: Features, index: Tensor, basis: Tensor, harmonics: Tensor, graph: Graph
-    ) -> Features:
-        """Return the features of the next layer [N + S, 2l + 1, channels] per irrep.
-
-        Rows beyond the graph's N atoms are atoms without neighbours. `index` are the species
-        [N + S].
-        """
-        n_atoms = len(graph.species)
-        sent = tuple(part[:n_atoms] for part in x)
-        messages = self.convolution(sent, harmonics, self.radial(basis), graph)
-        received = self.linear_out(tuple(m / self.neighbor_norm for m in messages))
-        if self.species_scale is not None:
-            received = self.species_scale(received, index[:n_atoms])
-        mixed = [_padded(part, len(x[0])) for part in received]
-        for place, added in zip(self.kept, self.self_connection(x), strict=True):
-            mixed[place] = mixed[place] + added
-        return add_matching(self.update(tuple(mixed)), x, self.same)
-
-    def update(self, mixed: Features) -> Features:
-        """Return what is added to the features, given messages and self-connection."""
-        return self.norm(self.mixer(mixed))
-
-    def frozen_update(self) -> NodeMap:
-        """Return `update` for inference."""
-        if isinstance(self.mixer, GateMixer):
-            return FrozenGateMixer.of(self.mixer, self.norm)
-        return FrozenNode(self.update)
-
-    def without_neighbors(self, x: Features) -> Features:
-        """Return the features of the next layer of atoms that have no neighbours."""
-        shapes = [(len(x[0]), irrep.dim, irrep.channels) for irrep in self.mixer.irreps_in]
-        mixed = [x[0].new_zeros(shape) for shape in shapes]
-        for place, added in zip(self.kept, self.self_connection(x), strict=True):
-            mixed[place] = added
-        return add_matching(self.update(tuple(mixed)), x, self.same)
 
 
 class Facet(LayeredPotential):
@@ -303,8 +230,3 @@ class Facet(LayeredPotential):
         envelope = polynomial_envelope(lengths, self.cutoff, self.envelope_power)
         # Bessel functions are normalised over the sphere; this makes their mean square one.
         return basis * (envelope * (self.cutoff**2 / sqrt(6))).unsqueeze(1)
-
-
-def _padded(part: Tensor, rows: int) -> Tensor:
-    """Append rows of zeros."""
-    return torch.nn.functional.pad(part, (0, 0, 0, 0, 0, rows - len(part)))

@@ -11,8 +11,9 @@ are coupled; a smooth envelope at the cutoff of pairs; forces are derivatives of
 of atoms with themselves are sums over pairs instead of read off the atom, so that they see as much
 as the others and an atom without others has no Hessian; periodic structures have a block for every
 lattice image; what rigid motions demand is made exact when the matrix is asked for. Switches:
-messages that also see what lies between two atoms, by products of matrices over shared neighbours
-(see `matkit.nn.pair_products`), and a unit of the blocks that falls with the distance.
+further layers of messages between atoms, which the energy does not see; messages that also see what
+lies between two atoms, by products of matrices over shared neighbours (see
+`matkit.nn.pair_products`); a unit of the blocks that falls with the distance.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from torch import Tensor
 from matkit.errors import ConfigError
 from matkit.graph import Graph
 from matkit.interfaces import Potential, Properties
-from matkit.neighbors import radius_graph
 from matkit.nn.hessian_head import HessianHead, PairMessages
+from matkit.nn.interaction import FurtherLayers
 from matkit.nn.layered import LayeredPotential, check_choice
 from matkit.nn.pair_products import PairProducts
 from matkit.pair_blocks import PairBlocks
@@ -42,6 +43,8 @@ class HIP(Potential):
         hessian_cutoff: Longest pair of atoms with a block of its own, Å.
         channels: Channels of the head.
         basis_size: Radial functions of the head.
+        layers: Layers of messages between atoms on top of the backbone's, for the head alone. They
+            begin as the identity, and are cheap to train: no force is differentiated through them.
         product_layers: Updates of pairs by products of what lies between.
         product_channels: Channels of these products, of pairs within half of `hessian_cutoff`.
         hessian_scale: Unit of the head's results, eV/Å²: a typical stiff force constant.
@@ -64,6 +67,7 @@ class HIP(Potential):
         hessian_cutoff: float = 8.0,
         channels: int = 32,
         basis_size: int = 16,
+        layers: int = 0,
         product_layers: int = 0,
         product_channels: int = 16,
         hessian_scale: float = 5.0,
@@ -78,22 +82,25 @@ class HIP(Potential):
                 "Expected a positive `hessian_cutoff` in Å and `hessian_scale` in eV/Å², got "
                 f"{hessian_cutoff} and {hessian_scale}."
             )
-        if not (product_layers >= 0 and product_channels > 0 and hessian_decay >= 0):
+        if not (min(layers, product_layers, hessian_decay) >= 0 and product_channels > 0):
             raise ConfigError(
-                "Expected `product_layers` and `hessian_decay` (1/Å) of at least 0 and positive "
-                f"`product_channels`, got {product_layers}, {hessian_decay} and {product_channels}."
+                "Expected `layers`, `product_layers` and `hessian_decay` (1/Å) of at least 0 and "
+                f"positive `product_channels`, got {layers}, {product_layers}, {hessian_decay} and "
+                f"{product_channels}."
             )
         self.backbone = network
         self.species, self.cutoff = network.species, network.cutoff
         self.conditions, self.hessian_cutoff = network.conditions, float(hessian_cutoff)
         irreps = network.feature_irreps
-        pairs = PairMessages(irreps, channels, basis_size, network.lmax, network.natural_parity)
+        harmonics = network.lmax, network.natural_parity
+        further = FurtherLayers(irreps, *harmonics, network.cutoff, layers) if layers else None
+        pairs = PairMessages(irreps, channels, basis_size, *harmonics)
         diagonal, invariant = sum_rule == "diagonal", sum_rule != "none"
         half = self.hessian_cutoff / 2
-        layers = range(product_layers)
-        products = [PairProducts(channels, product_channels, half) for _ in layers]
+        products = [PairProducts(channels, product_channels, half) for _ in range(product_layers)]
+        unit = hessian_scale, hessian_decay
         self.head = HessianHead(
-            pairs, products, self.hessian_cutoff, hessian_scale, hessian_decay, diagonal, invariant
+            further, pairs, products, self.hessian_cutoff, *unit, diagonal, invariant
         )
 
     def forward(self, graph: Graph) -> Properties:
@@ -106,8 +113,7 @@ class HIP(Potential):
 
     def hessian_blocks(self, graph: Graph) -> PairBlocks:
         """Return the Hessian in blocks in eV/Å², for all pairs within `hessian_cutoff`."""
-        features = self.backbone.equivariant_features(graph)
-        return self.head(features, radius_graph(graph, self.head.cutoff))
+        return self.head(self.backbone.equivariant_features(graph), graph)
 
 
 def _checked(backbone: Potential, species: Sequence[int]) -> LayeredPotential:

@@ -8,6 +8,7 @@ one by one between these atoms, summed up between an atom and itself.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from math import sqrt
 
 import torch
@@ -16,14 +17,19 @@ from torch import Tensor, nn
 
 from matkit.errors import ConfigError
 from matkit.graph import Graph
+from matkit.neighbors import radius_graph
 from matkit.nn.convolution import Convolution
 from matkit.nn.equivariant import Features, Gate, Linear, ScalarMLP, normalized_silu
+from matkit.nn.interaction import FurtherLayers
 from matkit.nn.irreps import Irrep, Irreps, format_irreps, spherical_harmonics
 from matkit.nn.matrices import GENERAL, SYMMETRIC, from_matrices, to_matrices
 from matkit.nn.pair_products import PairProducts
 from matkit.nn.radial import BesselBasis, polynomial_envelope
 from matkit.nn.scatter import scatter_sum
 from matkit.pair_blocks import PairBlocks
+
+# Pairs at a time, so that a CPU's caches hold what lies between two steps.
+CHUNK = 256
 
 
 class PairMessages(nn.Module):
@@ -117,16 +123,31 @@ def _one_edge_each(pairs: Graph) -> Graph:
 
 def _product(a: Float[Tensor, "E m C"], b: Float[Tensor, "E m C"]) -> Features:
     """Return the outer products of vectors, or the products of matrices (l = 2), by channel."""
-    if a.shape[1] == 3:
-        return from_matrices(a.unsqueeze(2) * b.unsqueeze(1))
-    left, right = to_matrices((a,)), to_matrices((b,))
-    return from_matrices((left.unsqueeze(3) * right.unsqueeze(1)).sum(dim=2))
+    couplings, size = _couplings(a.shape[1]).to(a), CHUNK if a.device.type == "cpu" else len(a)
+    done = [
+        couplings @ (part.unsqueeze(2) * other.unsqueeze(1)).flatten(1, 2)
+        for part, other in zip(a.split(size), b.split(size), strict=True)
+    ]
+    return torch.cat(done).split([1, 3, 5], dim=1)
+
+
+@cache
+def _couplings(components: int) -> Tensor:
+    """Return the 0e+1e+2e of all products of two components of l = 1 or 2 [9, (2l + 1)²]."""
+    unit = torch.eye(components, dtype=torch.float64)
+    if components == 3:
+        matrices = torch.einsum("am,bn->mnab", unit, unit)
+    else:
+        basis = to_matrices((unit.unsqueeze(2),)).squeeze(3)
+        matrices = torch.einsum("mak,nkb->mnab", basis, basis)
+    return torch.cat(from_matrices(matrices.flatten(0, 1).unsqueeze(3)), dim=1).squeeze(2).T
 
 
 class HessianHead(nn.Module):
     """Blocks of a Hessian in eV/Å² from messages between its atoms.
 
     Args:
+        further: Layers between the features and the messages, if any.
         pairs: Messages.
         products: Updates of the messages by what lies between, all of one cutoff.
         cutoff: Longest pair, Å.
@@ -139,6 +160,7 @@ class HessianHead(nn.Module):
 
     def __init__(
         self,
+        further: FurtherLayers | None,
         pairs: PairMessages,
         products: Sequence[PairProducts],
         cutoff: float,
@@ -151,20 +173,23 @@ class HessianHead(nn.Module):
         self.cutoff, self.scale, self.decay = cutoff, scale, decay
         self.invariant = invariant
         self.basis = BesselBasis(cutoff, pairs.basis_size)
-        self.pairs = pairs
+        self.further, self.pairs = further, pairs
         self.products = nn.ModuleList(products)
         self.linear_off = Linear(pairs.irreps_out, GENERAL)
         self.linear_own = None if diagonal else Linear(pairs.irreps_out, SYMMETRIC)
         returned = [] if diagonal else products
         self.linear_back = nn.ModuleList(Returned(p.irreps_out) for p in returned)
 
-    def forward(self, x: Features, pairs: Graph) -> PairBlocks:
+    def forward(self, x: Features, graph: Graph) -> PairBlocks:
         """Return the blocks, float64.
 
         Args:
             x: Features of the atoms [N, 2l + 1, channels] per irrep.
-            pairs: Pairs within the cutoff.
+            graph: Graph that they were made with.
         """
+        if self.further is not None:
+            x = self.further(x, graph)
+        pairs = radius_graph(graph, self.cutoff)
         vectors = pairs.vectors
         lengths = vectors.norm(dim=1)
         harmonics = spherical_harmonics(self.pairs.lmax, vectors / lengths.unsqueeze(1))

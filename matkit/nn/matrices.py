@@ -25,17 +25,17 @@ def to_matrices(x: Features) -> Float[Tensor, "M 3 3 C"]:
     Args:
         x: Features of different degrees out of 0, 1 and 2.
     """
-    parts = [torch.einsum("abm,emc->eabc", _basis(f.shape[1]).to(f), f) for f in x]
-    return torch.stack(parts).sum(dim=0)
+    basis = torch.cat([_basis(f.shape[1]) for f in x], dim=1).to(x[0])
+    return (basis @ torch.cat(x, dim=1)).unflatten(1, (3, 3))
 
 
 def from_matrices(matrices: Float[Tensor, "M 3 3 C"]) -> Features:
     """Return the features of degrees 0, 1 and 2 [M, 2l + 1, C] that make up the matrices."""
-    bases = (_basis(components).to(matrices) for components in (1, 3, 5))
-    return tuple(torch.einsum("abm,eabc->emc", basis, matrices) for basis in bases)
+    basis = torch.cat([_basis(components) for components in (1, 3, 5)], dim=1).to(matrices)
+    return (basis.T @ matrices.flatten(1, 2)).split([1, 3, 5], dim=1)
 
 
 @cache
 def _basis(components: int) -> Tensor:
-    """Return orthonormal matrices [3, 3, 2l + 1] that turn like the irrep of degree l."""
-    return wigner_3j(1, 1, components // 2) * sqrt(components)
+    """Return orthonormal matrices [9, 2l + 1] that turn like the irrep of degree l."""
+    return (wigner_3j(1, 1, components // 2) * sqrt(components)).flatten(0, 1)

@@ -83,26 +83,62 @@ def pair_products(
         short: Which pairs these are, sorted.
         pairs: Pairs, both directions, at least up to twice the longest of these.
     """
-    full = not bool(pairs.pbc.any()) and int(pairs.n_atoms.max()) <= FULL_ATOMS
-    return (_by_matrices if full else _by_chains)(a, b, short, pairs)
+    if bool(pairs.pbc.any()) or int(pairs.n_atoms.max()) > FULL_ATOMS:
+        return _by_chains(a, b, short, pairs)
+    return _by_matrices(a, b, short, pairs, 1 if a.device.type == "cpu" else len(pairs))
 
 
-def _by_matrices(a: Tensor, b: Tensor, short: Tensor, pairs: Graph) -> tuple[Tensor, Tensor]:
-    """Multiply the full matrices of all molecules."""
-    count, size, channels = len(pairs), int(pairs.n_atoms.max()), a.shape[3]
+def _by_matrices(
+    a: Tensor, b: Tensor, short: Tensor, pairs: Graph, step: int
+) -> tuple[Tensor, Tensor]:
+    """Multiply the full matrices of molecules, of one (`step` 1) or of all at once."""
+    sizes = pairs.n_atoms if step == 1 else pairs.n_atoms.max().expand(len(pairs))
     place = torch.arange(len(pairs.species), device=a.device) - pairs.offsets[pairs.batch]
-    row = pairs.batch * size + place
-    where = row[pairs.center] * size + place[pairs.neighbor]
+    begins = sizes * (torch.arange(len(pairs), device=a.device) % step)
+    width = sizes[pairs.batch]
+    row = (begins[pairs.batch] + place) * width
+    own, where = row + place, row[pairs.center] + place[pairs.neighbor]
+
+    atoms_end = pairs.offsets[1:]
+    links_end = pairs.pointers[atoms_end]
+    ends = torch.stack([atoms_end, links_end, torch.searchsorted(short, links_end)])
+    counts = ends[:, step - 1 :: step].diff(prepend=ends.new_zeros(3, 1))
+    atoms, links, close = counts.tolist()
+    blocks = zip(a.split(close), b.split(close), strict=True)
+    places = zip(where[short].split(close), own.split(atoms), where.split(links), strict=True)
+    done = [
+        _multiplied(*matrices, *where_to, step, size)
+        for matrices, where_to, size in zip(blocks, places, sizes[::step].tolist(), strict=True)
+    ]
+    first, second = map(torch.cat, zip(*done, strict=True))
+    return first, second
+
+
+def _multiplied(
+    a: Tensor, b: Tensor, short: Tensor, own: Tensor, links: Tensor, count: int, size: int
+) -> tuple[Tensor, Tensor]:
+    """Return entries of ``A B`` for `count` full matrices of `size` times `size` blocks.
+
+    Args:
+        a: Blocks of A [K, 3, 3, C].
+        b: Blocks of B [K, 3, 3, C].
+        short: Where they are [K].
+        own: Where the first blocks to return are.
+        links: Where the others are.
+        count: Number of matrices.
+        size: Blocks in a row.
+    """
+    channels = a.shape[3]
 
     def matrices(blocks: Tensor) -> Tensor:
         every = blocks.new_zeros(count * size**2, 3, 3, channels)
-        every = every.index_copy(0, where[short], blocks)
+        every = every.index_copy(0, short, blocks)
         square = every.view(count, size, size, 3, 3, channels).permute(0, 5, 1, 3, 2, 4)
         return square.reshape(count * channels, 3 * size, 3 * size)
 
     product = torch.bmm(matrices(a), matrices(b)).view(count, channels, size, 3, size, 3)
     blocks = product.permute(0, 2, 4, 3, 5, 1).reshape(count * size**2, 3, 3, channels)
-    return blocks[row * size + place], blocks[where]
+    return blocks[own], blocks[links]
 
 
 def _by_chains(a: Tensor, b: Tensor, short: Tensor, pairs: Graph) -> tuple[Tensor, Tensor]:

@@ -63,10 +63,11 @@ def test_chains_add_up_as_brute_force_does(make):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
 
 
-def test_full_matrices_equal_chains():
+@pytest.mark.parametrize("step", [1, 4], ids=["one by one", "all at once"])
+def test_full_matrices_equal_chains(step):
     pairs = molecules()
     a, b, short = matrices(pairs)
-    full = pair_products._by_matrices(a, b, short, pairs)
+    full = pair_products._by_matrices(a, b, short, pairs, step)
     for ours, theirs in zip(full, pair_products._by_chains(a, b, short, pairs), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import molecule
+from torch import nn
 
 from matkit import checkpoint
 from matkit.data.ase import from_ase
@@ -77,13 +78,23 @@ def model(**changes) -> HIP:
     torch.manual_seed(0)
     network = checkpoint.build("hip", TINY | changes)
     assert isinstance(network, HIP)
+    awaken(network)
     return network.double().eval()
+
+
+def awaken(network: HIP) -> None:
+    """Let the layers of the head do something: they begin as the identity."""
+    for layer in network.head.further.layers if network.head.further else ():
+        for weight in layer.norm.weights:
+            nn.init.constant_(weight, 0.5)
 
 
 VARIANTS = {
     "facet": {},
     "nequip": {"backbone": NEQUIP},
     "diagonal": {"sum_rule": "diagonal"},
+    "layers": {"layers": 2},
+    "nequip with layers": {"backbone": NEQUIP, "layers": 1},
 }
 
 
@@ -237,14 +248,27 @@ def test_a_far_fragment_changes_nothing(hip):
     assert not found[:3, 3:].any()
 
 
-def test_larger_molecules_and_gradients():
+@pytest.mark.parametrize("layers", [0, 2])
+def test_larger_molecules_and_gradients(layers):
     """Every parameter of the head, and of the backbone but its last layer, is trained."""
-    network = model().train()
+    network = model(layers=layers).train()
     structures = cat([from_ase(crystal()), from_ase(molecule("H2O2"))])
     network.hessian_blocks(network.featurize(structures)).flat()[0].square().sum().backward()
     missing = {n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()}
     last = {n for n in missing if n.startswith(("backbone.interactions.2.", "backbone.readout."))}
     assert missing == last
+
+
+def test_further_layers_begin_as_the_identity():
+    network = model()
+    larger = checkpoint.build("hip", TINY | {"layers": 2}).double()
+    missing, unexpected = larger.load_state_dict(network.state_dict(), strict=False)
+    assert not unexpected
+    assert all(name.startswith("head.further.") for name in missing)
+    for structures in everything():
+        assert torch.equal(hessian(larger, structures), hessian(network, structures))
+    awaken(larger)
+    assert not torch.allclose(hessian(larger, structures), hessian(network, structures))
 
 
 def test_freezing_the_backbone_leaves_the_head():
@@ -294,6 +318,7 @@ SCALARS = FACET | {"irreps": ["8x0e", "8x0e", "8x0e"]}
         ({"sum_rule": "projekt"}, "Did you mean 'project'"),
         ({"hessian_cutoff": 0.0}, "positive `hessian_cutoff`"),
         ({"product_channels": 0}, "positive `product_channels`"),
+        ({"layers": -1}, "Expected `layers`, .* of at least 0 .* got -1"),
         ({"hessian_decay": -0.5}, "`hessian_decay` .1/Å. of at least 0"),
         ({"hessian_scale": -1.0}, "positive `hessian_cutoff` in Å and `hessian_scale`"),
         ({"backbone": SCALARS}, "Features 8x0e and harmonics up to l = 2 cannot make the 0e"),
