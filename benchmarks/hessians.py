@@ -2,14 +2,14 @@
 
     python benchmarks/hessians.py MODEL FOLDER... --backbone MODEL2 --out OUT [--workers W]
 
-MODEL has a Hessian head; MODEL2 is the same network trained on energies and forces alone. Both are
-differentiated twice too. Folders were written by `matkit label --hessian` for molecules that none
-has seen; `--limit` is for each. Errors are given by kind of geometry, their `config_type` as far as
-a hyphen, for all kinds but the relaxed, and for all. With `--min-gap`, structures whose orbitals
-have a smaller gap in GFN2-xTB are kind `crossing` instead: two states cross there, the closed shell
-is none of them, and curvatures are those of the smearing of electrons between them.
-Frequencies, zero-point energies and the lowest mode are those of mass-weighted Hessians without
-rigid motions (3N - 6).
+MODEL has a Hessian head; MODEL2 is the same network trained on energies and forces alone, and
+`--longer` the same after further epochs of that. All are differentiated twice too. Folders were
+written by `matkit label --hessian` for molecules that none has seen; `--limit` is for each. Errors
+are given by kind of geometry, their `config_type` as far as a hyphen, for all kinds but the
+relaxed, and for all. With `--min-gap`, structures whose orbitals have a smaller gap in GFN2-xTB are
+kind `crossing` instead: two states cross there, the closed shell is none of them, and curvatures
+are those of the smearing of electrons between them. Frequencies, zero-point energies and the lowest
+mode are those of mass-weighted Hessians without rigid motions (3N - 6).
 """
 
 from __future__ import annotations
@@ -95,22 +95,22 @@ def summary(rows: Sequence[Row]) -> dict[str, object]:
 
 
 @cache
-def sources(model: str, backbone: str) -> dict[str, Source]:
+def sources(model: str, backbone: str, longer: str | None) -> dict[str, Source]:
     """Return what makes Hessians, by name."""
     torch.set_num_threads(1)
-    head = load_calculator(model, dtype="float64")
-    base = load_calculator(backbone, dtype="float64")
-    return {
-        "predicted": lambda atoms: head.get_hessian(atoms, method="predict"),
-        "autograd of the same model": lambda atoms: head.get_hessian(atoms, method="autograd"),
-        "autograd of the backbone": lambda atoms: base.get_hessian(atoms, method="autograd"),
-    }
+    predict = load_calculator(model, dtype="float64")
+    differentiated = {"the same model": model, "the backbone": backbone}
+    differentiated |= {"the backbone trained longer": longer} if longer else {}
+    made: dict[str, Source] = {"predicted": partial(predict.get_hessian, method="predict")}
+    for name, file in differentiated.items():
+        calculator = load_calculator(file, dtype="float64")
+        made[f"autograd of {name}"] = partial(calculator.get_hessian, method="autograd")
+    return made
 
 
-def measure(model: str, backbone: str, atoms: Atoms, exact: np.ndarray) -> dict[str, Row]:
+def measure(models: tuple[str, str, str | None], atoms: Atoms, exact: np.ndarray) -> dict[str, Row]:
     """Return the errors of one structure, by what made the Hessian."""
-    made = sources(model, backbone).items()
-    return {name: compare(atoms, exact, source(atoms)) for name, source in made}
+    return {name: compare(atoms, exact, source(atoms)) for name, source in sources(*models).items()}
 
 
 def kind_of(atoms: Atoms, min_gap: float) -> str:
@@ -139,6 +139,7 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("folders", nargs="+", metavar="FOLDER")
     parser.add_argument("--backbone", required=True)
+    parser.add_argument("--longer", help="the backbone after further epochs without Hessians")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--limit", type=int, help="take about so many structures, evenly spread")
     parser.add_argument("--min-gap", type=float, default=0.0, help="gap of GFN2 orbitals, eV")
@@ -153,7 +154,7 @@ def main() -> None:
         exact += [found.hessian(i).numpy() for i in chosen]
     masks = groups([kind_of(atoms, given.min_gap) for atoms in molecules])
     with ProcessPoolExecutor(given.workers, get_context("spawn")) as pool:
-        work = partial(measure, given.model, given.backbone)
+        work = partial(measure, (given.model, given.backbone, given.longer))
         every_row = []
         for row in pool.map(work, molecules, exact):
             every_row.append(row)
@@ -164,7 +165,7 @@ def main() -> None:
             part = [every_row[i][name] for i in np.flatnonzero(mask)]
             lines += [{"hessian": name, "geometry": kind, **summary(part)}] if part else []
     given.out.mkdir(parents=True, exist_ok=True)
-    record = {"model": given.model, "backbone": given.backbone, "folders": given.folders}
+    record = {name: getattr(given, name) for name in ("model", "backbone", "longer", "folders")}
     record |= {"min_gap": given.min_gap}
     (given.out / "hessians.json").write_bytes(json_bytes(plain(record | {"rows": lines})))
     (given.out / "hessians.md").write_text(table(lines) + "\n")
