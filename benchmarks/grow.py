@@ -26,8 +26,12 @@ def grown(model: Potential, changes: dict[str, object]) -> Potential:
     name, hyperparameters = model.recipe
     larger = checkpoint.build(name, {**hyperparameters, **changes})
     missing, unexpected = larger.load_state_dict(model.state_dict(), strict=False)
-    if unexpected or not missing:
-        raise SystemExit(f"Nothing is added by {changes}, or something lost: {unexpected}")
+    if unexpected:
+        raise SystemExit(
+            f"Expected that {changes} only adds; these weights have no place: {unexpected}"
+        )
+    if not missing:
+        raise SystemExit(f"Expected that {changes} adds weights, such as {{layers: 1}} to a HIP.")
     return larger
 
 
