@@ -13,6 +13,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import covalent_radii
 from ase.io import read
 
+from matkit import load_calculator
 from matkit.train.options import TrainOptions
 
 ROOT = Path(__file__).parents[1]
@@ -237,3 +238,62 @@ def test_closed_shells_repel_as_far_as_bonds_are_long(universal):
     assert distances((1, 2)).max() == pytest.approx(1.4)
     assert distances((2, 26)).max() == pytest.approx(1.4)
     assert distances((9, 36)).max() < 1.2  # krypton fluoride is bound
+
+
+def test_variants_have_no_forbidden_formula_and_keep_groups_of_atoms(universal):
+    module = universal("varied")
+    phosphate, salt = Atoms("Na3PO4", cell=[5] * 3), Atoms("KCl", cell=[4] * 3)
+    crystals = [phosphate, salt, Atoms("CO2", cell=[4] * 3)]
+    for atoms in crystals:
+        atoms.info["group"] = str(atoms.symbols)
+    made = [*module.variants(crystals, {"ClNa"}, seed=1, count=20)]
+    assert made == [*module.variants(crystals, {"ClNa"}, seed=1, count=20)]
+    found = {str(atoms.symbols) for atoms in made}
+    assert len(found) > 5
+    assert not {"NaCl", "CO2"} & found
+    for atoms in made:
+        if len(atoms) == 8:
+            assert (atoms.numbers == 8).tolist() == (phosphate.numbers == 8).tolist()
+        assert atoms.info["group"] == module.reduced_formula(atoms.numbers)
+
+
+def test_variants_go_downhill_and_lost_ones_are_left_out(universal, monkeypatch):
+    module = universal("varied")
+    wrong = bulk("NaCl", "rocksalt", a=5.6, cubic=True)
+    wrong.info["group"] = "NaCl"
+    wrong.rattle(0.2, seed=0)
+    wrong.set_cell(wrong.cell * 1.05, scale_atoms=True)
+    right = wrong.copy()
+    (found,) = module.relaxed([wrong])
+    assert wrong == right
+    assert found.info == wrong.info
+    calc = load_calculator("facet-universal", device="cpu")
+    before, after = (np.abs(calc.get_forces(atoms)).mean() for atoms in (wrong, found))
+    assert after < 0.3 * before
+    assert found.get_volume() < wrong.get_volume()
+    monkeypatch.setattr(module, "VOLUMES", (0.99, 1.01))
+    assert module.relaxed([wrong]) == []
+
+
+def test_substitution_leads_to_no_held_out_formula(universal, monkeypatch, tmp_path):
+    module = universal("dataset")
+    monkeypatch.setattr(module, "tested_formulas", lambda: {"ClNa"})
+
+    def write(name, *symbols, kind="relaxed"):
+        made = [bulk(s, "rocksalt", a=5.0) if len(s) > 2 else bulk(s) for s in symbols]
+        for atoms in made:
+            atoms.info["config_type"] = kind
+        module.save(tmp_path / f"{name}.extxyz", made)
+
+    write("dft/valid", "KCl")
+    write("dft/test-some", "LiCl")
+    write("crystals/test-near", "Ge")
+    write("crystals/train-near", "Si")
+    write("labels/train/labels", "NaCl", "KCl", "LiCl", "Ge", "LiF", kind="substituted")
+    write("labels/varied/labels", "Si")
+    write("labels/hydrogen/labels", "Cu")
+    write("dft/train", "Ag", "Ge")
+    write("short", "Au")
+    module.join(tmp_path, None)
+    joined = [atoms.get_chemical_formula() for atoms in read(tmp_path / "train.extxyz", ":")]
+    assert joined == ["FLi", "Si2", "Cu", "Ag", "Ge2", "Au"]

@@ -1,11 +1,15 @@
 """Make the training set of the universal potential, from seeds; what was stopped goes on.
 
-    python -m universal.dataset OUT [--crystals 20000] [--stages crystals perturb label short]
+    python -m universal.dataset OUT [--crystals 20000] [--stages crystals perturb label ...]
 
 crystals: real DFT frames by part (`OUT/dft`), and crystals of formulas that are in no test set, by
 part and kind of perturbation (`OUT/crystals`). perturb: perturbed structures (`OUT/structures`).
 label: labels by SevenNet-l3i5 where SevenNet-0 agrees (`OUT/labels/PART/labels.extxyz`).
 short: pairs of atoms nearer than that, with the forces of screened nuclei (`OUT/short.extxyz`).
+hydrogen: the bond of H2 by SevenNet-l3i5, with which SevenNet-0 does not agree (`OUT/labels`).
+varied: large crystals with elements replaced, relaxed a few steps by the potential that ships,
+perturbed and labelled (`OUT/labels/varied`). join: all that is learnt from (`OUT/train.extxyz`),
+without structures that replacing an element gave the formula of a test set.
 """
 
 from __future__ import annotations
@@ -19,11 +23,13 @@ from statistics import median
 from subprocess import CalledProcessError
 from typing import Any
 
+import numpy as np
 import yaml
 from ase import Atoms
-from ase.io import read
+from ase.io import read, write
 from experiments import matkit, save, table
 
+from matkit.data.groups import reduced_formula
 from universal.crystals import (
     SEED,
     TEACHER_PARTS,
@@ -36,6 +42,7 @@ from universal.crystals import (
     write_dft,
 )
 from universal.short import short_dimers
+from universal.varied import LEAST_ATOMS, variants, write_relaxed
 
 SMALLEST, LARGEST = 8, 24  # atoms of a cell that get more structures, and fewer
 NOTHING = {"rattle": [], "volume": [], "shear": [], "vacancies": 0, "substitutions": 0}
@@ -58,14 +65,17 @@ PROFILES: dict[str, dict[str, Any]] = {
     "small": {"isolated": True, "dimers": ["H", "O", "Fe"], "dimer_points": 8},
 }
 TURNS = ("near", "strained", "near", "far", "near", "other", "near", "strained", "near", "slab")
+# Of what is made of variants of large crystals, beside themselves.
+VARIED = {"rattle": [0.05], "volume": [0.04]}
 TEACHER, SECOND = "sevennet-l3i5", "sevennet-0"
+RELATIVE = 0.1  # part of a force that the models may differ by, on top of the largest difference
+HYDROGEN = (0.5, 5.0, 300)  # distances of H2 in Å, and how many
 
 
 def write_crystals(out: Path, given: argparse.Namespace) -> None:
     """Write the crystals to be perturbed."""
     parts = write_dft(out / "dft")
-    kept_back = {formula for formula, part in parts.items() if part != "train"}
-    forbidden = kept_back | tested_formulas()
+    forbidden = kept_back(out)
     found = candidates(forbidden, given.max_atoms, given.crystals // 20)[: given.crystals]
     found += ordinary_frames(parts, given.max_atoms)
     chosen: dict[str, list[Atoms]] = {}
@@ -83,6 +93,20 @@ def write_crystals(out: Path, given: argparse.Namespace) -> None:
     counts = {name: len(crystals) for name, crystals in chosen.items()}
     counts |= {"forbidden formulas": len(forbidden), "dft": Counter(parts.values())}
     (out / "crystals.json").write_text(json.dumps(counts, indent=2))
+
+
+def kept_back(out: Path) -> set[str]:
+    """Return the formulas of all test sets and of the DFT frames for validation."""
+    paths = [out / "dft" / "valid.extxyz", *(out / "dft").glob("test-*.extxyz")]
+    return tested_formulas().union(*(formulas(read(path, ":")) for path in paths))
+
+
+def held_out(out: Path) -> set[str]:
+    """Return all formulas that are not learnt from, those of the teacher's parts among them."""
+    paths = [
+        path for part in ("test", "valid") for path in (out / "crystals").glob(f"{part}-*.extxyz")
+    ]
+    return kept_back(out).union(*(formulas(read(path, ":")) for path in paths))
 
 
 def kind_of(atoms: Atoms, number: int) -> str:
@@ -170,7 +194,57 @@ def write_short(out: Path, given: argparse.Namespace) -> None:
     save(out / "short.extxyz", [*short_dimers(elements)])
 
 
+def label_hydrogen(out: Path, given: argparse.Namespace) -> None:
+    """Label the molecule of hydrogen at distances nearer and farther than its bond."""
+    made = [Atoms("H2", [(0, 0, 0), (0, 0, r)]) for r in np.linspace(*HYDROGEN)]
+    for atoms in made:
+        atoms.info = {"config_type": "hydrogen", "group": "H2"}
+    path = save(out / "structures" / "hydrogen.extxyz", made)
+    command("label", path, out / "labels" / "hydrogen", "--calculator", TEACHER)
+
+
+def label_varied(out: Path, given: argparse.Namespace) -> None:
+    """Make variants of the large crystals, perturb them and label them."""
+    files = sorted((out / "crystals").glob("train-*.extxyz"))
+    files = [path for path in files if path.stem not in ("train-molecule", "train-small")]
+    crystals = [a for path in files for a in read(path, ":") if len(a) >= LEAST_ATOMS]
+    made = list(variants(crystals, held_out(out), SEED))
+    shards = write_relaxed(out / "crystals" / "varied", made, given.workers)
+    folder = out / "structures" / "varied"
+    config = out / "crystals" / "varied.yaml"
+    config.write_text(yaml.safe_dump(NOTHING | VARIED | {"max_atoms": given.max_atoms}))
+    arguments = ["--config", config, "--seed", SEED, "--workers", given.workers]
+    command("data", "perturb", *shards, folder, *arguments)
+    limits = ["--max-difference", given.max_difference, "--max-force", given.max_force]
+    models = ["--calculator", TEACHER, "--agree", SECOND, "--relative-difference", RELATIVE]
+    workers = ["--workers", given.workers, "--batch-atoms", given.batch_atoms]
+    where = [folder / "perturbed.extxyz", out / "labels" / "varied"]
+    command("label", *where, *models, *limits, *workers)
+
+
+def became(atoms: Atoms, formulas: set[str]) -> bool:
+    """Return whether a structure has one of the formulas since an element was replaced."""
+    return atoms.info["config_type"] == "substituted" and reduced_formula(atoms.numbers) in formulas
+
+
+def join(out: Path, given: argparse.Namespace) -> None:
+    """Write all that is learnt from to one file."""
+    forbidden = held_out(out)
+    paths = [out / "labels" / name / "labels.extxyz" for name in ("train", "varied", "hydrogen")]
+    counts: dict[str, int] = {}
+    with (out / "train.part").open("w") as file:
+        for path in [*paths, out / "dft" / "train.extxyz", out / "short.extxyz"]:
+            found = read(path, ":")
+            learnt = [a for a in found if not became(a, forbidden)]
+            write(file, learnt, format="extxyz")
+            name = path.relative_to(out).as_posix()
+            counts |= {name: len(learnt), f"{name}, left out": len(found) - len(learnt)}
+    (out / "train.part").replace(out / "train.extxyz")
+    (out / "train.json").write_text(json.dumps(counts, indent=2))
+
+
 STAGES = {"crystals": write_crystals, "perturb": perturb, "label": label, "short": write_short}
+STAGES |= {"hydrogen": label_hydrogen, "varied": label_varied, "join": join}
 
 
 def main() -> None:
