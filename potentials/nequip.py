@@ -8,7 +8,7 @@ energy.
 Deviations: lengths and harmonics are computed in float64 and then rounded to the network's
 type. Switches: `natural_parity=False`, `self_connection="linear"`, `envelope="xplor"` and a
 read-out without activation make this SevenNet (Park et al. 2024, J. Chem. Theory Comput. 20,
-4857), whose released weights it reproduces.
+4857), whose released weights it reproduces. Inside of a `core` nuclei repel, whatever was learnt.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from matkit.nn.layered import LayeredPotential, check_choice, check_domain
 from matkit.nn.radial import BesselBasis, polynomial_envelope, xplor_envelope
 from matkit.nn.radial_functions import Mixture, Radial
 from matkit.nn.readout import SpeciesScaleShift
+from matkit.nn.repulsion import Core
 
 ENVELOPES = ("polynomial", "xplor")
 SELF_CONNECTIONS = ("linear", "species")
@@ -105,6 +106,8 @@ class NequIP(LayeredPotential):
         readout_activation: Whether that layer is activated.
         scale: Energy unit of each species, eV.
         shift: Reference energy of each species, eV; zero if not given.
+        core: Part of the sum of two atoms' covalent radii inside of which the network sees them no
+            nearer and screened nuclei repel; bonds are longer than 0.6. None if not given.
 
     Raises:
         ConfigError: an argument is out of range or contradicts another.
@@ -130,6 +133,7 @@ class NequIP(LayeredPotential):
         readout_activation: bool = False,
         scale: Sequence[float] | None = None,
         shift: Sequence[float] | None = None,
+        core: float | None = None,
     ) -> None:
         super().__init__()
         check_domain(species, cutoff)
@@ -157,6 +161,7 @@ class NequIP(LayeredPotential):
         self.readout = ScalarMLP((channels, *hidden, 1), readout_activation)
         ones, zeros = [1.0] * len(species), [0.0] * len(species)
         self.scale_shift = SpeciesScaleShift(scale or ones, shift or zeros)
+        self.repulsion = None if core is None else Core(self.species, self.cutoff, core)
 
     def forward(self, graph: Graph) -> Properties:
         """Return atomic energies [N] in eV and the last layer's scalars as `features`."""
@@ -164,7 +169,7 @@ class NequIP(LayeredPotential):
         x = self._features(graph, index, len(self.interactions))
         scalars = x[0].squeeze(1)
         energy = self.scale_shift(self.readout(scalars).squeeze(1), index)
-        return Properties(atom_energy=energy, features=scalars)
+        return Properties(atom_energy=self.repelled(energy, graph), features=scalars)
 
     def equivariant_features(self, graph: Graph) -> Features:
         """Return the atoms' features before the last layer."""
@@ -172,7 +177,7 @@ class NequIP(LayeredPotential):
 
     def _features(self, graph: Graph, index: Tensor, layers: int) -> Features:
         """Return features after a number of layers."""
-        vectors = graph.vectors
+        vectors = self.seen(graph)
         lengths = vectors.norm(dim=1)
         basis = self.enveloped_basis(lengths)
         harmonics = spherical_harmonics(self.lmax, vectors / lengths.unsqueeze(1))

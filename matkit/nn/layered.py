@@ -43,7 +43,7 @@ class LayeredPotential(Potential):
         interactions: Layers, each of which has a `convolution`.
         feature_irreps: Irreps of `equivariant_features`.
         natural_parity: Whether harmonics have parity (-1)^l.
-        repulsion: Of nuclei, added to what the network learns.
+        repulsion: Of nuclei, added to what the network learns; it may hide how near they are.
     """
 
     lmax: int
@@ -85,22 +85,26 @@ class LayeredPotential(Potential):
         """Return atomic energies [N] with the repulsion of nuclei, if there is to be one."""
         return energy if self.repulsion is None else energy + self.repulsion(graph)
 
+    def seen(self, graph: Graph) -> Tensor:
+        """Return the edge vectors [E, 3] that the network is given."""
+        return graph.vectors if self.repulsion is None else self.repulsion.seen(graph)
+
     def edge_gradient(self, graph: Graph) -> tuple[Properties, Tensor] | None:
         """Return the same as `forward`, with dE/d(edge vector) [E, 3] written out."""
-        found = self._learned_gradient(graph)
+        found = self._learned_gradient(graph, self.seen(graph).detach())
         if found is None or self.repulsion is None:
             return found
-        result, by_edge = found
+        result, by_seen = found
         energy, added = self.repulsion.with_gradient(graph)
         result["atom_energy"] = result["atom_energy"] + energy
-        return result, by_edge + added
+        return result, self.repulsion.chained(graph, by_seen) + added
 
-    def _learned_gradient(self, graph: Graph) -> tuple[Properties, Tensor] | None:
-        """Return the same without the repulsion of nuclei."""
+    def _learned_gradient(self, graph: Graph, vectors: Tensor) -> tuple[Properties, Tensor] | None:
+        """Return the same without the repulsion, of and by the edge vectors [E, 3] `seen`."""
         layers = self._frozen_layers(graph)
         if not layers:
             return None
-        index, vectors = self.index(graph.species), graph.vectors.detach()
+        index = self.index(graph.species)
         # Candidates of a neighbour list may be longer than the cutoff; they contribute nothing.
         reach = self.cutoff if graph.cutoff > self.cutoff else math.inf
         lengths, harmonics = fused_harmonics(vectors, self.lmax, self.dtype, reach)
@@ -137,7 +141,11 @@ class LayeredPotential(Potential):
             self._frozen = (state, layers)
             exact.repulsion = None  # next to it, errors of what is learnt would not be seen
             tolerance = 1e-4 if self.dtype == torch.float32 else 1e-8
-            trusted = agrees(self._learned_gradient, exact, tolerance, device)
+
+            def learned(graph: Graph) -> tuple[Properties, Tensor] | None:
+                return self._learned_gradient(graph, graph.vectors)
+
+            trusted = agrees(learned, exact, tolerance, device)
             problem = "its self-check failed"
         # Whatever goes wrong in tabulating or compiling, there is a path that works.
         except Exception as error:

@@ -23,6 +23,8 @@ EXPONENTS = (3.19980, 0.94229, 0.40290, 0.20162)
 LENGTH, POWER = 0.8854, 0.23
 # Power of the envelope: its value and two derivatives vanish at the reach (as in MACE).
 ENVELOPE = 6
+# Part of a core's radius where atoms are seen at the least distance.
+STILL = 0.85
 # Curium, the last element with a covalent radius (Cordero et al. 2008).
 LAST = 96
 
@@ -37,6 +39,7 @@ class ZBL(nn.Module):
     Args:
         species: Atomic numbers that may come.
         cutoff: Longest edge of the graphs, Å.
+        part: Part of the sum of the covalent radii at which it ends.
 
     Raises:
         ConfigError: the covalent radius of an element is not known.
@@ -44,15 +47,15 @@ class ZBL(nn.Module):
 
     radii: Tensor
 
-    def __init__(self, species: Sequence[int], cutoff: float) -> None:
+    def __init__(self, species: Sequence[int], cutoff: float, part: float = 1.0) -> None:
         super().__init__()
         unknown = [z for z in species if z > LAST]
         if unknown:
             raise ConfigError(
                 f"The repulsion ends at the sum of covalent radii, and {format_species(unknown)} "
-                "has none. Leave out `zbl`, or the element."
+                "has none. Leave out the repulsion, or the element."
             )
-        self.cutoff = cutoff
+        self.cutoff, self.part = cutoff, part
         self.register_buffer("radii", torch.tensor(covalent_radii), persistent=False)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ZBL:
@@ -77,6 +80,14 @@ class ZBL(nn.Module):
         by_edge[near] = vectors[near] * (slope / (2 * lengths)).unsqueeze(1)
         return scatter_sum(energy / 2, graph.center[near], len(graph.species)), by_edge
 
+    def seen(self, graph: Graph) -> Float[Tensor, "E 3"]:
+        """Return the edge vectors [E, 3] that the network next to it is given."""
+        return graph.vectors
+
+    def chained(self, graph: Graph, by_seen: Float[Tensor, "E 3"]) -> Float[Tensor, "E 3"]:
+        """Return the derivative by the edge vectors [E, 3], given that by those `seen`."""
+        return by_seen
+
     def _near(self, graph: Graph) -> Tensor | slice:
         """Return which edges are short enough to repel."""
         if graph.vectors.is_cuda:  # to count them, the GPU would have to be waited for
@@ -86,7 +97,7 @@ class ZBL(nn.Module):
 
     def _reach(self, graph: Graph, which: Tensor | slice) -> Tensor:
         radii = self.radii[graph.species]
-        reach = radii[graph.center[which]] + radii[graph.neighbor[which]]
+        reach = self.part * (radii[graph.center[which]] + radii[graph.neighbor[which]])
         return reach.clamp(max=self.cutoff)
 
     def _pairs(self, graph: Graph, which: Tensor | slice, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -96,6 +107,64 @@ class ZBL(nn.Module):
         reach = self._reach(graph, which)
         envelope = polynomial_envelope(lengths, reach, ENVELOPE)
         return value * envelope, slope * envelope + value * _envelope_slope(lengths, reach)
+
+
+class Core(ZBL):
+    """The same inside of a core, where the network next to it no longer sees how near atoms are.
+
+    With ``x = r / R``, R the radius of the core, an edge of length r is given to the network as one
+    of length ``R s(x)`` in the same direction: s(x) = x outside, has two continuous derivatives and
+    is constant from x = `STILL` inwards. There a network has no force along the edge, whatever it
+    learnt, and nuclei repel.
+
+    Args:
+        species: Atomic numbers that may come.
+        cutoff: Longest edge of the graphs, Å.
+        part: Radius of the core as a part of the sum of the covalent radii.
+
+    Raises:
+        ConfigError: the covalent radius of an element is not known, or `part` is not positive.
+    """
+
+    def __init__(self, species: Sequence[int], cutoff: float, part: float) -> None:
+        if not part > 0:
+            raise ConfigError(f"Expected a positive `core`, got {part}; leave it out for none.")
+        super().__init__(species, cutoff, part)
+
+    def seen(self, graph: Graph) -> Float[Tensor, "E 3"]:
+        """Return the edge vectors [E, 3] that the network next to it is given."""
+        near = self._near(graph)
+        vectors = graph.vectors[near]
+        _, ratio, _ = self._stretched(graph, near, vectors)
+        return _put(graph.vectors, near, vectors * ratio)
+
+    def chained(self, graph: Graph, by_seen: Float[Tensor, "E 3"]) -> Float[Tensor, "E 3"]:
+        """Return the derivative by the edge vectors [E, 3], given that by those `seen`."""
+        near = self._near(graph)
+        direction, ratio, slope = self._stretched(graph, near, graph.vectors.detach()[near])
+        by_near = by_seen[near]
+        along = (by_near * direction).sum(dim=1, keepdim=True) * direction
+        return _put(by_seen, near, ratio * by_near + (slope - ratio) * along)
+
+    def _stretched(
+        self, graph: Graph, which: Tensor | slice, vectors: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return directions [K, 3], and per edge [K, 1] s(x) / x and the derivative of s."""
+        lengths = vectors.norm(dim=1)
+        x = lengths / self._reach(graph, which)
+        t = ((1 - x) / (1 - STILL)).clamp(0, 1)
+        ratio = (x.clamp(min=1) - (1 - STILL) * (t - t**3 + t**4 / 2)) / x
+        # Of an edge that is not near, to the last bit.
+        ratio = torch.where(x < 1, ratio, 1.0)
+        slope = 1 - 3 * t**2 + 2 * t**3
+        return vectors / lengths.unsqueeze(1), ratio.unsqueeze(1), slope.unsqueeze(1)
+
+
+def _put(all_edges: Tensor, which: Tensor | slice, rows: Tensor) -> Tensor:
+    """Return a copy with other rows at `which`."""
+    if isinstance(which, slice):
+        return rows
+    return all_edges.index_copy(0, which, rows) if len(which) else all_edges
 
 
 def screened_coulomb(

@@ -12,10 +12,11 @@ from matkit.derivatives import Conservative
 from matkit.errors import ConfigError
 from matkit.neighbors import radius_graph
 from matkit.nn import layered
-from matkit.nn.repulsion import ZBL, screened_coulomb
+from matkit.nn.repulsion import STILL, ZBL, Core, screened_coulomb
 from matkit.padding import pad
 from matkit.structures import cat
 from tests.potentials.test_facet import GATE
+from tests.potentials.test_nequip import SEVENNET
 from tests.systems import SYSTEMS, crystal
 
 # Elements of the universal potential: hydrogen to plutonium without polonium to radium.
@@ -68,12 +69,13 @@ def test_nuclei_that_touch_repel_like_bare_charges():
     assert float(value) == pytest.approx(64 * units.Hartree * units.Bohr / 1e-6, rel=1e-4)
 
 
+@pytest.mark.parametrize("zbl", [ZBL([1, 8, 11, 17], CUTOFF), Core([1, 8, 11, 17], CUTOFF, 0.8)])
 @pytest.mark.parametrize("dense", [False, True])
-def test_written_out_derivative_agrees_with_autograd(monkeypatch, dense):
+def test_written_out_derivative_agrees_with_autograd(monkeypatch, dense, zbl):
     """As on the CPU, where near pairs are picked, and on a GPU, where none is."""
     if dense:
         monkeypatch.setattr(ZBL, "_near", lambda self, graph: slice(None))
-    zbl, structures = ZBL([1, 8, 11, 17], CUTOFF), cat([from_ase(m()) for m in SYSTEMS.values()])
+    structures = cat([from_ase(m()) for m in SYSTEMS.values()])
     structures = structures.replace(
         positions=0.7 * structures.positions, cell=0.7 * structures.cell
     )
@@ -136,8 +138,70 @@ def test_stays_in_double_precision():
 def test_elements_without_a_radius_are_refused():
     with pytest.raises(ConfigError, match="Lr"):
         ZBL([1, 103], CUTOFF)
-    with pytest.raises(ConfigError, match="Leave out `zbl`"):
+    with pytest.raises(ConfigError, match="Leave out the repulsion"):
         checkpoint.build("facet", GATE | {"species": [1, 8, 11, 103], "zbl": True})
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_seen_edges_are_chained_as_by_autograd(monkeypatch, dense):
+    if dense:
+        monkeypatch.setattr(ZBL, "_near", lambda self, graph: slice(None))
+    core = Core([8, 26], CUTOFF, 0.7)
+    radius = 0.7 * (covalent_radii[8] + covalent_radii[26])
+    graph = graph_of([dimer(8, 26, x * radius) for x in (0.4, 0.8, 0.87, 0.93, 0.99, 1.01, 1.5)])
+    vectors = graph.vectors.clone().requires_grad_()
+    graph.__dict__["vectors"] = vectors
+    torch.manual_seed(0)
+    by_seen = torch.randn(vectors.shape, dtype=torch.float64)
+    (expected,) = torch.autograd.grad(core.seen(graph), vectors, by_seen)
+    assert torch.allclose(core.chained(graph, by_seen), expected, rtol=1e-12, atol=1e-13)
+    # Outside nothing changes, to the last bit.
+    assert torch.equal(core.seen(graph)[-4:], vectors[-4:])
+    assert torch.equal(core.chained(graph, by_seen)[-4:], by_seen[-4:])
+
+
+def test_a_core_hides_distances_smoothly():
+    """Never longer than the distance outside, constant inside, with two continuous derivatives."""
+    core, radius = Core([8, 26], CUTOFF, 0.7), 0.7 * (covalent_radii[8] + covalent_radii[26])
+    x = torch.linspace(0.1, 1.2, 2201, dtype=torch.float64)
+    graph = graph_of([dimer(8, 26, float(a) * radius) for a in x])
+    s = core.seen(graph)[::2].norm(dim=1) / radius
+    step = float(x[1] - x[0])
+    slope, curvature = s.diff() / step, s.diff(n=2) / step**2
+    assert torch.allclose(s[x < STILL], s[0], rtol=1e-12)
+    assert torch.allclose(s[x > 1], x[x > 1], rtol=1e-12)
+    assert slope.min() > -1e-9
+    assert slope.max() < 1 + 1e-9
+    assert curvature.abs().max() > 9
+    assert curvature.diff().abs().max() < 0.2
+
+
+def test_nothing_a_network_learns_attracts_inside_of_a_core():
+    torch.manual_seed(0)
+    bare, cored = (
+        Conservative(checkpoint.build("nequip", SEVENNET | changes | {"scale": [-50.0] * 4}))
+        for changes in ({}, {"core": 0.5})
+    )
+    cored.network.load_state_dict(bare.network.state_dict())
+    radius = 0.5 * (covalent_radii[8] + covalent_radii[11])
+
+    def pull(potential: Conservative, r: float) -> float:
+        """Force along the bond on the second atom, in eV/Å."""
+        forces = potential(
+            potential.double().featurize(from_ase(Atoms([8, 11], [[0, 0, 0], [0, 0, r]])))
+        )["forces"]
+        return -float(forces[1, 2].detach())
+
+    inside = [0.1, 0.3, 0.5, 0.7, 0.84]
+    assert max(pull(bare, x * radius) for x in inside) > 0
+    assert max(pull(cored, x * radius) for x in inside) < 0
+    assert pull(cored, 1.01 * radius) == pull(bare, 1.01 * radius)
+
+
+@pytest.mark.parametrize("part", [0.0, -1.0])
+def test_a_core_has_a_size(part):
+    with pytest.raises(ConfigError, match="positive `core`"):
+        checkpoint.build("nequip", SEVENNET | {"core": part})
 
 
 def model(**changes) -> Conservative:

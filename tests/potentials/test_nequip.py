@@ -52,6 +52,15 @@ class TestSevenNetSwitches(PotentialContract):
     claims: ClassVar = {"rotation"}
 
 
+class TestCore(PotentialContract):
+    """With atoms of the contract's structures in each other's core."""
+
+    name = "nequip"
+    hyperparameters: ClassVar = TINY | {"core": 1.0}
+    claims: ClassVar = {"rotation", "reflection"}
+    step: ClassVar = 1e-5
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
