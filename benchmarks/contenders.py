@@ -112,7 +112,7 @@ def mace_medium() -> Calculator:
 
 CONTENDERS: dict[str, tuple[str, Callable[[], Calculator]]] = {
     # label: (package, calculator)
-    "matkit facet-universal": ("matkit", lambda: matkit("facet-universal")),
+    "matkit nequip-universal": ("matkit", lambda: matkit("nequip-universal")),
     "matkit sevennet-0": ("matkit", lambda: matkit("sevennet-0")),
     "matkit sevennet-l3i5": ("matkit", lambda: matkit("sevennet-l3i5")),
     "sevenn 7net-0": ("sevenn", lambda: sevenn("7net-0")),

@@ -27,7 +27,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peers", default="sevenn,chgnet,mace", help="packages beside matkit")
     parser.add_argument("--env", action="append", default=[], metavar="NAME=PYTHON")
-    parser.add_argument("--models", help="only contenders whose label contains this text")
+    parser.add_argument("--models", help="texts, one of which a contender's label contains")
     parser.add_argument("--structures", default=",".join(STRUCTURES))
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--repeats", type=int, default=15)
@@ -90,8 +90,9 @@ def main() -> None:
     packages = {"matkit", *filter(None, options.peers.split(","))}
     structures = options.structures.split(",")
     results: dict[str, dict[str, dict]] = {}
+    texts = (options.models or "").split(",")
     for label, (package, _) in CONTENDERS.items():
-        if package not in packages or (options.models and options.models not in label):
+        if package not in packages or not any(text in label for text in texts):
             continue
         if not importable(pythons.get(package, sys.executable), package):
             print(f"{label}: {package} is not installed, left out", file=sys.stderr)

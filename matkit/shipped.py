@@ -10,7 +10,7 @@ FOLDER = Path(__file__).parent / "weights"
 # A wheel is no place for larger files.
 MOST_BYTES = 8_000_000
 # The potential that is taken if none is named.
-DEFAULT_POTENTIAL = "facet-universal"
+DEFAULT_POTENTIAL = "nequip-universal"
 # Taken if no generator is named: the first of these that is there, the most general one first.
 PREFERRED = ("crystalflow-mp20", "crystalflow-perov5")
 HOW_TO_TRAIN = "Train one: matkit train --config configs/training/perov5-csp.yaml --train-file FILE"

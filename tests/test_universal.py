@@ -14,7 +14,7 @@ from ase.data import covalent_radii
 from ase.io import read
 
 from matkit import load_calculator
-from matkit.train.options import TrainOptions
+from matkit.train.options import FinetuneOptions, TrainOptions
 
 ROOT = Path(__file__).parents[1]
 R = np.linspace(0.5, 6.0, 111)
@@ -206,13 +206,13 @@ def test_holes_of_curves_are_found(universal, change, expected):
     assert universal("diatomics").faults((26, 8), R, morse + change) == expected
 
 
-def test_training_configuration():
-    config = yaml.safe_load((ROOT / "configs" / "training" / "universal.yaml").read_text())
-    options = TrainOptions(**config)
-    assert options.model["zbl"]
-    families = {f"{name}" for name in options.config_type_weights}
-    crystals = (ROOT / "benchmarks" / "universal" / "crystals.py").read_text()
-    assert all(f'"{name}"' in crystals for name in families)
+@pytest.mark.parametrize("name", ["universal", "universal-sevennet"])
+def test_training_configuration(name):
+    config = yaml.safe_load((ROOT / "configs" / "training" / f"{name}.yaml").read_text())
+    tuned = name != "universal"
+    options = FinetuneOptions(**config) if tuned else TrainOptions(**config)
+    sources = "".join(path.read_text() for path in (ROOT / "benchmarks/universal").glob("*.py"))
+    assert all(f'"{kind}"' in sources for kind in options.config_type_weights)
 
 
 def test_short_pairs_repel(universal):

@@ -88,7 +88,7 @@ def test_card_of_a_file(files):
 @needs_sevenn
 def test_cards_of_published_models():
     potentials = {name for name, card in zoo.models().items() if card.kind == "potential"}
-    ours = {"facet-universal", "hip-gfn2-chno"}
+    ours = {"facet-universal", "hip-gfn2-chno", "nequip-universal"}
     assert potentials == {"sevennet-0", "sevennet-l3i5"} | ours
     card = zoo.model_card("sevennet-0")
     assert card.parameters == 842_440
