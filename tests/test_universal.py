@@ -206,11 +206,12 @@ def test_holes_of_curves_are_found(universal, change, expected):
     assert universal("diatomics").faults((26, 8), R, morse + change) == expected
 
 
-@pytest.mark.parametrize("name", ["universal", "universal-sevennet"])
-def test_training_configuration(name):
-    config = yaml.safe_load((ROOT / "configs" / "training" / f"{name}.yaml").read_text())
-    tuned = name != "universal"
-    options = FinetuneOptions(**config) if tuned else TrainOptions(**config)
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [("training/universal", TrainOptions), ("finetuning/nequip-universal", FinetuneOptions)],
+)
+def test_training_configuration(path, kind):
+    options = kind(**yaml.safe_load((ROOT / "configs" / f"{path}.yaml").read_text()))
     sources = "".join(path.read_text() for path in (ROOT / "benchmarks/universal").glob("*.py"))
     assert all(f'"{kind}"' in sources for kind in options.config_type_weights)
 

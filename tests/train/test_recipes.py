@@ -1,4 +1,4 @@
-"""Every recipe under configs/training can be used as it is."""
+"""Every recipe under configs/training and configs/finetuning can be used as it is."""
 
 import pytest
 import yaml
@@ -9,10 +9,11 @@ from matkit.cli.yaml_files import read_config
 from matkit.simulate.options import build
 from matkit.train.generator_network import generator_architecture
 from matkit.train.network import architecture
-from matkit.train.options import TrainOptions
+from matkit.train.options import FinetuneOptions, TrainOptions
 from tests.test_layers import ROOT
 
 RECIPES = sorted((ROOT / "configs" / "training").glob("*.yaml"))
+FINE_TUNING = sorted((ROOT / "configs" / "finetuning").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -28,6 +29,13 @@ def test_a_recipe_builds_its_network(path):
     known = {"species": list(range(1, 90)), "generates_species": options.generates_species}
     generator = checkpoint.build_generator(name, known | hyperparameters)
     assert sum(p.numel() for p in generator.parameters()) <= 2_000_000, "8 MB of weights at most"
+
+
+@pytest.mark.parametrize("path", FINE_TUNING, ids=lambda path: path.stem)
+def test_a_recipe_of_fine_tuning_is_valid(path):
+    options = build(FinetuneOptions, read_config(FinetuneOptions, path))
+    assert not options.train_file, "the user names the data"
+    assert path.read_text(encoding="utf-8").startswith("# ")
 
 
 @pytest.mark.parametrize("name", ["crystalflow", "diffcsp"])
