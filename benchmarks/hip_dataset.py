@@ -132,7 +132,7 @@ def make_test(out: Path, given: argparse.Namespace) -> None:
 def make_part(out: Path, name: str, part: str, places: range, kinds: Kinds, workers: int) -> None:
     """Make geometries of the molecules at some places of one part; all are in its train."""
     heavy = HEAVY.get(name, 9)
-    options = MoleculesOptions(struct=[str(out / "qm9.csv")], max_heavy=heavy, **MOLECULES)
+    options = MoleculesOptions(struct=[str(write_smiles(out))], max_heavy=heavy, **MOLECULES)
     found = (e for e, _, core in choose(options) if part_of(core, options) == part)
     rows = [(entry.index, entry.smiles) for entry in islice(found, places.start, places.stop)]
     source, config = out / f"{name}.csv", out / f"{name}.yaml"

@@ -45,7 +45,8 @@ class HIP(Potential):
         basis_size: Radial functions of the head.
         layers: Layers of messages between atoms on top of the backbone's, for the head alone. They
             begin as the identity, and are cheap to train: no force is differentiated through them.
-        product_layers: Updates of pairs by products of what lies between.
+        product_layers: Updates of pairs by products of what lies between. All but the first begin
+            as the identity.
         product_channels: Channels of these products, of pairs within half of `hessian_cutoff`.
         hessian_scale: Unit of the head's results, eV/Å²: a typical stiff force constant.
         hessian_decay: How fast that unit falls from 1 Å on, 1/Å.

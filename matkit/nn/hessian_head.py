@@ -149,7 +149,8 @@ class HessianHead(nn.Module):
     Args:
         further: Layers between the features and the messages, if any.
         pairs: Messages.
-        products: Updates of the messages by what lies between, all of one cutoff.
+        products: Updates of the messages by what lies between, all of one cutoff. All but the first
+            begin as no update.
         cutoff: Longest pair, Å.
         scale: Unit of the blocks, eV/Å².
         decay: How fast the blocks' unit falls with the length, 1/Å.
@@ -179,6 +180,8 @@ class HessianHead(nn.Module):
         self.linear_own = None if diagonal else Linear(pairs.irreps_out, SYMMETRIC)
         returned = [] if diagonal else products
         self.linear_back = nn.ModuleList(Returned(p.irreps_out) for p in returned)
+        for later in (*self.products[1:], *self.linear_back[1:]):
+            later.begin_without()
 
     def forward(self, x: Features, graph: Graph) -> PairBlocks:
         """Return the blocks, float64.
@@ -232,6 +235,11 @@ class Returned(nn.Module):
         wide = tuple(Irrep(2 * irreps[0].channels, *irrep.kind) for irrep in SYMMETRIC)
         self.gate = Gate(wide)
         self.first, self.last = Linear(irreps, self.gate.irreps_in), Linear(wide, SYMMETRIC)
+
+    def begin_without(self) -> None:
+        """Return zero until it is trained."""
+        for weight in self.last.weights:
+            nn.init.zeros_(weight)
 
     def forward(self, x: Features) -> Features:
         """Return features [N, 2l + 1, 1] of degrees 0 and 2."""

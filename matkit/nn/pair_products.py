@@ -48,6 +48,11 @@ class PairProducts(nn.Module):
         self.gate = Gate(wide)
         self.linear = Linear(_general(channels + products), self.gate.irreps_in)
 
+    def begin_without(self) -> None:
+        """Make the update zero until it is trained."""
+        for weight in self.linear.weights:
+            nn.init.zeros_(weight)
+
     def forward(
         self, x: Features, lengths: Float[Tensor, " E"], pairs: Graph
     ) -> tuple[Features, Features]:

@@ -87,6 +87,11 @@ def awaken(network: HIP) -> None:
     for layer in network.head.further.layers if network.head.further else ():
         for weight in layer.norm.weights:
             nn.init.constant_(weight, 0.5)
+    updates = [product.linear for product in network.head.products]
+    updates += [back.last for back in network.head.linear_back]
+    for weight in (weight for linear in updates for weight in linear.weights):
+        if not weight.any():
+            nn.init.normal_(weight)
 
 
 VARIANTS = {
@@ -259,15 +264,24 @@ def test_larger_molecules_and_gradients(layers):
     assert missing == last
 
 
-def test_further_layers_begin_as_the_identity():
-    network = model()
-    larger = checkpoint.build("hip", TINY | {"layers": 2}).double()
+@pytest.mark.parametrize(
+    ("more", "names"),
+    [
+        ({"layers": 2}, "head.further."),
+        ({"product_layers": 3}, ("head.products.2.", "head.linear_back.2.")),
+        ({"product_layers": 3, "sum_rule": "diagonal"}, "head.products.2."),
+    ],
+)
+def test_further_layers_begin_as_the_identity(more, names):
+    network = model(sum_rule=more.get("sum_rule", "project"))
+    larger = checkpoint.build("hip", TINY | more).double()
     missing, unexpected = larger.load_state_dict(network.state_dict(), strict=False)
     assert not unexpected
-    assert all(name.startswith("head.further.") for name in missing)
+    assert all(name.startswith(names) for name in missing)
     for structures in everything():
         assert torch.equal(hessian(larger, structures), hessian(network, structures))
     awaken(larger)
+    structures = from_ase(molecule("H2O2"))
     assert not torch.allclose(hessian(larger, structures), hessian(network, structures))
 
 
