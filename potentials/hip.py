@@ -13,7 +13,8 @@ as the others and an atom without others has no Hessian; periodic structures hav
 lattice image; what rigid motions demand is made exact when the matrix is asked for. Switches:
 further layers of messages between atoms, which the energy does not see; messages that also see what
 lies between two atoms, by products of matrices over shared neighbours (see
-`matkit.nn.pair_products`); a unit of the blocks that falls with the distance.
+`matkit.nn.pair_products`); a unit of the blocks that falls with the distance; a copy of the
+backbone's layers for the head, so that energies and forces stay what they are while it learns.
 """
 
 from __future__ import annotations
@@ -50,6 +51,9 @@ class HIP(Potential):
         product_channels: Channels of these products, of pairs within half of `hessian_cutoff`.
         hessian_scale: Unit of the head's results, eV/Å²: a typical stiff force constant.
         hessian_decay: How fast that unit falls from 1 Å on, 1/Å.
+        own_features: Whether the head reads a copy of the backbone's layers, which begins as they
+            are and which the energy does not see. Without weights of energies and forces, and with
+            the backbone frozen, steps of training are cheaper.
         sum_rule: What a shift or a turn of all atoms does. `none`: whatever was learned;
             `project`: exactly what the energy's invariance demands, imposed on the matrix when it
             is asked for; `diagonal`: the same, and the blocks of atoms with themselves are minus
@@ -73,6 +77,7 @@ class HIP(Potential):
         product_channels: int = 16,
         hessian_scale: float = 5.0,
         hessian_decay: float = 0.0,
+        own_features: bool = False,
         sum_rule: str = "project",
     ) -> None:
         super().__init__()
@@ -90,6 +95,8 @@ class HIP(Potential):
                 f"{product_channels}."
             )
         self.backbone = network
+        self.own = network.features_only() if own_features else None
+        self.register_load_state_dict_pre_hook(_begin_own)  # type: ignore[no-untyped-call]
         self.species, self.cutoff = network.species, network.cutoff
         self.conditions, self.hessian_cutoff = network.conditions, float(hessian_cutoff)
         irreps = network.feature_irreps
@@ -114,7 +121,17 @@ class HIP(Potential):
 
     def hessian_blocks(self, graph: Graph) -> PairBlocks:
         """Return the Hessian in blocks in eV/Å², for all pairs within `hessian_cutoff`."""
-        return self.head(self.backbone.equivariant_features(graph), graph)
+        network = self.backbone if self.own is None else self.own
+        return self.head(network.equivariant_features(graph), graph)
+
+
+def _begin_own(network: HIP, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    """Let the head's copy of the backbone begin as it, where it has no weights in a state."""
+    theirs, own = f"{prefix}backbone.", f"{prefix}own."
+    if network.own is None or any(name.startswith(own) for name in state):
+        return
+    names = [name for name in network.own.state_dict() if theirs + name in state]
+    state |= {own + name: state[theirs + name].clone() for name in names}
 
 
 def _checked(backbone: Potential, species: Sequence[int]) -> LayeredPotential:

@@ -173,7 +173,7 @@ class NequIP(LayeredPotential):
 
     def equivariant_features(self, graph: Graph) -> Features:
         """Return the atoms' features before the last layer."""
-        return self._features(graph, self.index(graph.species), len(self.interactions) - 1)
+        return self._features(graph, self.index(graph.species), self.feature_layers)
 
     def _features(self, graph: Graph, index: Tensor, layers: int) -> Features:
         """Return features after a number of layers."""

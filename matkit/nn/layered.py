@@ -18,13 +18,14 @@ from matkit.interfaces import Potential, Properties
 from matkit.nn.convolution import Convolution, backends
 from matkit.nn.convolution.fused import edges_of
 from matkit.nn.embedding import SpeciesEmbedding, SpeciesIndex
-from matkit.nn.equivariant import Features
+from matkit.nn.equivariant import Features, ScalarMLP
 from matkit.nn.harmonics import harmonics as fused_harmonics
 from matkit.nn.harmonics import harmonics_gradient
 from matkit.nn.inference import EdgeData, Layer, agrees, reverse, run
 from matkit.nn.irreps import Irreps
 from matkit.nn.radial_functions import Radial
 from matkit.nn.radial_table import RadialTable, tabulate
+from matkit.nn.readout import SpeciesScaleShift
 from matkit.nn.repulsion import ZBL
 from matkit.nn.table_check import check_table
 
@@ -41,8 +42,11 @@ class LayeredPotential(Potential):
         index: From atomic numbers to rows of the embedding.
         embedding: First features.
         interactions: Layers, each of which has a `convolution`.
+        readout: From the last layer's scalars to energies.
+        scale_shift: Unit and zero of the energies of every species.
         feature_irreps: Irreps of `equivariant_features`.
         natural_parity: Whether harmonics have parity (-1)^l.
+        whole: Whether it has its last layer and what follows, see `features_only`.
         repulsion: Of nuclei, added to what the network learns; it may hide how near they are.
     """
 
@@ -52,15 +56,30 @@ class LayeredPotential(Potential):
     index: SpeciesIndex
     embedding: SpeciesEmbedding
     interactions: nn.ModuleList
+    readout: ScalarMLP
+    scale_shift: SpeciesScaleShift
 
     def __init__(self) -> None:
         super().__init__()
         self._frozen: tuple[Any, list[Layer]] | None = None
         self.repulsion: ZBL | None = None
+        self.whole = True
 
     @abstractmethod
     def equivariant_features(self, graph: Graph) -> Features:
         """Return the atoms' features before the last layer, which makes scalars of them."""
+
+    def features_only(self) -> Self:
+        """Return a copy that gives `equivariant_features`, without what comes after them."""
+        copied = copy.deepcopy(self)
+        copied.whole = False
+        del copied.interactions[-1], copied.readout, copied.scale_shift
+        return copied
+
+    @property
+    def feature_layers(self) -> int:
+        """Number of layers before `equivariant_features`."""
+        return len(self.interactions) - self.whole
 
     @abstractmethod
     def _freeze_layer(self, exact: Self, here: Self, t: int) -> Layer:

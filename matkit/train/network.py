@@ -75,7 +75,10 @@ def _on_trained(
     inner, settings = backbone.recipe
     described = chosen | {"backbone": {"name": inner, **settings}}
     network = checkpoint.build(name, {"species": list(backbone.species), **described})
-    network.get_submodule("backbone").load_state_dict(backbone.state_dict(), assign=True)
+    state = {f"backbone.{name}": value for name, value in backbone.state_dict().items()}
+    missing, unexpected = network.load_state_dict(state, strict=False, assign=True)
+    assert not unexpected
+    assert not any(name.startswith("backbone.") for name in missing)
     elements = format_species(backbone.species)
     return network, {"architecture": name, "backbone": source, "elements": elements}
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import molecule
-from torch import nn
+from torch import Tensor, nn
 
 from matkit import checkpoint
 from matkit.data.ase import from_ase
@@ -82,6 +82,11 @@ def model(**changes) -> HIP:
     return network.double().eval()
 
 
+def energy(network: HIP, structures: Structures) -> Tensor:
+    with torch.no_grad():
+        return network(network.featurize(structures))["atom_energy"]
+
+
 def awaken(network: HIP) -> None:
     """Let the layers of the head do something: they begin as the identity."""
     for layer in network.head.further.layers if network.head.further else ():
@@ -99,6 +104,8 @@ VARIANTS = {
     "nequip": {"backbone": NEQUIP},
     "diagonal": {"sum_rule": "diagonal"},
     "layers": {"layers": 2},
+    "own features": {"own_features": True},
+    "nequip with own features": {"backbone": NEQUIP, "own_features": True},
     "nequip with layers": {"backbone": NEQUIP, "layers": 1},
 }
 
@@ -283,6 +290,30 @@ def test_further_layers_begin_as_the_identity(more, names):
     awaken(larger)
     structures = from_ase(molecule("H2O2"))
     assert not torch.allclose(hessian(larger, structures), hessian(network, structures))
+
+
+@pytest.mark.parametrize("backbone", [FACET, NEQUIP])
+def test_own_features_begin_as_the_backbones_and_go_their_way(backbone):
+    network = model(backbone=backbone)
+    larger = checkpoint.build("hip", TINY | {"backbone": backbone, "own_features": True}).double()
+    missing, unexpected = larger.load_state_dict(network.state_dict(), strict=False)
+    assert not missing
+    assert not unexpected
+    for structures in everything():
+        assert torch.equal(hessian(larger, structures), hessian(network, structures))
+    structures = from_ase(molecule("H2O2"))
+    blocks = larger.hessian_blocks(larger.featurize(structures))
+    blocks.flat()[0].square().sum().backward()
+    trained = {n for n, p in larger.named_parameters() if p.grad is not None and p.grad.any()}
+    assert trained == {n for n, _ in larger.named_parameters() if not n.startswith("backbone.")}
+    with torch.no_grad():
+        for parameter in larger.own.parameters():
+            parameter.mul_(1.1)
+    assert not torch.allclose(hessian(larger, structures), hessian(network, structures))
+    assert torch.equal(energy(larger, structures), energy(network, structures))
+    again = checkpoint.build("hip", TINY | {"backbone": backbone, "own_features": True}).double()
+    again.load_state_dict(larger.state_dict())
+    assert torch.equal(hessian(again, structures), hessian(larger, structures))
 
 
 def test_freezing_the_backbone_leaves_the_head():
