@@ -49,8 +49,10 @@ class PairProducts(nn.Module):
         self.linear = Linear(_general(channels + products), self.gate.irreps_in)
 
     def begin_without(self) -> None:
-        """Make the update zero until it is trained."""
-        for weight in self.linear.weights:
+        """Make the update zero until it is trained; gates stay open, so that it can be."""
+        scalars, *others = self.linear.weights
+        nn.init.zeros_(scalars[:, : self.gate.scalars])
+        for weight in others:
             nn.init.zeros_(weight)
 
     def forward(

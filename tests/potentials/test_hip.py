@@ -94,9 +94,10 @@ def awaken(network: HIP) -> None:
             nn.init.constant_(weight, 0.5)
     updates = [product.linear for product in network.head.products]
     updates += [back.last for back in network.head.linear_back]
-    for weight in (weight for linear in updates for weight in linear.weights):
-        if not weight.any():
-            nn.init.normal_(weight)
+    for linear in updates:
+        if not linear.weights[1].any():
+            for weight in linear.weights:
+                nn.init.normal_(weight)
 
 
 VARIANTS = {
@@ -287,8 +288,16 @@ def test_further_layers_begin_as_the_identity(more, names):
     assert all(name.startswith(names) for name in missing)
     for structures in everything():
         assert torch.equal(hessian(larger, structures), hessian(network, structures))
-    awaken(larger)
     structures = from_ase(molecule("H2O2"))
+    optimizer = torch.optim.SGD(larger.parameters(), lr=1e-3)
+    for _ in range(2):  # parameters behind those that are zero get a gradient after them
+        optimizer.zero_grad()
+        found = larger.hessian_blocks(larger.featurize(structures))
+        found.flat()[0].square().sum().backward()
+        optimizer.step()
+    parameters = dict(larger.named_parameters())
+    assert all(parameters[name].grad.any() for name in missing)
+    awaken(larger)
     assert not torch.allclose(hessian(larger, structures), hessian(network, structures))
 
 
