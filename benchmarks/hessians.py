@@ -1,6 +1,6 @@
 """Predicted Hessians beside exact second derivatives of a network that never saw one.
 
-    python benchmarks/hessians.py MODEL FOLDER... --backbone MODEL2 --out OUT [--workers W]
+    python benchmarks/hessians.py MODEL FOLDER... [--backbone MODEL2] --out OUT [--workers W]
 
 MODEL has a Hessian head; MODEL2 is the same network trained on energies and forces alone, and
 `--longer` the same after further epochs of that. All are differentiated twice too. Folders were
@@ -95,11 +95,12 @@ def summary(rows: Sequence[Row]) -> dict[str, object]:
 
 
 @cache
-def sources(model: str, backbone: str, longer: str | None) -> dict[str, Source]:
+def sources(model: str, backbone: str | None, longer: str | None) -> dict[str, Source]:
     """Return what makes Hessians, by name."""
     torch.set_num_threads(1)
     predict = load_calculator(model, dtype="float64")
-    differentiated = {"the same model": model, "the backbone": backbone}
+    differentiated = {"the same model": model}
+    differentiated |= {"the backbone": backbone} if backbone else {}
     differentiated |= {"the backbone trained longer": longer} if longer else {}
     made: dict[str, Source] = {"predicted": partial(predict.get_hessian, method="predict")}
     for name, file in differentiated.items():
@@ -108,7 +109,9 @@ def sources(model: str, backbone: str, longer: str | None) -> dict[str, Source]:
     return made
 
 
-def measure(models: tuple[str, str, str | None], atoms: Atoms, exact: np.ndarray) -> dict[str, Row]:
+def measure(
+    models: tuple[str, str | None, str | None], atoms: Atoms, exact: np.ndarray
+) -> dict[str, Row]:
     """Return the errors of one structure, by what made the Hessian."""
     return {name: compare(atoms, exact, source(atoms)) for name, source in sources(*models).items()}
 
@@ -138,7 +141,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model")
     parser.add_argument("folders", nargs="+", metavar="FOLDER")
-    parser.add_argument("--backbone", required=True)
+    parser.add_argument("--backbone", help="the same network trained without Hessians")
     parser.add_argument("--longer", help="the backbone after further epochs without Hessians")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--limit", type=int, help="take about so many structures, evenly spread")
