@@ -19,7 +19,8 @@ backbone's layers for the head, so that energies and forces stay what they are w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -96,7 +97,6 @@ class HIP(Potential):
             )
         self.backbone = network
         self.own = network.features_only() if own_features else None
-        self.register_load_state_dict_pre_hook(_begin_own)  # type: ignore[no-untyped-call]
         self.species, self.cutoff = network.species, network.cutoff
         self.conditions, self.hessian_cutoff = network.conditions, float(hessian_cutoff)
         irreps = network.feature_irreps
@@ -111,6 +111,16 @@ class HIP(Potential):
             further, pairs, products, self.hessian_cutoff, *unit, diagonal, invariant
         )
 
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """Load weights; if some may be missing, the head's copy begins as the backbone."""
+        state = dict(state_dict)
+        if not strict and self.own is not None and not any(n.startswith("own.") for n in state):
+            names = [name for name in self.own.state_dict() if f"backbone.{name}" in state]
+            state |= {f"own.{name}": state[f"backbone.{name}"].clone() for name in names}
+        return super().load_state_dict(state, strict, assign)
+
     def forward(self, graph: Graph) -> Properties:
         """Return what the backbone does: atomic energies [N] in eV and `features`."""
         return self.backbone(graph)
@@ -123,15 +133,6 @@ class HIP(Potential):
         """Return the Hessian in blocks in eV/Å², for all pairs within `hessian_cutoff`."""
         network = self.backbone if self.own is None else self.own
         return self.head(network.equivariant_features(graph), graph)
-
-
-def _begin_own(network: HIP, state: dict[str, Tensor], prefix: str, *_: object) -> None:
-    """Let the head's copy of the backbone begin as it, where it has no weights in a state."""
-    theirs, own = f"{prefix}backbone.", f"{prefix}own."
-    if network.own is None or any(name.startswith(own) for name in state):
-        return
-    names = [name for name in network.own.state_dict() if theirs + name in state]
-    state |= {own + name: state[theirs + name].clone() for name in names}
 
 
 def _checked(backbone: Potential, species: Sequence[int]) -> LayeredPotential:

@@ -305,6 +305,8 @@ def test_further_layers_begin_as_the_identity(more, names):
 def test_own_features_begin_as_the_backbones_and_go_their_way(backbone):
     network = model(backbone=backbone)
     larger = checkpoint.build("hip", TINY | {"backbone": backbone, "own_features": True}).double()
+    with pytest.raises(RuntimeError, match=r"Missing key.*own\."):
+        larger.load_state_dict(network.state_dict())
     missing, unexpected = larger.load_state_dict(network.state_dict(), strict=False)
     assert not missing
     assert not unexpected
