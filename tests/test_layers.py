@@ -25,6 +25,7 @@ LAYERS = [
     {"interfaces"},
     {"cell_list", "graph", "neighbors", "padding", "pair_blocks", "verlet"},
     {"geometry", "structures", "symmetry"},
+    {"runs"},
     {"cache", "elements", "errors", "lazy", "units"},
 ]
 HEIGHT = {name: -depth for depth, names in enumerate(LAYERS) for name in names}

@@ -67,12 +67,11 @@ class Files:
         """Ledger of the structures in order; if it is there, these are complete."""
         return self.path(".sorted.jsonl")
 
-    def remove(self) -> None:
-        """Remove everything."""
-        for path in (self.frames, self.ledger, self.hessians, self.settings):
-            path.unlink(missing_ok=True)
-        self.sorted_frames.unlink(missing_ok=True)
-        self.sorted_ledger.unlink(missing_ok=True)
+    @property
+    def all(self) -> tuple[Path, ...]:
+        """Everything that there may be."""
+        main = self.frames, self.ledger, self.hessians, self.settings
+        return (*main, self.sorted_frames, self.sorted_ledger)
 
 
 def begin(files: Files, settings: Mapping[str, Any]) -> None:

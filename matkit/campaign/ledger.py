@@ -18,8 +18,9 @@ from ase.io.extxyz import write_extxyz
 from matkit.cache import write_atomically
 from matkit.campaign.files import HESSIAN_TYPE, Files, Row, begin, line_of, read_rows
 from matkit.campaign.items import Item, Outcome, Status, fingerprint
-from matkit.campaign.locking import lock
 from matkit.errors import DataError
+from matkit.runs.locking import Lock
+from matkit.runs.replacing import OldResults
 
 
 class Ledger:
@@ -28,7 +29,7 @@ class Ledger:
     Args:
         files: Where they are.
         settings: What results depend on; must be what it was when the campaign began.
-        overwrite: Whether to begin anew.
+        overwrite: Whether to begin anew. What is there stays until there is a result.
         retry: Whether items that failed are done again.
 
     Raises:
@@ -44,16 +45,31 @@ class Ledger:
         retry: bool = False,
     ) -> None:
         self.files, self._retry = files, retry
-        files.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = lock(files.folder / f".{files.path('.lock').name}")
+        self._lock = Lock(files.folder / f".{files.path('.lock').name}")
         try:
+            self._old = OldResults(files.folder, files.path("").name)
+            self._settle()
             if overwrite:
-                files.remove()
-            begin(files, settings)
-            self._load()
+                self._old.set_aside(files.all)
+            self._begin(settings)
         except BaseException:
             self._lock.close()
             raise
+
+    def _begin(self, settings: Mapping[str, Any]) -> None:
+        try:
+            begin(self.files, settings)
+            self._load()
+        except BaseException:
+            self._old.restore(self.files.all)
+            raise
+
+    def _settle(self) -> None:
+        """Finish what a run that was killed while it replaced another one has left."""
+        _finish_sorting(self.files)
+        if next(read_rows(self.files), None) is None:
+            self._old.restore(self.files.all)
+        self._old.discard()
 
     def _load(self) -> None:
         """Take over what is on the disk, and cut off what no line of the ledger knows of."""
@@ -104,6 +120,8 @@ class Ledger:
             self._streams[".jsonl"].write(line_of(row))
             self._remember(row)
         self._streams[".jsonl"].flush()
+        if any(row["status"] == "done" for row in rows):
+            self._old.discard()
         self._counts.update(row["status"] for row in rows)
 
     def _append(self, outcome: Outcome) -> Row:
@@ -145,8 +163,14 @@ class Ledger:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        try:
+            self._close_streams()
+            if kind is not None:
+                self._old.restore(self.files.all)
+            self._old.discard()
+        finally:
+            self._lock.close()
 
     def sort(self) -> None:
         """Put the structures in the order of the items, whatever order they were done in."""

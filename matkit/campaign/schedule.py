@@ -117,10 +117,12 @@ def open_executor(workers: int, threads: int = 1) -> Iterator[Executor | None]:
 
 
 def _prepare(threads: int) -> None:
-    """Make a worker leave Ctrl-C to its parent, end with it, and share the cores."""
+    """Make a worker leave Ctrl-C and the like to its parent, end with it, and share the cores."""
     import torch
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
 

@@ -98,6 +98,14 @@ def guarded(body: Callable[[], int], debug: bool) -> None:
             raise
         Display().error(str(error))
         code = USAGE
+    except OSError as error:  # a full disk, a folder that is read-only or is a file, ...
+        if debug:
+            raise
+        Display().error(
+            f"{error}. Look at this place and at the space on the disk; what was computed before "
+            "is kept."
+        )
+        code = USAGE
     raise typer.Exit(code)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from matkit.evaluate.options import EvaluateOptions
 from matkit.phonons.options import PhononsOptions
@@ -31,6 +31,16 @@ class RunConfig(Options):
     device: str = Field("auto", description="cpu, cuda, cuda:1, ...; auto takes the GPU if any")
     dtype: Dtype = Field("float64", description="precision of the model's arithmetic")
     overwrite: bool = Field(False, description="replace results that are already there")
+    restart: str | None = Field(
+        None, description="auto: go on with what a run that was ended has left, if anything"
+    )
+
+    @field_validator("restart")
+    @classmethod
+    def _only_auto(cls, value: str | None) -> str | None:
+        if value not in (None, "auto") and not issubclass(cls, MDConfig):
+            raise ValueError(f"expected auto, got {value!r}; only md goes on from a file")
+        return value
 
 
 class SinglepointConfig(SinglepointOptions, RunConfig):
@@ -89,13 +99,18 @@ class TSConfig(TSOptions, RunConfig):
         [], description="reactant and product with the same atoms in the same order, or one guess"
     )
     out: str = Field("ts", description="folder of the results")
-    resume: bool = Field(False, description="go on with what a run that was stopped has left")
+    resume: bool = Field(False, description="the same as restart: auto")
 
     @model_validator(mode="after")
     def _names_are_fixed(self) -> Self:
         if self.suffix:
             raise ValueError("suffix has no effect: the files of ts have fixed names; use out")
         return self
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether to go on with an earlier run."""
+        return self.resume or self.restart is not None
 
     def options(self) -> TSOptions:
         """Return the options of the search."""

@@ -29,6 +29,7 @@ from matkit.errors import ConfigError
 from matkit.evaluate.documents import json_bytes, plain
 from matkit.evaluate.tables import as_text
 from matkit.generate.options import GENERATED, RELAXED
+from matkit.runs.locking import alone
 from matkit.simulate.files import refuse_existing
 from matkit.simulate.summary import model_info, package_version, versions
 from matkit.zoo import load_calculator
@@ -57,12 +58,17 @@ def run_crystals(options: CrystalsOptions, display: Display) -> int:
         OutputExistsError: there are results already.
         DataError: a path is missing, or the crystals do not pair with the reference.
     """
-    begin = time.perf_counter()
     if not options.struct:
         raise ConfigError(
             "Expected a folder, archive or file of generated crystals, got none: "
             "matkit evaluate crystals FOLDER"
         )
+    with alone(options.out):
+        return _judge(options, display)
+
+
+def _judge(options: CrystalsOptions, display: Display) -> int:
+    begin = time.perf_counter()
     files = {kind: Path(options.out) / name for kind, name in FILES.items()}
     if not options.overwrite:
         refuse_existing(files.values())
@@ -82,12 +88,23 @@ def run_crystals(options: CrystalsOptions, display: Display) -> int:
         "wall_time": time.perf_counter() - begin,
     }
     metrics = plain(metrics)
+    try:
+        _write(files, options, evaluation, metrics)
+    finally:  # what was found is said even if the disk takes no more
+        _show(display, evaluation, metrics, files)
+    return OK if evaluation.generated.usable else NOTHING_USABLE
+
+
+def _write(
+    files: Mapping[str, Path],
+    options: CrystalsOptions,
+    evaluation: Evaluation,
+    metrics: dict[str, Any],
+) -> None:
     write_atomically(files["config"], dump_config(options).encode())
     write_atomically(files["metrics"], json_bytes(metrics))
     write_atomically(files["structures"], structures_csv(evaluation).encode())
     write_atomically(files["report"], render(evaluation, metrics).encode())
-    _show(display, evaluation, metrics, files)
-    return OK if evaluation.generated.usable else NOTHING_USABLE
 
 
 def _refuse_both(folder: Path) -> None:

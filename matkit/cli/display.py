@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from rich.console import Console
@@ -51,21 +51,27 @@ class Display:
     def note(self, text: str) -> None:
         """Say something by the way."""
         if not self.quiet:
-            self._err.print(text)
+            self._print(self._err, text)
 
     def result(self, text: str) -> None:
         """Print a result; with JSON it is in the document instead."""
         if not (self.quiet or self.as_json):
-            self._out.print(text)
+            self._print(self._out, text)
 
     def document(self, content: Mapping[str, Any]) -> None:
         """Print the JSON document, if asked for."""
         if self.as_json:
-            self._out.print(json.dumps(content, indent=2, allow_nan=False), overflow="ignore")
+            text = json.dumps(content, indent=2, allow_nan=False)
+            self._print(self._out, text, overflow="ignore")
 
     def error(self, text: str) -> None:
         """Print an error."""
-        self._err.print(f"Error: {text}", style="red")
+        self._print(self._err, f"Error: {text}", style="red")
+
+    def _print(self, console: Console, text: str, **how: Any) -> None:
+        """Print; a terminal or pipe that was closed, or a full disk behind it, ends no run."""
+        with suppress(OSError):
+            console.print(text, **how)
 
     @contextmanager
     def progress(self, label: str) -> Iterator[OnStep | None]:
@@ -112,7 +118,8 @@ def _line_callback(console: Console, label: str) -> OnStep:
         if now - last >= INTERVAL:
             last, speed = now, (state.step - first) / (now - begin)
             left = f", {(state.steps - state.step) / speed:.0f} s left at most" if speed else ""
-            console.print(f"{label}: step {state.step}/{state.steps}, {_describe(state)}{left}")
+            with suppress(OSError):  # the terminal was closed
+                console.print(f"{label}: step {state.step}/{state.steps}, {_describe(state)}{left}")
 
     return show
 

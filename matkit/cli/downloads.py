@@ -10,6 +10,7 @@ from matkit.cli.data_options import DownloadOptions
 from matkit.cli.display import INTERVAL, Display
 from matkit.data.download import OnProgress, download, find_set, published_sets
 from matkit.errors import ConfigError
+from matkit.runs.locking import alone
 
 OK = 0
 
@@ -23,7 +24,8 @@ def run_download(options: DownloadOptions, display: Display) -> int:
     if options.url is not None:
         source = replace(source, url=options.url.rstrip("/"))
     folder = Path(options.out if options.out is not None else options.set)
-    paths = download(source, folder, options.overwrite, _progress(display))
+    with alone(folder):
+        paths = download(source, folder, options.overwrite, _progress(display))
     for path in paths.values():
         display.result(f"{path}: {path.stat().st_size:,} bytes, as published")
     display.result(f"Licence: {source.licence}\nCite: {source.citation}")

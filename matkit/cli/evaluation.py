@@ -26,6 +26,7 @@ from matkit.evaluate.options import EvaluateOptions
 from matkit.evaluate.parity import parity_figure
 from matkit.evaluate.tables import NOTE, as_csv, as_text, cells, lines_of
 from matkit.evaluate.writing import check_prefix, labelled_frames, read_frames, write_predictions
+from matkit.runs.locking import alone
 from matkit.simulate.files import refuse_existing
 from matkit.simulate.summary import model_info, versions
 from matkit.zoo import load_calculator
@@ -54,6 +55,11 @@ def run_evaluation(options: EvaluateOptions, display: Display) -> int:
         OutputExistsError: there are results already.
         DataError, UnknownElementError: the structures cannot be compared.
     """
+    with alone(options.out):
+        return _evaluate(options, display)
+
+
+def _evaluate(options: EvaluateOptions, display: Display) -> int:
     begin = time.perf_counter()
     files = _files(options)
     calc = load_calculator(_model(options), device=options.device, dtype=options.dtype)
@@ -74,9 +80,11 @@ def run_evaluation(options: EvaluateOptions, display: Display) -> int:
         "wall_time": time.perf_counter() - begin,
     }
     metrics = plain(metrics)
-    _write(files, options, metrics, evaluation, dataset)
-    write_predictions(files["predictions"], frames(), evaluation, options.prefix)
-    _show(display, metrics, files)
+    try:
+        _write(files, options, metrics, evaluation, dataset)
+        write_predictions(files["predictions"], frames(), evaluation, options.prefix)
+    finally:  # what was found is said even if the disk takes no more
+        _show(display, metrics, files)
     return NOT_FINITE if evaluation.not_finite else OK
 
 

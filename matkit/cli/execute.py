@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,12 @@ from matkit.cache import write_atomically
 from matkit.cli.configs import RunConfig
 from matkit.cli.display import Display
 from matkit.cli.jobs import Job, check_outputs, plan, with_earlier
+from matkit.cli.products import Products, Row, unwritten
 from matkit.cli.tasks import TASKS, AnyResult, Task
 from matkit.cli.yaml_files import dump_config
-from matkit.simulate.files import TextFile, append_frame
+from matkit.errors import MatkitError
 from matkit.simulate.reading import Frame
 from matkit.simulate.summary import model_info, versions
-
-Row = dict[str, Any]
 
 OK, NOT_CONVERGED, INTERRUPTED = 0, 1, 130
 
@@ -51,63 +50,70 @@ def execute(command: str, config: RunConfig, display: Display) -> int:
     info = model_info(calc)
     display.note(_introduction(config, info))
     common = {"command": command, "model": info, "versions": versions()}
+    context = _Context(config, calc, display, common)
     rows: list[Row] = []
     for job in jobs:
-        rows += _run_job(job, task, _Context(config, calc, display, common), _stopped(rows))
+        rows += _run_job(job, task, context, _ended(rows))
     document = _document(common, config, rows, time.perf_counter() - begin)
     display.document(document | {"outputs": _existing(jobs, command, task, config)})
-    if _stopped(rows):
+    if _ended(rows) == "interrupted":
         display.note(f"Stopped by the user; what was computed is in {config.out}.")
         return INTERRUPTED
     return OK if document["converged"] else NOT_CONVERGED
 
 
+@dataclass(frozen=True)
 class _Context:
     """What all jobs of a command share."""
 
-    def __init__(
-        self, config: RunConfig, calc: BaseCalculator, display: Display, common: Mapping[str, Any]
-    ) -> None:
-        self.config, self.calc, self.display, self.common = config, calc, display, common
+    config: RunConfig
+    calc: BaseCalculator
+    display: Display
+    common: Mapping[str, Any]
 
 
-def _run_job(job: Job, task: Task, context: _Context, stopped: bool) -> list[Row]:
+def _run_job(job: Job, task: Task, context: _Context, ended: str | None) -> list[Row]:
     """Run all structures of a file; its results are written as they come."""
     begin = time.perf_counter()
     files = job.main_files(context.common["command"], task.product)
-    resolved, settings = files["config"], dump_config(context.config).encode()
-    is_new = not resolved.exists()
-    if is_new:
-        write_atomically(resolved, settings)
-    try:
-        rows = _run_frames(job, task, context, stopped)
-    except Exception:
+    settings = dump_config(context.config).encode()
+    with job.lock():
+        is_new = not files["config"].exists()
         if is_new:
-            resolved.unlink()
-        raise
-    document = _document(context.common, context.config, rows, time.perf_counter() - begin)
-    summary = with_earlier(files["summary"], document)
-    text = json.dumps(summary, indent=2, allow_nan=False) + "\n"
-    write_atomically(files["summary"], text.encode())
-    write_atomically(resolved, settings)
+            write_atomically(files["config"], settings)
+        try:
+            rows = _run_frames(job, task, context, ended)
+        except Exception:
+            if is_new:
+                files["config"].unlink()
+            raise
+        document = _document(context.common, context.config, rows, time.perf_counter() - begin)
+        summary = with_earlier(files["summary"], document)
+        text = json.dumps(summary, indent=2, allow_nan=False) + "\n"
+        try:
+            write_atomically(files["summary"], text.encode())
+            write_atomically(files["config"], settings)
+        except OSError as error:  # the rows are printed all the same
+            context.display.error(f"The summary of {job.source} could not be written: {error}")
+            rows[-1] |= unwritten("summary", error)
     return rows
 
 
-def _run_frames(job: Job, task: Task, context: _Context, stopped: bool) -> list[Row]:
-    """Run all structures of a file; the first result replaces the file of an older run."""
+def _run_frames(job: Job, task: Task, context: _Context, ended: str | None) -> list[Row]:
+    """Run all structures of a file, those that were not done by a run before."""
     rows: list[Row] = []
-    product: TextFile | None = None
-    with ExitStack() as stack:
+    with Products(job, context.common["command"], task, context.config) as products:
         for frame in job.frames:
-            if stopped or _stopped(rows):
-                row, result = _bad(job, frame, "interrupted", "not started"), None
+            ended = ended or _ended(rows)
+            if ended is not None:
+                row, result = _bad(job, frame, ended, "not started"), None
+            elif (known := products.known(frame)) is not None:
+                context.display.result(f"{_label(job, frame.index)}: done before")
+                rows.append(known)
+                continue
             else:
                 row, result = _run_frame(job, frame, task, context)
-            if result is not None:
-                if product is None:
-                    path = job.file(f"-{task.product}.extxyz")
-                    product = stack.enter_context(TextFile(path))
-                append_frame(product, result.atoms, frame=frame.index, reason=result.reason)
+            row |= products.keep(frame, row, result)
             context.display.result(_line(job, row, task, result))
             rows.append(row)
     return rows
@@ -119,6 +125,10 @@ def _run_frame(
     if frame.atoms is None:
         return _bad(job, frame, "error", frame.error), None
     label = _label(job, frame.index)
+    # Without a neighbour list of the structure before, results are the same in every order.
+    reset = getattr(context.calc, "reset", None)
+    if reset is not None:
+        reset()
     try:
         with context.display.progress(label) as show:
             base = job.frame_base(frame)
@@ -126,7 +136,8 @@ def _run_frame(
     except KeyboardInterrupt:
         return _bad(job, frame, "interrupted", "stopped by the user before the first result"), None
     except Exception as error:
-        if len(job.frames) == 1 and len(context.config.struct) == 1:
+        expected = isinstance(error, OSError) and not isinstance(error, MatkitError)
+        if len(job.frames) == 1 and len(context.config.struct) == 1 and not expected:
             raise
         return _bad(job, frame, "error", f"{type(error).__name__}: {error}"), None
     start = {"source": job.source, "index": frame.index, "formula": str(frame.atoms.symbols)}
@@ -139,8 +150,10 @@ def _bad(job: Job, frame: Frame, reason: str, message: str) -> Row:
     return start | {"converged": False, "reason": reason, "message": message}
 
 
-def _stopped(rows: list[Row]) -> bool:
-    return any(row["reason"] == "interrupted" for row in rows)
+def _ended(rows: list[Row]) -> str | None:
+    """Return why no further structure is begun: the user's wish, or a disk that takes no more."""
+    reasons = (row["reason"] for row in rows)
+    return next((reason for reason in reasons if reason in ("interrupted", "unwritten")), None)
 
 
 def _document(

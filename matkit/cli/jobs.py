@@ -10,6 +10,7 @@ from typing import Any
 from matkit.cli.configs import MDConfig, RunConfig
 from matkit.cli.tasks import Task
 from matkit.errors import StructureError
+from matkit.runs.locking import Lock
 from matkit.simulate.files import refuse_existing
 from matkit.simulate.reading import Frame, read_frames
 
@@ -33,12 +34,21 @@ class Job:
         return self.base.with_name(self.base.name + end)
 
     def main_files(self, command: str, product: str) -> dict[str, Path]:
-        """Return the files of the whole job: resulting structures, settings and summary."""
+        """Return the files of the whole job: structures, settings, summary, what is done."""
         return {
+            "journal": self.base.with_name(f".{self.base.name}-{command}.jsonl"),
             "product": self.file(f"-{product}.extxyz"),
             "config": self.file(f"-{command}-config.yaml"),
             "summary": self.file("-summary.json"),
         }
+
+    def lock(self) -> Lock:
+        """Keep other runs from the files of this job.
+
+        Raises:
+            ConfigError: another run is writing them.
+        """
+        return Lock(self.base.with_name(f".{self.base.name}.lock"))
 
     def frame_base(self, frame: Frame) -> Path:
         """Return the beginning of the names of the files of one structure."""
@@ -65,17 +75,19 @@ def plan(config: RunConfig) -> list[Job]:
 def check_outputs(jobs: list[Job], command: str, task: Task, config: RunConfig) -> None:
     """Raise OutputExistsError if a result is already there and may not be replaced.
 
-    The summary of another command is no hindrance: `with_earlier` keeps it.
+    The summary of another command is no hindrance: `with_earlier` keeps it. Nor are settings alone,
+    which a run leaves that was killed before its first result.
     """
-    goes_on = isinstance(config, MDConfig) and config.restart is not None
-    if config.overwrite or goes_on:
+    if config.overwrite or (isinstance(config, MDConfig) and config.restart is not None):
         return
     paths: list[Path] = []
     for job in jobs:
         files = job.main_files(command, task.product)
+        if config.restart is not None and _may_go_on(files, command):
+            continue
         if not _is_of_another_command(files["summary"], command):
             paths.append(files["summary"])
-        paths += [files["product"], files["config"]]
+        paths.append(files["product"])
         for frame in job.frames:
             paths += task.files(config, job.frame_base(frame))
     refuse_existing(paths)
@@ -94,6 +106,13 @@ def with_earlier(path: Path, document: dict[str, Any]) -> dict[str, Any]:
 def _is_of_another_command(path: Path, command: str) -> bool:
     summary = _read_summary(path)
     return summary is not None and command not in (summary["command"], *summary.get("earlier", {}))
+
+
+def _may_go_on(files: dict[str, Path], command: str) -> bool:
+    """Whether what is there belongs to a run that was ended or says what it has done."""
+    summary = _read_summary(files["summary"])
+    unfinished = summary is None or _is_of_another_command(files["summary"], command)
+    return unfinished or files["journal"].exists()
 
 
 def _read_summary(path: Path) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -27,18 +28,25 @@ ENDS = {
 def run(
     atoms: Atoms, calc: BaseCalculator, config: PhononsConfig, out: Path, show: OnStep | None
 ) -> PhononsResult:
-    """Compute the phonons of one crystal and write its tables and figure."""
+    """Compute the phonons of one crystal."""
+    return phonons(atoms, calc, config.options(), on_step=show)
+
+
+def write(result: PhononsResult, config: PhononsConfig, out: Path) -> None:
+    """Write tables and figure."""
     from matkit.evaluate.figures import png  # here, since Matplotlib is slow to import
     from matkit.phonons.figures import phonon_figure
 
-    result = phonons(atoms, calc, config.options(), on_step=show)
     paths = {kind: out.with_name(out.name + end) for kind, end in ENDS.items()}
-    result.phonopy.save(paths["phonopy"], settings={"force_constants": True})
-    result.phonopy.write_yaml_band_structure(filename=paths["bands"])
-    result.phonopy.write_yaml_thermal_properties(filename=paths["thermal"])
     write_atomically(paths["dos"], dos_table(result).encode())
     write_atomically(paths["figure"], png(phonon_figure(result)))
-    return result
+    with tempfile.TemporaryDirectory() as folder:  # phonopy writes where it is told, in pieces
+        own = {kind: Path(folder, path.name) for kind, path in paths.items()}
+        result.phonopy.save(own["phonopy"], settings={"force_constants": True})
+        result.phonopy.write_yaml_band_structure(filename=own["bands"])
+        result.phonopy.write_yaml_thermal_properties(filename=own["thermal"])
+        for kind in ("phonopy", "bands", "thermal"):
+            write_atomically(paths[kind], own[kind].read_bytes())
 
 
 def files(config: PhononsConfig, out: Path) -> list[Path]:

@@ -30,14 +30,16 @@ class Task:
         product: Kind of the file with the resulting structures, as in ``cu-relaxed.extxyz``.
         run: Function of the structure, calculator, configuration, beginning of the names of its
             files, and progress callback.
-        files: Further files that it writes for one structure.
+        files: Further files that are written for one structure.
         describe: One line about a result.
+        write: Writes those that need the whole result.
     """
 
     product: str
     run: Callable[[Atoms, BaseCalculator, Any, Path, OnStep | None], AnyResult]
     files: Callable[[Any, Path], list[Path]]
     describe: Callable[[Any], str]
+    write: Callable[[Any, Any, Path], None] = lambda result, config, out: None
 
 
 def _singlepoint(
@@ -112,6 +114,8 @@ TASKS = {
     "singlepoint": Task("singlepoint", _singlepoint, _no_files, _describe_singlepoint),
     "relax": Task("relaxed", _relax, _relax_files, _describe_relax),
     "md": Task("final", _md, _md_files, _describe_md),
-    "vibrations": Task("vibrations", vibrations.run, vibrations.files, vibrations.describe),
-    "phonons": Task("phonons", phonons.run, phonons.files, phonons.describe),
+    "vibrations": Task(
+        "vibrations", vibrations.run, vibrations.files, vibrations.describe, vibrations.write
+    ),
+    "phonons": Task("phonons", phonons.run, phonons.files, phonons.describe, phonons.write),
 }

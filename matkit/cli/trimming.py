@@ -7,7 +7,9 @@ from typing import Any
 
 from matkit import checkpoint, zoo
 from matkit.cli.display import Display
-from matkit.errors import OutputExistsError, StructureError
+from matkit.errors import StructureError
+from matkit.runs.locking import alone
+from matkit.simulate.files import refuse_existing
 from matkit.simulate.reading import read_frames
 from matkit.trimming import default_crystals, trim
 
@@ -24,8 +26,15 @@ def run_trim(
         OutputExistsError: the file is there and may not be replaced.
         StructureError: there are no structures to fit.
     """
-    if out.exists() and not overwrite:
-        raise OutputExistsError(f"{out} exists; add --overwrite to replace it.")
+    with alone(out.parent, out.name):
+        return _trim(model, out, structures, basis_size, overwrite, show)
+
+
+def _trim(
+    model: str, out: Path, structures: Path | None, basis_size: int, overwrite: bool, show: Display
+) -> int:
+    if not overwrite:
+        refuse_existing([out])
     network = zoo.load(model).network
     crystals = default_crystals(network.species)
     if structures is not None:

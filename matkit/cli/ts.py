@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ from matkit.cli.yaml_files import dump_config
 from matkit.errors import ConfigError, SimulationError, StructureError
 from matkit.evaluate.documents import json_bytes, plain
 from matkit.evaluate.figures import png
+from matkit.runs.locking import alone
+from matkit.runs.replacing import OldResults
 from matkit.second_order.checks import check_structures, held_atoms
 from matkit.second_order.record import BAND, MINIMA, PATH, SADDLE, Record
 from matkit.second_order.report import profile_figure, ts_page, verdict
@@ -32,7 +36,7 @@ FOUND, NOT_FOUND = 0, 1
 CONFIG, METRICS, FIGURE, REPORT = "config.yaml", "metrics.json", "profile.png", "report.html"
 FILES = (BAND, SADDLE, PATH, MINIMA, CONFIG, METRICS, FIGURE, REPORT)
 # What may change when a run goes on.
-FREE = {"overwrite", "resume", "device", "out"}
+FREE = {"overwrite", "resume", "restart", "device", "out"}
 
 
 def run_ts(config: TSConfig, display: Display) -> int:
@@ -50,21 +54,23 @@ def run_ts(config: TSConfig, display: Display) -> int:
     begin, out = time.perf_counter(), Path(config.out)
     structures = [atoms for source in config.struct for atoms in _structures(source)]
     check_structures(structures)
-    goes_on = _prepare(out, config)
-    calc = execute.load_model(config)
-    display.note(f"Model {config.model}; results in {config.out}")
-    record = Record(out, goes_on, held_atoms(structures[0]))
-    with display.progress("ts") as show:
-        result = _guarded(structures, calc, config, record, show)
-    metrics = plain(
-        result.row()
-        | {"command": "ts", "wall_time": time.perf_counter() - begin}
-        | {"settings": config.model_dump(), "model": model_info(calc), "versions": versions()}
-    )
-    write_atomically(out / METRICS, json_bytes(metrics))
-    write_atomically(out / FIGURE, png(profile_figure(result)))
-    write_atomically(out / REPORT, ts_page(result, metrics).encode())
-    display.result(describe(result))
+    with alone(out):
+        old = OldResults(out)
+        goes_on = _check(out, config, old)
+        calc = execute.load_model(config)
+        display.note(f"Model {config.model}; results in {config.out}")
+        record = Record(out, goes_on, held_atoms(structures[0]))
+        with _replacing(out, config, goes_on, old), display.progress("ts") as show:
+            result = _guarded(structures, calc, config, record, show)
+        metrics = plain(
+            result.row()
+            | {"command": "ts", "wall_time": time.perf_counter() - begin}
+            | {"settings": config.model_dump(), "model": model_info(calc), "versions": versions()}
+        )
+        display.result(describe(result))
+        write_atomically(out / METRICS, json_bytes(metrics))
+        write_atomically(out / FIGURE, png(profile_figure(result)))
+        write_atomically(out / REPORT, ts_page(result, metrics).encode())
     written = [str(out / name) for name in FILES if (out / name).is_file()]
     display.document(metrics | {"outputs": written})
     return FOUND if result.converged else NOT_FOUND
@@ -78,18 +84,38 @@ def _structures(source: str) -> list[Atoms]:
     return [frame.atoms for frame in frames if frame.atoms is not None]
 
 
-def _prepare(out: Path, config: TSConfig) -> bool:
-    """Return whether to go on with what is there; if not, clear the folder of what may go."""
-    path = out / CONFIG
-    if config.resume and path.is_file():
-        _check_same(path, config)
+def _check(out: Path, config: TSConfig, old: OldResults) -> bool:
+    """Return whether to go on with what is there, and check that it may be replaced if not."""
+    if _has_result(out):
+        old.discard()  # a run that was killed had replaced it
+    else:
+        old.restore(out / name for name in FILES)
+    if config.goes_on and (out / CONFIG).is_file():
+        _check_same(out / CONFIG, config)
         return True
     if not config.overwrite:
-        refuse_existing(out / name for name in FILES)
-    for name in FILES:
-        (out / name).unlink(missing_ok=True)
-    write_atomically(path, dump_config(config).encode())
+        refuse_existing(out / name for name in FILES if name != CONFIG)
     return False
+
+
+@contextmanager
+def _replacing(out: Path, config: TSConfig, goes_on: bool, old: OldResults) -> Iterator[None]:
+    """Set older results aside; they come back if the search ends without any."""
+    paths = [out / name for name in FILES]
+    if not goes_on:
+        old.set_aside(paths)
+        write_atomically(out / CONFIG, dump_config(config).encode())
+    try:
+        yield
+    except BaseException:
+        if not _has_result(out):
+            old.restore(paths)
+        raise
+    old.discard()
+
+
+def _has_result(out: Path) -> bool:
+    return any((out / name).exists() for name in (BAND, SADDLE, PATH, MINIMA))
 
 
 def _check_same(path: Path, config: TSConfig) -> None:

@@ -23,14 +23,17 @@ from matkit.vibrations.results import (
 def run(
     atoms: Atoms, calc: BaseCalculator, config: VibrationsConfig, out: Path, show: OnStep | None
 ) -> VibrationsResult:
-    """Compute the vibrations of one molecule and write its animated modes."""
-    result = vibrations(atoms, calc, config.options(), on_step=show)
+    """Compute the vibrations of one molecule."""
+    return vibrations(atoms, calc, config.options(), on_step=show)
+
+
+def write(result: VibrationsResult, config: VibrationsConfig, out: Path) -> None:
+    """Write the animated modes."""
     if len(result.modes.frequencies):
         (path,) = files(config, out)
         with TextFile(path) as file:
             for frame in animate(result.atoms, result.modes, config.amplitude):
                 append_frame(file, frame)
-    return result
 
 
 def files(config: VibrationsConfig, out: Path) -> list[Path]:

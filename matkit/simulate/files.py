@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
+from uuid import uuid4
 
 from ase import Atoms
 from ase.io.extxyz import write_extxyz
@@ -17,21 +18,38 @@ from matkit.errors import OutputExistsError, SimulationError
 class TextFile:
     """A text file that is written through at once and knows how long it is.
 
+    A new file is written beside the old one and takes its place with the first text, so that an
+    old result is there until there is a new one, and a link is replaced and not written through.
+
     Args:
         path: File; its folder is made if it is not there.
-        keep: Bytes of an existing file to keep; what follows is cut off.
+        keep: Bytes of an existing file to keep, to go on behind them; what follows is cut off.
     """
 
     def __init__(self, path: Path, keep: int = 0) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("ab")
-        self._file.truncate(keep)
+        self._part = None if keep else path.with_name(f".{path.name}.{uuid4().hex}.part")
+        self._file = (self._part or path).open("ab", buffering=0)
+        if keep:
+            self._file.truncate(keep)
 
     def write(self, text: str) -> None:
-        """Append `text`."""
-        self._file.write(text.encode())
-        self._file.flush()
+        """Append `text`, all of it or, if that fails, nothing."""
+        before, rest = os.fstat(self._file.fileno()).st_size, text.encode()
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except BaseException:
+            self._file.truncate(before)
+            raise
+        if self._part is not None:
+            self._take_place(self._part)
+
+    def _take_place(self, part: Path) -> None:
+        self._file.close()  # Windows moves no open file
+        os.replace(part, self.path)
+        self._part, self._file = None, self.path.open("ab", buffering=0)
 
     def sync(self) -> int:
         """Wait until everything is on the disk and return the length in bytes."""
@@ -39,8 +57,12 @@ class TextFile:
         return os.fstat(self._file.fileno()).st_size
 
     def close(self) -> None:
-        """Close the file; it may be closed twice."""
-        self._file.close()
+        """Close the file; it may be closed twice. Without any text there is no file."""
+        try:
+            self._file.close()
+        finally:
+            if self._part is not None:
+                self._part.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
         return self
@@ -85,7 +107,7 @@ def refuse_existing(paths: Iterable[Path]) -> None:
     Raises:
         OutputExistsError: some of the files exist.
     """
-    found = [str(path) for path in paths if path.exists()]
+    found = [str(path) for path in paths if os.path.lexists(path)]
     if found:
         raise OutputExistsError(
             f"Expected to write new files, but there already are: {', '.join(found)}. Choose "

@@ -54,8 +54,6 @@ class Recorder:
             with self._paths["stats"].open() as file:
                 rows = csv.DictReader(file)
                 self.energies = [(int(row["step"]), float(row["total_eV"])) for row in rows]
-        elif "stats" in self._files:
-            self._files["stats"].write(",".join(self._columns()) + "\n")
 
     def record(self, step: int, atoms: Atoms) -> None:
         """Write the frame and the row of statistics that are due."""
@@ -101,7 +99,8 @@ class Recorder:
         if self.stress:
             cells += [f"{pressure(atoms):.6f}", f"{atoms.get_volume():.6f}"]
         if "stats" in self._files:
-            self._files["stats"].write(",".join(cells) + "\n")
+            header = [] if len(self.energies) > 1 else [",".join(self._columns())]
+            self._files["stats"].write("\n".join([*header, ",".join(cells)]) + "\n")
 
 
 def pressure(atoms: Atoms) -> float:

@@ -83,6 +83,7 @@ class Run:
         self.started, self.begin = True, time.perf_counter()
         if self.saved is None:
             self._keep(dynamics, on_step)
+        self._remove_last_good()
         while self.step < self.options.steps:
             dynamics.step()  # type: ignore[attr-defined]
             dynamics.nsteps = self.step + 1
@@ -150,20 +151,18 @@ class Run:
         dynamics = integrator(self.work, self.options, self.rng)
         self.recorder = Recorder(self.files, self.options, stress)
         if self.saved is None:
-            self._remove("restart", "last_good")
             self.recorder.open()
         else:
             set_state(dynamics, self.options.method, self.saved.integrator)
             self.rng.bit_generator.state = dict(self.saved.rng)
             self.recorder.open(self.saved.lengths)
-            self._remove("last_good")
             self._forget()
         return dynamics
 
-    def _remove(self, *kinds: str) -> None:
-        """Remove files of an older run that this one would not replace."""
-        for kind in self.files.keys() & set(kinds):
-            self.files[kind].unlink(missing_ok=True)
+    def _remove_last_good(self) -> None:
+        """Remove the one file of an older run that this one may not replace."""
+        if "last_good" in self.files:
+            self.files["last_good"].unlink(missing_ok=True)
 
     def _keep(self, dynamics: MolecularDynamics, on_step: OnStep | None) -> None:
         """Record, report and save what is due."""
@@ -219,7 +218,10 @@ class Run:
         good = self.good or _Good(self.start, self.first, float("nan"))
         last_good = self.files.get("last_good") if self.good and reason != "done" else None
         if last_good is not None:
-            write_frame(last_good, good.atoms, step=good.step)
+            try:
+                write_frame(last_good, good.atoms, step=good.step)
+            except OSError as error:  # the account of the run is worth more
+                last_good, message = None, f"{message}; the last good frame is lost: {error}"
         is_nve = self.options.ensemble == "nve" and self.recorder is not None
         return MDResult(
             atoms=good.atoms,

@@ -100,22 +100,22 @@ def train_generator(options: GeneratorOptions, listener: Listener | None = None)
         OutputExistsError: there is a run of this name, and neither restart nor overwrite is set.
         ConfigError, DataError, TrainingError, CheckpointError: see `matkit.train`.
     """
-    session = open_session(options, listener)
-    sets = read_crystal_sets(options)
-    for note in sets.notes:
-        session.listener.note(note)
-    generator, facts = new_generator(options, sets.train.structures)
-    trainer = _trainer(session.fabric, options, sets, generator)
+    with open_session(options, listener) as session:
+        sets = read_crystal_sets(options)
+        for note in sets.notes:
+            session.listener.note(note)
+        generator, facts = new_generator(options, sets.train.structures)
+        trainer = _trainer(session.fabric, options, sets, generator)
 
-    def keep(row: Row) -> None:
-        checkpoint.save(trainer.average.model, session.model, _card(options, row, sets))
+        def keep(row: Row) -> None:
+            checkpoint.save(trainer.average.model, session.model, _card(options, row, sets))
 
-    outcome = carry_out(session, trainer, facts, keep)
-    if not (options.report and outcome.model and session.fabric.is_global_zero):
-        return outcome
-    from matkit.train.generator_report import report
+        outcome = carry_out(session, trainer, facts, keep)
+        if not (options.report and outcome.model and session.fabric.is_global_zero):
+            return outcome
+        from matkit.train.generator_report import report
 
-    return replace(outcome, metrics=report(outcome, options, facts))
+        return replace(outcome, metrics=report(outcome, options, facts))
 
 
 def _trainer(

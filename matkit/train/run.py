@@ -80,21 +80,21 @@ def train(options: TrainOptions, listener: Listener | None = None) -> Outcome:
 
 def run(options: AnyOptions, listener: Listener | None, begin: Callable[[Sets], Start]) -> Outcome:
     """Train what `begin` makes of the sets."""
-    session = open_session(options, listener)
-    sets = read_sets(options)
-    for note in sets.notes:
-        session.listener.note(note)
-    start = begin(sets)
-    check_head(start.network, options)
-    trainer = _trainer(session.fabric, options, start)
+    with open_session(options, listener) as session:
+        sets = read_sets(options)
+        for note in sets.notes:
+            session.listener.note(note)
+        start = begin(sets)
+        check_head(start.network, options)
+        trainer = _trainer(session.fabric, options, start)
 
-    def keep(row: Row) -> None:
-        network = trainer.average.model.network
-        network.recipe = start.network.recipe
-        checkpoint.save(network, session.model, _card(options, row, start))
+        def keep(row: Row) -> None:
+            network = trainer.average.model.network
+            network.recipe = start.network.recipe
+            checkpoint.save(network, session.model, _card(options, row, start))
 
-    done = carry_out(session, trainer, start.facts, keep)
-    return _with_report(Outcome(**vars(done), start=start), options, session)
+        done = carry_out(session, trainer, start.facts, keep)
+        return _with_report(Outcome(**vars(done), start=start), options, session)
 
 
 def _with_report(outcome: Outcome, options: AnyOptions, session: Session) -> Outcome:

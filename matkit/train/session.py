@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from matkit.errors import ConfigError, MissingExtraError, OutputExistsError
+from matkit.runs.locking import alone
+from matkit.runs.replacing import OldResults
 from matkit.train.logs import CONFIG, FACTS, LOG, Log, write_settings
 from matkit.train.memory import keep_freed_memory
 from matkit.train.options import TrainerOptions
@@ -24,8 +27,8 @@ if TYPE_CHECKING:
 
 MODEL = "model.safetensors"
 
-# What an overwritten run must not leave beside the new one.
-LEFT_BEHIND = (
+# What belongs to one run: when another takes its place, none of it may stay.
+OWN = (
     *(CHECKPOINT, MODEL, LOG, CONFIG, FACTS),
     *("report.html", "metrics.json", "events.out.tfevents.*"),
 )
@@ -75,11 +78,13 @@ class Session:
         fabric: Its processes and devices.
         folder: Folder of its files.
         listener: Whom it tells; nobody but in the first process.
+        old: What takes care of an older run that is to be replaced; None where nothing is written.
     """
 
     fabric: Fabric
     folder: Path
     listener: Listener
+    old: OldResults | None = None
 
     @property
     def model(self) -> Path:
@@ -87,27 +92,38 @@ class Session:
         return self.folder / MODEL
 
 
-def open_session(options: TrainerOptions, listener: Listener | None) -> Session:
-    """Start the processes and claim the folder.
+@contextmanager
+def open_session(options: TrainerOptions, listener: Listener | None) -> Iterator[Session]:
+    """Start the processes and keep other runs out of the folder.
 
     Raises:
         MissingExtraError: lightning is not installed.
-        ConfigError: there is no such device.
+        ConfigError: there is no such device, or another run is writing to the folder.
         OutputExistsError: there is a run of this name, and neither restart nor overwrite is set.
     """
     fabric = _launch(options)
     folder = Path(options.work_dir) / options.name
-    if not options.dry_run:
-        _claim(folder, options, fabric)
     keep_freed_memory()
     heard = listener if listener is not None and fabric.is_global_zero else Listener()
-    return Session(fabric, folder, heard)
+    with ExitStack() as stack:
+        old = None
+        if fabric.is_global_zero and not options.dry_run:
+            stack.enter_context(alone(folder))
+            old = OldResults(folder)
+            _settle(folder, old, options)
+        fabric.barrier()
+        if not options.dry_run:
+            _refuse_existing(folder, options, fabric)
+        yield Session(fabric, folder, heard, old)
 
 
 def carry_out(
     session: Session, trainer: Trainer, facts: Mapping[str, Any], keep: Callable[[Row], None]
 ) -> Outcome:
     """Train, or only estimate the cost if that is what the options say.
+
+    Everything that can be checked has been when this begins: an older run in the folder, if it is
+    to be replaced, is set aside, and comes back if training ends before there is a model.
 
     Args:
         session: Where.
@@ -121,10 +137,12 @@ def carry_out(
 
         session.listener.note(str(estimate(trainer)))
         return Outcome(folder=session.folder)
-    if session.fabric.is_global_zero:
-        settings = options.model_dump(exclude={"overwrite", "restart", "dry_run"})
-        write_settings(session.folder, settings, facts)
-    progress = trainer.fit(session.folder, _hooks(session, trainer, keep))
+    with _replacing(session, options):
+        if session.fabric.is_global_zero:
+            settings = options.model_dump(exclude={"overwrite", "restart", "dry_run"})
+            write_settings(session.folder, settings, facts)
+        session.fabric.barrier()
+        progress = trainer.fit(session.folder, _hooks(session, trainer, keep))
     return Outcome(
         folder=session.folder,
         model=session.model if session.model.exists() else None,
@@ -132,6 +150,37 @@ def carry_out(
         reason=progress.reason,
         history=progress.history,
     )
+
+
+@contextmanager
+def _replacing(session: Session, options: TrainerOptions) -> Iterator[None]:
+    """Set an older run aside, and bring it back if the new one ends without model or checkpoint."""
+    if session.old is not None and options.overwrite and not options.goes_on:
+        session.old.set_aside(_files(session.folder))
+    session.fabric.barrier()
+    try:
+        yield
+    except BaseException:
+        if session.old is not None and not has_run(session.folder):
+            session.old.restore(_files(session.folder))
+        raise
+
+
+def has_run(folder: Path) -> bool:
+    """Return whether a folder holds a run: a model, or a checkpoint to go on from."""
+    return any((folder / name).exists() for name in (MODEL, CHECKPOINT))
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for pattern in OWN for path in folder.glob(pattern)]
+
+
+def _settle(folder: Path, old: OldResults, options: TrainerOptions) -> None:
+    """Finish what a run that was killed while it replaced another one has left."""
+    if (folder / MODEL).exists():
+        old.discard()
+    elif not (options.goes_on and has_run(folder)):
+        old.restore(_files(folder))
 
 
 def _launch(options: TrainerOptions) -> Fabric:
@@ -161,19 +210,14 @@ def _launch(options: TrainerOptions) -> Fabric:
     return fabric
 
 
-def _claim(folder: Path, options: TrainerOptions, fabric: Fabric) -> None:
-    """Refuse to mix two runs in one folder."""
-    there = fabric.broadcast((folder / CONFIG).exists())
+def _refuse_existing(folder: Path, options: TrainerOptions, fabric: Fabric) -> None:
+    """Refuse to mix two runs in one folder; one that left neither model nor checkpoint is none."""
+    there = fabric.broadcast(has_run(folder))
     if there and not options.goes_on and not options.overwrite:
         raise OutputExistsError(
             f"There is a run in {folder} already. Go on with it: --restart auto. Or choose another "
             "--name, or --overwrite it."
         )
-    if there and options.overwrite and not options.goes_on and fabric.is_global_zero:
-        for pattern in LEFT_BEHIND:
-            for path in folder.glob(pattern):
-                path.unlink()
-    fabric.barrier()
 
 
 def _hooks(session: Session, trainer: Trainer, keep: Callable[[Row], None]) -> Any:
@@ -186,6 +230,8 @@ def _hooks(session: Session, trainer: Trainer, keep: Callable[[Row], None]) -> A
             return
         if best:
             keep(row)
+            if session.old is not None:
+                session.old.discard()
         log.write(trainer.progress.history)
         session.listener.epoch(row, best)
 

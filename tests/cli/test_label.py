@@ -37,7 +37,7 @@ def test_journey_from_structures_to_a_data_set(metals):
     assert "5 labelled, 0 rejected, 0 failed" in text.stdout
     folder = metals.folder / "made"
     files = {"labels.extxyz", "labels.jsonl", "labels.json"}
-    assert {p.name for p in folder.iterdir()} == {*files, "labels-config.yaml", ".labels.lock"}
+    assert {p.name for p in folder.iterdir()} == {*files, "labels-config.yaml"}
     assert "5 energy (REF_energy)" in metals("data", "inspect", "made/labels.extxyz").stdout
     metals("data", "convert", "made/labels.extxyz", "set")
     before = (folder / "labels.extxyz").read_bytes()

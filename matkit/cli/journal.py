@@ -1,0 +1,85 @@
+"""What became of the structures of a file so far, so that a run that was ended can go on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+
+from matkit.campaign.items import Item, fingerprint
+from matkit.errors import ConfigError
+from matkit.simulate.files import TextFile
+
+Row = dict[str, Any]
+# What has no influence on results.
+FREE = {"out", "overwrite", "restart", "device", "struct"}
+
+
+class Journal:
+    """A line for every structure that is done, and how long the file of results was then.
+
+    Args:
+        path: Hidden file beside the results; the first line of a new run replaces that of another.
+        settings: Resolved options of the run.
+        goes_on: Whether to take up what is there.
+
+    Raises:
+        ConfigError: the run to go on with had other options.
+    """
+
+    def __init__(self, path: Path, settings: Mapping[str, Any], goes_on: bool) -> None:
+        own = {key: value for key, value in settings.items() if key not in FREE}
+        self._done: dict[tuple[int, str], Row] = {}
+        self.length = 0
+        content = path.read_bytes() if goes_on and path.is_file() else b""
+        keep = self._take_up(content, path, own)
+        self._first = "" if keep else json.dumps(own) + "\n"
+        self._file = TextFile(path, keep)
+
+    def _take_up(self, content: bytes, path: Path, settings: Mapping[str, Any]) -> int:
+        """Read the lines that are whole and return their length."""
+        lines = content.splitlines(keepends=True)
+        if not lines or not lines[0].endswith(b"\n"):
+            return 0
+        old, new = json.loads(lines[0]), json.loads(json.dumps(settings))
+        changed = [key for key in new if old.get(key) != new[key]]
+        if changed:
+            texts = (f"{key} = {old.get(key)!r} then, {new[key]!r} now" for key in changed)
+            raise ConfigError(
+                f"Cannot go on with {path.parent}: it was begun with other options: "
+                f"{'; '.join(texts)}. Use the same ones, or start anew with overwrite."
+            )
+        length = len(lines[0])
+        for line in lines[1:]:
+            if not line.endswith(b"\n"):
+                break
+            entry = json.loads(line)
+            self._done[entry["index"], entry["fingerprint"]] = entry["row"]
+            self.length, length = entry["length"], length + len(line)
+        return length
+
+    def row(self, index: int, atoms: Atoms) -> Row | None:
+        """Return what became of a structure, None if it was not done or is another now."""
+        return self._done.get((index, _checksum(atoms)))
+
+    def write(self, index: int, atoms: Atoms, row: Row, length: int) -> None:
+        """Add a structure; `length` is that of the file of results with it, in bytes."""
+        entry = {
+            "index": index,
+            "fingerprint": _checksum(atoms),
+            "length": length,
+            "row": row,
+        }
+        self._file.write(self._first + json.dumps(entry, allow_nan=False) + "\n")
+        self._first = ""
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _checksum(atoms: Atoms) -> str:
+    return fingerprint(Item(0, "", atoms))
