@@ -84,6 +84,9 @@ class MatkitCalculator(Calculator):
         info: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        # ASE's old method, bound to the calculator itself: it would be freed by the garbage
+        # collector only, and networks with it.
+        vars(self).pop("get_spin_polarized", None)
         members = [potentials] if isinstance(potentials, Potential) else list(potentials)
         if not members:
             raise ConfigError("Expected at least one potential, got none.")

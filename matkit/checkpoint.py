@@ -21,8 +21,15 @@ from matkit import __version__
 from matkit.cache import write_atomically
 from matkit.derivatives import Conservative
 from matkit.elements import format_species
-from matkit.errors import CheckpointError, ConfigError, UnknownNameError, did_you_mean
+from matkit.errors import (
+    CheckpointError,
+    ConfigError,
+    MatkitError,
+    UnknownNameError,
+    did_you_mean,
+)
 from matkit.interfaces import Generator, Potential
+from matkit.model_files import NoLargerThan, check_fit, check_tensors, parse
 
 FORMAT_VERSION = 1
 Model = TypeVar("Model", Potential, Generator)
@@ -216,13 +223,39 @@ def _load(
     if (metadata.get("kind") == "generator") != generator:
         held, reader = ("potential", "load") if generator else ("generator", "load_generator")
         raise CheckpointError(f"{path} holds a {held}; read it with matkit.checkpoint.{reader}.")
-    model = build(metadata["model"], metadata["hyperparameters"])
+    check_tensors(tensors, path)
+    model = _built(metadata, tensors, path, build)
+    check_fit(tensors, model, path)
     try:
         model.load_state_dict(tensors, assign=True)  # keeps the stored precision
     except RuntimeError as error:
         raise CheckpointError(f"{path} does not fit its own description: {error}") from error
     metadata["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
     return model.eval(), metadata
+
+
+def _built(
+    metadata: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    path: Path,
+    build: Callable[[str, Mapping[str, Any]], Model],
+) -> Model:
+    """Build the network of a description, which may say anything."""
+    try:
+        with NoLargerThan(tensors, path):
+            model = build(metadata["model"], metadata["hyperparameters"])
+        own = {"elements": format_species(model.species), **_size(model)}
+    except MatkitError:
+        raise
+    except Exception as error:  # constructors expect what configurations may say
+        raise CheckpointError(
+            f"{path} describes a network that cannot be built ({type(error).__name__}: {error}). "
+            "Copy or download it again."
+        ) from error
+    said = {key: metadata[key] for key in own if metadata.get(key) is not None}
+    if any(own[key] != value for key, value in said.items()):
+        raise CheckpointError(f"{path} contradicts itself: it says {said}, its network {own}.")
+    return model
 
 
 def _read(path: Path) -> Content:
@@ -242,7 +275,7 @@ def _read(path: Path) -> Content:
         raise CheckpointError(
             f"{path} is a safetensors file of another program (no matkit description in it)."
         )
-    return json.loads(header["matkit"]), tensors
+    return parse(header["matkit"], path), tensors
 
 
 def _refuse_pickle(path: Path) -> None:

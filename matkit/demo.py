@@ -160,7 +160,7 @@ def draw(table: Path, figure: Path) -> None:
         start = columns[key][0]
         upper.plot(times, [value - start for value in columns[key]], label=label)
     upper.set_ylabel("energy since the start (eV)")
-    upper.legend()
+    upper.legend(loc="upper right")
     lower.plot(times, columns["temperature_K"], color="tab:red")
     lower.set(xlabel="time (fs)", ylabel="temperature (K)")
     canvas.savefig(figure, dpi=150)

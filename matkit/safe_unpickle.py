@@ -13,7 +13,7 @@ import pickle
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -80,15 +80,18 @@ class NumberType:
 
 
 class Array:
-    """Stands for a numpy array; `value` is one once its state was read."""
+    """Stands for a numpy array, which ``numpy.asarray`` makes of it once its state was read."""
 
     def __init__(self, *_: object) -> None:
-        self.value = np.empty(0)
+        self._value = np.empty(0)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, shape, kind, is_fortran, data = state
         order: Any = "F" if is_fortran else "C"
-        self.value = np.frombuffer(data, _number_type(kind)).reshape(shape, order=order)
+        self._value = np.frombuffer(data, _number_type(kind)).reshape(shape, order=order)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self._value.astype(dtype or self._value.dtype)
 
 
 def read_torch_zip(path: Path) -> Any:
@@ -122,15 +125,19 @@ def _check_members(archive: zipfile.ZipFile) -> str:
     return program.filename
 
 
-class _Reader(pickle._Unpickler):  # type: ignore[name-defined,misc]
+# Private, but what the standard library documents itself by; type checkers do not know it.
+_Interpreter: Any = vars(pickle)["_Unpickler"]
+
+
+class _Reader(_Interpreter):  # type: ignore[misc]
     """The interpreter, with every instruction that calls or changes objects kept to ours."""
 
-    dispatch: dict[int, Callable[[Any], None]] = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined] # noqa: RUF012
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = dict(_Interpreter.dispatch)
 
     def __init__(self, stream: io.BytesIO, archive: zipfile.ZipFile, root: str) -> None:
         super().__init__(stream, encoding="utf-8")
         self.archive, self.root = archive, root
-        self.storages: dict[str, Tensor] = {}
+        self.storages: dict[tuple[str, Any], Tensor] = {}
         self.left = 2 * sum(member.file_size for member in archive.infolist())
 
     def find_class(self, module: str, name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import glob
 import hashlib
 import importlib
@@ -9,8 +10,11 @@ import importlib.metadata
 import importlib.resources
 import importlib.util
 import logging
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -278,7 +282,11 @@ def _converted(name: str, config: dict[str, Any]) -> Path:
             f"too old to carry them). Install it: {config['weights']['install']}"
         )
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:12]
-    path = cache_folder() / "models" / f"{name}-v{checkpoint.FORMAT_VERSION}-{digest}.safetensors"
+    path = (
+        (cache_folder() or _temporary())
+        / "models"
+        / f"{name}-v{checkpoint.FORMAT_VERSION}-{digest}.safetensors"
+    )
     if not path.is_file():
         _convert(weights, config, path)
         log.warning(
@@ -290,6 +298,14 @@ def _converted(name: str, config: dict[str, Any]) -> Path:
             path,
         )
     return path
+
+
+@lru_cache
+def _temporary() -> Path:
+    """Return a folder for this process, where there is no cache."""
+    folder = Path(tempfile.mkdtemp(prefix="matkit-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _convert(weights: Path, config: dict[str, Any], path: Path) -> None:

@@ -20,7 +20,7 @@ LAYERS = [
         *("second_order", "simulate", "train", "trimming", "vibrations"),
     },
     {"calculator", "replay", "zoo"},
-    {"checkpoint", "data", "foreign", "safe_unpickle", "shipped"},
+    {"checkpoint", "data", "foreign", "model_files", "safe_unpickle", "shipped"},
     {"derivatives", "hessian", "nn"},
     {"interfaces"},
     {"cell_list", "graph", "neighbors", "padding", "pair_blocks", "verlet"},

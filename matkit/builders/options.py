@@ -7,7 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, PositiveFloat, model_validator
 
-from matkit.simulate.options import Options
+from matkit.simulate.options import ANY_CALCULATOR, Options
 
 Fraction = Annotated[float, Field(gt=-1, lt=1)]
 
@@ -59,7 +59,9 @@ class PerturbOptions(BuilderOptions):
     supercell_atoms: int = Field(16, ge=1, description="least atoms of a cell with a vacancy")
     max_atoms: int = Field(64, ge=1, description="most atoms of a structure")
     model: str | None = Field(
-        None, description="calculator of molecular dynamics, as in matkit label; none without"
+        None,
+        description="calculator of molecular dynamics, as in matkit label; none without",
+        json_schema_extra=ANY_CALCULATOR,
     )
     temperatures: list[PositiveFloat] = Field(
         [300.0, 1000.0, 2000.0], description="temperatures of molecular dynamics, in K"
@@ -80,7 +82,11 @@ class MoleculesOptions(BuilderOptions):
     held_out: float = Field(
         0.1, ge=0, lt=1, description="part that shares no scaffold with the rest"
     )
-    calculator: str = Field("gfn2", description="what relaxes them, as in matkit label")
+    calculator: str = Field(
+        "gfn2",
+        description="what relaxes them, as in matkit label",
+        json_schema_extra=ANY_CALCULATOR,
+    )
     fmax: float = Field(0.01, gt=0, description="largest force of a relaxed molecule, in eV/Å")
     steps: int = Field(300, ge=1, description="largest number of steps of a relaxation")
     rattle: list[PositiveFloat] = Field(

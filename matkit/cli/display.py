@@ -25,6 +25,14 @@ from matkit.simulate.results import Progress as State
 INTERVAL = 10.0
 
 
+class _Console(Console):
+    """A console that leaves it to us what a closed pipe means; rich would end the process."""
+
+    def on_broken_pipe(self) -> None:
+        """Let the error through."""
+        raise BrokenPipeError
+
+
 class Display:
     """Where messages go: results to stdout, everything else to stderr.
 
@@ -35,8 +43,8 @@ class Display:
 
     def __init__(self, as_json: bool = False, quiet: bool = False) -> None:
         self.as_json, self.quiet = as_json, quiet
-        self._out = Console(soft_wrap=True, highlight=False, markup=False)
-        self._err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+        self._out = _Console(soft_wrap=True, highlight=False, markup=False)
+        self._err = _Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
 
     @property
     def console(self) -> Console:

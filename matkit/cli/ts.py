@@ -22,6 +22,7 @@ from matkit.evaluate.documents import json_bytes, plain
 from matkit.evaluate.figures import png
 from matkit.runs.locking import alone
 from matkit.runs.replacing import OldResults
+from matkit.runs.yaml_text import read_yaml
 from matkit.second_order.checks import check_structures, held_atoms
 from matkit.second_order.record import BAND, MINIMA, PATH, SADDLE, Record
 from matkit.second_order.report import profile_figure, ts_page, verdict
@@ -119,7 +120,10 @@ def _has_result(out: Path) -> bool:
 
 
 def _check_same(path: Path, config: TSConfig) -> None:
-    then: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        then: dict[str, Any] = dict(read_yaml(path))
+    except (OSError, TypeError, ValueError, yaml.YAMLError) as error:
+        raise ConfigError(f"Cannot read {path}: {error}. Begin anew with overwrite.") from error
     now = config.model_dump()
     changed = [
         f"{key} = {then.get(key)} then, {value} now"

@@ -11,7 +11,8 @@ import yaml
 from matkit.cli.configs import RunConfig
 from matkit.cli.flags import key_aliases
 from matkit.errors import ConfigError
-from matkit.simulate.options import Options, build
+from matkit.runs.yaml_text import dump_yaml, read_yaml
+from matkit.simulate.options import ANY_CALCULATOR, Options, build
 
 ConfigT = TypeVar("ConfigT", bound=Options)
 
@@ -28,15 +29,25 @@ def merge(model: type[ConfigT], path: str | None, given: Mapping[str, Any]) -> C
         given: Flags that were given.
 
     Raises:
-        ConfigError: the file cannot be read, a name is unknown or a value impossible.
+        ConfigError: the file cannot be read, a name is unknown or a value impossible, or the file
+            names a function as calculator.
     """
     values = read_config(model, Path(path)) if path is not None else {}
     if path is not None:
         build(model, values, where=f"in {path}")  # so that its errors name the file
+        _refuse_functions(model, {k: v for k, v in values.items() if k not in given})
     config = build(model, {**values, **given})
     if isinstance(config, RunConfig) and not config.struct:
         raise ConfigError("Expected at least one file with structures, got none. Name it: FILES...")
     return config
+
+
+def _refuse_functions(model: type[Options], values: Mapping[str, Any]) -> None:
+    for name, field in model.model_fields.items():
+        if field.json_schema_extra == ANY_CALCULATOR and isinstance(values.get(name), str):
+            from matkit.label.calculator_engine import refuse_function
+
+            refuse_function(values[name])
 
 
 def read_config(model: type[Options], path: Path) -> dict[str, Any]:
@@ -48,7 +59,7 @@ def read_config(model: type[Options], path: Path) -> dict[str, Any]:
         ConfigError: the file is missing, is not YAML, or is not a list of ``name: value``.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"Cannot read the configuration {path}: {error}") from error
     if content is None:
@@ -68,7 +79,7 @@ def read_config(model: type[Options], path: Path) -> dict[str, Any]:
 def dump_config(config: Options) -> str:
     """Return the resolved configuration as YAML, fit to be used again."""
     values = config.model_dump(exclude={"overwrite"})
-    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    return dump_yaml(values)
 
 
 def template(command: str, model: type[Options]) -> str:
@@ -76,6 +87,6 @@ def template(command: str, model: type[Options]) -> str:
     lines = [f"# Options of `matkit {command} --config FILE`; the values are the defaults.", ""]
     for name, field in model.model_fields.items():
         default = field.get_default(call_default_factory=True)
-        line = yaml.safe_dump({name: default}, allow_unicode=True).strip()
+        line = dump_yaml({name: default}).strip()
         lines += [f"# {field.description}", line, ""]
     return "\n".join(lines)

@@ -60,7 +60,7 @@ def histograms(generated: Judged, reference: Judged | None) -> Figure:
             axes.hist(items, bins=bins, weights=weights, alpha=0.55, label=name)
         axes.set(xlabel=label, ylabel="fraction")
         if drawn:
-            axes.legend()
+            axes.legend(loc="upper right")
     return figure
 
 

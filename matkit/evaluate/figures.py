@@ -59,7 +59,7 @@ def energy_volume_figure(curves: Mapping[str, Mapping[str, Any]]) -> Figure:
     for name, curve in curves.items():
         lowest = min(curve["energy"])
         axes.plot(curve["volume"], [1000 * (e - lowest) for e in curve["energy"]], "o-", label=name)
-    axes.legend()
+    axes.legend(loc="upper right")
     return figure
 
 
@@ -68,7 +68,7 @@ def nve_figure(runs: Mapping[str, Mapping[str, Any]]) -> Figure:
     figure, axes = _one_panel("time (fs)", "change of the total energy (meV/atom)")
     for name, run in runs.items():
         axes.plot(run["time"], run["total_energy"], label=name, linewidth=0.9)
-    axes.legend()
+    axes.legend(loc="upper right")
     return figure
 
 
@@ -94,4 +94,4 @@ def draw_curves(axes: Axes, history: Sequence[Row], column: str, factor: float) 
         axes.set_yscale("log")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
-    axes.legend()
+    axes.legend(loc="upper right")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
+import importlib.util
+import sysconfig
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -139,10 +142,49 @@ def _orbital_gap(calc: Any) -> float:
 
 
 def is_factory(name: str) -> bool:
-    """Whether a calculator is named like ``module:factory``, and not a file."""
+    """Whether a calculator is named like ``module:factory`` or is an entry point, and no file."""
     module, colon, function = name.partition(":")
     looks = all(part.isidentifier() for part in (*module.split("."), function))
-    return bool(colon) and looks and not Path(name).is_file()
+    return (bool(colon) and looks and not Path(name).is_file()) or bool(_entry_points(name))
+
+
+def refuse_function(name: str) -> None:
+    """Refuse a calculator that only a user may name, and no file: it would run what it likes.
+
+    Allowed are entry points of the group ``matkit.calculators``, and subclasses of ASE's
+    Calculator in packages that are installed; a module beside the file is not.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    if not is_factory(name) or _entry_points(name):
+        return
+    module, _, function = name.partition(":")
+    if _is_installed(module.split(".")[0]):
+        made = getattr(importlib.import_module(module), function, None)
+        if isinstance(made, type) and issubclass(made, BaseCalculator):
+            return
+    raise ConfigError(
+        f"A file may name as calculator a model, a subclass of ASE's Calculator in an installed "
+        f"package, or an entry point of the group matkit.calculators; got {name}, which could run "
+        f"anything. If you trust it, name it on the command line: --calculator {name}"
+    )
+
+
+def _is_installed(package: str) -> bool:
+    """Whether a package is where pip puts them; nothing is imported to find out."""
+    try:
+        spec = importlib.util.find_spec(package)
+    except (ImportError, ValueError):
+        return False
+    if spec is None or spec.origin is None:
+        return False
+    places = {sysconfig.get_path(kind) for kind in ("purelib", "platlib")}
+    return any(Path(spec.origin).is_relative_to(place) for place in places)
+
+
+def _entry_points(name: str) -> importlib.metadata.EntryPoints:
+    return importlib.metadata.entry_points(group="matkit.calculators", name=name)
 
 
 def factory_engine(name: str, options: Mapping[str, Any]) -> CalculatorEngine:
@@ -151,7 +193,8 @@ def factory_engine(name: str, options: Mapping[str, Any]) -> CalculatorEngine:
     Raises:
         ConfigError: there is no such function, or it returns something else.
     """
-    module, _, function = name.partition(":")
+    point = next(iter(_entry_points(name)), None)
+    module, _, function = (name if point is None else point.value).partition(":")
     try:
         calc = getattr(importlib.import_module(module), function)(**options)
     except (ImportError, AttributeError, TypeError, ValueError) as error:

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from matkit.simulate.options import Options
+from matkit.runs.yaml_text import load_yaml
+from matkit.simulate.options import ANY_CALCULATOR, Options
 
 XTB = {"gfn1": "GFN1-xTB", "gfn2": "GFN2-xTB"}
 # Å. Larger ones show the anharmonicity of bonds, smaller ones the convergence of an SCF.
@@ -16,7 +17,10 @@ STEP = 0.005
 
 def _as_mapping(value: Any) -> Any:
     """Read a mapping from the text of a flag, such as ``{"xc": "PBE"}``."""
-    return yaml.safe_load(value) if isinstance(value, str) else value
+    try:
+        return load_yaml(value) if isinstance(value, str) else value
+    except yaml.YAMLError as error:
+        raise ValueError(f"expected a table such as {{accuracy: 0.1}}, got {value!r}") from error
 
 
 class LabellingOptions(Options):
@@ -26,6 +30,7 @@ class LabellingOptions(Options):
         "sevennet-0",
         description="matkit model (name or file), gfn1 or gfn2, or module:factory of a function "
         "that returns an ASE calculator",
+        json_schema_extra=ANY_CALCULATOR,
     )
     calculator_options: Annotated[dict[str, Any], BeforeValidator(_as_mapping)] = Field(
         {}, description='arguments of gfn1, gfn2 or the factory, such as {"accuracy": 0.1}'
@@ -40,7 +45,9 @@ class LabellingOptions(Options):
         1000, ge=1, description="atoms that a matkit model computes together, at most"
     )
     agree: str | None = Field(
-        None, description="second model (as calculator): labels are kept where both agree"
+        None,
+        description="second model (as calculator): labels are kept where both agree",
+        json_schema_extra=ANY_CALCULATOR,
     )
     max_difference: float | None = Field(
         None, gt=0, description="largest difference of the two forces on an atom, in eV/Å"

@@ -51,4 +51,4 @@ def _draw_thermal(axes: Axes, thermal: ThermalProperties, n_atoms: int) -> None:
         axes.plot(thermal.temperatures, np.asarray(values) / units.kB / n_atoms, label=name)
     axes.axhline(3, color="grey", linewidth=0.5, linestyle="--")
     axes.set(xlabel="temperature (K)", ylabel="per atom (units of k)")
-    axes.legend()
+    axes.legend(loc="upper right")

@@ -35,7 +35,7 @@ def _draw_band(axes: Axes, frames: list[Atoms], result: TSResult) -> None:
     axes.plot(range(len(frames)), energies, "o-", label="images")
     axes.axhline(result.energy - lowest, color="grey", linestyle="--", label="saddle point")
     axes.set(xlabel="image of the band", ylabel="energy above the reactant (eV)")
-    axes.legend()
+    axes.legend(loc="upper right")
 
 
 def _draw_path(axes: Axes, result: TSResult) -> None:
@@ -47,7 +47,7 @@ def _draw_path(axes: Axes, result: TSResult) -> None:
     axes.plot([lengths[0], lengths[-1]], feet, "s", color="tab:orange", label="relaxed ends")
     axes.plot([0], [0], "^", color="black", label="saddle point")
     axes.set(xlabel="arc length (√amu Å)", ylabel="energy above the saddle point (eV)")
-    axes.legend()
+    axes.legend(loc="upper right")
 
 
 def verdict(result: TSResult) -> str:

@@ -16,11 +16,14 @@ from pydantic import (
 )
 
 from matkit.errors import ConfigError, did_you_mean
+from matkit.runs.yaml_text import load_yaml
 
 Ensemble = Literal["nve", "nvt", "npt"]
 Thermostat = Literal["langevin", "nose-hoover", "bussi"]
 CellMode = Literal["full", "hydrostatic", "constant-volume", "shape"]
 OptionsT = TypeVar("OptionsT", bound=BaseModel)
+# Marks options that name a calculator by any function: only users may do that, and no file.
+ANY_CALCULATOR: dict[str, Any] = {"names": "calculator"}
 
 
 class Options(BaseModel):
@@ -49,7 +52,7 @@ class Options(BaseModel):
 def _list_of(text: str) -> Any:
     """Return what a list in brackets holds, the text itself if it is none."""
     try:
-        return yaml.safe_load(text)
+        return load_yaml(text)
     except yaml.YAMLError:
         return [text]
 

@@ -9,9 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from matkit.cache import write_atomically
+from matkit.runs.yaml_text import dump_yaml
 
 LOG, CONFIG, FACTS = "log.csv", "config.yaml", "facts.yaml"
 
@@ -19,8 +18,7 @@ LOG, CONFIG, FACTS = "log.csv", "config.yaml", "facts.yaml"
 def write_settings(folder: Path, settings: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
     """Write the resolved options, fit to be used again, and what was found out about the data."""
     for name, content in ((CONFIG, settings), (FACTS, facts)):
-        text = yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True)
-        write_atomically(folder / name, text.encode())
+        write_atomically(folder / name, dump_yaml(dict(content)).encode())
 
 
 class Log:

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BeforeValidator, Field, model_validator
 
 from matkit.errors import ConfigError
+from matkit.runs.yaml_text import load_yaml
 from matkit.simulate.options import Options
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def as_table(value: Any) -> Any:
     if not (isinstance(value, str) and value.lstrip().startswith("{")):
         return value
     try:
-        return yaml.safe_load(value)
+        return load_yaml(value)
     except yaml.YAMLError as error:
         raise ConfigError(f"Expected a table such as {{name: facet}}, got {value!r}.") from error
 

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
+from matkit import cache
 from matkit.nn.convolution import autograd, compiler, fused, reference, threads
 from matkit.nn.convolution.check import TOLERANCE, check, largest_error
 from tests.nn.convolutions import CASES, F64, make, make_graph, make_inputs, relative
@@ -193,3 +194,34 @@ def lesser_processor(monkeypatch, request):
 @pytest.mark.parametrize("dtype", [torch.float32, F64])
 def test_kernels_for_processors_without_avx_512(lesser_processor, case, dtype):
     assert largest_error(make(case).layout, dtype) < TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("place", ["", "kernels"])
+def test_code_that_others_could_have_written_is_not_run(tmp_path, monkeypatch, caplog, place):
+    monkeypatch.setenv("MATKIT_CACHE", str(tmp_path))
+    cache._warn.cache_clear()
+    fused.kernel_entry.cache_clear()
+    expected = run_once()
+    (tmp_path / place).chmod(0o777)
+    read = []
+    monkeypatch.setattr(compiler, "_read", read.append)
+    fused.kernel_entry.cache_clear()
+    assert torch.equal(run_once(), expected)
+    assert not read
+    assert "is not used" in caplog.text
+
+
+def test_a_file_of_another_user_is_not_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("MATKIT_CACHE", str(tmp_path))
+    fused.kernel_entry.cache_clear()
+    run_once()
+    (file,) = (tmp_path / "kernels").iterdir()
+    file.chmod(0o666)
+    assert compiler._read(file) is None
+
+
+def test_without_a_cache_kernels_are_compiled(monkeypatch):
+    expected = run_once()
+    monkeypatch.setattr(compiler, "cache_folder", lambda: None)
+    fused.kernel_entry.cache_clear()
+    assert torch.equal(run_once(), expected)

@@ -12,7 +12,7 @@ from typing import Any
 import llvmlite
 import llvmlite.binding as llvm
 
-from matkit.cache import cache_folder, write_atomically
+from matkit.cache import cache_folder, is_private, write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -62,12 +62,30 @@ def load(key: str, assembly: Callable[[], str]) -> int:
     """
     parts = (key, _source_hash(), llvmlite.__version__, llvm.get_host_cpu_name(), _features())
     name = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
-    path = cache_folder() / "kernels" / f"{name}.o"
+    folder = _folder()
+    if folder is None:
+        return _link(compile_object(assembly()))
+    path = folder / f"{name}.o"
     code = _read(path)
     if code is None:
         code = compile_object(assembly())
         _write(path, code)
     return _link(code)
+
+
+def _folder() -> Path | None:
+    """Return the folder of the kernels if nobody else can put code there, which would be run."""
+    cache = cache_folder()
+    if cache is None:
+        return None
+    folder = cache / "kernels"
+    try:
+        cache.mkdir(parents=True, exist_ok=True, mode=0o755)
+        folder.mkdir(exist_ok=True, mode=0o755)
+        return folder if is_private(cache) and is_private(folder) else None
+    except OSError as error:
+        logger.warning("Compiled kernels are not kept for the next run: %s", error)
+        return None
 
 
 def compile_object(assembly: str) -> bytes:
@@ -105,7 +123,7 @@ def _machine_copy() -> Any:
 def _read(path: Path) -> bytes | None:
     """Return the cached code if its checksum is right."""
     try:
-        content = path.read_bytes()
+        content = path.read_bytes() if is_private(path) else b""
     except OSError:
         return None
     digest, code = content[:32], content[32:]
@@ -115,6 +133,6 @@ def _read(path: Path) -> bytes | None:
 def _write(path: Path, code: bytes) -> None:
     """Write a file that other processes see complete or not at all."""
     try:
-        write_atomically(path, hashlib.sha256(code).digest() + code)
+        write_atomically(path, hashlib.sha256(code).digest() + code, mode=0o644)
     except OSError as error:
         logger.warning("Compiled kernels are not kept for the next run: %s", error)

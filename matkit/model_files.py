@@ -1,0 +1,171 @@
+"""What a model file may say: checked before a network is built, so that no file can harm.
+
+A file may come from anywhere. Its description is data of a known shape, its network may not be
+larger than its weights, and its texts are shown on terminals.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from matkit.errors import CheckpointError
+
+# Characters of a description; that of the largest released model has a thousandth of it.
+LONGEST = 10_000_000
+# Largest whole number among hyper-parameters: sizes and counts of real networks are far below.
+LARGEST_INTEGER = 100_000
+# A network may have so many times the elements of the file's weights, and so many more.
+ROOM, LEAST_ROOM = 4, 10_000_000
+# Calls that build a network of so many tensors.
+CALLS, LEAST_CALLS = 50, 10_000
+
+
+class Description(BaseModel):
+    """Metadata of a model file; what else there is, such as units, is kept as it is."""
+
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+
+    format_version: StrictInt = Field(ge=0)
+    model: StrictStr = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    hyperparameters: dict[StrictStr, Any]
+    elements: StrictStr = ""
+    cutoff: float | None = Field(None, gt=0)
+    max_atoms: StrictInt | None = Field(None, ge=1)
+    kind: StrictStr = "potential"
+    card: dict[StrictStr, Any] = {}
+
+
+def parse(text: str, path: Path) -> dict[str, Any]:
+    """Return the description in a model file.
+
+    Raises:
+        CheckpointError: it is not JSON, or not what a description is.
+    """
+    try:
+        if len(text) > LONGEST:
+            raise ValueError(f"it has {len(text):,} characters")
+        content = json.loads(text, parse_constant=_refuse_constant)
+        Description.model_validate(content)
+        _check_numbers(content["hyperparameters"])
+    except ValidationError as error:
+        found = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise _damaged(path, found) from error
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, str(error)) from error
+    plain: dict[str, Any] = _printable(content)
+    return plain
+
+
+def check_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Check that weights are finite real numbers.
+
+    Raises:
+        CheckpointError: some are not.
+    """
+    for name, tensor in tensors.items():
+        if tensor.is_complex() or (tensor.is_floating_point() and not tensor.isfinite().all()):
+            raise CheckpointError(
+                f"Expected finite real numbers in {path}, got others in {name}. Copy or download "
+                "it again; a training whose weights were lost to infinity has to be run again."
+            )
+
+
+def check_fit(tensors: Mapping[str, Tensor], network: torch.nn.Module, path: Path) -> None:
+    """Check that weights have the kind of number that a network has there, of one precision.
+
+    Raises:
+        CheckpointError: they do not.
+    """
+    own = network.state_dict()
+    wrong = [
+        name
+        for name, tensor in tensors.items()
+        if name in own and own[name].is_floating_point() != tensor.is_floating_point()
+    ]
+    rounded = {
+        tensor.dtype
+        for name, tensor in tensors.items()
+        if name in own and own[name].dtype == torch.float32
+    }
+    if wrong or len(rounded) > 1:
+        what = f"{', '.join(wrong)} of another kind" if wrong else f"a mixture of {rounded}"
+        raise CheckpointError(f"{path} does not fit its own description: got {what}.")
+
+
+class NoLargerThan(TorchFunctionMode):
+    """While active, building a network fails before it takes more memory than its weights need.
+
+    Args:
+        tensors: Weights of the file.
+        path: File, for the message.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor], path: Path) -> None:
+        super().__init__()
+        self._path = path
+        self._elements = ROOM * sum(t.numel() for t in tensors.values()) + LEAST_ROOM
+        self._calls = CALLS * len(tensors) + LEAST_CALLS
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: Any = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        self._calls -= 1
+        self._elements -= _elements(args)
+        if self._elements < 0 or self._calls < 0:
+            raise CheckpointError(
+                f"{self._path} describes a network that is much larger than its weights."
+            )
+        return func(*args, **(kwargs or {}))
+
+
+def _elements(args: tuple[Any, ...]) -> int:
+    """Return the product of the sizes with which a tensor is made."""
+    sizes = args[0] if len(args) == 1 and isinstance(args[0], tuple | list) else args
+    whole = [abs(size) for size in sizes if isinstance(size, int)]
+    return math.prod(whole) if whole and len(whole) == len(sizes) else 0
+
+
+def _check_numbers(value: Any) -> None:
+    """Refuse numbers that no network has, wherever they are among hyper-parameters."""
+    if isinstance(value, dict):
+        for item in value.values():
+            _check_numbers(item)
+    elif isinstance(value, list):
+        for item in value:
+            _check_numbers(item)
+    elif isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+        raise ValueError(f"hyper-parameters with the number {value}")
+
+
+def _refuse_constant(text: str) -> float:
+    raise ValueError(f"{text} is no number")
+
+
+def _damaged(path: Path, why: str) -> CheckpointError:
+    why = _printable(" ".join(why.split())[:300])
+    return CheckpointError(
+        f"The description in {path} is damaged or was not written by matkit: {why}. Copy or "
+        "download it again."
+    )
+
+
+def _printable(value: Any) -> Any:
+    """Return a value without the control characters with which texts can command a terminal."""
+    if isinstance(value, str):
+        return "".join(sign for sign in value if sign in "\n\t" or sign.isprintable())
+    if isinstance(value, dict):
+        return {_printable(key): _printable(item) for key, item in value.items()}
+    return [_printable(item) for item in value] if isinstance(value, list) else value
