@@ -68,7 +68,8 @@ def set_state(dynamics: MolecularDynamics, method: str, state: Mapping[str, np.n
     """Put the integrator's own variables back.
 
     Raises:
-        SimulationError: a variable is missing, because another version of ASE wrote the state.
+        SimulationError: a variable is missing, because another version of ASE wrote the state, or
+            has another shape.
     """
     for name in STATE[method]:
         if name not in state:
@@ -77,7 +78,12 @@ def set_state(dynamics: MolecularDynamics, method: str, state: Mapping[str, np.n
                 "anew from the last frame of the trajectory."
             )
         owner, _, attribute = name.rpartition(".")
-        value = state[name].copy()
+        value, shape = state[name].copy(), np.shape(_find(dynamics, name))
+        if value.shape != shape:
+            raise SimulationError(
+                f"The restart file is damaged: {name!r} of {method!r} has the shape {value.shape}, "
+                f"expected {shape}. Start anew with overwrite."
+            )
         setattr(_find(dynamics, owner), attribute, value if value.ndim else value[()])
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, StrictInt, field_validator
 
 from matkit.cache import write_atomically
 from matkit.errors import SimulationError
@@ -30,6 +31,27 @@ FIXED = (
     "seed",
 )
 ARRAYS = ("positions", "momenta", "cell", "numbers")
+
+
+class Header(BaseModel):
+    """What a restart file says beside its arrays."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    format_version: StrictInt
+    step: StrictInt = Field(ge=0)
+    rng: dict[str, Any]
+    lengths: dict[str, NonNegativeInt]
+    options: dict[str, Any]
+
+    @field_validator("rng")
+    @classmethod
+    def _is_a_state(cls, value: dict[str, Any]) -> dict[str, Any]:
+        try:
+            np.random.default_rng().bit_generator.state = value
+        except (KeyError, OverflowError, TypeError) as error:
+            raise ValueError(f"no state of random numbers: {error!r}") from error
+        return value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,23 +125,54 @@ def read_restart(path: Path) -> Restart:
     if not path.is_file():
         raise SimulationError(f"Expected a restart file, but there is no file {path}.")
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+        _refuse_compressed(path)
+        with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        header = json.loads(str(arrays.pop("header")))
-        version = header.pop("format_version")
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        header = Header.model_validate_json(str(arrays.pop("header")))
+    # A file may hold anything; MemoryError: an array that claims to be larger than the file.
+    except Exception as error:
+        raise _damaged(path, f"{type(error).__name__}: {error}") from error
+    if header.format_version != FORMAT_VERSION:
         raise SimulationError(
-            f"{path} is not a restart file of matkit, or is damaged ({error}). Start anew with "
-            "overwrite."
-        ) from error
-    if version != FORMAT_VERSION:
-        raise SimulationError(
-            f"{path} has format {version}; this version of matkit reads format {FORMAT_VERSION}. "
-            "Go on with the version that wrote it."
+            f"{path} has format {header.format_version}; this version of matkit reads format "
+            f"{FORMAT_VERSION}. Go on with the version that wrote it."
         )
+    if problem := _problem(arrays):
+        raise _damaged(path, problem)
     prefix = "integrator."
     own = {k.removeprefix(prefix): arrays.pop(k) for k in list(arrays) if k.startswith(prefix)}
-    return Restart(**header, **arrays, integrator=own)
+    known = {name: arrays[name] for name in ARRAYS}
+    return Restart(**header.model_dump(exclude={"format_version"}), **known, integrator=own)
+
+
+def _refuse_compressed(path: Path) -> None:
+    """Refuse members that are larger than the file, which numpy's `savez` never writes."""
+    with zipfile.ZipFile(path) as archive:
+        if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+            raise zipfile.BadZipFile("a member is compressed")
+
+
+def _problem(arrays: Mapping[str, np.ndarray]) -> str:
+    """Return what is wrong with the arrays of a restart file, or nothing."""
+    if missing := sorted(set(ARRAYS) - arrays.keys()):
+        return f"there is no {', '.join(missing)}"
+    if arrays["numbers"].ndim != 1 or arrays["numbers"].dtype.kind not in "iu":
+        return "numbers are no row of whole numbers"
+    n_atoms = len(arrays["numbers"])
+    for name, shape in {"positions": (n_atoms, 3), "momenta": (n_atoms, 3), "cell": (3, 3)}.items():
+        if arrays[name].shape != shape:
+            return f"{name} have the shape {arrays[name].shape}, not {shape}"
+    for name, array in arrays.items():
+        if array.dtype.kind not in "iufb" or not np.isfinite(array).all():
+            return f"{name} are not finite numbers"
+    return ""
+
+
+def _damaged(path: Path, why: str) -> SimulationError:
+    why = "".join(sign for sign in " ".join(why.split())[:300] if sign.isprintable())
+    return SimulationError(
+        f"{path} is not a restart file of matkit, or is damaged ({why}). Start anew with overwrite."
+    )
 
 
 def _formula(numbers: np.ndarray) -> str:

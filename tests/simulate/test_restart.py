@@ -158,6 +158,61 @@ def test_damaged_restart_files(tmp_path, content):
         run(tmp_path, restart="auto")
 
 
+def saved(tmp_path):
+    """The parts of a good restart file."""
+    run(tmp_path, steps=2, restart_every=1, thermostat="nose-hoover")
+    with np.load(tmp_path / "cu-restart.npz") as file:
+        arrays = {name: file[name] for name in file.files}
+    return arrays, json.loads(str(arrays.pop("header")))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"positions": np.zeros((1, 3))}, "positions have the shape"),
+        ({"momenta": np.full((8, 3), np.nan)}, "momenta are not finite"),
+        ({"cell": np.zeros(9)}, "cell have the shape"),
+        ({"numbers": np.array(["Cu"] * 8)}, "numbers are no row"),
+        ({"cell": None}, "there is no cell"),
+        ({"step": -1}, "step"),
+        ({"step": "5"}, "step"),
+        ({"rng": {"bit_generator": "PCG64"}}, "no state of random numbers"),
+        ({"rng": []}, "rng"),
+        ({"lengths": {"traj": -5}}, "lengths"),
+        ({"options": None}, "options"),
+        ({"extra": 1}, "extra"),
+    ],
+    ids=str,
+)
+def test_every_part_of_a_restart_file_is_checked(tmp_path, changes, message):
+    arrays, header = saved(tmp_path)
+    for name, value in changes.items():
+        (arrays if name in arrays else header)[name] = value
+    arrays = {name: value for name, value in arrays.items() if value is not None}
+    path = tmp_path / "cu-restart.npz"
+    np.savez(path, header=np.array(json.dumps(header)), **arrays)
+    with pytest.raises(SimulationError, match=message) as error:
+        run(tmp_path, restart="auto")
+    assert "damaged" in str(error.value)
+
+
+def test_a_restart_file_with_a_thermostat_of_another_shape(tmp_path):
+    arrays, header = saved(tmp_path)
+    name = next(n for n in arrays if n.startswith("integrator.") and arrays[n].ndim)
+    path = tmp_path / "cu-restart.npz"
+    np.savez(path, header=np.array(json.dumps(header)), **arrays | {name: np.zeros(99)})
+    with pytest.raises(SimulationError, match="has the shape"):
+        run(tmp_path, thermostat="nose-hoover", restart="auto")
+
+
+def test_a_compressed_restart_file_is_not_ours(tmp_path):
+    arrays, header = saved(tmp_path)
+    path = tmp_path / "cu-restart.npz"
+    np.savez_compressed(path, header=np.array(json.dumps(header)), **arrays)
+    with pytest.raises(SimulationError, match="compressed"):
+        run(tmp_path, restart="auto")
+
+
 def test_restart_files_of_another_format(tmp_path):
     run(tmp_path, steps=10)
     path = tmp_path / "cu-restart.npz"
