@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 from torch import Tensor
@@ -55,6 +56,7 @@ def parse(text: str, path: Path) -> dict[str, Any]:
             raise ValueError(f"it has {len(text):,} characters")
         content = json.loads(text, parse_constant=_refuse_constant)
         Description.model_validate(content)
+        content.setdefault("card", {})
         _check_numbers(content["hyperparameters"])
     except ValidationError as error:
         found = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
@@ -72,11 +74,19 @@ def check_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
         CheckpointError: some are not.
     """
     for name, tensor in tensors.items():
-        if tensor.is_complex() or (tensor.is_floating_point() and not tensor.isfinite().all()):
+        if tensor.is_complex() or (tensor.is_floating_point() and not _is_finite(tensor)):
             raise CheckpointError(
                 f"Expected finite real numbers in {path}, got others in {name}. Copy or download "
                 "it again; a training whose weights were lost to infinity has to be run again."
             )
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Return whether all numbers are; on one thread, since torch's may be lost after a fork."""
+    if tensor.dtype == torch.bfloat16:  # unknown to numpy; infinite if all bits of the exponent are
+        exponent = 0x7F80
+        return bool(((tensor.view(torch.int16).numpy() & exponent) != exponent).all())
+    return bool(np.isfinite(tensor.numpy()).all())
 
 
 def check_fit(tensors: Mapping[str, Tensor], network: torch.nn.Module, path: Path) -> None:
