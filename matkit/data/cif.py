@@ -1,0 +1,191 @@
+"""Crystals of CIF files, checked: what is not one ordered structure for certain is refused."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from matkit.data.cif_sites import Site, expanded, sites
+from matkit.data.cif_symmetry import Operations, operations
+from matkit.data.cif_tags import Tags, blocks, number
+from matkit.data.species import species_of_type, with_masses
+from matkit.elements import SYMBOLS
+from matkit.errors import DataError
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+LENGTHS = ("_cell_length_a", "_cell_length_b", "_cell_length_c")
+ANGLES = ("_cell_angle_alpha", "_cell_angle_beta", "_cell_angle_gamma")
+# Like atoms that are closer, in sums of covalent radii, speak against a setting that is guessed.
+SUSPICIOUS = 0.85
+Counts = Mapping[str, float]
+
+
+def read_cif(text: str) -> Iterator[Atoms | str]:
+    """Give the structures of a CIF, or why one is none; blocks without atoms are passed over.
+
+    Sites and operators are read with pymatgen's parser, and what comes of them is held against
+    ASE's reading and against the formula in the file: where two differ, the block is refused.
+    """
+    for block in blocks(text):
+        if isinstance(block, str):
+            yield block
+            continue
+        try:
+            if _has_atoms(block):
+                yield _structure(block, text)
+        except DataError as error:
+            yield f"{error} (data_{block.name})"
+
+
+def _has_atoms(tags: Tags) -> bool:
+    names = ("fract_x", "cartn_x", "label", "type_symbol")
+    return any(tags.column(f"_atom_site_{name}") for name in names)
+
+
+def _structure(tags: Tags, text: str) -> Atoms:
+    """Return the structure of a block.
+
+    Raises:
+        DataError: it is not ordered, not complete, or can be understood in two ways.
+    """
+    from ase import Atoms
+
+    formula = _formula(tags)
+    cell = _cell(tags)
+    listed = sites(tags, cell, frozenset(formula))
+    if cell is None:
+        species = [site.species for site in listed]
+        bare = Atoms([one.number for one in species], [site.place for site in listed])
+        return with_masses(bare, species)
+    group = operations(tags, cell @ cell.T)
+    found, places = expanded(listed, group, cell)
+    species = [site.species for site in found]
+    atoms = Atoms([one.number for one in species], scaled_positions=places, cell=cell, pbc=True)
+    _check_formula(atoms, formula, tags, group)
+    if group.listed and tags.column("_atom_site_type_symbol"):
+        _check_second_reading(atoms, tags, text)
+    return with_masses(atoms, species)
+
+
+def _cell(tags: Tags) -> np.ndarray | None:
+    """Return the lattice vectors as rows, Å; None if the block has no cell.
+
+    Raises:
+        DataError: they are not complete, or span no volume.
+    """
+    from ase.cell import Cell
+
+    texts = [tags.text(name) for name in (*LENGTHS, *ANGLES)]
+    if not any(texts):
+        return None
+    values = [
+        number(text or "?", name)
+        for name, text in zip((*LENGTHS, *ANGLES), texts, strict=True)
+    ]
+    with np.errstate(all="ignore"):
+        cell = Cell.new(values).array if all(0 < x < 180 for x in values[3:]) else np.zeros((3, 3))
+    volume = abs(np.linalg.det(cell)) if np.isfinite(cell).all() else 0.0
+    if min(values[:3]) <= 0 or volume < 1e-3 * np.prod(values[:3]):
+        raise DataError(f"the cell {values} spans no volume")
+    return np.asarray(cell)
+
+
+def _formula(tags: Tags) -> Counts:
+    """Return the elements that the file says there are, and how many; empty if it does not."""
+    text = tags.text("_chemical_formula_sum")
+    counts: Counter[str] = Counter()
+    for word in text.replace(",", " ").split():
+        found = re.fullmatch(r"(\d{0,3}[A-Za-z]{1,2}?)(\d+\.?\d*|\.\d+)?", word)
+        species = species_of_type(found[1]) if found else None
+        if found is None or species is None:
+            return {}
+        counts[SYMBOLS[species.number]] += float(found[2] or 1)  # type: ignore[assignment]
+    return counts
+
+
+def _check_formula(atoms: Atoms, formula: Counts, tags: Tags, group: Operations) -> None:
+    """Hold the atoms against the formula of the file.
+
+    Raises:
+        DataError: they differ, or there is no formula that would settle a doubt.
+    """
+    there = Counter(atoms.symbols)
+    units = tags.text("_cell_formula_units_z")
+    if formula:
+        times = len(atoms) / sum(formula.values())
+        same = there.keys() == formula.keys() and all(
+            abs(count - times * formula[symbol]) < 0.02 * count for symbol, count in there.items()
+        )
+        wanted = {1.0, float(units)} if units.isdigit() else {times}
+        if not same or min(abs(times - one) for one in wanted) > 0.02 * times:
+            raise DataError(
+                f"the sites give {_written(there)}, but the formula is {_written(formula)}"
+                f"{f' with Z = {units}' if units else ''}. Add the symmetry operators or the atoms "
+                "that are missing, or correct the formula"
+            )
+        if units.isdigit():
+            return
+    if group.doubt:
+        raise DataError(
+            f"{group.doubt}, and no formula with Z says which holds ({_written(there)}?). Correct "
+            "one of them"
+        )
+    if not group.listed and len(group.rotations) > 1 and not formula:
+        _refuse_close(atoms)
+
+
+def _refuse_close(atoms: Atoms) -> None:
+    """Refuse what a wrong setting makes: like atoms inside each other.
+
+    Raises:
+        DataError: there are such atoms.
+    """
+    from ase.data import covalent_radii
+    from ase.neighborlist import neighbor_list
+
+    sizes = {symbol: SUSPICIOUS * 2 * covalent_radii[z] for z, symbol in enumerate(SYMBOLS) if z > 10}
+    pairs = {(s, s): sizes[s] for s in set(atoms.symbols) if s in sizes}
+    if not pairs:
+        return
+    first, distances = neighbor_list("id", atoms, pairs)
+    if len(first):
+        raise DataError(
+            f"the usual setting of the space group gives {_written(Counter(atoms.symbols))} with "
+            f"{atoms.symbols[first[0]]} at {distances.min():.2f} Å from {atoms.symbols[first[0]]}, "
+            "and there are no symmetry operators and no formula. Add them"
+        )
+
+
+def _check_second_reading(atoms: Atoms, tags: Tags, text: str) -> None:
+    """Hold the atoms against what ASE makes of the block, if it makes anything of it.
+
+    Raises:
+        DataError: the two differ.
+    """
+    from ase.io.cif import parse_cif
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            block = next(b for b in parse_cif(io.StringIO(text)) if b.name == tags.name)
+            other = Counter(block.get_atoms(fractional_occupancies=False).symbols)
+    except Exception:  # it stumbles over much that is right
+        return
+    mine = Counter(atoms.symbols)
+    if other != mine:
+        raise DataError(
+            f"it can be read as {_written(mine)} and as {_written(other)}. Correct the sites or "
+            "the symmetry operators"
+        )
+
+
+def _written(counts: Counts) -> str:
+    return " ".join(f"{symbol}{count:g}" for symbol, count in sorted(counts.items()))

@@ -1,0 +1,248 @@
+"""(Extended) XYZ: every frame for itself, so that a broken one costs no other."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from matkit.data.species import Species, species_of, with_masses
+from matkit.elements import SYMBOLS
+from matkit.errors import DataError
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+# What ASE takes where the comment does not say.
+PLAIN = "species:S:1:pos:R:3"
+# Characters of a line that are looked at; nothing but binary files has longer ones.
+LONGEST = 1 << 24
+# Digits of a number of atoms that is believed.
+DIGITS = 12
+
+
+class _Lines:
+    """Lines of a stream, the next of which can be looked at; they are counted from 1."""
+
+    def __init__(self, stream: io.TextIOBase) -> None:
+        self._rest: Iterable[str] = iter(lambda: stream.readline(LONGEST), "")
+        self._next: str | None = next(iter(self._rest), None)
+        self.number = 1
+
+    @property
+    def ahead(self) -> str | None:
+        """The next line, None at the end."""
+        return self._next
+
+    def take(self) -> str:
+        """Return the next line and go on."""
+        line, self._next = self._next, next(iter(self._rest), None)
+        self.number += 1
+        assert line is not None
+        return line
+
+
+def read_xyz(stream: io.TextIOBase) -> Iterator[Atoms | str]:
+    """Give the frames of a file, or what is wrong with one.
+
+    A frame begins where a line holds nothing but a number, and is believed only if just as many
+    rows follow. So neither a wrong number nor a lost line costs the frames around it, and nothing
+    is reserved for a number that a file claims.
+    """
+    lines = _Lines(stream)
+    while lines.ahead is not None:
+        if not lines.ahead.strip():
+            lines.take()
+            continue
+        start, count = lines.number, _count(lines.ahead)
+        try:
+            if count is None:
+                first = lines.take().strip()
+                _drop(lines, in_rows=False)
+                raise DataError(f"expected a number of atoms, got {first[:60]!r}")
+            yield _atoms(_block(lines, count), start)
+        except DataError as error:
+            yield f"{error} (frame at line {start})"
+        except Exception as error:  # ASE raises anything
+            yield f"{type(error).__name__}: {error} (frame at line {start})"
+
+
+def _count(line: str) -> int | None:
+    word = line.strip()
+    return int(word) if word.isascii() and word.isdigit() and len(word) <= DIGITS else None
+
+
+def _block(lines: _Lines, count: int) -> list[str]:
+    """Return the lines of a frame.
+
+    Raises:
+        DataError: there are more or fewer rows than the frame says.
+    """
+    head, comment = lines.take(), lines.ahead
+    if comment is None:
+        raise DataError(f"the file ends after the number of atoms {count}")
+    block = [head, lines.take()]
+    if _count(comment) is not None and not _is_row(lines.ahead or ""):
+        raise DataError(f"nothing follows the number of atoms {count}")
+    while len(block) < count + 2 and _goes_on(lines.ahead):
+        block.append(lines.take())
+    found = len(block) - 2
+    if found < count:
+        end = "the file ends" if lines.ahead is None else "they end"
+        _drop(lines, in_rows=True)
+        raise DataError(f"cannot be read: expected {count} atoms, but {end} after {found}")
+    while lines.ahead is not None and re.match(r"\s*VEC\d", lines.ahead):
+        block.append(lines.take())  # the cell in files of ADF
+    if _goes_on(lines.ahead) and _is_like(lines.ahead or "", block[-1] if found else None):
+        _drop(lines, in_rows=True)
+        raise DataError(f"cannot be read: expected {count} atoms, but more rows follow")
+    if not count:
+        raise DataError("expected at least one atom, got none")
+    return block
+
+
+def _goes_on(line: str | None) -> bool:
+    return line is not None and bool(line.strip()) and _count(line) is None
+
+
+def _drop(lines: _Lines, in_rows: bool) -> None:
+    """Leave out the rest of a broken frame, up to where the next begins or seems to."""
+    while lines.ahead is not None and _count(lines.ahead) is None:
+        if lines.ahead.strip():
+            is_row = _is_row(lines.ahead)
+            if in_rows and not is_row:
+                return
+            in_rows = in_rows or is_row
+        lines.take()
+
+
+def _is_row(line: str) -> bool:
+    """Return whether a line looks as if it belonged to an atom."""
+    words = line[:1000].split()
+    return "=" not in line and len(words) > 3 and sum(map(_is_number, words)) > 2
+
+
+def _is_like(line: str, row: str | None) -> bool:
+    """Return whether a line looks like a row of a frame."""
+    if row is None:
+        return _is_row(line)
+    words, like = line.split(), row.split()
+    return list(map(_is_number, words)) == list(map(_is_number, like))
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _atoms(block: list[str], start: int) -> Atoms:
+    """Return the structure of a frame whose first line has the number `start`.
+
+    Raises:
+        DataError: a line is not what it should be.
+    """
+    from ase.io.extxyz import key_val_str_to_dict
+    from ase.io.extxyz import read_xyz as read_frame
+
+    _refuse_bytes(block)
+    comment = block[1].strip()
+    info = _with_usual_names(key_val_str_to_dict(comment) if comment else {}, comment)
+    column, width = _columns(info.get("Properties", PLAIN))
+    rows = block[2 : 2 + int(block[0])]
+    if "Properties" in info:
+        _check_widths(rows, width, start + 2)
+    species = _species(rows, column, start + 2) if column is not None else []
+    if species and any(symbol != SYMBOLS[one.number] for symbol, one in species):
+        rows = [
+            _with_word(row, column or 0, SYMBOLS[one.number])
+            for row, (_, one) in zip(rows, species, strict=True)
+        ]
+    text = "".join([*block[:2], *rows, *block[2 + len(rows) :]])
+    atoms = next(read_frame(io.StringIO(text), 0, lambda _: info))
+    found = [one for _, one in species]
+    if found and not np.array_equal(atoms.numbers, [one.number for one in found]):
+        raise DataError("symbols and atomic numbers contradict each other")
+    return with_masses(atoms, found) if found else atoms
+
+
+def _refuse_bytes(block: Sequence[str]) -> None:
+    text = "".join(block)
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise DataError("there are bytes that are not UTF-8. Save the file as UTF-8") from error
+
+
+def _with_usual_names(info: dict[str, Any], comment: str) -> dict[str, Any]:
+    """Return the entries of a comment with `Lattice` and `Properties` spelled as ASE does.
+
+    Raises:
+        DataError: one of them is there and cannot be read.
+    """
+    for name in ("Lattice", "Properties"):
+        for key in [key for key in info if key.lower() == name.lower() and key != name]:
+            info.setdefault(name, info.pop(key))
+        if name not in info and re.search(rf"\b{name}\s*=", comment, re.IGNORECASE):
+            raise DataError(f"{name} in the comment cannot be read: {comment[:100]!r}")
+    lattice = info.get("Lattice")
+    if lattice is not None and not (
+        isinstance(lattice, np.ndarray) and lattice.shape == (3, 3) and lattice.dtype.kind in "if"
+    ):
+        raise DataError(f"expected nine numbers for Lattice, got {str(lattice)[:100]!r}")
+    return info
+
+
+def _columns(properties: Any) -> tuple[int | None, int]:
+    """Return the column of the symbols, if there is one, and how many columns there are.
+
+    Raises:
+        DataError: atoms without places or elements.
+    """
+    words = str(properties).split(":")
+    names, kinds, widths = words[::3], words[1::3], words[2::3]
+    if len(words) % 3 or not all(width.isdigit() for width in widths):
+        raise DataError(f"expected Properties as name:type:columns, got {properties!r}")
+    sizes = dict(zip(names, map(int, widths), strict=True))
+    usual = {"pos": 3, "species": 1, "Z": 1}
+    if "pos" not in sizes or not {"species", "Z"} & sizes.keys() or not set(kinds) <= set("SRIL"):
+        raise DataError(f"expected Properties with pos, species or Z, got {properties!r}")
+    if len(sizes) < len(names) or any(sizes.get(name, n) != n for name, n in usual.items()):
+        raise DataError(f"expected three columns of pos and one of species, got {properties!r}")
+    before = names.index("species") if "species" in sizes else None
+    column = None if before is None else sum(map(int, widths[:before]))
+    return column, sum(sizes.values())
+
+
+def _check_widths(rows: Sequence[str], width: int, first: int) -> None:
+    for i, row in enumerate(rows):
+        if len(row.split()) != width:
+            raise DataError(
+                f"expected {width} columns in line {first + i}, got {len(row.split())}: "
+                f"{row.strip()[:80]!r}"
+            )
+
+
+def _species(rows: Sequence[str], column: int, first: int) -> list[tuple[str, Species]]:
+    """Return the symbol of every row as it is written, and what it means."""
+    found = []
+    for i, row in enumerate(rows):
+        words = row.split(maxsplit=column + 1)
+        symbol = words[column] if len(words) > column else ""
+        species = species_of(symbol)
+        if species is None:
+            raise DataError(f"{symbol[:20]!r} in line {first + i} is no chemical symbol")
+        found.append((symbol, species))
+    return found
+
+
+def _with_word(row: str, column: int, word: str) -> str:
+    words = row.split()
+    words[column] = word
+    return " ".join(words) + "\n"
