@@ -61,7 +61,7 @@ def _printable(info: zipfile.ZipInfo) -> str:
 def _objection(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> str | None:
     """Return why a member is not read, empty if it is; None if it is none of structures."""
     name = PurePosixPath(_printable(info).replace("\\", "/"))
-    if info.is_dir():
+    if info.filename.endswith("/"):
         return None
     if name.suffix.lower() == ".zip":
         return "an archive in the archive is not opened; unpack it"

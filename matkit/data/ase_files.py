@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,4 +91,3 @@ def read_by_ase(kind: str, path: Path) -> Iterator[Atoms]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield from ase.io.iread(name, ":", format=kind, do_not_split_by_at_sign=True)
-

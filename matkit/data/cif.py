@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from matkit.data.cif_sites import Site, expanded, sites
+from matkit.data.cif_sites import expanded, sites
 from matkit.data.cif_symmetry import Operations, operations
 from matkit.data.cif_tags import Tags, blocks, number
 from matkit.data.species import species_of_type, with_masses
@@ -34,20 +34,32 @@ def read_cif(text: str) -> Iterator[Atoms | str]:
     Sites and operators are read with pymatgen's parser, and what comes of them is held against
     ASE's reading and against the formula in the file: where two differ, the block is refused.
     """
+    bare, empty = "", True
     for block in blocks(text):
         if isinstance(block, str):
             yield block
+        elif _has_atoms(block):
+            yield _structure_or_reason(block, text)
+        else:
+            bare = bare or (block.name if any(map(block.column, LENGTHS)) else "")
             continue
-        try:
-            if _has_atoms(block):
-                yield _structure(block, text)
-        except DataError as error:
-            yield f"{error} (data_{block.name})"
+        empty = False
+    if empty and bare:
+        yield f"it has a cell and no atoms; is it cut off? (data_{bare})"
 
 
 def _has_atoms(tags: Tags) -> bool:
     names = ("fract_x", "cartn_x", "label", "type_symbol")
     return any(tags.column(f"_atom_site_{name}") for name in names)
+
+
+def _structure_or_reason(tags: Tags, text: str) -> Atoms | str:
+    try:
+        return _structure(tags, text)
+    except DataError as error:
+        return f"{error} (data_{tags.name})"
+    except Exception as error:  # what nobody has thought of, in one block of many
+        return f"{type(error).__name__}: {error} (data_{tags.name})"
 
 
 def _structure(tags: Tags, text: str) -> Atoms:
@@ -87,8 +99,7 @@ def _cell(tags: Tags) -> np.ndarray | None:
     if not any(texts):
         return None
     values = [
-        number(text or "?", name)
-        for name, text in zip((*LENGTHS, *ANGLES), texts, strict=True)
+        number(text or "?", name) for name, text in zip((*LENGTHS, *ANGLES), texts, strict=True)
     ]
     with np.errstate(all="ignore"):
         cell = Cell.new(values).array if all(0 < x < 180 for x in values[3:]) else np.zeros((3, 3))
@@ -151,8 +162,8 @@ def _refuse_close(atoms: Atoms) -> None:
     from ase.data import covalent_radii
     from ase.neighborlist import neighbor_list
 
-    sizes = {symbol: SUSPICIOUS * 2 * covalent_radii[z] for z, symbol in enumerate(SYMBOLS) if z > 10}
-    pairs = {(s, s): sizes[s] for s in set(atoms.symbols) if s in sizes}
+    heavy = {int(z) for z in atoms.numbers if z > 10}  # light ones have multiple bonds
+    pairs = {(SYMBOLS[z], SYMBOLS[z]): SUSPICIOUS * 2 * covalent_radii[z] for z in heavy}
     if not pairs:
         return
     first, distances = neighbor_list("id", atoms, pairs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +18,7 @@ from matkit.errors import DataError
 OLD = {"abm2": "aem2", "aba2": "aea2", "cmca": "cmce", "cmma": "cmme", "ccca": "ccce"}
 # Endings of names that say which origin or axes, as databases write them.
 CHOICES = {"s": "1", "z": "2", "1": "1", "2": "2", "h": "H", "r": "R"}
-SETTINGS = range(1, 531)
+CHOICE = re.compile(r"(.+?)(?:\s*:\s*|\s+|\s*\()(?:origin choice\s*)?([SZHR12])\)?")
 CLOSE = 1e-3
 
 
@@ -115,8 +115,7 @@ def _setting(number: int | None, name: str, hall: str, metric: np.ndarray) -> in
         DataError: there is none, or several of which none is usual.
     """
     plain, choice = _plain_name(name)
-    types = [(i, spglib.get_spacegroup_type(i)) for i in SETTINGS]
-    found = [(i, t) for i, t in types if number in (None, t.number)]
+    found = [(i, t) for i, t in _settings() if number in (None, t.number)]
     if hall:
         wanted = "".join(hall.split()).lower()
         exact = [(i, t) for i, t in found if "".join(t.hall_symbol.split()).lower() == wanted]
@@ -137,9 +136,14 @@ def _setting(number: int | None, name: str, hall: str, metric: np.ndarray) -> in
     return fitting[0][0]
 
 
+@cache
+def _settings() -> list[tuple[int, Any]]:
+    return [(i, spglib.get_spacegroup_type(i)) for i in range(1, 531)]
+
+
 def _plain_name(name: str) -> tuple[str, str]:
     """Return a name without spaces in lower case, and the choice of origin or axes."""
-    found = re.fullmatch(r"(.+?)(?:\s*:\s*|\s+|\s*\()(?:origin choice\s*)?([SZHR12])\)?", name.strip())
+    found = CHOICE.fullmatch(name.strip())
     text, choice = name, ""
     if found and (found[2] in "SZHR" or re.search(r"[:(]", name)):
         text, choice = found[1], CHOICES[found[2].lower()]
@@ -171,7 +175,7 @@ def _squeezed(names: Iterable[str]) -> set[str]:
     return {re.sub(r"[\s_]", "", name).lower() for name in names}
 
 
-@lru_cache(maxsize=None)
+@cache
 def _rotations(setting: int) -> np.ndarray:
     table = spglib.get_symmetry_from_database(setting)
     assert table is not None

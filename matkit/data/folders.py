@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path, PurePath
 
 from matkit.data.opening import OPENERS, open_text
@@ -19,7 +20,7 @@ def structure_files(folder: Path) -> list[Path]:
     files = (
         path
         for path in folder.rglob("*")
-        if path.is_file() and is_structure(path, lambda path=path: _first_line(path))
+        if path.is_file() and is_structure(path, partial(_first_line, path))
     )
     return sorted(files, key=lambda path: natural(str(path.relative_to(folder))))
 

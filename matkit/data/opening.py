@@ -16,6 +16,8 @@ from typing import Any
 from matkit.errors import DataError
 
 OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+# Bytes of a file that is read as a whole; a compressed one may grow without end.
+LARGEST = 1 << 28
 PART = re.compile(r"(?P<file>.+)@(?P<part>-?\d+|-?\d*:-?\d*(?::-?[1-9]\d*)?)", re.DOTALL)
 
 
@@ -67,9 +69,15 @@ def open_text(path: Path, errors: str = "strict") -> io.TextIOBase:
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a file in UTF-8 or, if it is none, Latin-1."""
+    """Return the text of a file in UTF-8 or, if it is none, Latin-1.
+
+    Raises:
+        DataError: there is too much of it.
+    """
     with OPENERS.get(path.suffix.lower(), open)(path, "rb") as stream:
-        content: bytes = stream.read()
+        content: bytes = stream.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise DataError(f"it is larger than {LARGEST >> 20} MiB. Divide it")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:

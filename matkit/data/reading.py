@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 XYZ = (".xyz", ".extxyz")
 # What a parser gives, one after another: a structure, or why there is none.
 Reader: TypeAlias = "Callable[[Path], Iterator[Atoms | str] | Iterator[Atoms]]"
+HINT = ". If its name does not tell its format, say which it is (format)"
 # Where formats of crystallography and of proteins put the occupancies of sites.
 OCCUPANCIES = ("occupancy", "occupancies")
 
@@ -76,8 +77,7 @@ def read_atoms(path: str | Path, format: str | None = None) -> Iterator[Atoms]:
 
 def refusal(path: str | Path, entry: Entry) -> str:
     """Return a message about an entry that cannot be used."""
-    hint = "" if entry.index else " If its name does not tell its format, give --format."
-    return f"Cannot read {locate(path)[0]}[{entry.index}]: {entry.reason.rstrip('.')}.{hint}"
+    return f"Cannot read {locate(path)[0]}[{entry.index}]: {entry.reason.rstrip('.')}."
 
 
 def entries_of(path: str | Path, format: str | None = None) -> Iterator[Entry]:
@@ -116,7 +116,8 @@ def _entries(file: Path, format: str | None) -> Iterator[Entry]:
     except MissingExtraError:
         raise
     except Exception as error:  # the parsers of formats raise anything; nothing follows
-        yield Entry(number, None, brief(error))
+        hint = "" if number or format else HINT
+        yield Entry(number, None, brief(error).rstrip(".") + hint)
         return
     if not number:
         yield Entry(0, None, "there is no structure in it")

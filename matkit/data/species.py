@@ -78,7 +78,9 @@ def species_of_labels(labels: Sequence[str], formula: frozenset[str]) -> list[Sp
     ]
 
 
-def _of_label(label: str, start: str, all_starts: frozenset[str], formula: frozenset[str]) -> Species:
+def _of_label(
+    label: str, start: str, all_starts: frozenset[str], formula: frozenset[str]
+) -> Species:
     # T is a tetrahedral site of a zeolite, not tritium.
     whole = species_of(start) if len(start) < 3 and start.upper() != "T" else None
     if whole is None:

@@ -67,7 +67,7 @@ def read_xyz(stream: io.TextIOBase) -> Iterator[Atoms | str]:
         except DataError as error:
             yield f"{error} (frame at line {start})"
         except Exception as error:  # ASE raises anything
-            yield f"{type(error).__name__}: {error} (frame at line {start})"
+            yield f"cannot be read: {type(error).__name__}: {error} (frame at line {start})"
 
 
 def _count(line: str) -> int | None:
@@ -105,7 +105,8 @@ def _block(lines: _Lines, count: int) -> list[str]:
 
 
 def _goes_on(line: str | None) -> bool:
-    return line is not None and bool(line.strip()) and _count(line) is None
+    """Return whether a line may be a row: it is no number of atoms, not blank and not the end."""
+    return line is not None and not line.isspace() and _count(line) is None
 
 
 def _drop(lines: _Lines, in_rows: bool) -> None:
@@ -154,21 +155,21 @@ def _atoms(block: list[str], start: int) -> Atoms:
     comment = block[1].strip()
     info = _with_usual_names(key_val_str_to_dict(comment) if comment else {}, comment)
     column, width = _columns(info.get("Properties", PLAIN))
-    rows = block[2 : 2 + int(block[0])]
+    end = 2 + int(block[0])
+    words = [row.split() for row in block[2:end]]
     if "Properties" in info:
-        _check_widths(rows, width, start + 2)
-    species = _species(rows, column, start + 2) if column is not None else []
-    if species and any(symbol != SYMBOLS[one.number] for symbol, one in species):
-        rows = [
-            _with_word(row, column or 0, SYMBOLS[one.number])
-            for row, (_, one) in zip(rows, species, strict=True)
-        ]
-    text = "".join([*block[:2], *rows, *block[2 + len(rows) :]])
-    atoms = next(read_frame(io.StringIO(text), 0, lambda _: info))
-    found = [one for _, one in species]
-    if found and not np.array_equal(atoms.numbers, [one.number for one in found]):
+        _check_widths(words, width, start + 2)
+    if column is None:
+        return next(read_frame(io.StringIO("".join(block)), 0, lambda _: info))
+    species = _species(words, column, start + 2)
+    if any(row[column] != SYMBOLS[one.number] for row, one in zip(words, species, strict=True)):
+        for row, one in zip(words, species, strict=True):
+            row[column] = SYMBOLS[one.number]
+        block[2:end] = [" ".join(row) + "\n" for row in words]
+    atoms = next(read_frame(io.StringIO("".join(block)), 0, lambda _: info))
+    if atoms.numbers.tolist() != [one.number for one in species]:
         raise DataError("symbols and atomic numbers contradict each other")
-    return with_masses(atoms, found) if found else atoms
+    return with_masses(atoms, species)
 
 
 def _refuse_bytes(block: Sequence[str]) -> None:
@@ -220,29 +221,22 @@ def _columns(properties: Any) -> tuple[int | None, int]:
     return column, sum(sizes.values())
 
 
-def _check_widths(rows: Sequence[str], width: int, first: int) -> None:
+def _check_widths(rows: Sequence[Sequence[str]], width: int, first: int) -> None:
     for i, row in enumerate(rows):
-        if len(row.split()) != width:
+        if len(row) != width:
             raise DataError(
-                f"expected {width} columns in line {first + i}, got {len(row.split())}: "
-                f"{row.strip()[:80]!r}"
+                f"expected {width} columns in line {first + i}, got {len(row)}: "
+                f"{' '.join(row)[:80]!r}"
             )
 
 
-def _species(rows: Sequence[str], column: int, first: int) -> list[tuple[str, Species]]:
-    """Return the symbol of every row as it is written, and what it means."""
+def _species(rows: Sequence[Sequence[str]], column: int, first: int) -> list[Species]:
+    """Return what the symbol of every row means."""
     found = []
     for i, row in enumerate(rows):
-        words = row.split(maxsplit=column + 1)
-        symbol = words[column] if len(words) > column else ""
+        symbol = row[column] if len(row) > column else ""
         species = species_of(symbol)
         if species is None:
             raise DataError(f"{symbol[:20]!r} in line {first + i} is no chemical symbol")
-        found.append((symbol, species))
+        found.append(species)
     return found
-
-
-def _with_word(row: str, column: int, word: str) -> str:
-    words = row.split()
-    words[column] = word
-    return " ".join(words) + "\n"

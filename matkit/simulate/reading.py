@@ -8,7 +8,7 @@ from pathlib import Path
 from ase import Atoms
 
 from matkit.data.opening import locate
-from matkit.data.reading import Entry, entries_of, refusal
+from matkit.data.reading import Entry, entries_of
 from matkit.errors import DataError, StructureError
 from matkit.simulate.frames import check_input
 
@@ -45,11 +45,8 @@ def read_frames(path: str | Path, format: str | None = None) -> list[Frame]:
         raise StructureError(str(error)) from error
     frames = [_checked(entry) for entry in entries]
     if all(frame.atoms is None for frame in frames):
-        first = frames[0]
-        if len(frames) == 1:
-            raise StructureError(refusal(path, Entry(first.index, None, first.error)))
-        file, _ = locate(path)
-        raise StructureError(f"No structure in {file} can be used. {first.error}")
+        reason = frames[0].error.rstrip(".")
+        raise StructureError(f"No structure in {locate(path)[0]} can be used: {reason}.")
     return frames
 
 
