@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 
 import torch
@@ -111,12 +111,49 @@ def read_dataset(
             that was asked for is nowhere.
         StructureError: a structure cannot be used.
     """
-    many = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    many = _listed(paths)
     if any(is_folder(path) for path in many):
         return dataset_of(*_load_only(many, keys))
+    return _collected(located_atoms(many, format, problems), keys, problems)
+
+
+def read_usable(
+    paths: Paths, keys: LabelKeys = DEFAULT_KEYS, format: str | None = None
+) -> tuple[Dataset, list[str]]:
+    """Read labelled structures and leave out what cannot be read, but no wrong label.
+
+    Args:
+        paths: As for `read_dataset`.
+        keys: As for `read_dataset`.
+        format: As for `read_dataset`.
+
+    Returns:
+        The structures that can be used, and why the other entries cannot.
+
+    Raises:
+        DataError: as `read_dataset`, or no entry can be used.
+    """
+    many = _listed(paths)
+    if any(is_folder(path) for path in many):
+        return dataset_of(*_load_only(many, keys)), []
+    unread: list[str] = []
+    located = located_atoms(many, format, unread)
+    first = next(located, None)
+    if first is None:
+        raise DataError(f"Expected structures, got none. {' '.join(unread[:1])}")
+    return _collected(chain([first], located), keys), unread
+
+
+def _listed(paths: Paths) -> list[Path]:
+    return [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+
+
+def _collected(
+    located: Iterable[Located], keys: LabelKeys, problems: list[str] | None = None
+) -> Dataset:
     memory = Memory()
     collector = Collector(memory, keys, problems)
-    for atoms, file, index in located_atoms(many, format, problems):
+    for atoms, file, index in located:
         collector.add(atoms, file, index)
     chosen, names, found = collector.finish()
     labels = {name: memory.column(column) for name, column in chosen.items() if column is not None}

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from matkit.simulate.options import Options
+from matkit.simulate.options import ReadingOptions
 
 XTB = {"gfn1": "GFN1-xTB", "gfn2": "GFN2-xTB"}
 # Å. Larger ones show the anharmonicity of bonds, smaller ones the convergence of an SCF.
@@ -19,7 +19,7 @@ def _as_mapping(value: Any) -> Any:
     return yaml.safe_load(value) if isinstance(value, str) else value
 
 
-class LabellingOptions(Options):
+class LabellingOptions(ReadingOptions):
     """Options of `label`."""
 
     calculator: str = Field(

@@ -11,7 +11,7 @@ import yaml
 from pydantic import BeforeValidator, Field, model_validator
 
 from matkit.errors import ConfigError
-from matkit.simulate.options import Options
+from matkit.simulate.options import Options, ReadingOptions
 
 if TYPE_CHECKING:
     from matkit.data.labels import LabelKeys
@@ -38,7 +38,7 @@ Loss = Literal["mae", "huber", "mse"]
 Scheduler = Literal["cosine", "linear", "constant"]
 
 
-class LabelOptions(Options):
+class LabelOptions(ReadingOptions):
     """How labels are called in the files."""
 
     energy_key: str | None = Field(None, description="where energies are, e.g. dft_energy")
@@ -64,7 +64,7 @@ class LabelOptions(Options):
         return LabelKeys(**{name: getattr(self, name) for name in names})
 
 
-class FileOptions(Options):
+class FileOptions(ReadingOptions):
     """Files to learn from and to validate on."""
 
     train_file: list[str] = Field([], description="files to learn from")
