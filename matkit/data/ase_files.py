@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from functools import lru_cache
@@ -15,6 +16,10 @@ from matkit.errors import DataError
 
 if TYPE_CHECKING:
     from ase import Atoms
+
+
+# Occupancies of SHELX for one atom: 1, or 11 where it is not refined.
+WHOLE = re.compile(r"1?1(\.0*)?")
 
 
 @lru_cache(maxsize=1)
@@ -81,6 +86,44 @@ def read_poscar(path: Path) -> Iterator[Atoms]:
                 f"(VASP 4). Write {len(head[5])} symbols there"
             )
     yield from read_by_ase("vasp", path)
+
+
+def read_pdb(path: Path) -> Iterator[Atoms]:
+    """Give the structures of a PDB file whose cell, if it has one, is filled by its atoms.
+
+    Raises:
+        DataError: symmetry would have to be applied, or the cell only says that there is none.
+    """
+    with open_text(path, errors="replace") as stream:
+        cells = {line.rstrip() for line in stream if line.startswith("CRYST1")}
+    for line in cells:
+        group, lengths = line[55:66].strip(), line[6:33].split()
+        if group not in ("", "P 1", "P1"):
+            raise DataError(
+                f"its atoms are a part of the cell, the rest of which follows by space group "
+                f"{group}. Expand it to P 1"
+            )
+        if lengths == ["1.000"] * 3:
+            raise DataError("its cell of 1 Å says that there is none. Take out the line CRYST1")
+    yield from read_by_ase("proteindatabank", path)
+
+
+def read_res(path: Path) -> Iterator[Atoms]:
+    """Give the structure of a SHELX file without symmetry and partial occupancies.
+
+    Raises:
+        DataError: there are some.
+    """
+    with open_text(path, errors="replace") as stream:
+        rows = [line.split("!")[0].split() for line in stream]
+    for words in filter(None, rows):
+        start = words[0].upper()
+        if start == "SYMM" or (start == "LATT" and words[1:2] != ["-1"]):
+            raise DataError("its atoms are a part of the cell (LATT, SYMM). Expand it to P 1")
+        # A row of an atom: label, number of the element, place, occupancy.
+        if len(words) > 5 and words[1].isdigit() and not WHOLE.fullmatch(words[5]):
+            raise DataError(f"expected one atom on every site, got {words[5]} of {words[0]}")
+    yield from read_by_ase("res", path)
 
 
 def read_by_ase(kind: str, path: Path) -> Iterator[Atoms]:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from matkit.data.cif_sites import expanded, sites
-from matkit.data.cif_symmetry import Operations, operations
+from matkit.data.cif_symmetry import operations
 from matkit.data.cif_tags import Tags, blocks, number
 from matkit.data.species import species_of_type, with_masses
-from matkit.elements import SYMBOLS
+from matkit.elements import ATOMIC_NUMBERS, SYMBOLS
 from matkit.errors import DataError
 
 if TYPE_CHECKING:
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
 LENGTHS = ("_cell_length_a", "_cell_length_b", "_cell_length_c")
 ANGLES = ("_cell_angle_alpha", "_cell_angle_beta", "_cell_angle_gamma")
-# Like atoms that are closer, in sums of covalent radii, speak against a setting that is guessed.
-SUSPICIOUS = 0.85
+# Atoms that are closer, in sums of covalent radii, speak against symmetry that the file does not
+# list; those of elements without multiple bonds to their like at once.
+CLOSE, CLOSE_LIKE = 0.6, 0.85
+SINGLE_BONDS = ("Si", "P", "S", "Cl", "Ge", "As", "Se", "Br", "Te", "I")
 Counts = Mapping[str, float]
 
 
@@ -81,9 +83,13 @@ def _structure(tags: Tags, text: str) -> Atoms:
     found, places = expanded(listed, group, cell)
     species = [site.species for site in found]
     atoms = Atoms([one.number for one in species], scaled_positions=places, cell=cell, pbc=True)
-    _check_formula(atoms, formula, tags, group)
-    if group.listed and tags.column("_atom_site_type_symbol"):
-        _check_second_reading(atoms, tags, text)
+    if not _is_confirmed(atoms, formula, tags):
+        if group.doubt:
+            raise DataError(f"{group.doubt}, and no formula with Z says which holds. Correct one")
+        if group.listed and tags.column("_atom_site_type_symbol"):
+            _check_second_reading(atoms, tags, text)
+        elif len(group.rotations) > 1 and not formula:
+            _refuse_close(atoms)
     return with_masses(atoms, species)
 
 
@@ -122,39 +128,34 @@ def _formula(tags: Tags) -> Counts:
     return counts
 
 
-def _check_formula(atoms: Atoms, formula: Counts, tags: Tags, group: Operations) -> None:
-    """Hold the atoms against the formula of the file.
+def _is_confirmed(atoms: Atoms, formula: Counts, tags: Tags) -> bool:
+    """Return whether the formula and the number of its units in the cell are those of the atoms.
 
     Raises:
-        DataError: they differ, or there is no formula that would settle a doubt.
+        DataError: they are others.
     """
-    there = Counter(atoms.symbols)
-    units = tags.text("_cell_formula_units_z")
-    if formula:
-        times = len(atoms) / sum(formula.values())
-        same = there.keys() == formula.keys() and all(
-            abs(count - times * formula[symbol]) < 0.02 * count for symbol, count in there.items()
-        )
-        wanted = {1.0, float(units)} if units.isdigit() else {times}
-        if not same or min(abs(times - one) for one in wanted) > 0.02 * times:
-            raise DataError(
-                f"the sites give {_written(there)}, but the formula is {_written(formula)}"
-                f"{f' with Z = {units}' if units else ''}. Add the symmetry operators or the atoms "
-                "that are missing, or correct the formula"
-            )
-        if units.isdigit():
-            return
-    if group.doubt:
+    if not formula:
+        return False
+    there, units = Counter(atoms.symbols), tags.text("_cell_formula_units_z")
+    times = len(atoms) / sum(formula.values())
+    same = there.keys() == formula.keys() and all(
+        abs(count - times * formula[symbol]) < 0.02 * count for symbol, count in there.items()
+    )
+    known = units.isdigit() and int(units) > 0
+    # Some programs write the atoms of the whole cell as formula, beside the number of units.
+    whole = known and all(count % int(units) == 0 for count in formula.values())
+    wanted = [float(units), *([1.0] if whole else [])] if known else [times]
+    if not same or min(abs(times - one) for one in wanted) > 0.02 * times:
         raise DataError(
-            f"{group.doubt}, and no formula with Z says which holds ({_written(there)}?). Correct "
-            "one of them"
+            f"the sites give {_written(there)}, but the formula is {_written(formula)}"
+            f"{f' with Z = {units}' if known else ''}. Add the symmetry operators or the atoms "
+            "that are missing, or correct the formula"
         )
-    if not group.listed and len(group.rotations) > 1 and not formula:
-        _refuse_close(atoms)
+    return known
 
 
 def _refuse_close(atoms: Atoms) -> None:
-    """Refuse what a wrong setting makes: like atoms inside each other.
+    """Refuse what a wrong setting makes of a space group: atoms inside each other.
 
     Raises:
         DataError: there are such atoms.
@@ -162,16 +163,20 @@ def _refuse_close(atoms: Atoms) -> None:
     from ase.data import covalent_radii
     from ase.neighborlist import neighbor_list
 
-    heavy = {int(z) for z in atoms.numbers if z > 10}  # light ones have multiple bonds
-    pairs = {(SYMBOLS[z], SYMBOLS[z]): SUSPICIOUS * 2 * covalent_radii[z] for z in heavy}
-    if not pairs:
-        return
-    first, distances = neighbor_list("id", atoms, pairs)
+    found = sorted(set(atoms.symbols))
+    pairs = {
+        (a, b): (covalent_radii[ATOMIC_NUMBERS[a]] + covalent_radii[ATOMIC_NUMBERS[b]])
+        * (CLOSE_LIKE if a == b and a in SINGLE_BONDS else CLOSE)
+        for a in found
+        for b in found
+    }
+    first, second, distances = neighbor_list("ijd", atoms, pairs)
     if len(first):
+        a, b = atoms.symbols[first[0]], atoms.symbols[second[0]]
         raise DataError(
-            f"the usual setting of the space group gives {_written(Counter(atoms.symbols))} with "
-            f"{atoms.symbols[first[0]]} at {distances.min():.2f} Å from {atoms.symbols[first[0]]}, "
-            "and there are no symmetry operators and no formula. Add them"
+            f"the space group alone gives {_written(Counter(atoms.symbols))}, where {a} is "
+            f"{distances[0]:.2f} Å from {b}, and there are no symmetry operators and no formula. "
+            "Add them"
         )
 
 

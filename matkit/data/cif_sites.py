@@ -18,15 +18,21 @@ from matkit.errors import DataError
 SAME = 0.25
 # What an occupancy may lack for rounding.
 ROUNDING = 5e-4
+# Their operators are others, or there are more than three dimensions.
+STRANGE = ("_space_group_symop_magn", "_cell_modulation", "_cell_wave_vector")
 DISORDER = "expected one atom on every site, got partial occupancies"
 
 
 class Site(NamedTuple):
-    """A row of the table of sites; the place is fractional, or in Å if there is no cell."""
+    """A row of the table of sites; the place is fractional, or in Å if there is no cell.
+
+    `atoms` is how many atoms of the cell the file says it stands for, if it does.
+    """
 
     label: str
     species: Species
     place: Float[np.ndarray, " 3"]
+    atoms: str = ""
 
 
 def sites(tags: Tags, cell: np.ndarray | None, formula: frozenset[str]) -> list[Site]:
@@ -45,9 +51,11 @@ def sites(tags: Tags, cell: np.ndarray | None, formula: frozenset[str]) -> list[
     labels = labels or ["?"] * len(places)
     _refuse_disorder(tags, labels)
     species = _species(tags, formula)
-    if not len(places) == len(labels) == len(species):
+    names = ("symmetry_multiplicity", "site_symmetry_multiplicity")
+    counts = tags.column(*(f"_atom_site_{name}" for name in names)) or [""] * len(places)
+    if not len(places) == len(labels) == len(species) == len(counts):
         raise DataError("its columns of sites differ in length")
-    return [Site(*row) for row in zip(labels, species, places, strict=True)]
+    return [Site(*row) for row in zip(labels, species, places, counts, strict=True)]
 
 
 def _species(tags: Tags, formula: frozenset[str]) -> list[Species]:
@@ -95,7 +103,7 @@ def _refuse_axes(tags: Tags, cell: np.ndarray) -> None:
 
 
 def _refuse_disorder(tags: Tags, labels: Sequence[str]) -> None:
-    """Refuse sites that hold no whole atom, or one of several models."""
+    """Refuse sites that hold no whole atom, or one of several models or modulated crystals."""
     for label, text in zip(labels, tags.column("_atom_site_occupancy"), strict=False):
         # The dictionary says that 1 is meant where nothing is said.
         part = 1.0 if text in NOTHING else number(text, f"the occupancy of {label}")
@@ -104,6 +112,8 @@ def _refuse_disorder(tags: Tags, labels: Sequence[str]) -> None:
     groups = {text for text in tags.column("_atom_site_disorder_group") if text not in NOTHING}
     if len(groups) > 1 or any(text.startswith("-") for text in groups):
         raise DataError(f"{DISORDER} (disorder groups {', '.join(sorted(groups))})")
+    if any(name.startswith(STRANGE) for name in tags.values):
+        raise DataError("it is of a magnetic or modulated structure, which is not read")
     if len(set(tags.column("_atom_site_pdbx_pdb_model_num"))) > 1:
         raise DataError("it holds several models of one structure. Keep one")
     if "dum" in tags.column("_atom_site_calc_flag"):
@@ -122,6 +132,12 @@ def expanded(
         DataError: two sites, or two images of one that are not one atom, are on the same place.
     """
     orbits = [_orbit(site, group, cell) for site in listed]
+    for site, orbit in zip(listed, orbits, strict=True):
+        if site.atoms.isdigit() and int(site.atoms) != len(orbit):
+            raise DataError(
+                f"site {site.label} stands for {site.atoms} atoms, but its symmetry operators or "
+                f"space group give {len(orbit)}. Correct them, or its place"
+            )
     found = [site for site, orbit in zip(listed, orbits, strict=True) for _ in orbit]
     places = np.concatenate(orbits)
     if not np.isfinite(places).all():

@@ -22,7 +22,9 @@ from matkit.data.ase_files import (
     format_of,
     read_by_ase,
     read_db,
+    read_pdb,
     read_poscar,
+    read_res,
     read_trajectory,
 )
 from matkit.data.cif import read_cif
@@ -202,6 +204,8 @@ def brief(error: Exception) -> str:
     text = " ".join(f"{error}".split())[:1000]
     if isinstance(error, MatkitError):
         return text
+    if isinstance(error, KeyError):
+        return f"there is {text} where something else is expected, such as an element (KeyError)"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
@@ -228,6 +232,8 @@ READERS: dict[str, Reader] = {
     "db": read_db,
     "traj": read_trajectory,
     "vasp": read_poscar,
+    "proteindatabank": read_pdb,
+    "res": read_res,
 }
 # Endings that go before what ASE makes of a name.
 ENDINGS = {
