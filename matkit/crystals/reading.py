@@ -140,7 +140,7 @@ def _read(path: Path, format: str | None) -> Iterator[Entry]:
                 yield from _read_file(content, source, format)
             else:
                 yield f"{source}[0]", content
-    elif file.is_file():
+    elif file.exists():
         yield from _read_file(path, str(file), format)
     else:
         raise DataError(f"Expected a folder, a zip archive or a file of crystals, found no {path}.")

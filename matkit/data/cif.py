@@ -107,10 +107,12 @@ def _cell(tags: Tags) -> np.ndarray | None:
     values = [
         number(text or "?", name) for name, text in zip((*LENGTHS, *ANGLES), texts, strict=True)
     ]
-    with np.errstate(all="ignore"):
-        cell = Cell.new(values).array if all(0 < x < 180 for x in values[3:]) else np.zeros((3, 3))
+    try:
+        cell = Cell.new(values).array
+    except AssertionError:  # angles that no three vectors have
+        cell = np.zeros((3, 3))
     volume = abs(np.linalg.det(cell)) if np.isfinite(cell).all() else 0.0
-    if min(values[:3]) <= 0 or volume < 1e-3 * np.prod(values[:3]):
+    if min(values) <= 0 or volume < 1e-3 * np.prod(values[:3]):
         raise DataError(f"the cell {values} spans no volume")
     return np.asarray(cell)
 

@@ -62,7 +62,10 @@ def blocks(text: str) -> Iterator[Tags | str]:
         except DataError as error:
             yield f"{error} (data_{name})"
         except Exception as error:  # pymatgen raises anything
-            yield f"cannot be read as CIF: {type(error).__name__}: {error} (data_{name})"
+            yield (
+                "cannot be read as CIF; is a row not complete, or a quote not closed? "
+                f"({type(error).__name__}: {error}, data_{name})"
+            )
 
 
 def _cut(text: str) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,24 +25,39 @@ DIGITS = 12
 
 
 class _Lines:
-    """Lines of a stream, the next of which can be looked at; they are counted from 1."""
+    """Lines of a stream, the next of which can be looked at.
+
+    Attributes:
+        ahead: The next line, None at the end.
+        number: Its number, from 1.
+        error: Why the stream ends before its end, as a damaged compressed file does.
+    """
 
     def __init__(self, stream: io.TextIOBase) -> None:
-        self._rest: Iterable[str] = iter(lambda: stream.readline(LONGEST), "")
-        self._next: str | None = next(iter(self._rest), None)
-        self.number = 1
-
-    @property
-    def ahead(self) -> str | None:
-        """The next line, None at the end."""
-        return self._next
+        self._stream = stream
+        self.ahead: str | None = ""
+        self.number = 0
+        self.error: Exception | None = None
+        self._behind: str | None = None
+        self.take()
 
     def take(self) -> str:
         """Return the next line and go on."""
-        line, self._next = self._next, next(iter(self._rest), None)
-        self.number += 1
+        line, self.ahead, self._behind = self.ahead, self._behind, None
         assert line is not None
+        self.number += 1
+        if self.ahead is not None:
+            return line
+        try:
+            self.ahead = self._stream.readline(LONGEST) or None
+        except Exception as error:  # each kind of compression has errors of its own
+            self.error = error
         return line
+
+    def give_back(self, line: str) -> None:
+        """Put the line that was taken last before the next."""
+        self.ahead, self._behind = line, self.ahead
+        self.number -= 1
 
 
 def read_xyz(stream: io.TextIOBase) -> Iterator[Atoms | str]:
@@ -57,17 +72,19 @@ def read_xyz(stream: io.TextIOBase) -> Iterator[Atoms | str]:
         if not lines.ahead.strip():
             lines.take()
             continue
-        start, count = lines.number, _count(lines.ahead)
-        try:
-            if count is None:
-                first = lines.take().strip()
-                _drop(lines, in_rows=False)
-                raise DataError(f"expected a number of atoms, got {first[:60]!r}")
-            yield _atoms(_block(lines, count), start)
-        except DataError as error:
-            yield f"{error} (frame at line {start})"
-        except Exception as error:  # ASE raises anything
-            yield f"cannot be read: {type(error).__name__}: {error} (frame at line {start})"
+        yield _next_frame(lines)
+    if lines.error is not None:
+        raise lines.error
+
+
+def _next_frame(lines: _Lines) -> Atoms | str:
+    start = lines.number
+    try:
+        return _atoms(_block(lines), start)
+    except DataError as error:
+        return f"{error} (frame at line {start})"
+    except Exception as error:  # ASE raises anything
+        return f"cannot be read: {type(error).__name__}: {error} (frame at line {start})"
 
 
 def _count(line: str) -> int | None:
@@ -75,17 +92,22 @@ def _count(line: str) -> int | None:
     return int(word) if word.isascii() and word.isdigit() and len(word) <= DIGITS else None
 
 
-def _block(lines: _Lines, count: int) -> list[str]:
+def _block(lines: _Lines) -> list[str]:
     """Return the lines of a frame.
 
     Raises:
         DataError: there are more or fewer rows than the frame says.
     """
     head, comment = lines.take(), lines.ahead
+    count = _count(head)
+    if count is None:
+        _drop(lines, in_rows=False)
+        raise DataError(f"expected a number of atoms, got {head.strip()[:60]!r}")
     if comment is None:
         raise DataError(f"the file ends after the number of atoms {count}")
     block = [head, lines.take()]
     if _count(comment) is not None and not _is_row(lines.ahead or ""):
+        lines.give_back(comment)
         raise DataError(f"nothing follows the number of atoms {count}")
     while len(block) < count + 2 and _goes_on(lines.ahead):
         block.append(lines.take())
@@ -190,6 +212,9 @@ def _with_usual_names(info: dict[str, Any], comment: str) -> dict[str, Any]:
     for name in ("Lattice", "Properties"):
         for key in [key for key in info if key.lower() == name.lower() and key != name]:
             info.setdefault(name, info.pop(key))
+            lattice = info.get("Lattice")
+            if isinstance(lattice, np.ndarray) and lattice.shape == (9,):
+                info["Lattice"] = lattice.reshape(3, 3).T
         if name not in info and re.search(rf"\b{name}\s*=", comment, re.IGNORECASE):
             raise DataError(f"{name} in the comment cannot be read: {comment[:100]!r}")
     lattice = info.get("Lattice")

@@ -47,7 +47,7 @@ def _contents(path: Path, format: str | None) -> Iterator[tuple[str, Atoms | str
     elif path.is_dir():
         for file in structure_files(path):
             yield from _of_file(file, format)
-    elif locate(path)[0].is_file():
+    elif locate(path)[0].exists():
         yield from _of_file(path, format)
     else:
         raise DataError(f"Expected a file or folder with structures, but there is no {path}.")
