@@ -108,7 +108,8 @@ def _cell(tags: Tags) -> np.ndarray | None:
         number(text or "?", name) for name, text in zip((*LENGTHS, *ANGLES), texts, strict=True)
     ]
     try:
-        cell = Cell.new(values).array
+        with np.errstate(all="ignore"):
+            cell = Cell.new(values).array
     except AssertionError:  # angles that no three vectors have
         cell = np.zeros((3, 3))
     volume = abs(np.linalg.det(cell)) if np.isfinite(cell).all() else 0.0

@@ -160,10 +160,9 @@ def _orbit(site: Site, group: Operations, cell: np.ndarray) -> Float[np.ndarray,
     if len(images) == 1:
         return images
     near = _distances(images[:, None] - images, cell) < SAME
-    counts = near.sum(axis=1)
     first = near.argmax(axis=1)
-    kept = np.unique(first)
-    if len(set(counts.tolist())) > 1 or len(kept) * counts[0] != len(images):
+    kept, counts = np.unique(first, return_counts=True)
+    if len(set(counts.tolist())) > 1 or not np.array_equal(near, near[first]):
         raise DataError(
             f"the images of site {site.label} come so close that it cannot be told how many atoms "
             "they are. Give its place with more digits"
