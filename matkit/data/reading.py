@@ -106,7 +106,7 @@ def entries_of(path: str | Path, format: str | None = None) -> Iterator[Entry]:
 
 def formats() -> frozenset[str]:
     """Return the names of all formats."""
-    return ase_formats() | READERS.keys()
+    return ase_formats().union(READERS)
 
 
 def _entries(file: Path, format: str | None) -> Iterator[Entry]:

@@ -195,7 +195,7 @@ def test_groups_without_operators(name, cell, atoms):
 def test_another_setting_is_another_structure():
     """Pbnm is Pnma with other axes: the mirror plane is another."""
     mirrored = [
-        one(named(name, ["Na1 Na .1 .2 .25"], (15, 16, 17, 90, 90, 90)))
+        one(named(name, ["Na1 Na .1 .1 .25"], (15, 16, 17, 90, 90, 90)))
         for name in ("Pbnm", "Pnma")
     ]
     assert [len(atoms) for atoms in mirrored] == [4, 8]
