@@ -13,7 +13,7 @@ import numpy as np
 
 from matkit.data.cif_sites import expanded, sites
 from matkit.data.cif_symmetry import operations
-from matkit.data.cif_tags import Tags, blocks, number
+from matkit.data.cif_tags import NOTHING, Tags, blocks, number
 from matkit.data.species import species_of_type, with_masses
 from matkit.elements import ATOMIC_NUMBERS, SYMBOLS
 from matkit.errors import DataError
@@ -51,8 +51,10 @@ def read_cif(text: str) -> Iterator[Atoms | str]:
 
 
 def _has_atoms(tags: Tags) -> bool:
+    """Return whether there are sites; journals leave tables that hold nothing but a `?`."""
     names = ("fract_x", "cartn_x", "label", "type_symbol")
-    return any(tags.column(f"_atom_site_{name}") for name in names)
+    texts = [text for name in names for text in tags.column(f"_atom_site_{name}")]
+    return any(text not in NOTHING for text in texts)
 
 
 def _structure_or_reason(tags: Tags, text: str) -> Atoms | str:

@@ -49,9 +49,11 @@ def operations(tags: Tags, metric: Float[np.ndarray, "3 3"]) -> Operations:
     listed = tags.column("_space_group_symop_operation_xyz", "_symmetry_equiv_pos_as_xyz")
     if listed:
         rotations, translations, found = _listed(tuple(listed))
+        meant = _numbers_of(name) if number is None else {number}
         doubt = ""
-        if number is not None and found != number:
-            doubt = f"it lists the operators of space group {found} and names number {number}"
+        if found and meant and found not in meant:
+            said = f"number {number}" if number is not None else name
+            doubt = f"it lists the operators of space group {found} and names {said}"
         return Operations(rotations, translations, True, doubt)
     setting = 1 if number is None and not (name or hall) else _setting(number, name, hall, metric)
     table = spglib.get_symmetry_from_database(setting)
@@ -149,6 +151,12 @@ def _plain_name(name: str) -> tuple[str, str]:
         text, choice = found[1], CHOICES[found[2].lower()]
     plain = re.sub(r"[\s_]", "", text).lower()
     return OLD.get(plain, plain), choice
+
+
+@lru_cache(maxsize=256)
+def _numbers_of(name: str) -> set[int]:
+    """Return the numbers of the space groups of a name, none if nobody knows it."""
+    return {t.number for _, t in _named(_settings(), _plain_name(name)[0])}
 
 
 def _named(found: Sequence[tuple[int, Any]], plain: str) -> list[tuple[int, Any]]:

@@ -99,6 +99,7 @@ def entries_of(path: str | Path, format: str | None = None) -> Iterator[Entry]:
     file, part = locate(path)
     if format is not None and format not in formats():
         raise UnknownNameError(f"Unknown format {format!r}.{did_you_mean(format, formats())}")
+    # What reads folders, or files whose names tell nothing, is to be asked before this line.
     check_file(file)
     entries = _entries(file, format)
     yield from _part(entries, part, file) if part else entries
@@ -126,7 +127,8 @@ def _entries(file: Path, format: str | None) -> Iterator[Entry]:
 
 
 def _reader(file: Path, format: str | None) -> Reader:
-    """Return what reads a file. Readers for further formats are asked first, here."""
+    """Return what reads a file."""
+    # Readers of further formats are to be asked here, before names and contents.
     if format is not None:
         return READERS.get(format) or partial(read_by_ase, format)
     endings = [ending.lower() for ending in file.suffixes if ending.lower() not in OPENERS]

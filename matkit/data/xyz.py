@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # What ASE takes where the comment does not say.
 PLAIN = "species:S:1:pos:R:3"
+# Comment of LAMMPS, which writes types where others write elements.
+LAMMPS = "Atoms. Timestep:"
 # Characters of a line that are looked at; nothing but binary files has longer ones.
 LONGEST = 1 << 24
 # Digits of a number of atoms that is believed.
@@ -184,6 +186,8 @@ def _atoms(block: list[str], start: int) -> Atoms:
     if column is None:
         return next(read_frame(io.StringIO("".join(block)), 0, lambda _: info))
     species = _species(words, column, start + 2)
+    if comment.startswith(LAMMPS) and all(row[column].isdigit() for row in words):
+        raise DataError("its numbers are types of LAMMPS, not atomic numbers. Dump elements")
     if any(row[column] != SYMBOLS[one.number] for row, one in zip(words, species, strict=True)):
         for row, one in zip(words, species, strict=True):
             row[column] = SYMBOLS[one.number]

@@ -216,6 +216,7 @@ def test_another_setting_is_another_structure():
         ("_symmetry_equiv_pos_as_xyz 'x+0.1234,y,z'", "do not form a group"),
         ("_symmetry_equiv_pos_as_xyz 'nothing'", "cannot be read|do not form"),
         (f"{IDENTITY}_space_group_IT_number 225", "names number 225"),
+        (f"{IDENTITY}_space_group_name_H-M_alt 'F m -3 m'", "space group 1 and names F m -3 m"),
         (f"{IDENTITY}_chemical_formula_sum 'Si O2'", "the formula is O2 Si1"),
         (f"{IDENTITY}_chemical_formula_sum Si\n_cell_formula_units_Z 4", "with Z = 4"),
         (f"{IDENTITY}_chemical_formula_sum 'La0.7 Sr0.3 Mn O3'", "the formula is La0.7"),
@@ -279,6 +280,11 @@ def test_a_block_cut_off_is_said():
     assert one("data_x\n_cell_length_a 5\n_symmetry_spa") == (
         "it has a cell and no atoms; is it cut off? (data_x)"
     )
+
+
+def test_a_table_without_entries_is_no_structure():
+    empty = "data_global\n_atom_site_label ?\n_atom_site_fract_x ?\n"
+    assert formula(empty + cif(SILICON)) == {"Si": 1}
 
 
 def test_data_within_a_text_begins_no_block():

@@ -142,6 +142,14 @@ def test_a_number_that_is_no_element_is_refused(tmp_path):
     assert "'119' in line 3" in next(entries_of(path)).reason
 
 
+def test_types_of_lammps_are_not_taken_for_atomic_numbers(tmp_path):
+    path = tmp_path / "a.xyz"
+    path.write_text("1\nAtoms. Timestep: 0\n1 0 0 0\n1\nAtoms. Timestep: 1\nCu 0 0 0\n")
+    first, second = entries_of(path)
+    assert "types of LAMMPS" in first.reason
+    assert str(second.atoms.symbols) == "Cu"
+
+
 def test_deuterium_and_tritium_are_hydrogen_of_their_mass(tmp_path):
     path = tmp_path / "a.xyz"
     path.write_text("3\nheavy water\nO 0 0 0.1\nD 0 0.8 -0.5\nT 0 -0.8 -0.5\n")
