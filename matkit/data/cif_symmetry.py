@@ -14,12 +14,17 @@ from jaxtyping import Float, Int
 from matkit.data.cif_tags import Tags
 from matkit.errors import DataError
 
+NAMES = (
+    "_space_group_name_h-m_alt",
+    "_symmetry_space_group_name_h-m",
+    "_space_group_name_h-m_full",
+    "_space_group_name_h-m",
+)
 # Names of before 1995, without spaces, whose glide planes have got the letter e.
 OLD = {"abm2": "aem2", "aba2": "aea2", "cmca": "cmce", "cmma": "cmme", "ccca": "ccce"}
 # Endings of names that say which origin or axes, as databases write them.
 CHOICES = {"s": "1", "z": "2", "1": "1", "2": "2", "h": "H", "r": "R"}
 CHOICE = re.compile(r"(.+?)(?:\s*:\s*|\s+|\s*\()(?:origin choice\s*)?([SZHR12])\)?")
-CLOSE = 1e-3
 
 
 class Operations(NamedTuple):
@@ -44,11 +49,13 @@ def operations(tags: Tags, metric: Float[np.ndarray, "3 3"]) -> Operations:
     Raises:
         DataError: they are no group, or the file does not say which of several settings is meant.
     """
-    number, name = _number(tags), tags.text("_space_group_name_h-m_alt", *NAMES)
+    number, name = _number(tags), tags.text(*NAMES)
     hall = tags.text("_space_group_name_hall", "_symmetry_space_group_name_hall")
     listed = tags.column("_space_group_symop_operation_xyz", "_symmetry_equiv_pos_as_xyz")
     if listed:
         rotations, translations, found = _listed(tuple(listed))
+        if not _keep(rotations, metric):
+            raise DataError("the cell does not have the symmetry of its operators")
         meant = _numbers_of(name) if number is None else {number}
         doubt = ""
         if found and meant and found not in meant:
@@ -59,9 +66,6 @@ def operations(tags: Tags, metric: Float[np.ndarray, "3 3"]) -> Operations:
     table = spglib.get_symmetry_from_database(setting)
     assert table is not None
     return Operations(table["rotations"], table["translations"], False)
-
-
-NAMES = ("_symmetry_space_group_name_h-m", "_space_group_name_h-m_full", "_space_group_name_h-m")
 
 
 def _number(tags: Tags) -> int | None:
@@ -127,7 +131,9 @@ def _setting(number: int | None, name: str, hall: str, metric: np.ndarray) -> in
     said = ", ".join(filter(None, [name, str(number) if number else "", hall]))
     if not found:
         raise DataError(f"there is no space group {said!r}. Add the symmetry operators")
-    fitting = [(i, t) for i, t in found if choice in ("", t.choice[:1]) and _keeps(i, metric)]
+    fitting = [
+        (i, t) for i, t in found if choice in ("", t.choice[:1]) and _keep(_rotations(i), metric)
+    ]
     if not fitting:
         raise DataError(f"the cell does not have the symmetry of space group {said!r}")
     if {"1", "2"} <= {t.choice[:1] for _, t in fitting}:
@@ -190,7 +196,7 @@ def _rotations(setting: int) -> np.ndarray:
     return np.unique(table["rotations"], axis=0)
 
 
-def _keeps(setting: int, metric: np.ndarray) -> bool:
-    """Return whether the rotations of a setting leave the shape of the cell as it is."""
-    turned = np.einsum("gia,ij,gjb->gab", _rotations(setting), metric, _rotations(setting))
+def _keep(rotations: np.ndarray, metric: np.ndarray) -> bool:
+    """Return whether rotations leave the shape of the cell as it is."""
+    turned = np.einsum("gia,ij,gjb->gab", rotations, metric, rotations)
     return bool(abs(turned - metric).max() < 0.01 * abs(metric).max())
