@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from matkit.builders.options import MoleculesOptions
-from matkit.data.reading import open_text
+from matkit.data.opening import open_text
 from matkit.data.tables import csv_rows
 from matkit.errors import DataError, MissingExtraError
 

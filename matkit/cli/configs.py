@@ -10,7 +10,13 @@ from matkit.evaluate.options import EvaluateOptions
 from matkit.phonons.options import PhononsOptions
 from matkit.second_order.options import TSOptions
 from matkit.shipped import DEFAULT_POTENTIAL
-from matkit.simulate.options import MDOptions, Options, RelaxOptions, SinglepointOptions
+from matkit.simulate.options import (
+    MDOptions,
+    Options,
+    ReadingOptions,
+    RelaxOptions,
+    SinglepointOptions,
+)
 from matkit.train.generator_options import GeneratorOptions
 from matkit.train.options import FinetuneOptions, TrainOptions
 from matkit.units import GPA
@@ -19,10 +25,14 @@ from matkit.vibrations.options import VibrationsOptions
 Dtype = Literal["float32", "float64"]
 
 
-class RunConfig(Options):
+class RunConfig(ReadingOptions):
     """What every simulation command has."""
 
-    struct: list[str] = Field([], description="files with structures, in any format ASE reads")
+    struct: list[str] = Field(
+        [],
+        description="files with structures, in any format ASE reads; a.xyz@-1 or a.xyz@0:10:2 are "
+        "some of a file",
+    )
     model: str = Field(
         DEFAULT_POTENTIAL, description="model name, file, or a pattern of files for a committee"
     )

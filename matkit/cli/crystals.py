@@ -124,7 +124,7 @@ def _read(options: CrystalsOptions, display: Display) -> dict[str, list[Crystal]
         "reference": options.reference,
         "known": options.known,
     }
-    sets = {name: read_crystals(given) for name, given in paths.items() if given}
+    sets = {name: read_crystals(given, options.format) for name, given in paths.items() if given}
     for name, crystals in sets.items():
         bad = [crystal for crystal in crystals if crystal.structure is None]
         display.note(

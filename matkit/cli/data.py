@@ -20,7 +20,7 @@ from matkit.cli.data_options import (
 from matkit.cli.data_reports import report_document, report_lines
 from matkit.cli.display import Display
 from matkit.data.cached import convert, is_folder
-from matkit.data.dataset import located_atoms, read_dataset
+from matkit.data.dataset import Dataset, located_atoms, read_dataset, read_usable
 from matkit.data.histograms import draw_histograms
 from matkit.data.inspection import KnownElements, inspect
 from matkit.data.references import fit_references
@@ -52,7 +52,7 @@ def run_inspect(options: InspectOptions, display: Display) -> int:
     given = {"train": options.struct, "valid": options.valid, "test": options.test}
     faults: dict[str, list[str]] = {name: [] for name in given}
     sets = {
-        name: read_dataset(files, options.label_keys(), faults[name])
+        name: read_dataset(files, options.label_keys(), faults[name], options.format)
         for name, files in given.items()
         if files
     }
@@ -74,22 +74,27 @@ def run_convert(options: ConvertOptions, display: Display) -> int:
     """Write structures to a folder that is mapped into memory, or as extended XYZ."""
     if options.out is None:
         raise ConfigError("Expected where to write, got nothing. matkit data convert FILES... OUT")
+    unread: list[str] = []
     if is_xyz(options.out) or is_folder(options.struct[0]):
-        dataset = read_dataset(options.struct, options.label_keys())
+        dataset, unread = _read(options, display)
         write_dataset(dataset, _xyz_of(options.out), options.overwrite)
         found = dataset.found
     else:
         atoms = track(
-            located_atoms(options.struct),
+            located_atoms(options.struct, options.format, unread),
             "converting",
             console=display.console,
             disable=not display.interactive,
         )
-        found = convert(atoms, options.out, options.label_keys(), options.overwrite)
+        try:
+            found = convert(atoms, options.out, options.label_keys(), options.overwrite)
+        finally:
+            display.few(unread)
     display.result(f"{options.out}: {found}")
     counts = {name: getattr(found, name).count for name in ("energy", "forces", "stress")}
-    display.document({"out": options.out, "structures": found.structures, "labels": counts})
-    return OK
+    counts_of_all = {"structures": found.structures, "unreadable": len(unread)}
+    display.document({"out": options.out, **counts_of_all, "labels": counts})
+    return PROBLEMS if unread else OK
 
 
 def run_split(options: SplitOptions, display: Display) -> int:
@@ -99,7 +104,7 @@ def run_split(options: SplitOptions, display: Display) -> int:
     paths = {name: Path(options.out) / f"{name}.extxyz" for name in fractions}
     if not options.overwrite:
         refuse_existing(paths.values())
-    dataset = read_dataset(options.struct, options.label_keys())
+    dataset, unread = _read(options, display)
     parts = split_indices(dataset, list(fractions.values()), options.seed, options.by)
     rows = {}
     for (name, path), part in zip(paths.items(), parts, strict=True):
@@ -116,14 +121,14 @@ def run_split(options: SplitOptions, display: Display) -> int:
             f"{100 * fractions[name]:.1f} %), {len(set(subset.groups))} groups"
         )
     display.document(rows)
-    return OK
+    return PROBLEMS if unread else OK
 
 
 def run_fit(options: FitOptions, display: Display) -> int:
     """Fit reference energies, print them beside those of isolated atoms, and write them."""
     if options.out is not None and not options.overwrite:
         refuse_existing([Path(options.out)])
-    both = read_dataset(options.struct, options.label_keys())
+    both, unread = _read(options, display)
     dataset, isolated = both.without_isolated(), both.isolated()
     fit = fit_references(dataset, dataset.structures.system["energy"])
     display.result("element   fitted E0 (eV)   isolated atom (eV)")
@@ -145,7 +150,14 @@ def run_fit(options: FitOptions, display: Display) -> int:
     if options.out is not None:
         _write_json(Path(options.out), table)
     display.document({"e0s": table, "determined": fit.determined, "rms": spread})
-    return OK
+    return PROBLEMS if unread else OK
+
+
+def _read(options: FilesOptions, display: Display) -> tuple[Dataset, list[str]]:
+    """Return the structures, and why some cannot be read, which is said."""
+    dataset, unread = read_usable(options.struct, options.label_keys(), options.format)
+    display.few(unread)
+    return dataset, unread
 
 
 def _known_elements(model: str | None) -> KnownElements | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -23,6 +23,8 @@ from matkit.simulate.results import Progress as State
 
 # Seconds between progress lines where there is no terminal.
 INTERVAL = 10.0
+# Remarks of one kind that are printed.
+MOST = 5
 
 
 class _Console(Console):
@@ -60,6 +62,13 @@ class Display:
         """Say something by the way."""
         if not self.quiet:
             self._print(self._err, text)
+
+    def few(self, texts: Sequence[str]) -> None:
+        """Say the first of many things by the way, and how many there are."""
+        for text in texts[:MOST]:
+            self.note(text)
+        if len(texts) > MOST:
+            self.note(f"... and {len(texts) - MOST} more")
 
     def result(self, text: str) -> None:
         """Print a result; with JSON it is in the document instead."""

@@ -15,7 +15,7 @@ from matkit.calculator import MatkitCalculator
 from matkit.cli.display import INTERVAL, Display
 from matkit.cli.yaml_files import dump_config
 from matkit.data.cached import is_folder
-from matkit.data.dataset import Dataset, read_dataset
+from matkit.data.dataset import Dataset, read_usable
 from matkit.derivatives import Conservative
 from matkit.errors import ConfigError
 from matkit.evaluate.comparison import Evaluation, check_comparable, evaluate
@@ -34,7 +34,8 @@ from matkit.zoo import load_calculator
 if TYPE_CHECKING:
     from ase import Atoms
 
-OK, NOT_FINITE = 0, 1
+OK, PROBLEMS = 0, 1
+UNREADABLE = "cannot be read"
 FILES = {
     "predictions": "predictions.extxyz",
     "metrics": "metrics.json",
@@ -48,7 +49,7 @@ def run_evaluation(options: EvaluateOptions, display: Display) -> int:
     """Compare a model with labelled structures and write what was found.
 
     Returns:
-        Exit code: 1 if a prediction is not a number.
+        Exit code: 1 if a prediction is not a number, or some structures could not be read.
 
     Raises:
         ConfigError: no model or file, several models, or a prefix that is taken.
@@ -85,7 +86,7 @@ def _evaluate(options: EvaluateOptions, display: Display) -> int:
         write_predictions(files["predictions"], frames(), evaluation, options.prefix)
     finally:  # what was found is said even if the disk takes no more
         _show(display, metrics, files)
-    return NOT_FINITE if evaluation.not_finite else OK
+    return PROBLEMS if evaluation.not_finite or UNREADABLE in left_out else OK
 
 
 def _model(options: EvaluateOptions) -> str:
@@ -122,7 +123,8 @@ def _read(
     options: EvaluateOptions, model: Conservative, display: Display
 ) -> tuple[Dataset, dict[str, int]]:
     """Return the structures to compare, and how many are left out for which reason."""
-    everything = read_dataset(options.struct, options.label_keys())
+    everything, unread = read_usable(options.struct, options.label_keys(), options.format)
+    display.few(unread)
     display.note(f"Found {everything.found}")
     dataset = everything.without_isolated()
     check_comparable(dataset)
@@ -131,6 +133,7 @@ def _read(
     else:
         refuse_unknown(model.species, known := dataset)
     left_out = {
+        UNREADABLE: len(unread),
         "isolated atoms": len(everything) - len(dataset),
         "unknown elements": len(dataset) - len(known),
     }
@@ -145,7 +148,7 @@ def _frames(options: EvaluateOptions, dataset: Dataset) -> Callable[[], Iterable
     """Return what gives the structures to write: as they are in the files, if there are files."""
     if is_folder(options.struct[0]):
         return lambda: labelled_frames(dataset)
-    frames = read_frames(options.struct, dataset)
+    frames = read_frames(options.struct, dataset, options.format)
     return lambda: frames
 
 

@@ -14,7 +14,7 @@ from ase.calculators.calculator import BaseCalculator
 from matkit.cache import write_atomically
 from matkit.cli.configs import RunConfig
 from matkit.cli.display import Display
-from matkit.cli.jobs import Job, check_outputs, plan, with_earlier
+from matkit.cli.jobs import Job, check_outputs, isotope_notes, plan, with_earlier
 from matkit.cli.products import Products, Row, unwritten
 from matkit.cli.tasks import TASKS, AnyResult, Task
 from matkit.cli.yaml_files import dump_config
@@ -49,6 +49,7 @@ def execute(command: str, config: RunConfig, display: Display) -> int:
     calc = load_model(config)
     info = model_info(calc)
     display.note(_introduction(config, info))
+    display.few(isotope_notes(jobs))
     common = {"command": command, "model": info, "versions": versions()}
     context = _Context(config, calc, display, common)
     rows: list[Row] = []

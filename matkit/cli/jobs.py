@@ -9,6 +9,8 @@ from typing import Any
 
 from matkit.cli.configs import MDConfig, RunConfig
 from matkit.cli.tasks import Task
+from matkit.data.opening import locate
+from matkit.data.species import isotopes
 from matkit.errors import StructureError
 from matkit.runs.locking import Lock
 from matkit.simulate.files import refuse_existing
@@ -64,12 +66,23 @@ def plan(config: RunConfig) -> list[Job]:
     jobs: list[Job] = []
     used: set[str] = set()
     for source in config.struct:
-        name = _unused(Path(source).stem + config.suffix, used)
+        name = _unused(locate(source)[0].stem + config.suffix, used)
         used.add(name)
-        jobs.append(Job(source, Path(config.out) / name, _frames(source)))
+        jobs.append(Job(source, Path(config.out) / name, _frames(source, config.format)))
     if not any(frame.atoms is not None for job in jobs for frame in job.frames):
         raise StructureError("\n".join(frame.error for job in jobs for frame in job.frames))
     return jobs
+
+
+def isotope_notes(jobs: list[Job]) -> list[str]:
+    """Return which structures hold isotopes of unusual mass, which motions and modes depend on."""
+    found = [
+        (f"{job.source}[{frame.index}]", isotopes(frame.atoms))
+        for job in jobs
+        for frame in job.frames
+        if frame.atoms is not None
+    ]
+    return [f"{source}: {text}" for source, text in found if text]
 
 
 def check_outputs(jobs: list[Job], command: str, task: Task, config: RunConfig) -> None:
@@ -124,9 +137,9 @@ def _read_summary(path: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) and "command" in content else None
 
 
-def _frames(source: str) -> list[Frame]:
+def _frames(source: str, format: str | None) -> list[Frame]:
     try:
-        return read_frames(source)
+        return read_frames(source, format)
     except StructureError as error:
         return [Frame(0, None, str(error))]
 

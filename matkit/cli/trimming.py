@@ -40,6 +40,7 @@ def _trim(
     if structures is not None:
         frames = read_frames(str(structures))
         crystals = [frame.atoms for frame in frames if frame.atoms is not None]
+        show.few([f"{structures}[{f.index}]: {f.error}" for f in frames if f.atoms is None])
     if not crystals:
         raise StructureError(
             f"No structure in {structures}."

@@ -17,6 +17,7 @@ from matkit.cli import execute
 from matkit.cli.configs import TSConfig
 from matkit.cli.display import Display
 from matkit.cli.yaml_files import dump_config
+from matkit.data.species import isotopes
 from matkit.errors import ConfigError, SimulationError, StructureError
 from matkit.evaluate.documents import json_bytes, plain
 from matkit.evaluate.figures import png
@@ -53,13 +54,14 @@ def run_ts(config: TSConfig, display: Display) -> int:
         StructureError: a structure cannot be read or used.
     """
     begin, out = time.perf_counter(), Path(config.out)
-    structures = [atoms for source in config.struct for atoms in _structures(source)]
+    structures = [atoms for source in config.struct for atoms in _structures(source, config.format)]
     check_structures(structures)
     with alone(out):
         old = OldResults(out)
         goes_on = _check(out, config, old)
         calc = execute.load_model(config)
         display.note(f"Model {config.model}; results in {config.out}")
+        display.few([text for text in map(isotopes, structures) if text])
         record = Record(out, goes_on, held_atoms(structures[0]))
         with _replacing(out, config, goes_on, old), display.progress("ts") as show:
             result = _guarded(structures, calc, config, record, show)
@@ -77,8 +79,8 @@ def run_ts(config: TSConfig, display: Display) -> int:
     return FOUND if result.converged else NOT_FOUND
 
 
-def _structures(source: str) -> list[Atoms]:
-    frames = read_frames(source)
+def _structures(source: str, format: str | None) -> list[Atoms]:
+    frames = read_frames(source, format)
     bad = [frame.error for frame in frames if frame.atoms is None]
     if bad:
         raise StructureError(f"{source}: {bad[0]}")

@@ -6,13 +6,13 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from matkit.simulate.options import Options
+from matkit.simulate.options import ReadingOptions
 
 # Set whose thresholds of the coverage are used.
 Thresholds = Literal["mp-20", "perov-5", "carbon-24"]
 
 
-class CrystalsOptions(Options):
+class CrystalsOptions(ReadingOptions):
     """Options of ``matkit evaluate crystals``."""
 
     struct: list[str] = Field(

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import tempfile
-import warnings
-import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +9,16 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from matkit.data.reading import OPENERS, XYZ, open_text, read_atoms, refuse_disorder
-from matkit.data.tables import atoms_of, csv_rows, parquet_rows
-from matkit.errors import DataError, MissingExtraError
+from matkit.crystals.archives import members
+from matkit.data.folders import ENDINGS, NAMES, structure_files
+from matkit.data.opening import locate
+from matkit.data.reading import brief, entries_of
+from matkit.errors import DataError
 
 if TYPE_CHECKING:
     from ase import Atoms
     from pymatgen.core import Structure
 
-# Files of a folder or an archive that are taken for structures; named files are always read.
-ENDINGS = (".cif", ".csv", ".parquet", ".db", ".traj", ".vasp", *XYZ)
-NAMES = ("POSCAR", "CONTCAR")
 # Where something comes from, and the atoms or why there are none.
 Entry: TypeAlias = "tuple[str, Atoms | str]"
 # Smaller cells are taken for no crystal (Xie et al. 2022, code).
@@ -55,25 +50,37 @@ class Crystal:
         return bool(self.numbers)
 
 
-def read_crystals(paths: str | Path | Iterable[str | Path]) -> list[Crystal]:
+def read_crystals(
+    paths: str | Path | Iterable[str | Path], format: str | None = None
+) -> list[Crystal]:
     """Return every entry of folders, zip archives and files, in natural order of their names.
+
+    Args:
+        paths: Where the crystals are.
+        format: See `matkit.data.reading.entries_of`.
 
     Raises:
         DataError: a path does not exist, or there is nothing in any of them.
         MissingExtraError: a package for a format is not installed.
     """
-    return [_crystal(source, item) for source, item in read_entries(paths)]
+    return [_crystal(source, item) for source, item in read_entries(paths, format)]
 
 
-def read_entries(paths: str | Path | Iterable[str | Path]) -> list[Entry]:
+def read_entries(
+    paths: str | Path | Iterable[str | Path], format: str | None = None
+) -> list[Entry]:
     """Return what is in folders, zip archives and files: atoms, or why there are none.
+
+    Args:
+        paths: Where the structures are.
+        format: See `matkit.data.reading.entries_of`.
 
     Raises:
         DataError: a path does not exist, or there is nothing in any of them.
         MissingExtraError: a package for a format is not installed.
     """
     places = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
-    found = [entry for place in places for entry in _read(place)]
+    found = [entry for place in places for entry in _read(place, format)]
     if not found:
         raise DataError(
             f"Expected crystals in {', '.join(map(str, places))}, found no file of structures. "
@@ -86,7 +93,7 @@ def _crystal(source: str, item: Atoms | str) -> Crystal:
     try:
         return Crystal(source, reason=item) if isinstance(item, str) else crystal_of(item, source)
     except Exception as error:  # pymatgen raises anything
-        return Crystal(source, reason=_brief(error))
+        return Crystal(source, reason=brief(error))
 
 
 def crystal_of(atoms: Atoms, source: str) -> Crystal:
@@ -122,100 +129,28 @@ def fault_of(atoms: Atoms) -> str:
     return "" if min(atoms.numbers) > 0 else "an atom has no element"
 
 
-def _read(path: Path) -> Iterator[Entry]:
+def _read(path: Path, format: str | None) -> Iterator[Entry]:
+    file, _ = locate(path)
     if path.is_dir():
-        for file in structure_files(path):
-            yield from _read_file(file, str(file))
+        for found in structure_files(path):
+            yield from _read_file(found, str(found), format)
     elif path.suffix.lower() == ".zip" and path.is_file():
-        yield from _read_archive(path)
-    elif path.is_file():
-        yield from _read_file(path, str(path))
+        for source, content in members(path):
+            if isinstance(content, Path):
+                yield from _read_file(content, source, format)
+            else:
+                yield f"{source}[0]", content
+    elif file.exists():
+        yield from _read_file(path, str(file), format)
     else:
         raise DataError(f"Expected a folder, a zip archive or a file of crystals, found no {path}.")
 
 
-def _read_archive(path: Path) -> Iterator[Entry]:
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            with zipfile.ZipFile(path) as archive:
-                archive.extractall(folder)  # never outside the folder, whatever the names say
-        except (zipfile.BadZipFile, RuntimeError) as error:  # damaged, or with a password
-            raise DataError(f"Cannot read the archive {path}: {error}") from error
-        for file in structure_files(Path(folder)):
-            yield from _read_file(file, f"{path}:{file.relative_to(folder)}")
-
-
-def structure_files(folder: Path) -> list[Path]:
-    """Return the files of structures at any depth; 2.cif comes before 10.cif."""
-    files = (path for path in folder.rglob("*") if path.is_file() and _is_structure(path))
-    return sorted(files, key=lambda path: _natural(str(path.relative_to(folder))))
-
-
-def _is_structure(path: Path) -> bool:
-    name = path.with_suffix("") if path.suffix.lower() in OPENERS else path
-    if name.name.startswith("."):
-        return False
-    if name.suffix.lower() == ".csv":
-        return _has_structures(path)
-    return name.suffix.lower() in ENDINGS or name.name in NAMES
-
-
-def _has_structures(path: Path) -> bool:
-    """Return whether a CSV file has structures and not only numbers about them.
-
-    One that cannot be read is taken for structures, so that it is counted as a failure.
-    """
+def _read_file(path: Path, source: str, format: str | None) -> Iterator[Entry]:
+    """Give the entries of one file; one that cannot be opened is an entry too."""
     try:
-        with open_text(path) as stream:
-            columns = stream.readline().split(",")
-    except Exception:  # each kind of compression has errors of its own
-        return True
-    return bool({"cif", "numbers"} & {name.strip('" \n') for name in columns})
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    parts = re.split(r"(\d+)", name.lower())
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
-
-
-def _read_file(path: Path, source: str) -> Iterator[Entry]:
-    """Give the entries of one file; one that cannot be read is an entry too."""
-    number = 0
-    try:
-        for item in structures_in(path):
-            yield f"{source}[{number}]", item
-            number += 1
-        if not number:
-            raise DataError("there is no structure in it")
-    except MissingExtraError:
-        raise
-    except Exception as error:  # the parsers of formats raise anything
-        yield f"{source}[{number}]", _brief(error)
-
-
-def structures_in(path: Path) -> Iterator[Atoms | str]:
-    """Give atoms, or why there are none; a bad row of a table does not end the table."""
-    ending = Path(path.stem if path.suffix.lower() in OPENERS else path).suffix.lower()
-    if ending not in (".csv", ".parquet"):
-        yield from read_atoms(path)
-    elif ending == ".csv":
-        with open_text(path) as stream:
-            yield from map(_row, csv_rows(stream))
-    else:
-        yield from map(_row, parquet_rows(path))
-
-
-def _row(row: dict[str, object]) -> Atoms | str:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            atoms = atoms_of(row)
-        refuse_disorder(atoms)
-    except Exception as error:  # the parsers of formats raise anything
-        return _brief(error)
-    return atoms
-
-
-def _brief(error: Exception) -> str:
-    """Return the message on one line."""
-    return " ".join(f"{error}".split())[:300] or type(error).__name__
+        for entry in entries_of(path, format):
+            content = entry.reason if entry.atoms is None else entry.atoms
+            yield f"{source}[{entry.index}]", content
+    except DataError as error:
+        yield f"{source}[0]", str(error)

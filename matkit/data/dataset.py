@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 
 import torch
@@ -16,7 +16,8 @@ from matkit.data.cached import Located, is_folder, load_folder
 from matkit.data.collecting import COLUMNS, Collector, Column, Memory, Names
 from matkit.data.groups import reduced_formula
 from matkit.data.labels import LABELS, Found, LabelKeys, LabelReport
-from matkit.data.reading import read_atoms
+from matkit.data.opening import locate
+from matkit.data.reading import entries_of, refusal
 from matkit.errors import DataError
 from matkit.structures import Structures
 
@@ -90,39 +91,97 @@ class Dataset:
 
 
 def read_dataset(
-    paths: Paths, keys: LabelKeys = DEFAULT_KEYS, problems: list[str] | None = None
+    paths: Paths,
+    keys: LabelKeys = DEFAULT_KEYS,
+    problems: list[str] | None = None,
+    format: str | None = None,
 ) -> Dataset:
     """Read labelled structures.
 
     Args:
-        paths: Files (see `matkit.data.reading.read_atoms`) or folders written by
+        paths: Files (see `matkit.data.reading.entries_of`) or folders written by
             `matkit.data.cached.convert`; a single folder is mapped into memory, not read.
         keys: Where labels are looked for; one place is used for each label of all files.
         problems: What is wrong with single structures is added here and they, or their wrong
             labels, are left out; None raises.
+        format: See `matkit.data.reading.entries_of`.
 
     Raises:
         DataError: a file cannot be read, a label is NaN or has an impossible shape, or a key
             that was asked for is nowhere.
         StructureError: a structure cannot be used.
     """
-    many = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    many = _listed(paths)
     if any(is_folder(path) for path in many):
         return dataset_of(*_load_only(many, keys))
+    return _collected(located_atoms(many, format, problems), keys, problems)
+
+
+def read_usable(
+    paths: Paths, keys: LabelKeys = DEFAULT_KEYS, format: str | None = None
+) -> tuple[Dataset, list[str]]:
+    """Read labelled structures and leave out what cannot be read, but no wrong label.
+
+    Args:
+        paths: As for `read_dataset`.
+        keys: As for `read_dataset`.
+        format: As for `read_dataset`.
+
+    Returns:
+        The structures that can be used, and why the other entries cannot.
+
+    Raises:
+        DataError: as `read_dataset`, or no entry can be used.
+    """
+    many = _listed(paths)
+    if any(is_folder(path) for path in many):
+        return dataset_of(*_load_only(many, keys)), []
+    unread: list[str] = []
+    located = located_atoms(many, format, unread)
+    first = next(located, None)
+    if first is None:
+        raise DataError(f"Expected structures, got none. {' '.join(unread[:1])}")
+    return _collected(chain([first], located), keys), unread
+
+
+def _listed(paths: Paths) -> list[Path]:
+    return [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+
+
+def _collected(
+    located: Iterable[Located], keys: LabelKeys, problems: list[str] | None = None
+) -> Dataset:
     memory = Memory()
     collector = Collector(memory, keys, problems)
-    for atoms, file, index in located_atoms(many):
+    for atoms, file, index in located:
         collector.add(atoms, file, index)
     chosen, names, found = collector.finish()
     labels = {name: memory.column(column) for name, column in chosen.items() if column is not None}
     return dataset_of({name: memory.column(name) for name in COLUMNS} | labels, names, found)
 
 
-def located_atoms(paths: Iterable[str | Path]) -> Iterator[Located]:
-    """Give the structures of several files, each with its file and its place in the file."""
+def located_atoms(
+    paths: Iterable[str | Path], format: str | None = None, problems: list[str] | None = None
+) -> Iterator[Located]:
+    """Give the structures of several files, each with its file and its place in the file.
+
+    Args:
+        paths: Files, see `matkit.data.reading.entries_of`.
+        format: See `matkit.data.reading.entries_of`.
+        problems: What is wrong with entries that cannot be used is added here; None raises.
+
+    Raises:
+        DataError: a file cannot be read, or an entry not be used and `problems` is None.
+    """
     for path in paths:
-        for index, atoms in enumerate(read_atoms(path)):
-            yield atoms, str(path), index
+        file = str(locate(path)[0])
+        for entry in entries_of(path, format):
+            if entry.atoms is not None:
+                yield entry.atoms, file, entry.index
+            elif problems is None:
+                raise DataError(refusal(path, entry))
+            else:
+                problems.append(refusal(path, entry))
 
 
 def _load_only(

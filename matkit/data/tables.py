@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import csv
-import io
 import sys
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from matkit.data.cif import read_cif
 from matkit.errors import DataError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -27,9 +26,9 @@ PER_ATOM = ("forces", "REF_forces")
 BATCH = 1000
 
 
-def read_csv(stream: Iterable[str]) -> Iterator[Atoms]:
-    """Give the structures of a CSV file; lists are written as in JSON or numpy."""
-    yield from map(atoms_of, csv_rows(stream))
+def read_csv(stream: Iterable[str]) -> Iterator[Atoms | str]:
+    """Give the structures of a CSV file, or why a row is none; lists are as in JSON or numpy."""
+    yield from map(_atoms_or_reason, csv_rows(stream))
 
 
 def csv_rows(stream: Iterable[str]) -> Iterator[dict[str, Any]]:
@@ -38,12 +37,12 @@ def csv_rows(stream: Iterable[str]) -> Iterator[dict[str, Any]]:
     yield from csv.DictReader(stream)
 
 
-def read_parquet(path: Path) -> Iterator[Atoms]:
-    """Give the structures of a parquet file."""
-    yield from map(atoms_of, parquet_rows(path))
+def read_parquet(path: Path) -> Iterator[Atoms | str]:
+    """Give the structures of a parquet file, or why a row is none."""
+    yield from map(_atoms_or_reason, _parquet_rows(path))
 
 
-def parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
+def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
     """Give the rows of a parquet file.
 
     Raises:
@@ -60,7 +59,16 @@ def parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
             yield from batch.to_pylist()
 
 
-def atoms_of(row: Mapping[str, Any]) -> Atoms:
+def _atoms_or_reason(row: Mapping[str, Any]) -> Atoms | str:
+    try:
+        return _atoms_of(row)
+    except DataError as error:
+        return str(error)
+    except Exception as error:  # numbers that are none, columns that do not fit
+        return f"{type(error).__name__}: {error}"
+
+
+def _atoms_of(row: Mapping[str, Any]) -> Atoms:
     """Return the structure of one row; further columns become info, or arrays if per atom.
 
     Raises:
@@ -77,11 +85,12 @@ def atoms_of(row: Mapping[str, Any]) -> Atoms:
 
 
 def _from_cif(text: str) -> Atoms:
-    import ase.io
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # CIF files from databases warn about everything
-        (atoms,) = ase.io.iread(io.StringIO(text), format="cif")
+    found = list(read_cif(text))
+    if len(found) != 1:
+        raise DataError(f"expected one structure in the column `cif`, got {len(found)}")
+    (atoms,) = found
+    if isinstance(atoms, str):
+        raise DataError(atoms)
     return atoms
 
 

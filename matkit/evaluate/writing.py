@@ -23,15 +23,19 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 
-def read_frames(paths: Iterable[str | Path], dataset: Dataset) -> list[Atoms]:
+def read_frames(
+    paths: Iterable[str | Path], dataset: Dataset, format: str | None = None
+) -> list[Atoms]:
     """Return the structures of a data set as they are in their files, with everything they carry.
 
     Args:
         paths: Files that `matkit.data.dataset.read_dataset` read.
         dataset: What was read, or a part of it in the same order.
+        format: See `matkit.data.reading.entries_of`.
     """
-    wanted = set(dataset.sources)
-    return [atoms for atoms, file, i in located_atoms(paths) if f"{file}[{i}]" in wanted]
+    wanted, others = set(dataset.sources), list[str]()
+    located = located_atoms(paths, format, others)
+    return [atoms for atoms, file, i in located if f"{file}[{i}]" in wanted]
 
 
 def labelled_frames(dataset: Dataset) -> Iterator[Atoms]:

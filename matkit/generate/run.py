@@ -129,7 +129,7 @@ def _frames(files: Files) -> list[Atoms]:
     if not files.frames.stat().st_size:  # whoever reads the folder would take it for damaged
         files.frames.unlink()
         return []
-    return list(read(files.frames, ":", format="extxyz"))
+    return list(read(files.frames, ":", "extxyz", do_not_split_by_at_sign=True))
 
 
 def _relaxed(

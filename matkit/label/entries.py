@@ -8,19 +8,22 @@ from pathlib import Path
 from ase import Atoms
 
 from matkit.campaign.items import Item
-from matkit.crystals.reading import structure_files, structures_in
 from matkit.data.cached import is_folder
 from matkit.data.dataset import read_dataset
+from matkit.data.folders import structure_files
+from matkit.data.opening import locate
+from matkit.data.reading import entries_of
 from matkit.data.writing import labelled_atoms
-from matkit.errors import DataError, MissingExtraError
+from matkit.errors import DataError
 
 
-def entries(paths: Sequence[str | Path]) -> Iterator[Item]:
+def entries(paths: Sequence[str | Path], format: str | None = None) -> Iterator[Item]:
     """Give every structure with its number; what cannot be read is an item too.
 
     Args:
-        paths: Files in any format that `matkit.data.reading.read_atoms` takes, folders of such
+        paths: Files in any format that `matkit.data.reading.entries_of` takes, folders of such
             files at any depth, and folders written by ``matkit data convert``.
+        format: See `matkit.data.reading.entries_of`.
 
     Raises:
         DataError: a path is missing, or there is nothing in any of them.
@@ -28,7 +31,7 @@ def entries(paths: Sequence[str | Path]) -> Iterator[Item]:
     """
     index = 0
     for path in map(Path, paths):
-        for source, content in _contents(path):
+        for source, content in _contents(path, format):
             reason = content if isinstance(content, str) else ""
             yield Item(index, source, None if reason else content, reason)
             index += 1
@@ -36,27 +39,25 @@ def entries(paths: Sequence[str | Path]) -> Iterator[Item]:
         raise DataError(f"Expected structures in {', '.join(map(str, paths))}, found none.")
 
 
-def _contents(path: Path) -> Iterator[tuple[str, Atoms | str]]:
+def _contents(path: Path, format: str | None) -> Iterator[tuple[str, Atoms | str]]:
     """Give structures, or why there is none, with the place each comes from."""
     if is_folder(path):
         for i, atoms in enumerate(labelled_atoms(read_dataset(path))):
             yield f"{path}[{i}]", atoms
     elif path.is_dir():
         for file in structure_files(path):
-            yield from _of_file(file)
-    elif path.is_file():
-        yield from _of_file(path)
+            yield from _of_file(file, format)
+    elif locate(path)[0].exists():
+        yield from _of_file(path, format)
     else:
         raise DataError(f"Expected a file or folder with structures, but there is no {path}.")
 
 
-def _of_file(path: Path) -> Iterator[tuple[str, Atoms | str]]:
-    number = 0
+def _of_file(path: Path, format: str | None) -> Iterator[tuple[str, Atoms | str]]:
+    file, _ = locate(path)
     try:
-        for content in structures_in(path):
-            yield f"{path}[{number}]", content
-            number += 1
-    except MissingExtraError:
-        raise
-    except DataError as error:  # nothing behind it can be read
-        yield f"{path}[{number}]", str(error)
+        for entry in entries_of(path, format):
+            content = entry.reason if entry.atoms is None else entry.atoms
+            yield f"{file}[{entry.index}]", content
+    except DataError as error:  # it cannot be opened
+        yield f"{file}[0]", str(error)

@@ -8,7 +8,7 @@ import yaml
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from matkit.runs.yaml_text import load_yaml
-from matkit.simulate.options import ANY_CALCULATOR, Options
+from matkit.simulate.options import ANY_CALCULATOR, ReadingOptions
 
 XTB = {"gfn1": "GFN1-xTB", "gfn2": "GFN2-xTB"}
 # Å. Larger ones show the anharmonicity of bonds, smaller ones the convergence of an SCF.
@@ -23,7 +23,7 @@ def _as_mapping(value: Any) -> Any:
         raise ValueError(f"expected a table such as {{accuracy: 0.1}}, got {value!r}") from error
 
 
-class LabellingOptions(Options):
+class LabellingOptions(ReadingOptions):
     """Options of `label`."""
 
     calculator: str = Field(

@@ -24,7 +24,7 @@ from matkit.simulate.summary import versions
 
 STEM = "labels"
 # What may be changed when a run goes on.
-FREE = {"device", "batch_atoms"}
+FREE = {"device", "batch_atoms", "format"}
 # Failures that are listed with the settings; the ledger has all.
 MOST_LISTED = 100
 
@@ -111,7 +111,9 @@ def label(
     with Ledger(files, settings, where.overwrite, where.retry) as ledger:
         work = partial(label_items, options)
         plan = Plan(_atoms, _limit(engine, options), where.executor, where.in_flight)
-        carry_out(lambda: where.shard.of(entries(paths)), work, ledger, plan, on_progress)
+        carry_out(
+            lambda: where.shard.of(entries(paths, options.format)), work, ledger, plan, on_progress
+        )
     document = _document(options, engine, settings, files, time.perf_counter() - begin)
     write_settings(files, document)
     return _summary(files, document)

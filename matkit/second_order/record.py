@@ -97,7 +97,8 @@ class Record:
     def _read(self, name: str) -> list[Atoms]:
         if self.folder is None or not (self.folder / name).is_file():
             return []
-        frames = ase.io.read(self.folder / name, index=":", format="extxyz")
+        path = self.folder / name
+        frames = ase.io.read(path, ":", "extxyz", do_not_split_by_at_sign=True)
         for frame in frames:
             frame.set_constraint([FixAtoms(list(self.held))] if self.held else None)
         return list(frames)

@@ -49,6 +49,16 @@ class Options(BaseModel):
         return values
 
 
+class ReadingOptions(Options):
+    """How files of structures are read."""
+
+    format: str | None = Field(
+        None,
+        description="format of the files if their names do not tell it, as ASE calls it, such as "
+        "extxyz, cif, vasp or espresso-in; also csv and parquet",
+    )
+
+
 def _list_of(text: str) -> Any:
     """Return what a list in brackets holds, the text itself if it is none."""
     try:

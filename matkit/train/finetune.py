@@ -58,7 +58,7 @@ def _from_base(options: FinetuneOptions, sets: Sets) -> Start:
     }
     retained = replay = None
     if options.retain_file:
-        dataset = read_dataset(options.retain_file, options.label_keys())
+        dataset = read_dataset(options.retain_file, options.label_keys(), format=options.format)
         retained = _moved(dataset.without_isolated(), moved)
         if options.retain_limit and not bool(has_label(retained.structures, "forces").any()):
             raise TrainingError(
@@ -152,7 +152,8 @@ def _sum_of(structures: Structures, changes: dict[int, float]) -> torch.Tensor:
 
 def _replayed(options: FinetuneOptions, base: Conservative, changes: dict[int, float]) -> Dataset:
     """Return structures labelled by the base model itself, on the new references."""
-    dataset = read_dataset(options.replay_file, options.label_keys()).without_isolated()
+    read = read_dataset(options.replay_file, options.label_keys(), format=options.format)
+    dataset = read.without_isolated()
     if len(dataset) > options.num_samples_pt:
         rng = np.random.default_rng(options.seed)
         chosen = rng.choice(len(dataset), options.num_samples_pt, replace=False)

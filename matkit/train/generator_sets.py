@@ -89,7 +89,7 @@ def read_crystal_sets(options: GeneratorOptions) -> CrystalSets:
 def _read(files: Sequence[str], options: GeneratorOptions) -> tuple[Crystals, list[str]]:
     atoms: list[Atoms] = []
     sources, faults = [], []
-    for source, item in read_entries(files):
+    for source, item in read_entries(files, options.format):
         if isinstance(item, str) or fault_of(item):
             faults.append(f"{source} ({item if isinstance(item, str) else fault_of(item)})")
         else:

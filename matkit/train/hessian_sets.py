@@ -21,8 +21,15 @@ if TYPE_CHECKING:
 Located = Mapping[str, "Stored"]
 
 
-def read_labelled(paths: Sequence[str], keys: LabelKeys) -> tuple[Dataset, Located]:
+def read_labelled(
+    paths: Sequence[str], keys: LabelKeys, format: str | None = None
+) -> tuple[Dataset, Located]:
     """Read files of structures and folders that ``matkit label`` wrote.
+
+    Args:
+        paths: The files and folders.
+        keys: Where labels are looked for.
+        format: See `matkit.data.reading.entries_of`.
 
     Returns:
         The structures of all, and where their Hessians are.
@@ -38,7 +45,7 @@ def read_labelled(paths: Sequence[str], keys: LabelKeys) -> tuple[Dataset, Locat
         found = label_files(path)
         files += found or [path]
         located |= locate_hessians(path) if found else {}
-    return read_dataset(files, keys), located
+    return read_dataset(files, keys, format=format), located
 
 
 def add_hessians(dataset: Dataset, located: Located, options: LossOptions) -> Dataset:

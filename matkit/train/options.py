@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from matkit.errors import ConfigError
 from matkit.runs.yaml_text import load_yaml
-from matkit.simulate.options import Options
+from matkit.simulate.options import Options, ReadingOptions
 
 if TYPE_CHECKING:
     from matkit.data.labels import LabelKeys
@@ -39,7 +39,7 @@ Loss = Literal["mae", "huber", "mse"]
 Scheduler = Literal["cosine", "linear", "constant"]
 
 
-class LabelOptions(Options):
+class LabelOptions(ReadingOptions):
     """How labels are called in the files."""
 
     energy_key: str | None = Field(None, description="where energies are, e.g. dft_energy")
@@ -65,7 +65,7 @@ class LabelOptions(Options):
         return LabelKeys(**{name: getattr(self, name) for name in names})
 
 
-class FileOptions(Options):
+class FileOptions(ReadingOptions):
     """Files to learn from and to validate on."""
 
     train_file: list[str] = Field([], description="files to learn from")

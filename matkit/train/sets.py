@@ -46,10 +46,10 @@ def read_sets(options: PotentialOptions) -> Sets:
     if not options.train_file:
         raise ConfigError("Expected files to learn from, got none. Name them: --train-file FILE")
     keys = options.label_keys()
-    both, located = read_labelled(options.train_file, keys)
+    both, located = read_labelled(options.train_file, keys, options.format)
     train, notes = both.without_isolated(), [str(both.found)]
     if options.valid_file:
-        valid, more = read_labelled(options.valid_file, keys)
+        valid, more = read_labelled(options.valid_file, keys, options.format)
         valid, located = valid.without_isolated(), {**located, **more}
     else:
         fractions = (1 - options.valid_fraction, options.valid_fraction)
@@ -57,7 +57,7 @@ def read_sets(options: PotentialOptions) -> Sets:
         notes.append(f"{len(valid)} of {len(train) + len(valid)} structures kept for validation")
     test = None
     if options.test_file:
-        test, more = read_labelled(options.test_file, keys)
+        test, more = read_labelled(options.test_file, keys, options.format)
         test, located = test.without_isolated(), {**located, **more}
     if options.learns_hessians:
         notes.append(f"{len(located)} Hessians in the folders")

@@ -40,7 +40,7 @@ def test_a_folder(folder):
     names = [crystal.source.split("made/")[1] for crystal in found]
     assert names == ["2.cif[0]", "3.cif[0]", "10.cif[0]", "deep/1.cif[0]"]
     assert [crystal.structure is not None for crystal in found] == [True, False, True, True]
-    assert found[1].reason == "there is no structure in it"
+    assert found[1].reason == "it has a cell and no atoms; is it cut off? (data_x)"
     assert not found[1].loaded
     assert found[2].structure.composition == samples.salt().composition
 
