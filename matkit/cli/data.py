@@ -28,6 +28,7 @@ from matkit.data.splitting import split_indices
 from matkit.data.writing import is_xyz, write_dataset
 from matkit.elements import SYMBOLS
 from matkit.errors import ConfigError
+from matkit.evaluate.label_judgement import compare_with_model
 from matkit.simulate.files import refuse_existing
 
 OK, PROBLEMS = 0, 1
@@ -56,7 +57,8 @@ def run_inspect(options: InspectOptions, display: Display) -> int:
         for name, files in given.items()
         if files
     }
-    report = inspect(sets, known, faults, options.near)
+    compared = {name: compare_with_model(one, options.model) for name, one in sets.items()}
+    report = inspect(sets, known, faults, options.near, compared)
     for line in report_lines(report):
         display.result(line)
     files: list[Path] = []

@@ -22,6 +22,7 @@ from matkit.evaluate.comparison import Evaluation, check_comparable, evaluate
 from matkit.evaluate.documents import UNITS, document, json_bytes, plain
 from matkit.evaluate.elements import known_part, refuse_unknown
 from matkit.evaluate.figures import png
+from matkit.evaluate.label_judgement import refuse_wrong_labels
 from matkit.evaluate.options import EvaluateOptions
 from matkit.evaluate.parity import parity_figure
 from matkit.evaluate.tables import NOTE, as_csv, as_text, cells, lines_of
@@ -118,6 +119,8 @@ def _read(
     display.note(f"Found {everything.found}")
     dataset = everything.without_isolated()
     check_comparable(dataset)
+    for problem in refuse_wrong_labels(everything, "test", options.allow_problems):
+        display.note(problem)
     if options.skip_unknown:
         known = known_part(model.species, dataset)
     else:
@@ -134,8 +137,11 @@ def _read(
 
 
 def _frames(options: EvaluateOptions, dataset: Dataset) -> Callable[[], Iterable[Atoms]]:
-    """Return what gives the structures to write: as they are in the files, if there are files."""
-    if is_folder(options.struct[0]):
+    """Return what gives the structures to write: as they are in the files.
+
+    A folder has no files, and positions that were converted are not those of the files.
+    """
+    if is_folder(options.struct[0]) or options.length_unit is not None:
         return lambda: labelled_frames(dataset)
     frames = read_frames(options.struct, dataset)
     return lambda: frames

@@ -9,6 +9,7 @@ from matkit.data.dataset import Dataset
 from matkit.data.labels import describe
 from matkit.data.splitting import duplicates, split_dataset
 from matkit.errors import ConfigError, TrainingError
+from matkit.evaluate.label_judgement import refuse_wrong_labels
 from matkit.train.hessian_sets import add_hessians, read_labelled
 from matkit.train.losses import labelled, wanted
 from matkit.train.options import DataOptions, PotentialOptions
@@ -42,14 +43,16 @@ def read_sets(options: PotentialOptions) -> Sets:
     Raises:
         ConfigError: no training file is named, or a set is empty.
         TrainingError: a label with a weight is missing, or sets share structures.
+        DataError: labels look wrong, and that is not allowed.
     """
     if not options.train_file:
         raise ConfigError("Expected files to learn from, got none. Name them: --train-file FILE")
     keys = options.label_keys()
     both, located = read_labelled(options.train_file, keys)
-    train, notes = both.without_isolated(), [str(both.found)]
+    train, notes = both.without_isolated(), [str(both.found), *_judge("training", both, options)]
     if options.valid_file:
         valid, more = read_labelled(options.valid_file, keys)
+        notes += _judge("validation", valid, options)
         valid, located = valid.without_isolated(), {**located, **more}
     else:
         fractions = (1 - options.valid_fraction, options.valid_fraction)
@@ -58,6 +61,7 @@ def read_sets(options: PotentialOptions) -> Sets:
     test = None
     if options.test_file:
         test, more = read_labelled(options.test_file, keys)
+        notes += _judge("test", test, options)
         test, located = test.without_isolated(), {**located, **more}
     if options.learns_hessians:
         notes.append(f"{len(located)} Hessians in the folders")
@@ -70,6 +74,13 @@ def read_sets(options: PotentialOptions) -> Sets:
     for name in ("validation", "test"):
         _check_leakage(train, sets[name], name, options)
     return Sets(train, valid, test, both.isolated(), tuple(notes))
+
+
+def _judge(name: str, dataset: Dataset, options: PotentialOptions) -> list[str]:
+    """Refuse labels that look wrong; return what is to be said about the rest."""
+    model = getattr(options, "foundation_model", None)
+    told = refuse_wrong_labels(dataset, name, options.allow_problems, model)
+    return [*(f.message for f in dataset.found.remarks if f.severity != "problem"), *told]
 
 
 def _check_labels(name: str, dataset: Dataset, options: PotentialOptions) -> None:

@@ -1,0 +1,243 @@
+"""Labels beside the predictions of a model: a few structures settle units and signs.
+
+Any potential that is roughly right tells -1, 23.06 and 27.2 apart, which differ by far more than
+the errors of the model. Where it fits no label well nothing is said.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from matkit.data.dataset import Dataset, has_label
+from matkit.data.findings import Finding
+from matkit.data.fingerprints import Array
+from matkit.data.labels import FORCE_UNITS, STRESS_UNITS
+from matkit.data.unit_names import ENERGY_UNITS, PER_ATOM
+from matkit.interfaces import Properties
+from matkit.structures import Structures
+
+Predict = Callable[[Structures], Properties]
+
+# Structures that are compared, at most; and atoms of all of them.
+STRUCTURES, MOST_ATOMS = 5, 400
+# For energies, whose differences say less: structures of one composition.
+ALIKE, FEWEST_ALIKE = 10, 5
+# Part of the squares that an explanation leaves open, at most; and how much worse "nothing is
+# wrong" must be for a complaint.
+MOST_LEFT, MUCH_WORSE = 0.4, 3.0
+# The same of energies.
+MOST_LEFT_ENERGY = 0.6
+# Numbers that a comparison needs.
+FEWEST_NUMBERS = 12
+# eV/Å and eV/Å³; smaller labels are rounding.
+SMALLEST_FORCE, SMALLEST_STRESS = 0.01, 1e-4
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How labels compare with predictions.
+
+    Attributes:
+        slope: Labels over predictions.
+        correlation: Their correlation, around zero.
+        best: Name of the explanation that fits best; `right` if nothing is wrong.
+        left: Part of the squares of the predictions that it leaves open.
+        plain: The same if nothing is wrong.
+    """
+
+    slope: float
+    correlation: float
+    best: str
+    left: float
+    plain: float
+
+
+RIGHT = "right"
+
+
+def compare(label: Array, prediction: Array, explained: Mapping[str, Array]) -> Comparison:
+    """Return which explanation makes labels equal to predictions.
+
+    Args:
+        label: Numbers as they are.
+        prediction: Numbers of a model.
+        explained: What the labels would be if each explanation were true.
+    """
+    both, squares = float(label @ prediction), float(prediction @ prediction)
+    norm = float(label @ label)
+    left = {
+        name: float(np.square(values - prediction).sum()) / squares
+        for name, values in {RIGHT: label, **explained}.items()
+    }
+    best = min(left, key=lambda name: left[name])
+    correlation = both / np.sqrt(norm * squares) if norm else 0.0
+    return Comparison(both / squares, float(correlation), best, left[best], left[RIGHT])
+
+
+def check_with_model(
+    dataset: Dataset, predict: Predict, known: Collection[int], model: str
+) -> list[Finding]:
+    """Compare the labels of a few structures with the predictions of a model.
+
+    Args:
+        dataset: Labelled structures.
+        predict: Gives energy, forces and stress of structures.
+        known: Elements that the model knows.
+        model: What it is called.
+    """
+    bonded = dataset.without_isolated()
+    usable = _usable(bonded, known)
+    if not usable:
+        return []
+    few = bonded.subset(_spread(usable, STRUCTURES, bonded.structures.n_atoms))
+    prediction = predict(few.structures)
+    findings = _forces(few, prediction, model)
+    findings += _stress(few, prediction, model)
+    alike = _alike(bonded, usable)
+    if len(alike) >= FEWEST_ALIKE:
+        same = bonded.subset(alike)
+        findings += _energies(same, predict(same.structures)["energy"], model)
+    return findings
+
+
+def _forces(dataset: Dataset, prediction: Properties, model: str) -> list[Finding]:
+    label, guess = dataset.structures.atom["forces"].numpy(), prediction["forces"].numpy()
+    both = np.isfinite(label).all(axis=1)
+    label, guess = label[both].ravel(), guess[both].ravel()
+    if len(label) < FEWEST_NUMBERS or np.abs(guess).max() < SMALLEST_FORCE or not label.any():
+        return []
+    explained = {
+        _named(unit, sign): sign * factor * label
+        for (unit, factor), sign in product(FORCE_UNITS.items(), (1, -1))
+        if (factor, sign) != (1, 1)
+    }
+    found = compare(label, guess, explained)
+    text = _told("forces", found, model)
+    if not _is_wrong(found, MOST_LEFT):
+        is_fine = found.best == RIGHT and found.left < MOST_LEFT
+        return [Finding("fine" if is_fine else "note", "forces and model", text)]
+    unit, sign = _parts(found.best)
+    what = " and ".join(
+        [f"in {unit}"] * (unit != "eV/A") + ["gradients of the energy, not forces"] * (sign < 0)
+    )
+    flags = [f"--forces-unit {unit}"] * (unit != "eV/A")
+    flags += ["--forces-sign gradient"] * (sign < 0)
+    message = f"{text}: they seem to be {what}"
+    return [Finding("problem", "forces and model", message, " ".join(flags))]
+
+
+def _stress(dataset: Dataset, prediction: Properties, model: str) -> list[Finding]:
+    structures = dataset.structures
+    both = has_label(structures, "stress") & structures.pbc.all(dim=1) & (structures.volume > 0)
+    if not bool(both.any()):
+        return []
+    label, guess = structures.system["stress"][both].numpy(), prediction["stress"][both].numpy()
+    volume = structures.volume[both].numpy()[:, None, None]
+    if np.abs(guess).max() < SMALLEST_STRESS or not label.any():
+        return []
+    explained = {
+        _named(unit, sign): (sign * factor * label).ravel()
+        for (unit, factor), sign in product(STRESS_UNITS.items(), (1, -1))
+        if (factor, sign) != (1, 1)
+    }
+    explained |= {"a virial": (-label / volume).ravel(), "no virial": (-label * volume).ravel()}
+    explained["a virial of the other sign"] = (label / volume).ravel()
+    found = compare(label.ravel(), guess.ravel(), explained)
+    text = _told("stresses", found, model)
+    if not _is_wrong(found, MOST_LEFT):
+        is_fine = found.best == RIGHT and found.left < MOST_LEFT
+        return [Finding("fine" if is_fine else "note", "stress and model", text)]
+    if "virial" in found.best:
+        fix = "--stress-key KEY" if found.best == "no virial" else "--virials-key KEY"
+        return [
+            Finding("problem", "stress and model", f"{text}: they seem to be {found.best}", fix)
+        ]
+    unit, sign = _parts(found.best)
+    flags = [f"--stress-unit {unit}"] * (unit != "eV/A3") + ["--stress-sign vasp"] * (sign < 0)
+    what = " and ".join([f"in {unit}"] * (unit != "eV/A3") + ["of the other sign"] * (sign < 0))
+    message = f"{text}: they seem to be {what}"
+    return [Finding("problem", "stress and model", message, " ".join(flags))]
+
+
+def _energies(dataset: Dataset, prediction: Tensor, model: str) -> list[Finding]:
+    """Compare differences of energies of structures of one composition."""
+    label = dataset.structures.system["energy"].numpy()
+    guess = prediction.numpy()
+    label, guess = label - label.mean(), guess - guess.mean()
+    n_atoms = int(dataset.structures.n_atoms[0])
+    if not label.any() or np.abs(guess).max() < n_atoms * 1e-4:
+        return []
+    explained = {unit: factor * label for unit, factor in ENERGY_UNITS.items() if factor != 1}
+    if n_atoms > 1:
+        explained[f"eV{PER_ATOM}"] = n_atoms * label
+    found = compare(label, guess, explained)
+    if not _is_wrong(found, MOST_LEFT_ENERGY, 1.5):
+        return []
+    message = f"{_told('energy differences', found, model)}: they seem to be in {found.best}"
+    return [Finding("problem", "energies and model", message, f"--energy-unit {found.best}")]
+
+
+def _is_wrong(found: Comparison, most_left: float, much_worse: float = MUCH_WORSE) -> bool:
+    return (
+        found.best != RIGHT
+        and found.left < most_left
+        and found.plain > much_worse * max(found.left, 0.05)
+    )
+
+
+def _told(what: str, found: Comparison, model: str) -> str:
+    return (
+        f"{what} are {found.slope:.4g} times those of {model} (correlation {found.correlation:.3f})"
+    )
+
+
+def _named(unit: str, sign: int) -> str:
+    return f"{unit} {sign:+d}"
+
+
+def _parts(name: str) -> tuple[str, int]:
+    unit, sign = name.rsplit(" ", 1)
+    return unit, int(sign)
+
+
+def _usable(dataset: Dataset, known: Collection[int]) -> list[int]:
+    """Return the structures that the model can compute, the small ones if there are any."""
+    structures = dataset.structures
+    elements = torch.tensor(sorted(known))
+    strange = (~torch.isin(structures.species, elements)).double()
+    count = torch.zeros(len(structures), dtype=torch.float64)
+    count.index_add_(0, structures.batch, strange)
+    fits = (count == 0) & (structures.n_atoms <= MOST_ATOMS)
+    return fits.nonzero().flatten().tolist()
+
+
+def _spread(which: list[int], most: int, n_atoms: Tensor) -> list[int]:
+    """Return structures from beginning to end, not too many atoms together."""
+    steps = np.unique(np.linspace(0, len(which) - 1, min(most, len(which))).astype(int))
+    taken: list[int] = []
+    atoms = 0
+    for i in (which[step] for step in steps):
+        atoms += int(n_atoms[i])
+        if taken and atoms > MOST_ATOMS:
+            break
+        taken.append(i)
+    return taken
+
+
+def _alike(dataset: Dataset, usable: Iterable[int]) -> list[int]:
+    """Return structures with energies of the composition that most have."""
+    has_energy = dataset.structures.system["energy"].isfinite().tolist()
+    sizes = dataset.structures.n_atoms
+    groups = defaultdict[tuple[str, int], list[int]](list)
+    for i in usable:
+        if has_energy[i]:
+            groups[dataset.formulas[i], int(sizes[i])].append(i)
+    largest = max(groups.values(), key=len, default=[])
+    return _spread(largest, ALIKE, sizes)
