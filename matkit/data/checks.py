@@ -20,6 +20,9 @@ NET_FORCE = 0.05
 LARGE_FORCE = 50.0
 # Distance as a fraction of the sum of covalent radii.
 TOO_CLOSE = 0.6
+# Most structures of a sample being too close, or the median this far, is a wrong unit of length.
+SAMPLED, MOSTLY, TOO_FAR = 20, 0.8, 1.6
+NOBLE_GASES = {2, 10, 18, 36, 54, 86}
 # Structures with forces of zero whose surroundings are looked at; the rest will be alike.
 MOST_LOOKED_AT = 200
 # Surroundings that are more uneven than this are not so by rounding.
@@ -36,7 +39,9 @@ def check_labels(dataset: Dataset) -> list[Finding]:
         lacking = (~has_label(structures, label)).nonzero().flatten().tolist()
         findings += _missing(dataset, label, lacking)
     stressed = has_label(structures, "stress")
-    lacking = (~stressed & structures.pbc.all(dim=1)).nonzero().flatten().tolist()
+    isolated = set(dataset.isolated_indices())
+    periodic = (~stressed & structures.pbc.all(dim=1)).nonzero().flatten().tolist()
+    lacking = [i for i in periodic if i not in isolated]
     if bool(stressed.any()) and lacking:
         message = f"{len(lacking)} periodic structures have no stress: {_named(dataset, lacking)}"
         fix = "nothing, they are left out of the loss of the stress (--allow-missing)"
@@ -74,6 +79,27 @@ def check_elements(dataset: Dataset, known: Collection[int], model: str) -> list
     message = f"{model} does not know {format_species(unknown)}"
     fix = "fine-tune with new elements (matkit finetune adds them), or choose another model"
     return [Finding("problem", "elements", message, fix)]
+
+
+def check_lengths(dataset: Dataset) -> list[Finding]:
+    """Check on some structures that atoms are as far apart as atoms are: is the unit right?"""
+    bonded = dataset.without_isolated()
+    many = (bonded.structures.n_atoms > 1).nonzero().flatten().tolist()
+    if not many:
+        return []
+    some = many[:: max(1, len(many) // SAMPLED)][:SAMPLED]
+    structures = bonded.structures.index(some)
+    closest = fingerprints(structures).closest
+    typical = float(np.median(closest))
+    text = f"the nearest atoms of structures are {typical:.2f} times their covalent radii apart"
+    if (closest < TOO_CLOSE).mean() >= MOSTLY:
+        message = f"{text}, which no atoms are: positions are in another unit than they are read in"
+        fix = "--length-unit A, nm or bohr, and --energy-unit if that is wrong too"
+        return [Finding("problem", "unit of length", message, fix)]
+    if typical > TOO_FAR and not set(structures.species.tolist()) & NOBLE_GASES:
+        message = f"{text}: positions may be in Bohr"
+        return [Finding("warning", "unit of length", message, "--length-unit bohr, if so")]
+    return []
 
 
 def check_distances(dataset: Dataset, prints: Fingerprints) -> list[Finding]:
@@ -158,12 +184,15 @@ def _zero_forces(dataset: Dataset, largest: Array) -> list[Finding]:
 
 def _steps(dataset: Dataset) -> list[Finding]:
     verdict = judge(*stepping_pairs(dataset), FORCE_UNITS)
-    if verdict.unit is None:
+    if verdict.unit is None and not verdict.is_absurd:
         return []
     text = (
         f"energies of {verdict.pairs} small steps are {verdict.ratio:.4g} times the work of the "
         "forces"
     )
+    if verdict.unit is None:
+        fix = "look for the right keys and units (--energy-unit, --forces-unit)"
+        return [Finding("problem", "forces and energies", f"{text}, which fits no unit", fix)]
     if verdict.unit == "eV/A" and verdict.sign > 0:
         return [Finding("fine", "forces and energies", text)]
     sign = "have the wrong sign (they are gradients)" if verdict.sign < 0 else ""

@@ -137,7 +137,7 @@ class Collector:
             return
         self._seen |= keys_of(atoms)
         labels, scale = self._labels(atoms, where)
-        self._remarks.add(atoms, where, labels)
+        self._remarks.add(atoms, where, labels, scale)
         self._append_labels(atoms, where, labels)
         for name, rows in _columns(atoms, scale).items():
             self._store.append(name, rows)

@@ -26,7 +26,9 @@ MIN_ENERGY = 1e-4
 MIN_PAIRS = 3
 # Part of the pairs that must agree on the sign, and how far a ratio may be from that of a unit.
 AGREEMENT = 0.8
-LARGEST_FACTOR = 1.5
+LARGEST_FACTOR = 1.3
+# Pairs agree if half of them are within this logarithm of a factor; a ratio beyond this is absurd.
+AGREED, ABSURD = 0.3, 3.0
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,20 @@ class Verdict:
         ratio: Median of (difference of energies) / (work of the labels); NaN without pairs.
         unit: Unit that explains it; None if the pairs do not decide.
         sign: 1.0 if right, -1.0 if reversed.
+        spread: How far the ratios are from their median, as the logarithm of a factor.
     """
 
     pairs: int
     ratio: float
     unit: str | None = None
     sign: float = 1.0
+    spread: float = float("inf")
+
+    @property
+    def is_absurd(self) -> bool:
+        """Whether the pairs agree, but on a ratio that no error of a finite step explains."""
+        ratio = abs(self.ratio)
+        return self.spread < AGREED and (self.sign < 0 or not 1 / ABSURD < ratio < ABSURD)
 
 
 def judge(energies: Sequence[float], works: Sequence[float], units: Mapping[str, float]) -> Verdict:
@@ -65,7 +75,9 @@ def judge(energies: Sequence[float], works: Sequence[float], units: Mapping[str,
     deviation = {unit: abs(np.log(abs(median) / factor)) for unit, factor in units.items()}
     nearest = min(deviation, key=lambda unit: deviation[unit])
     unit = nearest if deviation[nearest] < np.log(LARGEST_FACTOR) else None
-    return Verdict(len(ratios), median, unit, float(np.sign(median)))
+    same = ratios[np.sign(ratios) == np.sign(median)]
+    spread = float(np.median(np.abs(np.log(same / median))))
+    return Verdict(len(ratios), median, unit, float(np.sign(median)), spread)
 
 
 def strained_pairs(dataset: Dataset) -> tuple[list[float], list[float]]:

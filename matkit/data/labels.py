@@ -274,10 +274,12 @@ def _in_ev(place: Place, value: Array, labelled: Labelled, keys: LabelKeys) -> L
     atoms = labelled.atoms
     # A virial is an energy.
     quantity = "energy" if label == "stress" and keys.is_virial(key) else label
-    unit, size = unit_of(quantity, keys.units, labelled.declared)
+    unit, size = unit_of(quantity, keys.units, labelled.declared, key.removesuffix("()"))
     value = value * size
-    if label == "energy" and (key == "energy_per_atom" or unit.endswith(PER_ATOM)):
-        return Label(place, np.asarray(value * len(atoms)), unit=unit)
+    is_per_atom = key == "energy_per_atom" or unit.endswith(PER_ATOM)
+    unit = unit if size != 1 or is_per_atom else ""
+    if label == "energy" and is_per_atom:
+        return Label(place, np.asarray(value * len(atoms)), unit=unit or f"eV{PER_ATOM}")
     if label == "forces":
         value = -value if is_gradient(key) else FORCES_SIGNS[keys.forces_sign] * value
         value = value - value.mean(axis=0) if keys.zero_net_force else value

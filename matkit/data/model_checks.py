@@ -34,6 +34,10 @@ ALIKE, FEWEST_ALIKE = 10, 5
 MOST_LEFT, MUCH_WORSE = 0.4, 3.0
 # The same of energies.
 MOST_LEFT_ENERGY = 0.6
+# Smaller structures do not tell energies per atom from a poor prediction.
+FEWEST_ATOMS = 10
+# Explanations that are so much alike are told together.
+ALIKE_LEFT = 0.15
 # Numbers that a comparison needs.
 FEWEST_NUMBERS = 12
 # eV/Å and eV/Å³; smaller labels are rounding.
@@ -50,6 +54,7 @@ class Comparison:
         best: Name of the explanation that fits best; `right` if nothing is wrong.
         left: Part of the squares of the predictions that it leaves open.
         plain: The same if nothing is wrong.
+        candidates: All that fit nearly as well, the best first.
     """
 
     slope: float
@@ -57,6 +62,7 @@ class Comparison:
     best: str
     left: float
     plain: float
+    candidates: tuple[str, ...]
 
 
 RIGHT = "right"
@@ -78,7 +84,10 @@ def compare(label: Array, prediction: Array, explained: Mapping[str, Array]) -> 
     }
     best = min(left, key=lambda name: left[name])
     correlation = both / np.sqrt(norm * squares) if norm else 0.0
-    return Comparison(both / squares, float(correlation), best, left[best], left[RIGHT])
+    near = tuple(
+        n for n in sorted(left, key=lambda n: left[n]) if left[n] < left[best] + ALIKE_LEFT
+    )
+    return Comparison(both / squares, float(correlation), best, left[best], left[RIGHT], near)
 
 
 def check_with_model(
@@ -99,6 +108,8 @@ def check_with_model(
     few = bonded.subset(_spread(usable, STRUCTURES, bonded.structures.n_atoms))
     prediction = predict(few.structures)
     findings = _forces(few, prediction, model)
+    if any(finding.severity == "note" for finding in findings):
+        return findings  # a model that is wrong about forces is no judge of the rest
     findings += _stress(few, prediction, model)
     alike = _alike(bonded, usable)
     if len(alike) >= FEWEST_ALIKE:
@@ -175,13 +186,14 @@ def _energies(dataset: Dataset, prediction: Tensor, model: str) -> list[Finding]
     if not label.any() or np.abs(guess).max() < n_atoms * 1e-4:
         return []
     explained = {unit: factor * label for unit, factor in ENERGY_UNITS.items() if factor != 1}
-    if n_atoms > 1:
+    if n_atoms >= FEWEST_ATOMS:
         explained[f"eV{PER_ATOM}"] = n_atoms * label
     found = compare(label, guess, explained)
     if not _is_wrong(found, MOST_LEFT_ENERGY, 1.5):
         return []
-    message = f"{_told('energy differences', found, model)}: they seem to be in {found.best}"
-    return [Finding("problem", "energies and model", message, f"--energy-unit {found.best}")]
+    units = " or ".join(found.candidates)
+    message = f"{_told('energy differences', found, model)}: they seem to be in {units}"
+    return [Finding("problem", "energies and model", message, f"--energy-unit {units}")]
 
 
 def _is_wrong(found: Comparison, most_left: float, much_worse: float = MUCH_WORSE) -> bool:

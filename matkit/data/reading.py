@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from matkit.data.formats import reader_of
+from matkit.data.formats.extxyz import parse_comment
 from matkit.data.tables import read_csv, read_parquet
 from matkit.errors import DataError, MatkitError, MissingExtraError
 
@@ -30,13 +32,14 @@ def read_atoms(path: str | Path) -> Iterator[Atoms]:
         DataError: the file is missing, empty, or cannot be read.
     """
     path = Path(path)
-    if not path.is_file():
+    known = reader_of(path)
+    if known is None and not path.is_file():
         raise DataError(f"Expected a file with structures, but there is no file {path}.")
     if not path.stat().st_size:
         raise DataError(f"Expected structures in {path}, got an empty file.")
     number = 0
     try:
-        for atoms in _reader(path)(path):
+        for atoms in (known or _reader(path))(path):
             refuse_disorder(atoms)
             yield atoms
             number += 1
@@ -62,7 +65,7 @@ def _reader(path: Path) -> Callable[[Path], Iterator[Atoms]]:
     last = endings[-1] if endings else ""
     if last in XYZ:
         return _read_xyz
-    by_ending = {".db": _read_db, ".csv": _read_table, ".parquet": read_parquet}
+    by_ending = {".csv": _read_table, ".parquet": read_parquet}
     return by_ending.get(last, _read_other)
 
 
@@ -75,7 +78,8 @@ def _read_xyz(path: Path) -> Iterator[Atoms]:
             if not line.strip():
                 continue
             block = [line, *(_next_line(stream) for _ in range(int(line) + 1))]
-            yield next(read_xyz(io.StringIO("".join(block)), 0))
+            frame = io.StringIO("".join(block))
+            yield next(read_xyz(frame, 0, properties_parser=parse_comment))
 
 
 def _next_line(stream: io.TextIOBase) -> str:
@@ -83,15 +87,6 @@ def _next_line(stream: io.TextIOBase) -> str:
     if not line:
         raise ValueError("the file ends in the middle of this structure")
     return line
-
-
-def _read_db(path: Path) -> Iterator[Atoms]:
-    from ase.db import connect
-
-    for row in connect(path).select():
-        atoms = row.toatoms()
-        atoms.info.update(row.key_value_pairs)
-        yield atoms
 
 
 def _read_table(path: Path) -> Iterator[Atoms]:

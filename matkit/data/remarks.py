@@ -61,15 +61,18 @@ class Remarks:
         self._heads[head] += 1
         return self._keys.head is None or head == self._keys.head
 
-    def add(self, atoms: Atoms, where: str, labels: Sequence[Label]) -> None:
+    def add(self, atoms: Atoms, where: str, labels: Sequence[Label], scale: float) -> None:
         """Take note of one structure.
 
         Args:
             atoms: Structure.
             where: Its file and place.
             labels: Its labels at every place, the best place of each label first.
+            scale: By what its positions are multiplied.
         """
         info = atoms.info
+        if scale != 1:
+            self._notes[f"positions and cells multiplied by {scale:.6g} to be in Å"] += 1
         if READ_AS in info:
             self._notes[str(info[READ_AS])] += 1
         self._charges[charge_or_spin(atoms, "charge") or 0.0] += 1

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from matkit.data.checks import check_forces, check_labels
+from matkit.data.checks import check_forces, check_labels, check_lengths
 from matkit.data.dataset import Dataset
 from matkit.data.energy_checks import check_energies
 from matkit.data.findings import SEVERITIES, Finding
@@ -27,7 +27,7 @@ def judge_labels(dataset: Dataset) -> tuple[list[Finding], ReferenceFit | None]:
         Findings, and the reference energies fitted on the way, if there are energies.
     """
     findings = [*check_labels(dataset), *check_energies(dataset), *check_forces(dataset)]
-    findings += check_stress(dataset)
+    findings += [*check_stress(dataset), *check_lengths(dataset)]
     referenced, fit = check_references(dataset)
     return findings + referenced, fit
 

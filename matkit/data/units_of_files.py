@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isclose
 from typing import Any
 
@@ -32,11 +32,13 @@ class Declared:
 
     Attributes:
         units: Unit by quantity.
+        by_key: Unit by the name of a label in small letters, which says more.
         assumed: Whether that is only the convention of a format.
         length_read: Unit in which a reader has taken the positions already, if it chose one.
     """
 
     units: Mapping[str, str]
+    by_key: Mapping[str, str] = field(default_factory=dict)
     assumed: bool = False
     length_read: str = "A"
 
@@ -47,25 +49,30 @@ NOTHING = Declared({})
 def declared_units(info: Mapping[str, Any]) -> Declared:
     """Return the units in ``atoms.info``: `energy-unit`, `forces_unit`, `units`, ..."""
     units: dict[str, str] = {}
+    by_key: dict[str, str] = {}
     for key, value in info.items():
         if "unit" not in (name := key.lower().replace("-", "_").replace(" ", "_")):
             continue
         if name in ("units", "unit", "unit_system", "unit_style"):
             units |= _system(value)
-        elif match := _KEY.fullmatch(name):
+            continue
+        if name.endswith(("_unit", "_units")):
+            by_key[name.removesuffix("s").removesuffix("_unit")] = str(value)
+        if match := _KEY.fullmatch(name):
             units[_QUANTITY.get(match[1][:5], "length")] = str(value)
-    if not units:
+    if not units and not by_key:
         return NOTHING
-    return Declared(units, bool(info.get(ASSUMED)), str(info.get(ASSUMED_LENGTH, "A")))
+    return Declared(units, by_key, bool(info.get(ASSUMED)), str(info.get(ASSUMED_LENGTH, "A")))
 
 
-def unit_of(quantity: str, given: Given, declared: Declared) -> tuple[str, float]:
+def unit_of(quantity: str, given: Given, declared: Declared, key: str = "") -> tuple[str, float]:
     """Return the name of the unit of a label and its factor to matkit's.
 
     Args:
         quantity: `energy`, `forces`, `stress` or `length`.
         given: What the user says.
         declared: What the structure says.
+        key: Name of the label, if it has one.
 
     Returns:
         Name, empty if nobody names one; and factor.
@@ -74,7 +81,8 @@ def unit_of(quantity: str, given: Given, declared: Declared) -> tuple[str, float
         DataError: user and file name different units.
         UnknownNameError: the file names a unit that nobody knows.
     """
-    said, own = given[quantity], declared.units.get(quantity)
+    named = declared.by_key.get(key.lower().replace("-", "_"))
+    said, own = given[quantity], named or declared.units.get(quantity)
     if said is not None:
         if own is not None and not declared.assumed:
             _refuse_contradiction(quantity, said, own)
