@@ -41,6 +41,7 @@ class Verdict:
         unit: Unit that explains it; None if the pairs do not decide.
         sign: 1.0 if right, -1.0 if reversed.
         spread: How far the ratios are from their median, as the logarithm of a factor.
+        deviation: How far the median is from the nearest unit, as the logarithm of a factor.
     """
 
     pairs: int
@@ -48,6 +49,7 @@ class Verdict:
     unit: str | None = None
     sign: float = 1.0
     spread: float = float("inf")
+    deviation: float = float("inf")
 
     @property
     def is_absurd(self) -> bool:
@@ -77,11 +79,12 @@ def judge(energies: Sequence[float], works: Sequence[float], units: Mapping[str,
     unit = nearest if deviation[nearest] < np.log(LARGEST_FACTOR) else None
     same = ratios[np.sign(ratios) == np.sign(median)]
     spread = float(np.median(np.abs(np.log(same / median))))
-    return Verdict(len(ratios), median, unit, float(np.sign(median)), spread)
+    sign, off = float(np.sign(median)), float(deviation[nearest])
+    return Verdict(len(ratios), median, unit, sign, spread, off)
 
 
-def strained_pairs(dataset: Dataset) -> tuple[list[float], list[float]]:
-    """Return energy differences of homogeneously strained pairs, and V stress : strain, in eV.
+def strained_pairs(dataset: Dataset) -> tuple[list[float], list[float], list[float]]:
+    """Return energy differences of homogeneously strained pairs, V stress : strain, in eV, and V.
 
     The pairs have the same atoms at the same fractional coordinates, so that no force does work.
     """
@@ -94,14 +97,16 @@ def strained_pairs(dataset: Dataset) -> tuple[list[float], list[float]]:
         for pair in pairwise(members)
     ]
     if not pairs:
-        return [], []
+        return [], [], []
     first, second = torch.tensor(pairs).T
     strain = _strain(structures.cell[first], structures.cell[second])
     energy, volume = structures.system["energy"], structures.volume
     pull = volume.reshape(-1, 1, 1) * structures.system["stress"]
     work = (0.5 * (pull[first] + pull[second]) * strain).sum(dim=(1, 2))
     small = strain.abs().amax(dim=(1, 2)) < MAX_STRAIN
-    return (energy[second] - energy[first])[small].tolist(), work[small].tolist()
+    values = energy[second] - energy[first], work, 0.5 * (volume[first] + volume[second])
+    changes, works, volumes = (value[small].tolist() for value in values)
+    return changes, works, volumes
 
 
 def stepping_pairs(dataset: Dataset) -> tuple[list[float], list[float]]:

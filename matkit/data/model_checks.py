@@ -76,12 +76,13 @@ def compare(label: Array, prediction: Array, explained: Mapping[str, Array]) -> 
         prediction: Numbers of a model.
         explained: What the labels would be if each explanation were true.
     """
-    both, squares = float(label @ prediction), float(prediction @ prediction)
-    norm = float(label @ label)
-    left = {
-        name: float(np.square(values - prediction).sum()) / squares
-        for name, values in {RIGHT: label, **explained}.items()
-    }
+    squares = float(prediction @ prediction)
+    with np.errstate(over="ignore"):  # absurd labels: infinitely far away
+        both, norm = float(label @ prediction), float(label @ label)
+        left = {
+            name: float(np.square(values - prediction).sum()) / squares
+            for name, values in {RIGHT: label, **explained}.items()
+        }
     best = min(left, key=lambda name: left[name])
     correlation = both / np.sqrt(norm * squares) if norm else 0.0
     near = tuple(

@@ -17,7 +17,7 @@ from matkit.data.stress_checks import check_stress
 from matkit.errors import DataError
 
 # Labels that are missing are refused by their weights, not by the judgement of what is there.
-ABSENCE = ("missing energy", "missing forces", "missing stress", "mixed stress")
+ABSENCE = ("missing energy", "missing forces", "missing stress")
 
 
 def judge_labels(dataset: Dataset) -> tuple[list[Finding], ReferenceFit | None]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 import yaml
 from pydantic import BeforeValidator, Field, model_validator
 
-from matkit.errors import ConfigError
+from matkit.errors import ConfigError, UnknownNameError
 from matkit.simulate.options import Options
 
 if TYPE_CHECKING:
@@ -76,6 +76,18 @@ class LabelOptions(Options):
         None, description="level of theory to read, where structures name theirs (head=...)"
     )
     zero_net_force: bool = Field(False, description="subtract the mean force of each structure")
+
+    @model_validator(mode="after")
+    def _known_units(self) -> Self:
+        for quantity in ("energy", "length", "forces", "stress"):
+            if (unit := getattr(self, f"{quantity}_unit")) is not None:
+                from matkit.data.unit_names import factor
+
+                try:
+                    factor(quantity, unit)
+                except UnknownNameError as error:
+                    raise ValueError(str(error).rstrip(".")) from error
+        return self
 
     def label_keys(self) -> LabelKeys:
         """Return where labels are looked for."""

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from matkit.data.dataset import Dataset
-from matkit.data.labels import describe
 from matkit.data.splitting import duplicates, split_dataset
 from matkit.errors import ConfigError, TrainingError
 from matkit.evaluate.label_judgement import refuse_wrong_labels
@@ -87,7 +86,6 @@ def _check_labels(name: str, dataset: Dataset, options: PotentialOptions) -> Non
     if not len(dataset):
         raise ConfigError(f"The {name} set has no structures but isolated atoms.")
     for label in _needed(name, options):
-        _refuse_other_places(name, label, dataset)
         there = labelled(dataset.structures, label)
         lacking = [dataset.sources[i] for i in (~there).nonzero().flatten().tolist()]
         if not lacking or (options.allow_missing and len(lacking) < len(dataset)):
@@ -96,18 +94,6 @@ def _check_labels(name: str, dataset: Dataset, options: PotentialOptions) -> Non
             f"{len(lacking)} of {len(dataset)} structures of the {name} set have no {label}, "
             f"which has the weight {label}_weight: {_some(lacking)}. {_remedy(label, dataset)}, "
             f"set {label}_weight to 0, or allow_missing to learn from the labels that are there."
-        )
-
-
-def _refuse_other_places(name: str, label: str, dataset: Dataset) -> None:
-    """Refuse labels that would not be learnt from although they are there."""
-    found = getattr(dataset.found, label, None)
-    if found is not None and found.lost:
-        others = ", ".join(f"{describe(key)} ({n})" for key, n in found.others.items())
-        raise TrainingError(
-            f"The {label} of the {name} set is taken from {describe(found.key)}, but {found.lost} "
-            f"structures have it elsewhere only: {others}. Bring all to one key if they are of one "
-            f"level of theory (matkit data convert, one file at a time), or name one ({label}_key)."
         )
 
 
