@@ -23,12 +23,15 @@ from matkit.data.cached import convert, is_folder
 from matkit.data.dataset import located_atoms, read_dataset
 from matkit.data.histograms import draw_histograms
 from matkit.data.inspection import KnownElements, inspect
+from matkit.data.labels import LabelReport
 from matkit.data.references import fit_references
+from matkit.data.sanity import problems, told
 from matkit.data.splitting import split_indices
 from matkit.data.writing import is_xyz, write_dataset
 from matkit.elements import SYMBOLS
 from matkit.errors import ConfigError
 from matkit.evaluate.label_judgement import compare_with_model
+from matkit.shipped import DEFAULT_POTENTIAL
 from matkit.simulate.files import refuse_existing
 
 OK, PROBLEMS = 0, 1
@@ -57,7 +60,11 @@ def run_inspect(options: InspectOptions, display: Display) -> int:
         for name, files in given.items()
         if files
     }
-    compared = {name: compare_with_model(one, options.model) for name, one in sets.items()}
+    judges = dict.fromkeys((DEFAULT_POTENTIAL, options.model or DEFAULT_POTENTIAL))
+    compared = {
+        name: [finding for judge in judges for finding in compare_with_model(one, judge)]
+        for name, one in sets.items()
+    }
     report = inspect(sets, known, faults, options.near, compared)
     for line in report_lines(report):
         display.result(line)
@@ -88,6 +95,7 @@ def run_convert(options: ConvertOptions, display: Display) -> int:
             disable=not display.interactive,
         )
         found = convert(atoms, options.out, options.label_keys(), options.overwrite)
+    _tell_problems(found, display)
     display.result(f"{options.out}: {found}")
     counts = {name: getattr(found, name).count for name in ("energy", "forces", "stress")}
     display.document({"out": options.out, "structures": found.structures, "labels": counts})
@@ -102,6 +110,7 @@ def run_split(options: SplitOptions, display: Display) -> int:
     if not options.overwrite:
         refuse_existing(paths.values())
     dataset = read_dataset(options.struct, options.label_keys())
+    _tell_problems(dataset.found, display)
     parts = split_indices(dataset, list(fractions.values()), options.seed, options.by)
     rows = {}
     for (name, path), part in zip(paths.items(), parts, strict=True):
@@ -126,6 +135,7 @@ def run_fit(options: FitOptions, display: Display) -> int:
     if options.out is not None and not options.overwrite:
         refuse_existing([Path(options.out)])
     both = read_dataset(options.struct, options.label_keys())
+    _tell_problems(both.found, display)
     dataset, isolated = both.without_isolated(), both.isolated()
     fit = fit_references(dataset, dataset.structures.system["energy"])
     display.result("element   fitted E0 (eV)   isolated atom (eV)")
@@ -148,6 +158,12 @@ def run_fit(options: FitOptions, display: Display) -> int:
         _write_json(Path(options.out), table)
     display.document({"e0s": table, "determined": fit.determined, "rms": spread})
     return OK
+
+
+def _tell_problems(found: LabelReport, display: Display) -> None:
+    """Say what the structures say of themselves, which the result does not carry on."""
+    for problem in problems(found.remarks):
+        display.error(told(problem))
 
 
 def _known_elements(model: str | None) -> KnownElements | None:

@@ -58,8 +58,10 @@ def run_evaluation(options: EvaluateOptions, display: Display) -> int:
     begin = time.perf_counter()
     files = _files(options)
     calc = load_calculator(_model(options), device=options.device, dtype=options.dtype)
-    dataset, left_out = _read(options, _potential(calc), display)
-    frames = _frames(options, dataset)
+    everything = read_dataset(options.struct, options.label_keys())
+    dataset, left_out = _choose(everything, options, _potential(calc), display)
+    is_converted = any(remark.check in ("units", "format") for remark in everything.found.remarks)
+    frames = _frames(options, dataset, is_converted)
     check_prefix(frames(), options.prefix)
     with _counting(display) as on_batch:
         evaluation = evaluate(_potential(calc), dataset, on_batch)
@@ -111,11 +113,10 @@ def _files(options: EvaluateOptions) -> dict[str, Path]:
     return files
 
 
-def _read(
-    options: EvaluateOptions, model: Conservative, display: Display
+def _choose(
+    everything: Dataset, options: EvaluateOptions, model: Conservative, display: Display
 ) -> tuple[Dataset, dict[str, int]]:
     """Return the structures to compare, and how many are left out for which reason."""
-    everything = read_dataset(options.struct, options.label_keys())
     display.note(f"Found {everything.found}")
     dataset = everything.without_isolated()
     check_comparable(dataset)
@@ -136,12 +137,14 @@ def _read(
     return known, left_out
 
 
-def _frames(options: EvaluateOptions, dataset: Dataset) -> Callable[[], Iterable[Atoms]]:
+def _frames(
+    options: EvaluateOptions, dataset: Dataset, is_converted: bool
+) -> Callable[[], Iterable[Atoms]]:
     """Return what gives the structures to write: as they are in the files.
 
-    A folder has no files, and positions that were converted are not those of the files.
+    A folder has no files, and what was converted is not what stands in the files.
     """
-    if is_folder(options.struct[0]) or options.length_unit is not None:
+    if is_folder(options.struct[0]) or is_converted:
         return lambda: labelled_frames(dataset)
     frames = read_frames(options.struct, dataset)
     return lambda: frames

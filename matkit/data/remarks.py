@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from matkit.data.aliases import same_rank
+from matkit.data.aliases import is_label, same_rank
 from matkit.data.ase import charge_or_spin
 from matkit.data.findings import Finding, examples
 from matkit.data.labels import Array, Label, LabelKeys, describe
+from matkit.data.units_of_files import ASSUMED, ASSUMED_LENGTH
 from matkit.errors import DataError
 
 if TYPE_CHECKING:
@@ -245,6 +246,18 @@ def says_unconverged(info: Mapping[str, Any]) -> bool:
         if str(value).strip().lower() in (_YES if negative else _NO):
             return True
     return False
+
+
+def describes_labels(key: str) -> bool:
+    """Whether a key says something of labels that new ones make untrue."""
+    name = key.lower()
+    return (
+        is_label(name)
+        or name in (*HEAD_KEYS, READ_AS, ASSUMED, ASSUMED_LENGTH)
+        or bool(WEIGHT.fullmatch(name))
+        or "converged" in name
+        or name.replace("-", "_").rstrip("s").endswith("unit")
+    )
 
 
 def _counted(table: Mapping[str, int]) -> str:

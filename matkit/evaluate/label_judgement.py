@@ -25,22 +25,22 @@ def compare_with_model(dataset: Dataset, model: str | None = None) -> list[Findi
         UnknownNameError, CheckpointError: there is no such model.
     """
     name = model or DEFAULT_POTENTIAL
-    potential = _default() if model is None else zoo.load(name)
+    potential = _default() if name == DEFAULT_POTENTIAL else zoo.load(name)
     return check_with_model(
         dataset, lambda structures: predict(potential, structures), potential.species, name
     )
 
 
-def refuse_wrong_labels(
-    dataset: Dataset, name: str, allow: bool, model: str | None = None
-) -> list[str]:
+def refuse_wrong_labels(dataset: Dataset, name: str, allow: bool) -> list[str]:
     """Refuse data whose labels look wrong, as ``matkit data inspect`` would.
+
+    The potential that comes with matkit looks at them, whatever model they are for, so that the
+    same data are judged alike everywhere.
 
     Args:
         dataset: Everything that was read, isolated atoms too.
         name: What the data are for, such as `training`.
         allow: Whether problems are told only.
-        model: Potential to compare with; None for the one that comes with matkit.
 
     Returns:
         Problems that are allowed, one text each.
@@ -49,7 +49,7 @@ def refuse_wrong_labels(
         DataError: there is a problem that is not allowed.
     """
     findings, _ = judge_labels(dataset)
-    return refuse_problems([*findings, *compare_with_model(dataset, model)], name, allow)
+    return refuse_problems([*findings, *compare_with_model(dataset)], name, allow)
 
 
 @lru_cache(maxsize=1)

@@ -11,7 +11,7 @@ import numpy as np
 from ase import Atoms
 
 from matkit.campaign.items import Item, Outcome, failed
-from matkit.data.aliases import is_label
+from matkit.data.remarks import describes_labels
 from matkit.label.engines import EngineSpec, load_engine
 from matkit.label.hessians import difference_hessian, symmetrised
 from matkit.label.labels import Array, Engine, Labels
@@ -138,7 +138,7 @@ def frame_of(item: Item, labels: Labels, facts: dict[str, float]) -> Atoms:
     """Return a structure with its labels where they are looked for first, and no older ones."""
     atoms = item.content
     frame = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-    kept = {k: v for k, v in atoms.info.items() if not is_label(k) and _is_simple(v)}
+    kept = {k: v for k, v in atoms.info.items() if not describes_labels(k) and _is_simple(v)}
     frame.info = {**kept, "labelled_from": item.source, "REF_energy": labels.energy}
     frame.info |= {f"hessian_{name}": value for name, value in facts.items()}
     frame.arrays["REF_forces"] = labels.forces

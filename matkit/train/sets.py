@@ -77,8 +77,7 @@ def read_sets(options: PotentialOptions) -> Sets:
 
 def _judge(name: str, dataset: Dataset, options: PotentialOptions) -> list[str]:
     """Refuse labels that look wrong; return what is to be said about the rest."""
-    model = getattr(options, "foundation_model", None)
-    told = refuse_wrong_labels(dataset, name, options.allow_problems, model)
+    told = refuse_wrong_labels(dataset, name, options.allow_problems)
     return [*(f.message for f in dataset.found.remarks if f.severity != "problem"), *told]
 
 
