@@ -13,7 +13,7 @@ from matkit.units import HARTREE
 if TYPE_CHECKING:
     from ase import Atoms
 
-ENERGY = re.compile(r"#\s*total energy\s*=\s*(\S+)\s*(\S*)", re.IGNORECASE)
+ENERGY = re.compile(r"#\s*total energy[ \t]*=[ \t]*(\S+)[ \t]*(\S*)", re.IGNORECASE)
 
 
 def read(path: Path) -> Iterator[Atoms]:

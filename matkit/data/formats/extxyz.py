@@ -43,7 +43,7 @@ def parse_comment(line: str) -> dict[str, Any]:
 
 def _numbers(text: str) -> np.ndarray | None:
     """Return six or nine numbers; None if there are not."""
-    words = re.findall(r"[^\s,\"'{}\[\]]+", text)
+    words = re.findall(r"[^\s,\"'{}\[\]]+", text.replace("_JSON", ""))
     try:
         values = np.array([float(word) for word in words])
     except ValueError:
