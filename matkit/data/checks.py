@@ -20,6 +20,8 @@ NET_FORCE = 0.05
 LARGE_FORCE = 50.0
 # Distance as a fraction of the sum of covalent radii.
 TOO_CLOSE = 0.6
+# Fewer steps than this are a suspicion only.
+ENOUGH_STEPS = 6
 # Most structures of a sample being too close, or the median this far, is a wrong unit of length.
 SAMPLED, MOSTLY, TOO_FAR = 20, 0.8, 1.6
 NOBLE_GASES = {2, 10, 18, 36, 54, 86}
@@ -183,6 +185,7 @@ def _zero_forces(dataset: Dataset, largest: Array) -> list[Finding]:
 
 
 def _steps(dataset: Dataset) -> list[Finding]:
+    """Compare energies with the work of the forces along small steps."""
     verdict = judge(*stepping_pairs(dataset), FORCE_UNITS)
     if verdict.unit is None and not verdict.is_absurd:
         return []
@@ -190,18 +193,19 @@ def _steps(dataset: Dataset) -> list[Finding]:
         f"energies of {verdict.pairs} small steps are {verdict.ratio:.4g} times the work of the "
         "forces"
     )
-    if verdict.unit is None:
-        fix = "look for the right keys and units (--energy-unit, --forces-unit)"
-        return [Finding("problem", "forces and energies", f"{text}, which fits no unit", fix)]
     if verdict.unit == "eV/A" and verdict.sign > 0:
         return [Finding("fine", "forces and energies", text)]
+    severity = "problem" if verdict.pairs >= ENOUGH_STEPS else "warning"
+    if verdict.unit is None:
+        fix = "look for the right keys and units (--energy-unit, --forces-unit)"
+        return [Finding(severity, "forces and energies", f"{text}, which fits no unit", fix)]
     sign = "have the wrong sign (they are gradients)" if verdict.sign < 0 else ""
     unit = f"seem to be in {verdict.unit}" if verdict.unit != "eV/A" else ""
     message = f"{text}: the forces {' and '.join(filter(None, [unit, sign]))}"
     flags = [f"--forces-unit {verdict.unit}"] if verdict.unit != "eV/A" else []
     flags += ["--forces-sign gradient"] if verdict.sign < 0 else []
     fix = f"{' '.join(flags)}, if it is not the energies that are wrong (--energy-unit)"
-    return [Finding("problem", "forces and energies", message, fix)]
+    return [Finding(severity, "forces and energies", message, fix)]
 
 
 def _named(dataset: Dataset, which: list[int]) -> str:

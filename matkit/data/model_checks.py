@@ -165,7 +165,8 @@ def _stress(dataset: Dataset, prediction: Properties, model: str) -> list[Findin
     text = _told("stresses", found, model)
     if not _is_wrong(found, MOST_LEFT):
         is_fine = found.best == RIGHT and found.left < MOST_LEFT
-        return [Finding("fine" if is_fine else "note", "stress and model", text)]
+        fine = [Finding("fine" if is_fine else "note", "stress and model", text)]
+        return (_shear_order(label, guess, model) or fine) if is_fine else fine
     if "virial" in found.best:
         fix = "--stress-key KEY" if found.best == "no virial" else "--virials-key KEY"
         return [
@@ -176,6 +177,21 @@ def _stress(dataset: Dataset, prediction: Properties, model: str) -> list[Findin
     what = " and ".join([f"in {unit}"] * (unit != "eV/A3") + ["of the other sign"] * (sign < 0))
     message = f"{text}: they seem to be {what}"
     return [Finding("problem", "stress and model", message, " ".join(flags))]
+
+
+def _shear_order(label: Array, guess: Array, model: str) -> list[Finding]:
+    """Find shear stresses that were read as yz, xz, xy but are xy, yz, zx, as VASP prints them."""
+    rows, columns = [1, 0, 0], [2, 2, 1]
+    label, guess = label[:, rows, columns], guess[:, rows, columns]
+    if label.size < FEWEST_NUMBERS or np.abs(guess).max() < SMALLEST_STRESS:
+        return []
+    explained = {"VASP's order": label[:, [1, 2, 0]].ravel()}
+    found = compare(label.ravel(), guess.ravel(), explained)
+    if not _is_wrong(found, MOST_LEFT):
+        return []
+    message = f"{_told('shear stresses', found, model)}: they seem to be xy, yz, zx, as VASP prints"
+    fix = "write xx, yy, zz, yz, xz, xy, or 3x3"
+    return [Finding("problem", "stress order", message, fix)]
 
 
 def _energies(dataset: Dataset, prediction: Tensor, model: str) -> list[Finding]:

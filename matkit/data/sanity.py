@@ -58,7 +58,8 @@ def refuse_problems(findings: Sequence[Finding], name: str, allow: bool) -> list
             f"The labels of the {name} set look wrong:{listed}\nMend them, or say --allow-problems "
             "to go on as they are; matkit data inspect shows all that was found."
         )
-    return [told(finding) for finding in wrong]
+    warnings = [finding for finding in findings if finding.severity == "warning"]
+    return [told(finding) for finding in (*wrong, *warnings) if finding.check not in ABSENCE]
 
 
 def told(finding: Finding) -> str:

@@ -78,7 +78,7 @@ def read_sets(options: PotentialOptions) -> Sets:
 def _judge(name: str, dataset: Dataset, options: PotentialOptions) -> list[str]:
     """Refuse labels that look wrong; return what is to be said about the rest."""
     told = refuse_wrong_labels(dataset, name, options.allow_problems)
-    return [*(f.message for f in dataset.found.remarks if f.severity != "problem"), *told]
+    return [*(f.message for f in dataset.found.remarks if f.severity == "note"), *told]
 
 
 def _check_labels(name: str, dataset: Dataset, options: PotentialOptions) -> None:

@@ -305,6 +305,30 @@ def test_a_model_settles_unit_and_sign_of_stress(tmp_path, change, fix):
     assert (check, got) == ("stress and model", fix)
 
 
+def test_shear_stresses_in_the_order_of_vasp(tmp_path):
+    frames = []
+    for i, atoms in enumerate(large_copper()):
+        shear = 0.03 * np.random.default_rng(i).normal(size=(3, 3))
+        atoms.set_cell(atoms.cell.array @ (np.eye(3) + shear), scale_atoms=True)
+        frames.append(labelled(atoms))
+    assert compared(tmp_path, frames, frames) == []
+    wrong = [labelled(a, stress=a.get_stress()[[0, 1, 2, 5, 3, 4]]) for a in frames]
+    ((check, _, fix),) = compared(tmp_path, wrong, frames)
+    assert check == "stress order"
+    assert "or 3x3" in fix
+
+
+def test_few_steps_are_a_suspicion_only(tmp_path):
+    atoms, frames = rattled_copper(1)[0], []
+    for _ in range(9):
+        atoms.positions += 0.03 * np.random.default_rng(0).normal(size=(4, 3))
+        frames.append(labelled(labelled(atoms), forces=-labelled(atoms).get_forces()))
+    assert judged(tmp_path, frames)["forces and energies"].severity == "problem"
+    assert judged(tmp_path, frames[:5])["forces and energies"].severity == "warning"
+    odd = [labelled(a, forces=7 * a.get_forces()) for a in frames]
+    assert "fits no unit" in judged(tmp_path, odd)["forces and energies"].message
+
+
 def test_a_stress_under_the_name_of_a_virial_beside_a_model(tmp_path):
     frames = large_copper()
     wrong = [labelled(atoms, stress=None) for atoms in frames]

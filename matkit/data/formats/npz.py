@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from matkit.data.unit_names import factor
 from matkit.errors import DataError
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ KINDS = {
     },
 }
 UNIT = "kcal/mol"
+# What sGDML's files say of themselves.
+UNITS = {"energy": "e_unit", "length": "r_unit"}
 
 
 def read(path: Path) -> Iterator[Atoms]:
@@ -33,6 +36,7 @@ def read(path: Path) -> Iterator[Atoms]:
 
     Raises:
         DataError: it holds Python objects, or other arrays than these.
+        UnknownNameError: it names a unit that nobody knows.
     """
     from matkit.data.formats.refused import PICKLE
 
@@ -40,7 +44,7 @@ def read(path: Path) -> Iterator[Atoms]:
         with np.load(path, allow_pickle=False) as file:
             names = set(file.files)
             kind = _kind(names)
-            wanted = [name for name in KINDS[kind].values() if name in names]
+            wanted = [name for name in (*KINDS[kind].values(), *UNITS.values()) if name in names]
             arrays = {name: file[name] for name in wanted}
     except ValueError as error:
         if "allow_pickle" in str(error):
@@ -66,10 +70,13 @@ def _frames(kind: str, arrays: Arrays) -> Iterator[Atoms]:
     species, positions = arrays[names["species"]].ravel().astype(int), arrays[names["positions"]]
     energies, forces = arrays.get(names["energy"]), arrays.get(names["forces"])
     _check(species, positions, energies, forces)
+    energy, length = (str(arrays.get(name, "")) for name in UNITS.values())
+    energy, length = energy or UNIT, length or "A"
+    scale = factor("length", length)
     for i, coordinates in enumerate(positions):
-        atoms = Atoms(species, coordinates)
-        atoms.info |= {"energy_unit": UNIT, "forces_unit": f"{UNIT}/A"}
-        atoms.info["read_as"] = f"{kind}: positions in Å, energies in kcal/mol"
+        atoms = Atoms(species, scale * coordinates)
+        atoms.info |= {"energy_unit": energy, "forces_unit": f"{energy}/{length}"}
+        atoms.info["read_as"] = f"{kind}: positions in {length}, energies in {energy}"
         if energies is not None:
             atoms.info["energy"] = float(energies[i].reshape(()))
         if forces is not None:

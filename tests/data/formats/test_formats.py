@@ -147,6 +147,15 @@ def test_md17_and_rmd17_are_in_kcal(tmp_path, ethanols, rmd17):
     assert "converted from kcal/mol" in said(dataset)
 
 
+def test_units_that_an_npz_file_states(tmp_path, ethanols):
+    arrays = md17(ethanols)
+    arrays["R"] = arrays["R"] / BOHR
+    arrays["E"] = arrays["E"] * KCAL_PER_MOL / HARTREE
+    arrays["F"] = arrays["F"] * KCAL_PER_MOL / HARTREE * BOHR
+    np.savez(tmp_path / "a.npz", e_unit="Ha", r_unit="bohr", **arrays)
+    assert_same(read_dataset(tmp_path / "a.npz"), ethanols, stress=False)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -453,6 +462,23 @@ def test_outputs_that_did_not_converge_say_so(tmp_path, frames, monkeypatch, nam
     monkeypatch.setattr("ase.io.iread", lambda *_, **__: iter([a.copy() for a in frames[:2]]))
     read = reader_of(tmp_path / name)(tmp_path / name)
     assert [atoms.info.get("scf_converged", True) for atoms in read] == states
+
+
+@pytest.mark.parametrize("name", ["structures.data", "runner.txt", "noending"])
+def test_n2p2_by_any_name_is_known_by_its_beginning(tmp_path, frames, name):
+    (tmp_path / name).write_text("# mine\n" + n2p2(frames[0]))
+    assert "taken as Bohr and Hartree" in said(read_dataset(tmp_path / name))
+
+
+def test_a_dump_by_any_name_is_known_by_its_beginning(tmp_path, frames):
+    (tmp_path / "frames.txt").write_text(dump(frames[0]))
+    assert read_dataset(tmp_path / "frames.txt").found.energy.key is None
+
+
+def test_a_pickle_by_another_name_is_refused(tmp_path):
+    (tmp_path / "data.bin").write_bytes(pickle.dumps({"a": 1}))
+    with pytest.raises(DataError, match="pickled Python objects"):
+        read_dataset(tmp_path / "data.bin")
 
 
 def test_names_without_a_reader(tmp_path):
