@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,16 @@ from matkit.data.cached import convert, is_folder
 from matkit.data.dataset import Dataset, located_atoms, read_dataset, read_usable
 from matkit.data.histograms import draw_histograms
 from matkit.data.inspection import KnownElements, inspect
+from matkit.data.labels import LabelReport
 from matkit.data.references import fit_references
+from matkit.data.sanity import problems, told
 from matkit.data.splitting import split_indices
 from matkit.data.writing import is_xyz, write_dataset
 from matkit.elements import SYMBOLS
 from matkit.errors import ConfigError
+from matkit.evaluate.label_judgement import compare_with_model
+from matkit.runs.locking import alone
+from matkit.shipped import DEFAULT_POTENTIAL
 from matkit.simulate.files import refuse_existing
 
 OK, PROBLEMS = 0, 1
@@ -43,7 +49,17 @@ def run_data(command: str, options: FilesOptions, display: Display) -> int:
         "split": run_split,
         "fit-e0s": run_fit,
     }
-    return commands[command](options, display)
+    with _alone(command, options):
+        return commands[command](options, display)
+
+
+def _alone(command: str, options: FilesOptions) -> AbstractContextManager[None]:
+    """Keep other runs from what a command writes, if anything."""
+    out = getattr(options, "out", None)
+    if out is None:
+        return nullcontext()
+    path = Path(out)
+    return alone(path) if command in ("inspect", "split") else alone(path.parent, path.name)
 
 
 def run_inspect(options: InspectOptions, display: Display) -> int:
@@ -56,7 +72,12 @@ def run_inspect(options: InspectOptions, display: Display) -> int:
         for name, files in given.items()
         if files
     }
-    report = inspect(sets, known, faults, options.near)
+    judges = dict.fromkeys((DEFAULT_POTENTIAL, options.model or DEFAULT_POTENTIAL))
+    compared = {
+        name: [finding for judge in judges for finding in compare_with_model(one, judge)]
+        for name, one in sets.items()
+    }
+    report = inspect(sets, known, faults, options.near, compared)
     for line in report_lines(report):
         display.result(line)
     files: list[Path] = []
@@ -90,6 +111,7 @@ def run_convert(options: ConvertOptions, display: Display) -> int:
             found = convert(atoms, options.out, options.label_keys(), options.overwrite)
         finally:
             display.few(unread)
+    _tell_problems(found, display)
     display.result(f"{options.out}: {found}")
     counts = {name: getattr(found, name).count for name in ("energy", "forces", "stress")}
     counts_of_all = {"structures": found.structures, "unreadable": len(unread)}
@@ -157,7 +179,14 @@ def _read(options: FilesOptions, display: Display) -> tuple[Dataset, list[str]]:
     """Return the structures, and why some cannot be read, which is said."""
     dataset, unread = read_usable(options.struct, options.label_keys(), options.format)
     display.few(unread)
+    _tell_problems(dataset.found, display)
     return dataset, unread
+
+
+def _tell_problems(found: LabelReport, display: Display) -> None:
+    """Say what the structures say of themselves, which the result does not carry on."""
+    for problem in problems(found.remarks):
+        display.error(told(problem))
 
 
 def _known_elements(model: str | None) -> KnownElements | None:

@@ -23,7 +23,10 @@ class InspectOptions(FilesOptions):
 
     valid: list[str] = Field([], description="validation files: is anything in both?")
     test: list[str] = Field([], description="test files: is anything in both?")
-    model: str | None = Field(None, description="model to start from: does it know all elements?")
+    model: str | None = Field(
+        None,
+        description="model to start from: does it know all elements, and do a few labels agree?",
+    )
     near: float = Field(
         0.05, gt=0, description="largest displacement of near duplicates in two sets, in Å"
     )

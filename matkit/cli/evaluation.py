@@ -22,6 +22,7 @@ from matkit.evaluate.comparison import Evaluation, check_comparable, evaluate
 from matkit.evaluate.documents import UNITS, document, json_bytes, plain
 from matkit.evaluate.elements import known_part, refuse_unknown
 from matkit.evaluate.figures import png
+from matkit.evaluate.label_judgement import refuse_wrong_labels
 from matkit.evaluate.options import EvaluateOptions
 from matkit.evaluate.parity import parity_figure
 from matkit.evaluate.tables import NOTE, as_csv, as_text, cells, lines_of
@@ -64,8 +65,14 @@ def _evaluate(options: EvaluateOptions, display: Display) -> int:
     begin = time.perf_counter()
     files = _files(options)
     calc = load_calculator(_model(options), device=options.device, dtype=options.dtype)
-    dataset, left_out = _read(options, _potential(calc), display)
-    frames = _frames(options, dataset)
+    everything, unread = read_usable(options.struct, options.label_keys(), options.format)
+    display.few(unread)
+    dataset, left_out = _choose(everything, options, _potential(calc), display)
+    if unread:
+        left_out = {UNREADABLE: len(unread)} | left_out
+        display.note(f"Left out: {len(unread)} structures ({UNREADABLE})")
+    is_converted = any(remark.check in ("units", "format") for remark in everything.found.remarks)
+    frames = _frames(options, dataset, is_converted)
     check_prefix(frames(), options.prefix)
     with _counting(display) as on_batch:
         evaluation = evaluate(_potential(calc), dataset, on_batch)
@@ -119,21 +126,20 @@ def _files(options: EvaluateOptions) -> dict[str, Path]:
     return files
 
 
-def _read(
-    options: EvaluateOptions, model: Conservative, display: Display
+def _choose(
+    everything: Dataset, options: EvaluateOptions, model: Conservative, display: Display
 ) -> tuple[Dataset, dict[str, int]]:
     """Return the structures to compare, and how many are left out for which reason."""
-    everything, unread = read_usable(options.struct, options.label_keys(), options.format)
-    display.few(unread)
     display.note(f"Found {everything.found}")
     dataset = everything.without_isolated()
     check_comparable(dataset)
+    for problem in refuse_wrong_labels(everything, "test", options.allow_problems):
+        display.note(problem)
     if options.skip_unknown:
         known = known_part(model.species, dataset)
     else:
         refuse_unknown(model.species, known := dataset)
     left_out = {
-        UNREADABLE: len(unread),
         "isolated atoms": len(everything) - len(dataset),
         "unknown elements": len(dataset) - len(known),
     }
@@ -144,9 +150,14 @@ def _read(
     return known, left_out
 
 
-def _frames(options: EvaluateOptions, dataset: Dataset) -> Callable[[], Iterable[Atoms]]:
-    """Return what gives the structures to write: as they are in the files, if there are files."""
-    if is_folder(options.struct[0]):
+def _frames(
+    options: EvaluateOptions, dataset: Dataset, is_converted: bool
+) -> Callable[[], Iterable[Atoms]]:
+    """Return what gives the structures to write: as they are in the files.
+
+    A folder has no files, and what was converted is not what stands in the files.
+    """
+    if is_folder(options.struct[0]) or is_converted:
         return lambda: labelled_frames(dataset)
     frames = read_frames(options.struct, dataset, options.format)
     return lambda: frames

@@ -44,20 +44,6 @@ def format_of(path: Path) -> str:
         raise DataError(f"its format is not known ({error})") from error
 
 
-def read_db(path: Path) -> Iterator[Atoms | str]:
-    """Give the structures of an ASE database, with their key-value pairs."""
-    from ase.db import connect
-
-    for row in connect(os.path.abspath(path)).select():
-        try:
-            atoms = row.toatoms()
-        except Exception as error:  # it raises anything
-            yield f"row {row.id}: {type(error).__name__}: {error}"
-            continue
-        atoms.info.update(row.key_value_pairs)
-        yield atoms
-
-
 def read_trajectory(path: Path) -> Iterator[Atoms | str]:
     """Give the frames of an ASE trajectory."""
     from ase.io.trajectory import Trajectory

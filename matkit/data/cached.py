@@ -22,6 +22,7 @@ import numpy as np
 
 from matkit.cache import write_atomically
 from matkit.data.collecting import COLUMNS, Collector, Column, Names
+from matkit.data.findings import Finding
 from matkit.data.labels import LABELS, Found, LabelKeys, LabelReport
 from matkit.errors import DataError, OutputExistsError
 
@@ -157,8 +158,11 @@ def load_folder(path: str | Path) -> tuple[dict[str, Column], Names, LabelReport
                 f"{column.dtype.str} {list(column.shape)}. Convert again."
             )
         columns[name] = column
-    found = {label: Found(**manifest["found"][label]) for label in LABELS}
-    report = LabelReport(manifest["found"]["structures"], **found)
+    written = manifest["found"]
+    found = {label: Found(**written[label]) for label in LABELS}
+    remarks = tuple(Finding(**remark) for remark in written.get("remarks", ()))
+    keys = tuple(written.get("keys", ()))
+    report = LabelReport(written["structures"], **found, remarks=remarks, keys=keys)
     return columns, Names(**manifest["names"]), report
 
 

@@ -10,8 +10,8 @@ import torch
 from matkit.data.consistency import judge, stepping_pairs
 from matkit.data.dataset import Dataset, has_label
 from matkit.data.findings import Finding, examples
-from matkit.data.fingerprints import Array, Fingerprints
-from matkit.data.labels import LABELS, describe
+from matkit.data.fingerprints import Array, Fingerprints, fingerprints
+from matkit.data.labels import FORCE_UNITS, LABELS, describe
 from matkit.elements import format_species
 
 # Largest component of a net force that is rounding, in eV/Å.
@@ -20,29 +20,30 @@ NET_FORCE = 0.05
 LARGE_FORCE = 50.0
 # Distance as a fraction of the sum of covalent radii.
 TOO_CLOSE = 0.6
+# Fewer steps than this are a suspicion only.
+ENOUGH_STEPS = 6
+# Most structures of a sample being too close, or the median this far, is a wrong unit of length.
+SAMPLED, MOSTLY, TOO_FAR = 20, 0.8, 1.6
+NOBLE_GASES = {2, 10, 18, 36, 54, 86}
+# Structures with forces of zero whose surroundings are looked at; the rest will be alike.
+MOST_LOOKED_AT = 200
 # Surroundings that are more uneven than this are not so by rounding.
 ONE_SIDED = 1e-2
-# What forces may be in when the energies are in eV: the factor to eV/Å.
-FORCE_UNITS = {
-    "eV/Å": 1.0,
-    "eV/Bohr": 1 / 0.529177,
-    "Hartree/Bohr": 27.211386 / 0.529177,
-    "Hartree/Å": 27.211386,
-    "kcal/mol/Å": 0.0433641,
-    "kJ/mol/Å": 0.0103643,
-}
 
 
 def check_labels(dataset: Dataset) -> list[Finding]:
     """Say which labels there are, and complain about those that are not."""
     findings = [Finding("note", "labels", line) for line in dataset.found.lines()]
+    findings += dataset.found.remarks
     findings += [finding for label in LABELS for finding in _elsewhere(dataset, label)]
     structures = dataset.structures
     for label in ("energy", "forces"):
         lacking = (~has_label(structures, label)).nonzero().flatten().tolist()
         findings += _missing(dataset, label, lacking)
     stressed = has_label(structures, "stress")
-    lacking = (~stressed & structures.pbc.all(dim=1)).nonzero().flatten().tolist()
+    isolated = set(dataset.isolated_indices())
+    periodic = (~stressed & structures.pbc.all(dim=1)).nonzero().flatten().tolist()
+    lacking = [i for i in periodic if i not in isolated]
     if bool(stressed.any()) and lacking:
         message = f"{len(lacking)} periodic structures have no stress: {_named(dataset, lacking)}"
         fix = "nothing, they are left out of the loss of the stress (--allow-missing)"
@@ -50,7 +51,7 @@ def check_labels(dataset: Dataset) -> list[Finding]:
     return findings
 
 
-def check_forces(dataset: Dataset, prints: Fingerprints) -> list[Finding]:
+def check_forces(dataset: Dataset) -> list[Finding]:
     """Check that forces add up to zero, are not placeholders, and agree with the energies."""
     if not len(dataset):
         return []
@@ -61,7 +62,7 @@ def check_forces(dataset: Dataset, prints: Fingerprints) -> list[Finding]:
     with np.errstate(invalid="ignore"):  # NaN stays NaN
         np.maximum.at(largest, structures.batch.numpy(), forces.abs().amax(dim=1).numpy())
     findings = _net_forces(dataset, net.abs().amax(dim=1).numpy())
-    findings += _zero_forces(dataset, largest, prints)
+    findings += _zero_forces(dataset, largest)
     big = np.flatnonzero(largest > LARGE_FORCE).tolist()
     if big:
         named = examples([dataset.sources[i] for i in big], [f"{largest[i]:.1f}" for i in big])
@@ -80,6 +81,27 @@ def check_elements(dataset: Dataset, known: Collection[int], model: str) -> list
     message = f"{model} does not know {format_species(unknown)}"
     fix = "fine-tune with new elements (matkit finetune adds them), or choose another model"
     return [Finding("problem", "elements", message, fix)]
+
+
+def check_lengths(dataset: Dataset) -> list[Finding]:
+    """Check on some structures that atoms are as far apart as atoms are: is the unit right?"""
+    bonded = dataset.without_isolated()
+    many = (bonded.structures.n_atoms > 1).nonzero().flatten().tolist()
+    if not many:
+        return []
+    some = many[:: max(1, len(many) // SAMPLED)][:SAMPLED]
+    structures = bonded.structures.index(some)
+    closest = fingerprints(structures).closest
+    typical = float(np.median(closest))
+    text = f"the nearest atoms of structures are {typical:.2f} times their covalent radii apart"
+    if (closest < TOO_CLOSE).mean() >= MOSTLY:
+        message = f"{text}, which no atoms are: positions are in another unit than they are read in"
+        fix = "--length-unit A, nm or bohr, and --energy-unit if that is wrong too"
+        return [Finding("problem", "unit of length", message, fix)]
+    if typical > TOO_FAR and not set(structures.species.tolist()) & NOBLE_GASES:
+        message = f"{text}: positions may be in Bohr"
+        return [Finding("warning", "unit of length", message, "--length-unit bohr, if so")]
+    return []
 
 
 def check_distances(dataset: Dataset, prints: Fingerprints) -> list[Finding]:
@@ -118,11 +140,14 @@ def _missing(dataset: Dataset, label: str, lacking: list[int]) -> list[Finding]:
     if not lacking:
         return []
     if len(lacking) == len(dataset):
-        message = f"no structure has {label}"
+        message = f"no structure has {label}; {dataset.found.keys_found}"
         severity = "problem" if label == "energy" else "warning"
         fix = f"--{label}-key KEY if it has another name; else --{label}-weight 0"
         return [Finding(severity, f"missing {label}", message, fix)]
-    message = f"{len(lacking)} structures have no {label}: {_named(dataset, lacking)}"
+    message = (
+        f"{len(lacking)} structures have no {label}: {_named(dataset, lacking)}; "
+        f"{dataset.found.keys_found}"
+    )
     fix = f"--{label}-key KEY if it has another name, take them out, or --allow-missing"
     return [Finding("problem", f"missing {label}", message, fix)]
 
@@ -141,11 +166,16 @@ def _net_forces(dataset: Dataset, net: Array) -> list[Finding]:
     return [Finding("warning", "net forces", message, fix)]
 
 
-def _zero_forces(dataset: Dataset, largest: Array, prints: Fingerprints) -> list[Finding]:
+def _zero_forces(dataset: Dataset, largest: Array) -> list[Finding]:
     """Find forces of exactly zero where no symmetry makes them so."""
-    zero = np.flatnonzero((largest == 0) & (prints.one_sided() > ONE_SIDED)).tolist()
+    zero = np.flatnonzero(largest == 0).tolist()
     if not zero:
         return []
+    looked_at = zero[:: max(1, len(zero) // MOST_LOOKED_AT)]
+    uneven = fingerprints(dataset.structures.index(looked_at)).one_sided() > ONE_SIDED
+    if not uneven.any():
+        return []
+    zero = [i for i, is_uneven in zip(looked_at, uneven, strict=True) if is_uneven]
     message = (
         f"{len(zero)} structures have forces of exactly zero, though their atoms are surrounded "
         f"unevenly: {_named(dataset, zero)}. These are placeholders"
@@ -155,19 +185,27 @@ def _zero_forces(dataset: Dataset, largest: Array, prints: Fingerprints) -> list
 
 
 def _steps(dataset: Dataset) -> list[Finding]:
+    """Compare energies with the work of the forces along small steps."""
     verdict = judge(*stepping_pairs(dataset), FORCE_UNITS)
-    if verdict.unit is None:
+    if verdict.unit is None and not verdict.is_absurd:
         return []
     text = (
         f"energies of {verdict.pairs} small steps are {verdict.ratio:.4g} times the work of the "
         "forces"
     )
-    if verdict.unit == "eV/Å" and verdict.sign > 0:
+    if verdict.unit == "eV/A" and verdict.sign > 0:
         return [Finding("fine", "forces and energies", text)]
+    severity = "problem" if verdict.pairs >= ENOUGH_STEPS else "warning"
+    if verdict.unit is None:
+        fix = "look for the right keys and units (--energy-unit, --forces-unit)"
+        return [Finding(severity, "forces and energies", f"{text}, which fits no unit", fix)]
     sign = "have the wrong sign (they are gradients)" if verdict.sign < 0 else ""
-    unit = f"seem to be in {verdict.unit}" if verdict.unit != "eV/Å" else ""
+    unit = f"seem to be in {verdict.unit}" if verdict.unit != "eV/A" else ""
     message = f"{text}: the forces {' and '.join(filter(None, [unit, sign]))}"
-    return [Finding("problem", "forces and energies", message, "convert energies and forces")]
+    flags = [f"--forces-unit {verdict.unit}"] if verdict.unit != "eV/A" else []
+    flags += ["--forces-sign gradient"] if verdict.sign < 0 else []
+    fix = f"{' '.join(flags)}, if it is not the energies that are wrong (--energy-unit)"
+    return [Finding(severity, "forces and energies", message, fix)]
 
 
 def _named(dataset: Dataset, which: list[int]) -> str:

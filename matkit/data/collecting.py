@@ -12,8 +12,19 @@ from numpy.typing import NDArray
 
 from matkit.data.ase import charge_or_spin, check_atoms
 from matkit.data.groups import group_of
-from matkit.data.labels import LABELS, Array, Found, LabelKeys, LabelReport, keys_of, labels_of
-from matkit.errors import DataError, StructureError
+from matkit.data.labels import (
+    LABELS,
+    Array,
+    Found,
+    Label,
+    LabelKeys,
+    LabelReport,
+    keys_of,
+    labels_of,
+)
+from matkit.data.remarks import Remarks
+from matkit.data.units_of_files import declared_units, length_scale
+from matkit.errors import DataError, MatkitError, StructureError
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -104,14 +115,19 @@ class Collector:
         self._masks: Counter[frozenset[tuple[str, str]]] = Counter()
         self._faults: dict[tuple[str, str], list[str]] = {}
         self._seen: set[str] = set()
+        self._remarks = Remarks(keys)
+        self._told: set[str] = set()
 
     def add(self, atoms: Atoms, file: str, index: int) -> None:
-        """Append one structure.
+        """Append one structure, unless it is of another level of theory.
 
         Raises:
             StructureError: the structure cannot be used, and `problems` is None.
+            DataError: its units are unknown or contradict the keys, and `problems` is None.
         """
         where = f"{file}[{index}]"
+        if not self._remarks.wants(atoms):
+            return
         try:
             check_atoms(atoms, f" in {where}")
         except StructureError as error:
@@ -120,8 +136,10 @@ class Collector:
             self._problems.append(str(error))
             return
         self._seen |= keys_of(atoms)
-        self._append_labels(atoms, where)
-        for name, rows in _columns(atoms).items():
+        labels, scale = self._labels(atoms, where)
+        self._remarks.add(atoms, where, labels, scale)
+        self._append_labels(atoms, where, labels)
+        for name, rows in _columns(atoms, scale).items():
             self._store.append(name, rows)
         self._append_names(atoms, file, index)
         self._rows["system"] += 1
@@ -138,13 +156,24 @@ class Collector:
             self._store.append(name, _row(codes.setdefault(text, len(codes)), "i4"))
         self._store.append("index", _row(index, "i8"))
 
-    def _append_labels(self, atoms: Atoms, where: str) -> None:
+    def _labels(self, atoms: Atoms, where: str) -> tuple[list[Label], float]:
+        """Return the labels of a structure, and by what its positions are to be multiplied."""
+        try:
+            scale = length_scale(self._keys.units, declared_units(atoms.info))
+            return list(labels_of(atoms, self._keys)), scale
+        except MatkitError as error:
+            if str(error) not in self._told:  # once, not for every structure of a file
+                self._told.add(str(error))
+                self._report(f"{where}: {error}")
+            return [], 1.0
+
+    def _append_labels(self, atoms: Atoms, where: str, labels: list[Label]) -> None:
         values: dict[tuple[str, str], Array] = {}
-        for label in labels_of(atoms, self._keys):
-            if label.value is None:
-                self._faults.setdefault(label.place, []).append(f"{where}: {label.problem}")
-            else:
+        for label in labels:
+            if label.value is not None:
                 values[label.place] = label.value
+            elif label.problem:
+                self._faults.setdefault(label.place, []).append(f"{where}: {label.problem}")
         self._counts.update(values.keys())
         self._masks[frozenset(values)] += 1
         for field in ("charge", "spin"):
@@ -174,6 +203,7 @@ class Collector:
             DataError: there is no structure, a label that is used is wrong, or a key that was
                 asked for is nowhere.
         """
+        remarks = self._remarks.findings()
         if not self._rows["system"]:
             raise DataError(f"Expected structures, got none.{_few(self._problems or [])}")
         chosen: dict[str, str | None] = {}
@@ -186,7 +216,8 @@ class Collector:
             if self._counts[field, field] == self._rows["system"]:
                 chosen[field] = self._columns[field, field]
         names = Names(**{name: list(codes) for name, codes in self._codes.items()})
-        return chosen, names, LabelReport(self._rows["system"], **found)
+        keys = tuple(sorted(self._seen))
+        return chosen, names, LabelReport(self._rows["system"], **found, remarks=remarks, keys=keys)
 
     def _choose(self, label: str) -> Found:
         places = self._keys.places(label)
@@ -218,11 +249,11 @@ class Collector:
         self._problems.append(problem)
 
 
-def _columns(atoms: Atoms) -> Mapping[str, Column]:
+def _columns(atoms: Atoms, scale: float) -> Mapping[str, Column]:
     return {
-        "positions": atoms.positions.astype(np.float64),
+        "positions": scale * atoms.positions.astype(np.float64),
         "species": atoms.numbers.astype(np.int64),
-        "cell": atoms.cell.array[None].astype(np.float64),
+        "cell": scale * atoms.cell.array[None].astype(np.float64),
         "pbc": atoms.pbc[None].copy(),
         "n_atoms": _row(len(atoms), "i8"),
     }

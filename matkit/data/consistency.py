@@ -26,7 +26,9 @@ MIN_ENERGY = 1e-4
 MIN_PAIRS = 3
 # Part of the pairs that must agree on the sign, and how far a ratio may be from that of a unit.
 AGREEMENT = 0.8
-LARGEST_FACTOR = 1.5
+LARGEST_FACTOR = 1.3
+# Pairs agree if half of them are within this logarithm of a factor; a ratio beyond this is absurd.
+AGREED, ABSURD = 0.3, 3.0
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,22 @@ class Verdict:
         ratio: Median of (difference of energies) / (work of the labels); NaN without pairs.
         unit: Unit that explains it; None if the pairs do not decide.
         sign: 1.0 if right, -1.0 if reversed.
+        spread: How far the ratios are from their median, as the logarithm of a factor.
+        deviation: How far the median is from the nearest unit, as the logarithm of a factor.
     """
 
     pairs: int
     ratio: float
     unit: str | None = None
     sign: float = 1.0
+    spread: float = float("inf")
+    deviation: float = float("inf")
+
+    @property
+    def is_absurd(self) -> bool:
+        """Whether the pairs agree, but on a ratio that no error of a finite step explains."""
+        ratio = abs(self.ratio)
+        return self.spread < AGREED and (self.sign < 0 or not 1 / ABSURD < ratio < ABSURD)
 
 
 def judge(energies: Sequence[float], works: Sequence[float], units: Mapping[str, float]) -> Verdict:
@@ -65,11 +77,14 @@ def judge(energies: Sequence[float], works: Sequence[float], units: Mapping[str,
     deviation = {unit: abs(np.log(abs(median) / factor)) for unit, factor in units.items()}
     nearest = min(deviation, key=lambda unit: deviation[unit])
     unit = nearest if deviation[nearest] < np.log(LARGEST_FACTOR) else None
-    return Verdict(len(ratios), median, unit, float(np.sign(median)))
+    same = ratios[np.sign(ratios) == np.sign(median)]
+    spread = float(np.median(np.abs(np.log(same / median))))
+    sign, off = float(np.sign(median)), float(deviation[nearest])
+    return Verdict(len(ratios), median, unit, sign, spread, off)
 
 
-def strained_pairs(dataset: Dataset) -> tuple[list[float], list[float]]:
-    """Return energy differences of homogeneously strained pairs, and V stress : strain, in eV.
+def strained_pairs(dataset: Dataset) -> tuple[list[float], list[float], list[float]]:
+    """Return energy differences of homogeneously strained pairs, V stress : strain, in eV, and V.
 
     The pairs have the same atoms at the same fractional coordinates, so that no force does work.
     """
@@ -82,14 +97,16 @@ def strained_pairs(dataset: Dataset) -> tuple[list[float], list[float]]:
         for pair in pairwise(members)
     ]
     if not pairs:
-        return [], []
+        return [], [], []
     first, second = torch.tensor(pairs).T
     strain = _strain(structures.cell[first], structures.cell[second])
     energy, volume = structures.system["energy"], structures.volume
     pull = volume.reshape(-1, 1, 1) * structures.system["stress"]
     work = (0.5 * (pull[first] + pull[second]) * strain).sum(dim=(1, 2))
     small = strain.abs().amax(dim=(1, 2)) < MAX_STRAIN
-    return (energy[second] - energy[first])[small].tolist(), work[small].tolist()
+    values = energy[second] - energy[first], work, 0.5 * (volume[first] + volume[second])
+    changes, works, volumes = (value[small].tolist() for value in values)
+    return changes, works, volumes
 
 
 def stepping_pairs(dataset: Dataset) -> tuple[list[float], list[float]]:

@@ -9,7 +9,7 @@ from itertools import chain, pairwise
 from pathlib import Path
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from matkit.data.cached import Located, is_folder, load_folder
@@ -21,7 +21,10 @@ from matkit.data.reading import entries_of, refusal
 from matkit.errors import DataError
 from matkit.structures import Structures
 
-ISOLATED = "IsolatedAtom"
+# What `config_type` calls isolated atoms: `IsolatedAtom`, `isolated_atom`, `isolated-atom`, ...
+ISOLATED = "isolatedatom"
+# A periodic atom is isolated if its images are at least this far away, in Å.
+ISOLATED_DISTANCE = 10.0
 DEFAULT_KEYS = LabelKeys()
 Paths = str | Path | Sequence[str | Path]
 
@@ -68,10 +71,13 @@ class Dataset:
         )
 
     def isolated_indices(self) -> list[int]:
-        """Return the structures that are isolated atoms, said to be or one alone without cell."""
-        alone = (self.structures.n_atoms == 1) & ~self.structures.pbc.any(dim=1)
-        named = [i for i, kind in enumerate(self.config_types) if kind == ISOLATED]
-        return sorted({*named, *alone.nonzero().flatten().tolist()})
+        """Return the isolated atoms: said to be, without cell, or in a large one."""
+        single = self.structures.n_atoms == 1
+        if not bool(single.any()):
+            return []
+        spread = _image_distance(self.structures) >= ISOLATED_DISTANCE
+        named = torch.tensor([_is_isolated(kind) for kind in self.config_types])
+        return (single & (spread | named)).nonzero().flatten().tolist()
 
     def isolated(self) -> dict[int, float]:
         """Return the energies in eV of isolated atoms, by atomic number."""
@@ -230,6 +236,25 @@ def dataset_of(columns: Mapping[str, Column], names: Names, found: LabelReport) 
     return Dataset(structures, kinds, groups, tuple(f"{file}[{i}]" for file, i in sources), found)
 
 
+def _is_isolated(kind: str) -> bool:
+    return "".join(filter(str.isalpha, kind)).lower().removesuffix("s") == ISOLATED
+
+
+def _image_distance(structures: Structures) -> Float[Tensor, " B"]:
+    """Return a lower bound of the distance of an atom to its own periodic images [B], in Å.
+
+    It is the smallest distance of two lattice planes along a periodic direction; infinite without.
+    """
+    open_directions = ~structures.pbc.unsqueeze(2)
+    # Any vector will do where there are no images; those of the cell may be zero.
+    unit = 1e9 * torch.eye(3, dtype=torch.float64)
+    cell = torch.where(
+        open_directions & (structures.cell == 0).all(2, keepdim=True), unit, structures.cell
+    )
+    heights = 1 / torch.linalg.pinv(cell).norm(dim=1)
+    return torch.where(structures.pbc, heights, torch.inf).amin(dim=1)
+
+
 def has_label(structures: Structures, label: str) -> Bool[Tensor, " B"]:
     """Return which structures [B] carry a label."""
     if label != "forces":
@@ -242,5 +267,5 @@ def has_label(structures: Structures, label: str) -> Bool[Tensor, " B"]:
 
 def _recount(report: LabelReport, part: Structures) -> LabelReport:
     counts = {label: int(has_label(part, label).sum()) for label in LABELS}
-    found = {label: Found(getattr(report, label).key, n) for label, n in counts.items()}
-    return LabelReport(len(part), **found)
+    energy, forces, stress = (Found(getattr(report, x).key, counts[x]) for x in LABELS)
+    return LabelReport(len(part), energy, forces, stress, keys=report.keys)

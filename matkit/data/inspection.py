@@ -6,19 +6,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
-from matkit.data.checks import (
-    check_distances,
-    check_elements,
-    check_forces,
-    check_labels,
-)
+from matkit.data.checks import check_distances, check_elements
 from matkit.data.dataset import Dataset
 from matkit.data.duplicates import equal_pairs
 from matkit.data.findings import SEVERITIES, Finding, examples
 from matkit.data.fingerprints import Fingerprints, fingerprints
 from matkit.data.near import near_pairs
-from matkit.data.reference_checks import check_references
-from matkit.data.stress_checks import check_stress
+from matkit.data.sanity import judge_labels
 
 
 @dataclass(frozen=True)
@@ -61,6 +55,7 @@ def inspect(
     known: KnownElements | None = None,
     faults: Mapping[str, list[str]] | None = None,
     near: float = 0.05,
+    compared: Mapping[str, list[Finding]] | None = None,
 ) -> Report:
     """Examine data sets, each by itself and for structures that they share.
 
@@ -69,6 +64,7 @@ def inspect(
         known: Elements of a model.
         faults: What was wrong with single structures when they were read, by set.
         near: Largest displacement in Å that makes structures of two sets near duplicates.
+        compared: What a comparison with a model has found, by set.
     """
     findings, e0s, rest = {}, {}, {}
     prints: dict[str, tuple[Dataset, Fingerprints]] = {}
@@ -76,12 +72,10 @@ def inspect(
         found = [_fault(text) for text in (faults or {}).get(name, [])]
         bonded = dataset.without_isolated()
         prints[name] = bonded, fingerprints(bonded.structures)
-        found += [_size(dataset), *check_labels(dataset), *check_forces(*prints[name])]
-        found += check_stress(dataset)
-        referenced, fit = check_references(dataset)
+        judged, fit = judge_labels(dataset)
+        found += [_size(dataset), *judged, *(compared or {}).get(name, [])]
         if fit is not None:
             e0s[name], rest[name] = fit.e0s, fit.residuals.tolist()
-        found += referenced
         found += check_elements(dataset, known.species, known.model) if known else []
         found += check_distances(*prints[name]) + _copies(*prints[name])
         findings[name] = found

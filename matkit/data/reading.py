@@ -21,13 +21,13 @@ from matkit.data.ase_files import (
     ase_formats,
     format_of,
     read_by_ase,
-    read_db,
     read_pdb,
     read_poscar,
     read_res,
     read_trajectory,
 )
 from matkit.data.cif import read_cif
+from matkit.data.formats import databases, reader_of
 from matkit.data.opening import OPENERS, check_file, locate, open_text, read_text
 from matkit.data.tables import read_csv, read_parquet
 from matkit.data.xyz import read_xyz
@@ -99,9 +99,10 @@ def entries_of(path: str | Path, format: str | None = None) -> Iterator[Entry]:
     file, part = locate(path)
     if format is not None and format not in formats():
         raise UnknownNameError(f"Unknown format {format!r}.{did_you_mean(format, formats())}")
-    # What reads folders, or files whose names tell nothing, is to be asked before this line.
-    check_file(file)
-    entries = _entries(file, format)
+    known = reader_of(file) if format is None else None
+    if not (known and file.is_dir()):  # some programs keep a data set in a folder
+        check_file(file)
+    entries = _entries(file, known or _reader(file, format), HINT if format is None else "")
     yield from _part(entries, part, file) if part else entries
 
 
@@ -110,17 +111,16 @@ def formats() -> frozenset[str]:
     return ase_formats().union(READERS)
 
 
-def _entries(file: Path, format: str | None) -> Iterator[Entry]:
+def _entries(file: Path, reader: Reader, hint: str) -> Iterator[Entry]:
     number = 0
     try:
-        for found in _reader(file, format)(file):
+        for found in reader(file):
             yield _checked(number, found)
             number += 1
     except MissingExtraError:
         raise
     except Exception as error:  # the parsers of formats raise anything; nothing follows
-        hint = "" if number or format else HINT
-        yield Entry(number, None, brief(error).rstrip(".") + hint)
+        yield Entry(number, None, brief(error).rstrip(".") + ("" if number else hint))
         return
     if not number:
         yield Entry(0, None, "there is no structure in it")
@@ -128,7 +128,6 @@ def _entries(file: Path, format: str | None) -> Iterator[Entry]:
 
 def _reader(file: Path, format: str | None) -> Reader:
     """Return what reads a file."""
-    # Readers of further formats are to be asked here, before names and contents.
     if format is not None:
         return READERS.get(format) or partial(read_by_ase, format)
     endings = [ending.lower() for ending in file.suffixes if ending.lower() not in OPENERS]
@@ -231,7 +230,7 @@ READERS: dict[str, Reader] = {
     "cif": _read_cif,
     "csv": _read_csv,
     "parquet": read_parquet,
-    "db": read_db,
+    "db": databases.read,
     "traj": read_trajectory,
     "vasp": read_poscar,
     "proteindatabank": read_pdb,

@@ -16,8 +16,8 @@ from matkit.elements import SYMBOLS
 OUTLIER, LEAST_OUTLIER = 10.0, 1.0
 # Spread of residuals in eV/atom that no chemistry has.
 LARGE_SPREAD = 5.0
-# Per-atom energies fit compositions so many times better than totals if they are not totals.
-MUCH_BETTER = 10.0
+# Energies of isolated atoms of one element that differ by more are not of one calculation, in eV.
+EQUAL_ATOMS = 1e-3
 
 
 def check_references(dataset: Dataset) -> tuple[list[Finding], ReferenceFit | None]:
@@ -42,23 +42,8 @@ def check_references(dataset: Dataset) -> tuple[list[Finding], ReferenceFit | No
         text = f"energies deviate by {spread:.1f} eV/atom from any sum of reference energies"
         fix = "several levels of theory are mixed, or the energies are not in eV: separate them"
         findings.append(Finding("problem", "reference energies", text, fix))
-    findings += _per_atom(bonded, fit) + _outliers(bonded, rest) + _isolated(dataset, bonded)
+    findings += _outliers(bonded, rest) + _several(dataset) + _isolated(dataset, bonded)
     return findings, fit
-
-
-def _per_atom(dataset: Dataset, fit: ReferenceFit) -> list[Finding]:
-    """Find out whether energies are per atom: then they do not grow with the structure."""
-    structures = dataset.structures
-    if len(set(structures.n_atoms.tolist())) < 2:
-        return []
-    energies = structures.system["energy"] * structures.n_atoms
-    other = fit_references(dataset, energies)
-    deviation = np.nanstd(fit.residuals.numpy()), np.nanstd(other.residuals.numpy())
-    if deviation[0] < MUCH_BETTER * max(deviation[1], 1e-3):
-        return []
-    message = "energies do not grow with the number of atoms: they seem to be energies per atom"
-    fix = "multiply them by the number of atoms, or call them energy_per_atom"
-    return [Finding("problem", "energy per atom", message, fix)]
 
 
 def _outliers(dataset: Dataset, rest: Array) -> list[Finding]:
@@ -74,6 +59,22 @@ def _outliers(dataset: Dataset, rest: Array) -> list[Finding]:
     )
     fix = "look at them: unconverged, another level of theory, or very unlike structures"
     return [Finding("warning", "energy outliers", message, fix)]
+
+
+def _several(dataset: Dataset) -> list[Finding]:
+    """Find isolated atoms of one element with different energies, of which only one can count."""
+    structures = dataset.structures
+    energies: dict[int, list[float]] = {}
+    for i in dataset.isolated_indices():
+        energy = float(structures.system["energy"][i])
+        if energy == energy:
+            energies.setdefault(int(structures.species[structures.offsets[i]]), []).append(energy)
+    apart = {z: e for z, e in energies.items() if max(e) - min(e) > EQUAL_ATOMS}
+    if not apart:
+        return []
+    table = ", ".join(f"{SYMBOLS[z]} {min(e):.4f} to {max(e):.4f} eV" for z, e in apart.items())
+    message = f"isolated atoms of one element have different energies: {table}"
+    return [Finding("problem", "isolated atoms", message, "keep one of each, or --E0s TABLE")]
 
 
 def _isolated(dataset: Dataset, bonded: Dataset) -> list[Finding]:

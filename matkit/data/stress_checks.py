@@ -24,10 +24,37 @@ def check_stress(dataset: Dataset) -> list[Finding]:
     if not len(stress):
         return [Finding("note", "stress", "no stresses to check")]
     findings = _asymmetry(stress.numpy())
-    verdict = judge(*strained_pairs(dataset), STRESS_UNITS)
+    changes, works, volumes = strained_pairs(dataset)
+    verdict = judge(changes, works, STRESS_UNITS)
+    if mistaken := _virial(changes, works, volumes, verdict):
+        return [*findings, mistaken]
     if verdict.unit is not None:
         return [*findings, *_by_energy(verdict)]
     return [*findings, _by_volume(dataset, verdict), _by_size(stress.numpy())]
+
+
+def _virial(
+    changes: list[float], works: list[float], volumes: list[float], verdict: Verdict
+) -> Finding | None:
+    """Find virials that are taken for stresses, and the other way round, by strained pairs.
+
+    A virial W = -V stress that is read as a stress does -V times the work of one, where V is the
+    volume of each pair, and no unit.
+    """
+    if verdict.unit == "eV/A3" and verdict.sign > 0:
+        return None
+    works_and_volumes = list(zip(works, volumes, strict=True))
+    for what, key, corrected in (
+        ("virials, not stresses", "--virials-key KEY", [-w / v for w, v in works_and_volumes]),
+        ("stresses, not virials", "--stress-key KEY", [-w * v for w, v in works_and_volumes]),
+    ):
+        other = judge(changes, corrected, {"right": 1.0})
+        if other.unit is not None and other.sign > 0 and other.deviation < verdict.deviation:
+            text = (
+                f"energies of {other.pairs} pairs that differ by a strain say that these are {what}"
+            )
+            return Finding("problem", "stress or virial", text, key)
+    return None
 
 
 def _by_energy(verdict: Verdict) -> list[Finding]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from matkit.data.formats.extxyz import parse_comment
 from matkit.data.species import Species, species_of, with_masses
 from matkit.elements import SYMBOLS
 from matkit.errors import DataError
@@ -172,12 +173,11 @@ def _atoms(block: list[str], start: int) -> Atoms:
     Raises:
         DataError: a line is not what it should be.
     """
-    from ase.io.extxyz import key_val_str_to_dict
     from ase.io.extxyz import read_xyz as read_frame
 
     _refuse_bytes(block)
     comment = block[1].strip()
-    info = _with_usual_names(key_val_str_to_dict(comment) if comment else {}, comment)
+    info = _with_usual_names(parse_comment(comment) if comment else {}, comment)
     column, width = _columns(info.get("Properties", PLAIN))
     end = 2 + int(block[0])
     words = [row.split() for row in block[2:end]]

@@ -28,4 +28,7 @@ class EvaluateOptions(LabelOptions):
     skip_unknown: bool = Field(
         False, description="leave out structures with elements that the model does not know"
     )
+    allow_problems: bool = Field(
+        False, description="go on although labels look wrong (see matkit data inspect)"
+    )
     overwrite: bool = Field(False, description="replace results that are already there")

@@ -11,13 +11,11 @@ import numpy as np
 from ase import Atoms
 
 from matkit.campaign.items import Item, Outcome, failed
-from matkit.data.labels import PLACES
+from matkit.data.remarks import describes_labels
 from matkit.label.engines import EngineSpec, load_engine
 from matkit.label.hessians import difference_hessian, symmetrised
 from matkit.label.labels import Array, Engine, Labels
 from matkit.label.options import STEP, LabellingOptions
-
-OLD_LABELS = {key for keys in PLACES.values() for key in keys}
 
 
 def spec_of(options: LabellingOptions) -> EngineSpec:
@@ -140,7 +138,7 @@ def frame_of(item: Item, labels: Labels, facts: dict[str, float]) -> Atoms:
     """Return a structure with its labels where they are looked for first, and no older ones."""
     atoms = item.content
     frame = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-    kept = {k: v for k, v in atoms.info.items() if k not in OLD_LABELS and _is_simple(v)}
+    kept = {k: v for k, v in atoms.info.items() if not describes_labels(k) and _is_simple(v)}
     frame.info = {**kept, "labelled_from": item.source, "REF_energy": labels.energy}
     frame.info |= {f"hessian_{name}": value for name, value in facts.items()}
     frame.arrays["REF_forces"] = labels.forces

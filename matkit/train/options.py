@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 import yaml
 from pydantic import BeforeValidator, Field, model_validator
 
-from matkit.errors import ConfigError
+from matkit.errors import ConfigError, UnknownNameError
 from matkit.runs.yaml_text import load_yaml
 from matkit.simulate.options import Options, ReadingOptions
 
@@ -46,8 +46,26 @@ class LabelOptions(ReadingOptions):
     forces_key: str | None = Field(None, description="where forces are")
     stress_key: str | None = Field(None, description="where stresses are")
     virials_key: str | None = Field(None, description="where virials are, if there is no stress")
-    stress_unit: Literal["eV/A3", "GPa", "kbar"] = Field(
-        "eV/A3", description="unit of the stresses in the files"
+    energy_unit: str | None = Field(
+        None,
+        description="unit of energies and virials: eV, hartree, rydberg, kcal/mol, kJ/mol, "
+        "...; by default what the file declares, else eV",
+    )
+    length_unit: str | None = Field(
+        None, description="unit of positions and cells: A, bohr, nm; by default as declared, else A"
+    )
+    forces_unit: str | None = Field(
+        None,
+        description="unit of forces, e.g. hartree/bohr; by default as declared, else the "
+        "energies' over the positions'",
+    )
+    stress_unit: str | None = Field(
+        None,
+        description="unit of stresses: eV/A3, GPa, kbar, ...; by default as declared, else "
+        "the energies' over the positions' cubed",
+    )
+    forces_sign: Literal["force", "gradient"] = Field(
+        "force", description="gradient: what is called forces is the gradient of the energy"
     )
     stress_sign: Literal["ase", "vasp"] = Field(
         "ase", description="ase: positive in tension; vasp: positive in compression"
@@ -55,7 +73,22 @@ class LabelOptions(ReadingOptions):
     group_key: str | None = Field(
         None, description="what tells trajectories apart; common names are tried if not given"
     )
+    head: str | None = Field(
+        None, description="level of theory to read, where structures name theirs (head=...)"
+    )
     zero_net_force: bool = Field(False, description="subtract the mean force of each structure")
+
+    @model_validator(mode="after")
+    def _known_units(self) -> Self:
+        for quantity in ("energy", "length", "forces", "stress"):
+            if (unit := getattr(self, f"{quantity}_unit")) is not None:
+                from matkit.data.unit_names import factor
+
+                try:
+                    factor(quantity, unit)
+                except UnknownNameError as error:
+                    raise ValueError(str(error).rstrip(".")) from error
+        return self
 
     def label_keys(self) -> LabelKeys:
         """Return where labels are looked for."""
@@ -86,6 +119,9 @@ class DataOptions(FileOptions):
     test_file: list[str] = Field([], description="files only looked at when training has ended")
     allow_missing: bool = Field(
         False, description="learn from structures of which some labels are missing"
+    )
+    allow_problems: bool = Field(
+        False, description="go on although labels look wrong (see matkit data inspect)"
     )
     allow_leakage: bool = Field(
         False, description="go on if validation or test structures are in the training set"

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from matkit.data.dataset import Dataset
-from matkit.data.labels import describe
 from matkit.data.splitting import duplicates, split_dataset
 from matkit.errors import ConfigError, TrainingError
+from matkit.evaluate.label_judgement import refuse_wrong_labels
 from matkit.train.hessian_sets import add_hessians, read_labelled
 from matkit.train.losses import labelled, wanted
 from matkit.train.options import DataOptions, PotentialOptions
@@ -42,14 +42,16 @@ def read_sets(options: PotentialOptions) -> Sets:
     Raises:
         ConfigError: no training file is named, or a set is empty.
         TrainingError: a label with a weight is missing, or sets share structures.
+        DataError: labels look wrong, and that is not allowed.
     """
     if not options.train_file:
         raise ConfigError("Expected files to learn from, got none. Name them: --train-file FILE")
     keys = options.label_keys()
     both, located = read_labelled(options.train_file, keys, options.format)
-    train, notes = both.without_isolated(), [str(both.found)]
+    train, notes = both.without_isolated(), [str(both.found), *_judge("training", both, options)]
     if options.valid_file:
         valid, more = read_labelled(options.valid_file, keys, options.format)
+        notes += _judge("validation", valid, options)
         valid, located = valid.without_isolated(), {**located, **more}
     else:
         fractions = (1 - options.valid_fraction, options.valid_fraction)
@@ -58,6 +60,7 @@ def read_sets(options: PotentialOptions) -> Sets:
     test = None
     if options.test_file:
         test, more = read_labelled(options.test_file, keys, options.format)
+        notes += _judge("test", test, options)
         test, located = test.without_isolated(), {**located, **more}
     if options.learns_hessians:
         notes.append(f"{len(located)} Hessians in the folders")
@@ -72,11 +75,16 @@ def read_sets(options: PotentialOptions) -> Sets:
     return Sets(train, valid, test, both.isolated(), tuple(notes))
 
 
+def _judge(name: str, dataset: Dataset, options: PotentialOptions) -> list[str]:
+    """Refuse labels that look wrong; return what is to be said about the rest."""
+    told = refuse_wrong_labels(dataset, name, options.allow_problems)
+    return [*(f.message for f in dataset.found.remarks if f.severity == "note"), *told]
+
+
 def _check_labels(name: str, dataset: Dataset, options: PotentialOptions) -> None:
     if not len(dataset):
         raise ConfigError(f"The {name} set has no structures but isolated atoms.")
     for label in _needed(name, options):
-        _refuse_other_places(name, label, dataset)
         there = labelled(dataset.structures, label)
         lacking = [dataset.sources[i] for i in (~there).nonzero().flatten().tolist()]
         if not lacking or (options.allow_missing and len(lacking) < len(dataset)):
@@ -85,18 +93,6 @@ def _check_labels(name: str, dataset: Dataset, options: PotentialOptions) -> Non
             f"{len(lacking)} of {len(dataset)} structures of the {name} set have no {label}, "
             f"which has the weight {label}_weight: {_some(lacking)}. {_remedy(label, dataset)}, "
             f"set {label}_weight to 0, or allow_missing to learn from the labels that are there."
-        )
-
-
-def _refuse_other_places(name: str, label: str, dataset: Dataset) -> None:
-    """Refuse labels that would not be learnt from although they are there."""
-    found = getattr(dataset.found, label, None)
-    if found is not None and found.lost:
-        others = ", ".join(f"{describe(key)} ({n})" for key, n in found.others.items())
-        raise TrainingError(
-            f"The {label} of the {name} set is taken from {describe(found.key)}, but {found.lost} "
-            f"structures have it elsewhere only: {others}. Bring all to one key if they are of one "
-            f"level of theory (matkit data convert, one file at a time), or name one ({label}_key)."
         )
 
 

@@ -72,7 +72,7 @@ def test_inspect_of_data_without_labels(cli):
         (["inspect"], "Expected at least one file"),
         (["inspect", "nothing.xyz"], "there is no file nothing.xyz"),
         (["inspect", "cu.extxyz", "--energy-key", "dft"], "No structure has energy under the key"),
-        (["inspect", "cu.extxyz", "--stress-unit", "psi"], "Option 'stress_unit'"),
+        (["inspect", "cu.extxyz", "--stress-unit", "psi"], "Unknown stress_unit 'psi'. Known: GPa"),
         (["convert", "cu.extxyz"], "Expected where to write"),
         (["split", "cu.extxyz"], "belong to 1 group"),
         (["split", "cu.extxyz", "--valid-fraction", "0.5", "--test-fraction", "0.5"], "must leave"),

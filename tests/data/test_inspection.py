@@ -217,8 +217,8 @@ def steps(factor):
     [
         (1.0, None),
         (-1.0, "have the wrong sign"),
-        (0.529177 / 27.211386, "seem to be in Hartree/Bohr"),
-        (-1 / 0.0433641, "seem to be in kcal/mol/Å and have the wrong sign"),
+        (0.529177 / 27.211386, "seem to be in hartree/bohr"),
+        (-1 / 0.0433641, "seem to be in kcal/mol/A and have the wrong sign"),
     ],
 )
 def test_forces_are_compared_with_energies(tmp_path, factor, text):

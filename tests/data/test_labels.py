@@ -64,7 +64,8 @@ def test_missing_labels_are_nan(tmp_path):
     assert stress.shape == (2, 3, 3)
     assert dataset.structures.atom["forces"].isnan().all()
     assert dataset.found.forces.key is None
-    assert str(dataset.found) == "2 structures with 1 energy (REF_energy); no forces; no stress"
+    line = "2 structures with 1 energy (REF_energy); no forces; no stress"
+    assert str(dataset.found) == f"{line} (keys found here: REF_energy)"
 
 
 def test_forces_of_a_part_of_the_structures(tmp_path):
@@ -106,11 +107,15 @@ def test_a_virial_is_minus_stress_times_volume(tmp_path, keys):
     assert torch.allclose(dataset.structures.system["stress"][0], -0.1 * torch.eye(3).double())
 
 
-def test_a_virial_without_a_cell_is_refused(tmp_path):
+@pytest.mark.parametrize("name", ["REF_virials", "REF_stress", "stress", "virial"])
+def test_a_stress_without_a_volume_is_left_out_and_said(tmp_path, name):
     atoms = molecule("H2O")
-    atoms.info["REF_virials"] = np.eye(3)
-    with pytest.raises(DataError, match=r"a.extxyz\[0\]: a virial \(REF_virials\) needs a cell"):
-        read(tmp_path, [atoms])
+    atoms.info[name] = np.eye(3)
+    dataset = read(tmp_path, [atoms, water(REF_energy=1.0)])
+    assert dataset.structures.system["stress"].isnan().all()
+    (remark,) = (r for r in dataset.found.remarks if r.check == "stress without volume")
+    assert remark.severity == "warning"
+    assert "a.extxyz[0]" in remark.message
 
 
 def test_net_forces_can_be_taken_out(tmp_path):
@@ -186,7 +191,9 @@ def test_nothing_but_bad_structures(tmp_path):
         read_dataset(save(tmp_path / "a.extxyz", [broken]), problems=[])
 
 
-@pytest.mark.parametrize("keys", [{"stress_unit": "gpa"}, {"stress_sign": "-"}])
+@pytest.mark.parametrize(
+    "keys", [{"stress_unit": "psi"}, {"stress_sign": "-"}, {"forces_sign": "+"}]
+)
 def test_unknown_units(keys):
     with pytest.raises(UnknownNameError, match="Known:"):
         LabelKeys(**keys)

@@ -15,6 +15,7 @@ from matkit.derivatives import Conservative
 from matkit.errors import (
     CheckpointError,
     ConfigError,
+    DataError,
     OutputExistsError,
     TrainingError,
     UnknownElementError,
@@ -246,7 +247,7 @@ def test_labels_at_two_places_are_refused_in_any_case(options, tmp_path):
     mixed[1].calc = None
     mixed[1].arrays["REF_forces"] = np.zeros((len(mixed[1]), 3))
     path = labelled_file(tmp_path / "mixed.xyz", mixed)
-    with pytest.raises(TrainingError, match=r"3 structures have it elsewhere only: .*\(3\)"):
+    with pytest.raises(DataError, match=r"3 structures have it elsewhere only: .*\(3\)"):
         train(options(train_file=path, allow_missing=True))
 
 
