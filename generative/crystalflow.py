@@ -39,6 +39,7 @@ from matkit.generative.parts.straight import straight_path
 from matkit.generative.parts.symmetry import Symmetry, in_double, symmetry_of
 from matkit.generative.parts.torus import mean_free, torus_path, wrap
 from matkit.interfaces import Condition, Generator
+from matkit.nn.arguments import check_not_negative, check_positive
 from matkit.structures import Structures
 
 # Mean and standard deviation of the lattice at time 0: a cube of edge e Å, give or take a tenth.
@@ -102,6 +103,14 @@ class CrystalFlow(Generator):
         self.species, self.max_atoms = tuple(species), max_atoms
         if not 0 <= given <= 1:
             raise ConfigError(f"Expected `given` between 0 and 1, got {given}.")
+        check_positive(max_atoms=max_atoms, temperature=temperature)
+        check_not_negative(
+            lattice_weight=lattice_weight,
+            coordinate_weight=coordinate_weight,
+            species_weight=species_weight,
+            slope=slope,
+            miller=miller,
+        )
         self.generates_species, self.given, self.pairing = generates_species, given, pairing
         self.takes_species = not generates_species or given > 0
         self.properties, self.withheld = tuple(sorted(properties or {})), withheld

@@ -32,6 +32,7 @@ from matkit.generative.parts.schedules import cosine_signal, geometric_sigma, ti
 from matkit.generative.parts.symmetry import Symmetry, in_double, symmetry_of
 from matkit.generative.parts.torus import wrap
 from matkit.interfaces import Condition, Generator
+from matkit.nn.arguments import check_not_negative, check_positive
 from matkit.structures import Structures
 
 
@@ -77,6 +78,8 @@ class DiffCSP(Generator):
         withheld: float = 0.1,
     ) -> None:
         super().__init__()
+        check_positive(max_atoms=max_atoms, levels=levels, step_size=step_size)
+        check_not_negative(species_weight=species_weight)
         self.species, self.max_atoms = tuple(species), max_atoms
         self.generates_species, self.takes_species = generates_species, not generates_species
         self.properties, self.withheld = tuple(sorted(properties or {})), withheld

@@ -29,7 +29,7 @@ from matkit.errors import (
     did_you_mean,
 )
 from matkit.interfaces import Generator, Potential
-from matkit.model_files import NoLargerThan, check_fit, check_tensors, parse
+from matkit.model_files import NoLargerThan, check_arguments, check_fit, check_tensors, parse
 
 FORMAT_VERSION = 1
 Model = TypeVar("Model", Potential, Generator)
@@ -137,6 +137,7 @@ def _class(name: str, group: str, base: type[Model]) -> type[Model]:
 
 
 def _construct(cls: type[Model], name: str, hyperparameters: Mapping[str, Any]) -> Model:
+    check_arguments(cls, name, hyperparameters)
     try:
         model = cls(**hyperparameters)
     except TypeError as error:

@@ -6,19 +6,31 @@ larger than its weights, and its texts are shown on terminals.
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PydanticSchemaGenerationError,
+    StrictInt,
+    StrictStr,
+    TypeAdapter,
+    ValidationError,
+)
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from matkit.errors import CheckpointError
+from matkit.errors import CheckpointError, ConfigError
 
 # Characters of a description; that of the largest released model has a thousandth of it.
 LONGEST = 10_000_000
@@ -65,6 +77,43 @@ def parse(text: str, path: Path) -> dict[str, Any]:
         raise _damaged(path, str(error)) from error
     plain: dict[str, Any] = _printable(content)
     return plain
+
+
+def check_arguments(cls: type, name: str, values: Mapping[str, Any]) -> None:
+    """Check that hyper-parameters are what the constructor of a network says they are.
+
+    Args:
+        cls: The network.
+        name: What it is called.
+        values: Hyper-parameters by name; those that it does not have are left to it.
+
+    Raises:
+        ConfigError: one is of another type, or not finite.
+    """
+    for key, adapter in _adapters(cls).items():
+        if key not in values:
+            continue
+        try:
+            adapter.validate_python(values[key])
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, (key, *first["loc"])))
+            raise ConfigError(
+                f"Cannot build {name!r}: {place}: {first['msg']}; got {str(first['input'])[:60]!r}."
+            ) from error
+
+
+@cache
+def _adapters(cls: type) -> dict[str, Any]:
+    """Return what checks the arguments of a constructor that are plain data."""
+    constructor = inspect.getattr_static(cls, "__init__")
+    found: dict[str, Any] = {}
+    for key, kind in get_type_hints(constructor).items():
+        if key == "return":
+            continue
+        with suppress(PydanticSchemaGenerationError):  # a module, such as a backbone
+            found[key] = TypeAdapter(kind, config=ConfigDict(allow_inf_nan=False))
+    return found
 
 
 def check_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from matkit.graph import Graph
 from matkit.interfaces import Properties
+from matkit.nn.arguments import check_positive
 from matkit.nn.convolution import Convolution
 from matkit.nn.embedding import SpeciesEmbedding, SpeciesIndex, SpeciesScale
 from matkit.nn.equivariant import Features, ScalarMLP
@@ -113,6 +114,7 @@ class Facet(LayeredPotential):
     ) -> None:
         super().__init__()
         check_domain(species, cutoff)
+        check_positive(neighbor_norm=neighbor_norm)
         check_choice("mixer", mixer, MIXERS)
         check_choice("radial_basis", radial_basis, BASES)
         features = [parse_irreps(text) for text in irreps]

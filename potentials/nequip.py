@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from matkit.graph import Graph
 from matkit.interfaces import Properties
+from matkit.nn.arguments import check_positive
 from matkit.nn.convolution import Convolution
 from matkit.nn.embedding import SpeciesEmbedding, SpeciesIndex
 from matkit.nn.equivariant import Features, Gate, Linear, ScalarMLP
@@ -137,6 +138,9 @@ class NequIP(LayeredPotential):
     ) -> None:
         super().__init__()
         check_domain(species, cutoff)
+        check_positive(
+            neighbor_norm=neighbor_norm, envelope_power=envelope_power, xplor_onset=xplor_onset
+        )
         check_choice("envelope", envelope, ENVELOPES)
         check_choice("self_connection", self_connection, SELF_CONNECTIONS)
         features = [parse_irreps(text) for text in irreps]

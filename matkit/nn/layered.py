@@ -7,11 +7,13 @@ import logging
 import math
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
 
+from matkit.elements import SYMBOLS
 from matkit.errors import ConfigError, did_you_mean
 from matkit.graph import Graph
 from matkit.interfaces import Potential, Properties
@@ -200,6 +202,8 @@ def check_domain(species: Sequence[int], cutoff: float) -> None:
     """Refuse impossible atomic numbers and cutoffs."""
     if not species or len(set(species)) != len(species):
         raise ConfigError(f"Expected distinct atomic numbers in `species`, got {list(species)}.")
+    if not all(isinstance(z, Integral) and 0 < z < len(SYMBOLS) for z in species):
+        raise ConfigError(f"Expected atomic numbers in `species`, got {list(species)}.")
     if not cutoff > 0:
         raise ConfigError(f"Expected a positive `cutoff` in Å, got {cutoff}.")
 
