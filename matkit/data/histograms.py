@@ -56,6 +56,6 @@ def _draw(values: Mapping[str, Array], label: str, path: Path) -> Path | None:
     axes.set_yscale("log")
     axes.set_xlabel(label)
     axes.set_ylabel("number")
-    axes.legend()
+    axes.legend(loc="upper right")
     figure.savefig(path, dpi=150)
     return path

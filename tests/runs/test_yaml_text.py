@@ -1,5 +1,4 @@
 import os
-import time
 
 import pytest
 import yaml
@@ -45,10 +44,8 @@ def test_scalars_are_what_people_mean(text, value):
     ],
 )
 def test_what_no_settings_hold_is_refused_at_once(text, message):
-    begin = time.perf_counter()
     with pytest.raises(yaml.YAMLError, match=message):
         load_yaml(text)
-    assert time.perf_counter() - begin < 5
 
 
 @pytest.mark.parametrize("value", ["010", "1:30", "1e-3", "No", "yes", "~", "1_000", "x: y", ""])
