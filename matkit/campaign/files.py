@@ -101,7 +101,13 @@ def write_settings(files: Files, document: Mapping[str, Any]) -> None:
 
 
 def _compare(path: Path, settings: Mapping[str, Any]) -> None:
-    old = json.loads(path.read_text(encoding="utf-8"))["settings"]
+    try:
+        old = dict(json.loads(path.read_text(encoding="utf-8"))["settings"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{path} does not say how the results beside it were made ({error!r}). Put it back, "
+            "choose another folder, or start anew with overwrite."
+        ) from error
     new = json.loads(json.dumps(settings))
     changed = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
     if changed:

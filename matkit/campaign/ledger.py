@@ -67,7 +67,7 @@ class Ledger:
     def _settle(self) -> None:
         """Finish what a run that was killed while it replaced another one has left."""
         _finish_sorting(self.files)
-        if next(read_rows(self.files), None) is None:
+        if self._old.there and all(row["status"] != "done" for row in read_rows(self.files)):
             self._old.restore(self.files.all)
         self._old.discard()
 

@@ -167,6 +167,60 @@ def test_overwrite_begins_anew(tmp_path):
     assert json.loads((tmp_path / "labels.json").read_text()) == {"settings": {"other": 1}}
 
 
+def end(run):
+    """Do what the system does when a process is killed."""
+    for stream in (*run._streams.values(), run._lock):
+        stream.close()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_old_results_come_back_if_the_new_run_ends_without_any(tmp_path, error):
+    with ledger(tmp_path) as first:
+        first.commit([outcome(0)])
+    before = whole(tmp_path)
+
+    def fail():
+        with ledger(tmp_path, overwrite=True) as second:
+            second.commit([failed(item(1), "no calculator")])
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert whole(tmp_path) == before
+
+
+def test_old_results_come_back_after_kill_9_before_the_first_new_one(tmp_path):
+    with ledger(tmp_path) as first:
+        first.commit([outcome(0)])
+    before = whole(tmp_path)
+    killed = ledger(tmp_path, overwrite=True)
+    assert places(tmp_path) == []
+    end(killed)
+    with ledger(tmp_path):
+        pass
+    assert whole(tmp_path) == before
+
+
+def test_old_results_are_gone_after_kill_9_behind_the_first_new_one(tmp_path):
+    with ledger(tmp_path) as first:
+        first.commit([outcome(0)])
+    killed = ledger(tmp_path, overwrite=True)
+    killed.commit([outcome(5)])
+    end(killed)
+    with ledger(tmp_path):
+        pass
+    assert places(tmp_path) == [5]
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"settings": 3}', "{"])
+def test_settings_that_say_nothing(tmp_path, text):
+    with ledger(tmp_path) as first:
+        first.commit([outcome(0)])
+    (tmp_path / "labels.json").write_text(text)
+    with pytest.raises(ConfigError, match="does not say how"):
+        ledger(tmp_path)
+
+
 def test_files_of_others_are_left_alone(tmp_path):
     (tmp_path / "labels.extxyz").write_text("precious")
     with pytest.raises(OutputExistsError, match="how it was made"):
