@@ -88,7 +88,7 @@ def check_arguments(cls: type, name: str, values: Mapping[str, Any]) -> None:
         values: Hyper-parameters by name; those that it does not have are left to it.
 
     Raises:
-        ConfigError: one is of another type, or not finite.
+        ConfigError: one is of another type.
     """
     for key, adapter in _adapters(cls).items():
         if key not in values:
@@ -112,7 +112,7 @@ def _adapters(cls: type) -> dict[str, Any]:
         if key == "return":
             continue
         with suppress(PydanticSchemaGenerationError):  # a module, such as a backbone
-            found[key] = TypeAdapter(kind, config=ConfigDict(allow_inf_nan=False))
+            found[key] = TypeAdapter(kind)
     return found
 
 
@@ -205,6 +205,8 @@ def _check_numbers(value: Any) -> None:
     elif isinstance(value, list):
         for item in value:
             _check_numbers(item)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("hyper-parameters that are not finite")
     elif isinstance(value, int) and abs(value) > LARGEST_INTEGER:
         raise ValueError(f"hyper-parameters with the number {value}")
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 LENGTHS = ("_cell_length_a", "_cell_length_b", "_cell_length_c")
+TYPE_SYMBOL = "_atom_site_type_symbol"
 ANGLES = ("_cell_angle_alpha", "_cell_angle_beta", "_cell_angle_gamma")
 # Atoms that are closer, in sums of covalent radii, speak against symmetry that the file does not
 # list; those of elements without multiple bonds to their like at once.
@@ -88,7 +89,7 @@ def _structure(tags: Tags, text: str) -> Atoms:
     if not _is_confirmed(atoms, formula, tags):
         if group.doubt:
             raise DataError(f"{group.doubt}, and no formula with Z says which holds. Correct one")
-        if group.listed and tags.column("_atom_site_type_symbol"):
+        if group.listed and tags.column(TYPE_SYMBOL):
             _check_second_reading(atoms, tags, text)
         elif len(group.rotations) > 1 and not formula:
             _refuse_close(atoms)
@@ -201,7 +202,9 @@ def _check_second_reading(atoms: Atoms, tags: Tags, text: str) -> None:
     except Exception:  # it stumbles over much that is right
         return
     mine = Counter(atoms.symbols)
-    if other != mine:
+    # Symbols in capitals, NA for Na, mean other elements to ASE; numbers still tell.
+    capitals = any(re.match("[A-Z]{2}", symbol) for symbol in tags.column(TYPE_SYMBOL) or ())
+    if (other.total() != mine.total()) if capitals else (other != mine):
         raise DataError(
             f"it can be read as {_written(mine)} and as {_written(other)}. Correct the sites or "
             "the symmetry operators"

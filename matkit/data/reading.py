@@ -6,6 +6,7 @@ the reason, and costs no other entry.
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -99,9 +100,10 @@ def entries_of(path: str | Path, format: str | None = None) -> Iterator[Entry]:
     file, part = locate(path)
     if format is not None and format not in formats():
         raise UnknownNameError(f"Unknown format {format!r}.{did_you_mean(format, formats())}")
-    known = reader_of(file) if format is None else None
-    if not (known and file.is_dir()):  # some programs keep a data set in a folder
+    known = reader_of(file) if os.path.isdir(file) else None
+    if known is None:  # else a program that keeps its data in a folder
         check_file(file)
+        known = reader_of(file) if format is None else None
     entries = _entries(file, known or _reader(file, format), HINT if format is None else "")
     yield from _part(entries, part, file) if part else entries
 

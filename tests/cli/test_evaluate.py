@@ -161,7 +161,7 @@ def test_predictions_never_replace_labels(files):
 def test_broken_predictions_end_with_an_error(files):
     broken = network((1, 8, 11, 17))
     for parameter in broken.parameters():
-        torch.nn.init.constant_(parameter, np.nan)
+        torch.nn.init.constant_(parameter, 1e30)
     checkpoint.save(broken, files.folder / "broken.safetensors", {})
     result = files("evaluate", "broken.safetensors", "data.extxyz", code=1)
     assert "not a number for data.extxyz[0], data.extxyz[1]" in result.stderr

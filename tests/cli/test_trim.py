@@ -16,7 +16,7 @@ def test_the_command(cli):
     card = zoo.model_card("small.safetensors")
     assert card.licence == "MIT"
     assert "meV/atom" in card.notes
-    assert "--overwrite" in cli(*words, code=2).stderr
+    assert "already are: small.safetensors" in cli(*words, code=2).stderr
     document = json.loads(cli(*words, "--overwrite", "--json").stdout)
     assert document["parameters"][1] == card.parameters
 

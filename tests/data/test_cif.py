@@ -359,3 +359,7 @@ def test_a_file_that_grows_without_end_is_refused(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="larger than 1 MiB"):
         opening.read_text(tmp_path / "a.cif.gz")
     assert "larger than 1 MiB" in next(entries_of(tmp_path / "a.cif.gz")).reason
+
+
+def test_type_symbols_in_capitals_are_what_they_say():
+    assert formula(cif(["NA1 NA 0 0 0", "CL1 CL .5 .5 .5"])) == {"Na": 1, "Cl": 1}

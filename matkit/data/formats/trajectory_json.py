@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from matkit.data.ase_files import format_of, read_by_ase
 from matkit.data.opening import OPENERS
 from matkit.errors import DataError, MissingExtraError
 
@@ -38,7 +39,7 @@ def read(path: Path) -> Iterator[Atoms]:
         DataError: a structure cannot be used.
     """
     ijson = _ijson()
-    first, nested = _beginning(ijson, path)
+    first, nested = ("other", False) if ijson is None else _beginning(ijson, path)
     entries: Iterator[tuple[str | None, Any]]
     with OPENERS.get(path.suffix.lower(), open)(path, "rb") as stream:
         if first == "list":
@@ -53,22 +54,35 @@ def read(path: Path) -> Iterator[Atoms]:
                 for entry in (value.values() if nested else (value,))
             )
         else:
-            import ase.io
-
-            yield from ase.io.iread(path, index=":")
+            yield from _by_ase(path, ijson is None)
             return
         for group, entry in entries:
             yield _atoms(entry, group)
 
 
 def _ijson() -> Any:
+    """Return the reader of JSON in pieces, None if it is not installed."""
     try:
         import ijson
-    except ImportError as error:
+    except ImportError:
+        return None
+    return ijson
+
+
+def _by_ase(path: Path, lacks_extra: bool) -> Iterator[Atoms]:
+    """Give what ASE makes of a file.
+
+    Raises:
+        MissingExtraError: it makes nothing of it, and we might.
+    """
+    try:
+        yield from read_by_ase(format_of(path), path)
+    except Exception as error:  # it raises anything
+        if not lacks_extra:
+            raise
         raise MissingExtraError(
             'Reading JSON of many structures needs ijson: pip install "matkit[formats]"'
         ) from error
-    return ijson
 
 
 def _beginning(ijson: Any, path: Path) -> tuple[str, bool]:
