@@ -181,21 +181,22 @@ KILL = (
 
 @pytest.mark.slow
 def test_ten_kills_of_a_relaxation_change_no_bit(cli, many):
-    frames = read(many, ":") * 20
+    frames = read(many, ":") * 100
     for seed, atoms in enumerate(frames):
         atoms.rattle(0.1, seed=seed)
     write(many, frames)
     words = [sys.executable, "-c", KILL, "relax", many, "--restart", "auto", "-o"]
     subprocess.run([*words, "whole"], check=True, capture_output=True)
-    rng, kills = random.Random(0), 0
-    while kills < 10:
+    journal, rng = cli.folder / "killed" / ".many-relax.jsonl", random.Random(0)
+    for _ in range(10):
+        before = journal.stat().st_size if journal.exists() else 0
         with subprocess.Popen([*words, "killed"], stdout=-3, stderr=-3) as process:
-            try:
-                process.wait(rng.uniform(1.0, 4.0))
-                break
-            except subprocess.TimeoutExpired:
-                process.kill()
-                kills += 1
+            while not journal.exists() or journal.stat().st_size == before:
+                assert process.poll() is None
+                time.sleep(0.001)
+            time.sleep(rng.uniform(0.0, 0.05))
+            process.kill()
+            assert process.wait() == -signal.SIGKILL
     subprocess.run([*words, "killed"], check=True, capture_output=True)
     assert rows(cli, "killed") == rows(cli, "whole")
     whole, killed = (cli.folder / out / "many-relaxed.extxyz" for out in ("whole", "killed"))

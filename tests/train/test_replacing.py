@@ -1,8 +1,10 @@
 """A finished model outlives everything that goes wrong in the run that is to replace it."""
 
 import random
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -132,19 +134,20 @@ def test_ten_kills_of_a_fine_tuning_change_no_bit(finished, tmp_path):
     given, folder = finished
     common = {key: given[key] for key in ("train_file", "valid_fraction", "split_by", "report")}
     common |= {"foundation_model": str(folder / "model.safetensors"), "work_dir": str(tmp_path)}
-    common |= {"max_num_epochs": 60, "batch_size": 2, "checkpoint_interval": 0, "restart": "auto"}
+    common |= {"max_num_epochs": 40, "batch_size": 2, "checkpoint_interval": 0, "restart": "auto"}
     whole = finetune(build(FinetuneOptions, {**common, "name": "whole"}))
     words = [sys.executable, "-c", RUN]
     words += [build(FinetuneOptions, {**common, "name": "killed"}).model_dump_json()]
-    rng, kills = random.Random(0), 0
-    while kills < 10:
+    state, rng = tmp_path / "killed" / "checkpoint.pt", random.Random(0)
+    for _ in range(10):
+        before = state.stat().st_mtime_ns if state.exists() else 0
         with subprocess.Popen(words, stderr=subprocess.DEVNULL) as process:
-            try:
-                process.wait(rng.uniform(4.0, 12.0))
-                break
-            except subprocess.TimeoutExpired:
-                process.kill()
-                kills += 1
+            while not state.exists() or state.stat().st_mtime_ns == before:
+                assert process.poll() is None
+                time.sleep(0.001)
+            time.sleep(rng.uniform(0.0, 0.5))
+            process.kill()
+            assert process.wait() == -signal.SIGKILL
     subprocess.run(words, check=True)
     models = [Path(tmp_path, name, "model.safetensors") for name in (whole.folder.name, "killed")]
     one, other = (checkpoint.load(path)[0].state_dict() for path in models)
