@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from matkit.errors import ConfigError, UnknownNameError
 from matkit.runs.yaml_text import load_yaml
+from matkit.shipped import DEFAULT_POTENTIAL
 from matkit.simulate.options import Options, ReadingOptions
 
 if TYPE_CHECKING:
@@ -272,7 +273,7 @@ class FinetuneOptions(PotentialOptions):
     """Options of fine-tuning."""
 
     foundation_model: str = Field(
-        "sevennet-0", description="name or file of the model to start from"
+        DEFAULT_POTENTIAL, description="name or file of the model to start from"
     )
     lr: float = Field(0.0005, gt=0, description="largest learning rate")
     E0s: E0Table = Field(
