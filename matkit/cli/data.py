@@ -27,7 +27,7 @@ from matkit.data.inspection import KnownElements, inspect
 from matkit.data.labels import LabelReport
 from matkit.data.references import fit_references
 from matkit.data.sanity import problems, told
-from matkit.data.splitting import split_indices
+from matkit.data.splitting import remarks_on, split_indices
 from matkit.data.writing import is_xyz, write_dataset
 from matkit.elements import SYMBOLS
 from matkit.errors import ConfigError
@@ -37,6 +37,7 @@ from matkit.shipped import DEFAULT_POTENTIAL
 from matkit.simulate.files import refuse_existing
 
 OK, PROBLEMS = 0, 1
+LONG_NAMES = {"valid": "validation", "test": "test"}
 
 
 def run_data(command: str, options: FilesOptions, display: Display) -> int:
@@ -121,14 +122,16 @@ def run_convert(options: ConvertOptions, display: Display) -> int:
 
 def run_split(options: SplitOptions, display: Display) -> int:
     """Write training, validation and test files."""
-    sizes = {"valid": options.valid_fraction, "test": options.test_fraction}
-    fractions = {"train": 1 - sum(sizes.values()), **{k: v for k, v in sizes.items() if v}}
+    wanted = {"valid": options.valid_fraction, "test": options.test_fraction}
+    fractions = {"train": 1 - sum(wanted.values()), **{k: v for k, v in wanted.items() if v}}
     paths = {name: Path(options.out) / f"{name}.extxyz" for name in fractions}
     if not options.overwrite:
         refuse_existing(paths.values())
     dataset, unread = _read(options, display)
-    parts = split_indices(dataset, list(fractions.values()), options.seed, options.by)
-    rows = {}
+    parts, notes = split_indices(dataset, list(fractions.values()), options.seed, options.by)
+    sizes = {name: len(part) for name, part in zip(paths, parts, strict=True)}
+    notes += remarks_on({LONG_NAMES[name]: sizes[name] for name in list(sizes)[1:]})
+    rows: dict[str, Any] = {}
     for (name, path), part in zip(paths.items(), parts, strict=True):
         subset = dataset.subset(part)
         write_dataset(subset, path, options.overwrite)
@@ -142,7 +145,9 @@ def run_split(options: SplitOptions, display: Display) -> int:
             f"{path}: {len(subset)} structures ({100 * len(subset) / len(dataset):.1f} %; asked "
             f"{100 * fractions[name]:.1f} %), {len(set(subset.groups))} groups"
         )
-    display.document(rows)
+    for note in notes:
+        display.note(note)
+    display.document({**rows, "remarks": notes})
     return PROBLEMS if unread else OK
 
 

@@ -114,8 +114,10 @@ class FileOptions(ReadingOptions):
 class DataOptions(FileOptions):
     """Labelled structures, and how strictly they are read."""
 
-    split_by: Literal["group", "formula", "random"] = Field(
-        "group", description="frames that are never torn apart by that split"
+    split_by: Literal["group", "formula", "block", "random"] = Field(
+        "group",
+        description="what that split keeps together: trajectories or formulas (group; one alone is "
+        "cut into blocks), formulas, blocks of successive frames, or nothing",
     )
     test_file: list[str] = Field([], description="files only looked at when training has ended")
     allow_missing: bool = Field(

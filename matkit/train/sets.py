@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from matkit.data.dataset import Dataset
-from matkit.data.splitting import duplicates, split_dataset
+from matkit.data.splitting import duplicates, remarks_on, split_dataset
 from matkit.errors import ConfigError, TrainingError
 from matkit.evaluate.label_judgement import refuse_wrong_labels
 from matkit.train.hessian_sets import add_hessians, read_labelled
@@ -55,8 +55,9 @@ def read_sets(options: PotentialOptions) -> Sets:
         valid, located = valid.without_isolated(), {**located, **more}
     else:
         fractions = (1 - options.valid_fraction, options.valid_fraction)
-        train, valid = split_dataset(train, fractions, options.seed, options.split_by)
-        notes.append(f"{len(valid)} of {len(train) + len(valid)} structures kept for validation")
+        (train, valid), said = split_dataset(train, fractions, options.seed, options.split_by)
+        notes += [f"{len(valid)} of {len(train) + len(valid)} structures kept for validation"]
+        notes += said
     test = None
     if options.test_file:
         test, more = read_labelled(options.test_file, keys, options.format)
@@ -72,6 +73,8 @@ def read_sets(options: PotentialOptions) -> Sets:
             _check_labels(name, dataset, options)
     for name in ("validation", "test"):
         _check_leakage(train, sets[name], name, options)
+    judged = {name: len(one) for name, one in sets.items() if one and name != "training"}
+    notes += remarks_on(judged)
     return Sets(train, valid, test, both.isolated(), tuple(notes))
 
 
