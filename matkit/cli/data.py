@@ -129,9 +129,9 @@ def run_split(options: SplitOptions, display: Display) -> int:
         refuse_existing(paths.values())
     dataset, unread = _read(options, display)
     parts, notes = split_indices(dataset, list(fractions.values()), options.seed, options.by)
-    sizes = {name: len(part) for name, part in zip(paths, parts, strict=True)}
-    notes += remarks_on({LONG_NAMES[name]: sizes[name] for name in list(sizes)[1:]})
-    rows: dict[str, Any] = {}
+    for note in notes:
+        display.note(note)
+    rows: dict[str, dict[str, Any]] = {}
     for (name, path), part in zip(paths.items(), parts, strict=True):
         subset = dataset.subset(part)
         write_dataset(subset, path, options.overwrite)
@@ -140,14 +140,14 @@ def run_split(options: SplitOptions, display: Display) -> int:
             "structures": len(subset),
             "fraction": len(subset) / len(dataset),
             "groups": len(set(subset.groups)),
+            "remarks": notes + (remarks_on({LONG_NAMES[name]: len(subset)}) if rows else []),
         }
         display.result(
             f"{path}: {len(subset)} structures ({100 * len(subset) / len(dataset):.1f} %; asked "
             f"{100 * fractions[name]:.1f} %), {len(set(subset.groups))} groups"
         )
-    for note in notes:
-        display.note(note)
-    display.document({**rows, "remarks": notes})
+        display.few(rows[name]["remarks"][len(notes) :])
+    display.document(rows)
     return PROBLEMS if unread else OK
 
 

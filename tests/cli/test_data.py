@@ -141,7 +141,7 @@ def test_one_trajectory_is_split_and_a_test_set_of_one_frame_is_told(cli):
     assert "The test set is one structure" in result.stderr
     document = json.loads(result.stdout)
     assert [document[name]["structures"] for name in ("train", "valid", "test")] == [8, 1, 1]
-    assert len(document["remarks"]) == 3
+    assert [len(document[name]["remarks"]) for name in ("train", "valid", "test")] == [1, 2, 2]
     last = read("md.extxyz", -1)
     assert np.allclose(read("test.extxyz").positions, last.positions)
 
