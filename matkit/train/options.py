@@ -107,7 +107,11 @@ class FileOptions(ReadingOptions):
         [], description="files that choose the best epoch; if none, a part of train_file is split"
     )
     valid_fraction: float = Field(
-        0.1, gt=0, lt=1, description="part of train_file kept for validation if there is no file"
+        0.1,
+        ge=0,
+        lt=1,
+        description="part of train_file kept for validation if there is no file; with 0 the errors "
+        "of the training set choose the best epoch",
     )
 
 
@@ -178,7 +182,11 @@ class LossOptions(Options):
 class OptimizerOptions(Options):
     """How it is minimised."""
 
-    max_num_epochs: int = Field(100, gt=0, description="passes over the training set")
+    max_num_epochs: int = Field(
+        100,
+        ge=0,
+        description="passes over the training set; 0 only evaluates what training would start from",
+    )
     batch_size: int = Field(8, gt=0, description="structures per step and process")
     valid_batch_size: int = Field(32, gt=0, description="structures per step of validation")
     optimizer: Literal["adamw", "muon"] = Field(

@@ -51,7 +51,7 @@ def report(
 
 
 def _sets(start: Start) -> list[NamedSet]:
-    sets = [NamedSet("validation", start.sets.valid)]
+    sets = [NamedSet("validation" if start.sets.validated else "training", start.sets.valid)]
     if start.sets.test is not None:
         sets = [NamedSet("test", start.sets.test), *sets]
     if start.retained is not None:
@@ -70,6 +70,8 @@ def _title(options: TrainOptions | FinetuneOptions) -> str:
 def ending(outcome: session.Outcome) -> str:
     """Return how a training ended, as a sentence."""
     epochs = f"{outcome.history[-1]['epoch']:.0f} epochs" if outcome.history else "0 epochs"
+    if outcome.failure:
+        return f"Failed after {epochs}: {outcome.failure}."
     if outcome.reason:
         return f"Ended after {epochs}: {outcome.reason}."
     if not outcome.finished:

@@ -21,6 +21,7 @@ from matkit.train.network import freeze, new_network
 from matkit.train.objective import Average, LowRank, PotentialObjective
 from matkit.train.optimizers import optimizers
 from matkit.train.options import FinetuneOptions, TrainOptions
+from matkit.train.outcome import errors_of_the_mean
 from matkit.train.progress import Row
 from matkit.train.session import Listener, Session, carry_out, open_session
 from matkit.train.sets import Sets, read_sets
@@ -150,6 +151,7 @@ def _batched(fabric: Fabric, options: AnyOptions, start: Start) -> Batched:
         valid=in_order(start.sets.valid),
         retained=in_order(start.retained) if start.retained is not None else None,
         sources=(*start.sets.train.sources, *(start.replay.sources if start.replay else ())),
+        mean=errors_of_the_mean(start.sets.valid),
     )
 
 
@@ -174,7 +176,7 @@ def _card(options: AnyOptions, row: Row, start: Start) -> dict[str, Any]:
         "training_data": ", ".join(options.train_file),
         "structures": len(start.sets.train),
         "epoch": int(row["epoch"]),
-        "validation_errors": errors,
+        "validation_errors" if start.sets.validated else "training_errors": errors,
         "labels": f"errors in eV per atom, eV/Å, eV/Å³, eV/Å²; loss {options.loss}",
         **base,
     }
