@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from matkit.data.sanity import problems, told
 from matkit.data.splitting import remarks_on, split_indices
 from matkit.data.writing import is_xyz, write_dataset
 from matkit.elements import SYMBOLS
-from matkit.errors import ConfigError
+from matkit.errors import ConfigError, MatkitError
 from matkit.evaluate.label_judgement import compare_with_model
 from matkit.runs.locking import alone
 from matkit.shipped import DEFAULT_POTENTIAL
@@ -65,7 +65,6 @@ def _alone(command: str, options: FilesOptions) -> AbstractContextManager[None]:
 
 def run_inspect(options: InspectOptions, display: Display) -> int:
     """Examine data sets and print what was found."""
-    known = _known_elements(options.model)
     given = {"train": options.struct, "valid": options.valid, "test": options.test}
     faults: dict[str, list[str]] = {name: [] for name in given}
     sets = {
@@ -78,6 +77,7 @@ def run_inspect(options: InspectOptions, display: Display) -> int:
         name: [finding for judge in judges for finding in compare_with_model(one, judge)]
         for name, one in sets.items()
     }
+    known = _known_elements(options.model, sets.values())
     report = inspect(sets, known, faults, options.near, compared)
     for line in report_lines(report):
         display.result(line)
@@ -194,12 +194,21 @@ def _tell_problems(found: LabelReport, display: Display) -> None:
         display.error(told(problem))
 
 
-def _known_elements(model: str | None) -> KnownElements | None:
+def _known_elements(model: str | None, sets: Iterable[Dataset]) -> KnownElements | None:
+    """Return the elements of a model, and whether it could learn those that the sets have more."""
     if model is None:
         return None
+    from matkit.train.elements import extended
     from matkit.zoo import load
 
-    return KnownElements(model, load(model).species)
+    network = load(model).network
+    present = {z for one in sets for z in one.structures.species.unique().tolist()}
+    try:
+        if unknown := sorted(present - set(network.species)):
+            extended(network, unknown)
+    except MatkitError as error:
+        return KnownElements(model, network.species, str(error).rstrip("."))
+    return KnownElements(model, network.species)
 
 
 def _xyz_of(out: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import inf
 
 import torch
 
@@ -38,6 +39,8 @@ def errors_of_the_mean(dataset: Dataset) -> dict[str, float]:
 def failure_of(start: Errors, last: Errors, mean: Errors) -> str:
     """Return why a training has failed; nothing if it has not.
 
+    One that is worse than the mean, but better than its start, was too short.
+
     Args:
         start: Validation errors before the first step.
         last: Those at the end.
@@ -47,7 +50,9 @@ def failure_of(start: Errors, last: Errors, mean: Errors) -> str:
     if key is None:
         return ""
     what, small, unit = JUDGED[key]
-    compared = {"that of the start": start.get(key), "that of predicting the mean": mean.get(key)}
+    compared = {"that of the start": start.get(key)}
+    if not last[key] < start.get(key, inf):
+        compared["that of predicting the mean"] = mean.get(key)
     for name, before in compared.items():
         if before is not None and not last[key] <= max(FAR * before, small):
             return (
