@@ -24,7 +24,7 @@ import yaml
 from matkit import checkpoint
 from matkit.cache import cache_folder
 from matkit.derivatives import Conservative
-from matkit.elements import format_species
+from matkit.elements import ATOMIC_NUMBERS, format_species
 from matkit.errors import MissingExtraError, UnknownNameError, did_you_mean
 from matkit.interfaces import Generator, Potential
 from matkit.shipped import DEFAULT_POTENTIAL, find_generator, shipped
@@ -41,6 +41,12 @@ class ModelCard:
     """What a user should know of a model before trusting it.
 
     Fields that need the weights are None until these are installed.
+
+    Attributes:
+        level: Level of theory of the labels it was trained on last.
+        fine_tuned_from: Model that this training began with.
+        elements_seen: Elements in the structures of this training.
+        valid_elements: Those whose energies fit together; all if not given.
     """
 
     name: str
@@ -54,6 +60,10 @@ class ModelCard:
     citation: str = NOT_STATED
     training_data: str = NOT_STATED
     notes: str = ""
+    level: str = ""
+    fine_tuned_from: str = ""
+    elements_seen: str = ""
+    valid_elements: str = ""
     elements: str | None = None
     cutoff: float | None = None
     max_atoms: int | None = None
@@ -95,11 +105,13 @@ def model_card(name_or_path: str | Path) -> ModelCard:
     )
 
 
-def load(name_or_path: str | Path) -> Conservative:
+def load(name_or_path: str | Path, any_elements: bool = False) -> Conservative:
     """Load a potential with forces and stress, ready for use.
 
     Args:
         name_or_path: A name from `models()`, or a ``*.safetensors`` file written by matkit.
+        any_elements: Whether a fine-tuned model may be used for elements whose energies it has
+            left at the level of its base.
 
     Returns:
         Potential that gives `energy`, `atom_energy`, `forces` and `stress`, in float32 as
@@ -110,7 +122,7 @@ def load(name_or_path: str | Path) -> Conservative:
         MissingExtraError: the package that carries the weights is not installed.
         CheckpointError: the model file cannot be read.
     """
-    return Conservative(_load(name_or_path)[0]).eval()
+    return Conservative(_load(name_or_path, any_elements)[0]).eval()
 
 
 def load_calculator(
@@ -119,6 +131,7 @@ def load_calculator(
     dtype: str | torch.dtype | None = None,
     skin: float = 0.5,
     neighbors: str = "auto",
+    any_elements: bool = False,
 ) -> MatkitCalculator:
     """Load an ASE calculator.
 
@@ -130,6 +143,7 @@ def load_calculator(
         dtype: `float32` or `float64` arithmetic; None keeps the model's own type.
         skin: Extra reach of the neighbour list in Å, so that it is reused while atoms move.
         neighbors: Neighbour search, see `matkit.neighbors.radius_graph`.
+        any_elements: See `load`.
 
     Raises:
         UnknownNameError: no model has that name, or no file fits the pattern.
@@ -139,7 +153,7 @@ def load_calculator(
     from matkit.calculator import MatkitCalculator
 
     names = _expand(name_or_path)
-    loaded = [_load(name) for name in names]
+    loaded = [_load(name, any_elements) for name in names]
     info = {"model": ", ".join(map(str, names)), **_summary(loaded[0][1])}
     info["sha256"] = ", ".join(metadata["sha256"] for _, metadata in loaded)
     potentials = [Conservative(potential).eval() for potential, _ in loaded]
@@ -191,7 +205,7 @@ def _summary(metadata: dict[str, Any]) -> dict[str, Any]:
     return {key: metadata["card"].get(key, NOT_STATED) for key in keys}
 
 
-def _load(name_or_path: str | Path) -> tuple[Potential, dict[str, Any]]:
+def _load(name_or_path: str | Path, any_elements: bool = False) -> tuple[Potential, dict[str, Any]]:
     name, published = str(name_or_path), _published()
     if name in published:
         path = _converted(name, published[name])
@@ -205,7 +219,14 @@ def _load(name_or_path: str | Path) -> tuple[Potential, dict[str, Any]]:
             f"{did_you_mean(name, {*published, *shipped()})}"
         )
     potential, metadata = checkpoint.load(path)
+    potential.one_level = None if any_elements else valid_elements(metadata["card"])
     return potential, metadata | {"path": str(path)}
+
+
+def valid_elements(card: Mapping[str, Any]) -> frozenset[int] | None:
+    """Return the elements whose energies fit together, as a card says; None if all do."""
+    words = str(card.get("valid_elements", "")).replace(",", " ").split()
+    return frozenset(ATOMIC_NUMBERS[word] for word in words if word in ATOMIC_NUMBERS) or None
 
 
 def configurations(kind: str = "potentials") -> dict[str, dict[str, Any]]:
@@ -258,7 +279,10 @@ def _generator_card(path: Path) -> ModelCard:
 
 
 def _described(card: ModelCard, texts: Mapping[str, Any]) -> ModelCard:
-    known = ("description", "licence", "source", "citation", "training_data", "notes")
+    known = (
+        *("description", "licence", "source", "citation", "training_data", "notes"),
+        *("level", "fine_tuned_from", "elements_seen", "valid_elements"),
+    )
     given: dict[str, Any] = {key: str(texts[key]).strip() for key in known if key in texts}
     return replace(card, **given)
 

@@ -41,6 +41,7 @@ class Record:
         facts: What was found out about the data.
         history: Rows of the log.
         ended: How it ended, in words.
+        card: What the file of the result says of itself.
     """
 
     title: str
@@ -48,6 +49,7 @@ class Record:
     facts: Mapping[str, Any]
     history: Sequence[Mapping[str, float]]
     ended: str
+    card: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,7 @@ def training_report(
         "errors": {},
         "units": UNITS,
     }
+    metrics["models"][list(models)[-1]] |= record.card
     for one in sets:
         note(f"Report: {one.name} set")
         metrics["errors"][one.name] = _compared(one, models, figures)

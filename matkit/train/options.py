@@ -249,6 +249,9 @@ class PotentialOptions(TrainerOptions, LossOptions, LabelOptions, DataOptions):
     max_edges: int | None = Field(
         None, gt=0, description="most edges in a batch; larger batches are split"
     )
+    level: str = Field(
+        "", description="level of theory of the labels, such as PBE, to be noted in the model file"
+    )
     freeze: list[str] = Field([], description="patterns of parameters that are not trained")
     spot_checks: bool = Field(
         True, description="add an energy-volume curve and short dynamics to the report"

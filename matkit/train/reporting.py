@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -36,7 +37,7 @@ def report(
     """
     assert outcome.model is not None
     start = outcome.start
-    result = zoo.load(outcome.model).to(device)
+    result = zoo.load(outcome.model, any_elements=True).to(device)
     models = {"result": result}
     if start.base is not None:
         models = {"before": start.base.to(device), "after": result}
@@ -46,6 +47,7 @@ def report(
         facts=start.facts,
         history=outcome.history,
         ended=ending(outcome),
+        card=_card(outcome.model),
     )
     return training_report(outcome.folder, record, _sets(start), models, options.spot_checks, note)
 
@@ -59,6 +61,13 @@ def _sets(start: Start) -> list[NamedSet]:
         changes = {atomic_number(symbol): energy for symbol, energy in moved.items()}
         sets.append(NamedSet("retained", start.retained, changes))
     return sets
+
+
+def _card(model: Path) -> dict[str, str]:
+    """Return what the file of the result says of where it comes from and what it is good for."""
+    card = vars(zoo.model_card(model))
+    named = ("level", "fine_tuned_from", "elements_seen", "valid_elements", "licence", "citation")
+    return {key: card[key] for key in named if card[key]}
 
 
 def _title(options: TrainOptions | FinetuneOptions) -> str:

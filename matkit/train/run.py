@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from matkit import checkpoint
 from matkit.data.dataset import Dataset
 from matkit.derivatives import Conservative
+from matkit.elements import format_species
 from matkit.graph import Graph
 from matkit.interfaces import Potential
 from matkit.structures import Structures, cat
@@ -47,6 +48,7 @@ class Start:
         replay: Structures with labels to be retained, added to the training set.
         retained: Structures on which forgetting is measured.
         base: The model before fine-tuning.
+        origin: What the card of the result says of that model, and of the elements.
     """
 
     network: Potential
@@ -56,6 +58,7 @@ class Start:
     replay: Dataset | None = None
     retained: Dataset | None = None
     base: Conservative | None = None
+    origin: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,14 +172,13 @@ def _to_learn(options: AnyOptions, start: Start) -> Structures:
 def _card(options: AnyOptions, row: Row, start: Start) -> dict[str, Any]:
     """Return what a user of the model file should know."""
     errors = {key.removeprefix("valid_"): value for key, value in row.items() if "valid_" in key}
-    base = {}
-    if isinstance(options, FinetuneOptions):
-        base = {"fine_tuned_from": options.foundation_model}
     return {
         "training_data": ", ".join(options.train_file),
         "structures": len(start.sets.train),
         "epoch": int(row["epoch"]),
         "validation_errors" if start.sets.validated else "training_errors": errors,
         "labels": f"errors in eV per atom, eV/Å, eV/Å³, eV/Å²; loss {options.loss}",
-        **base,
+        "elements_seen": format_species(start.sets.train.structures.species.unique().tolist()),
+        **({"level": options.level} if options.level else {}),
+        **start.origin,
     }
