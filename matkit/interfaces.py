@@ -279,8 +279,8 @@ def _check_level(species: Int[Tensor, " N"], level: frozenset[int]) -> None:
             f"The model was fine-tuned on {format_species(level)}, whose reference energies were "
             f"moved; those of {format_species(others)} are still those of its base, so that their "
             "energies do not fit together. Use the base, or fine-tune with these elements in the "
-            "data or in replay_file. To compute it all the same: any_elements=True "
-            "(--any-elements); forces may be good, energies are not."
+            "data or in replay_file. To compute it all the same: any_level=True "
+            "(--any-level); forces may be good, energies are not."
         )
 
 

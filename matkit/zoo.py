@@ -105,12 +105,12 @@ def model_card(name_or_path: str | Path) -> ModelCard:
     )
 
 
-def load(name_or_path: str | Path, any_elements: bool = False) -> Conservative:
+def load(name_or_path: str | Path, any_level: bool = False) -> Conservative:
     """Load a potential with forces and stress, ready for use.
 
     Args:
         name_or_path: A name from `models()`, or a ``*.safetensors`` file written by matkit.
-        any_elements: Whether a fine-tuned model may be used for elements whose energies it has
+        any_level: Whether a fine-tuned model may be used for elements whose energies it has
             left at the level of its base.
 
     Returns:
@@ -122,7 +122,7 @@ def load(name_or_path: str | Path, any_elements: bool = False) -> Conservative:
         MissingExtraError: the package that carries the weights is not installed.
         CheckpointError: the model file cannot be read.
     """
-    return Conservative(_load(name_or_path, any_elements)[0]).eval()
+    return Conservative(_load(name_or_path, any_level)[0]).eval()
 
 
 def load_calculator(
@@ -131,7 +131,7 @@ def load_calculator(
     dtype: str | torch.dtype | None = None,
     skin: float = 0.5,
     neighbors: str = "auto",
-    any_elements: bool = False,
+    any_level: bool = False,
 ) -> MatkitCalculator:
     """Load an ASE calculator.
 
@@ -143,7 +143,7 @@ def load_calculator(
         dtype: `float32` or `float64` arithmetic; None keeps the model's own type.
         skin: Extra reach of the neighbour list in Å, so that it is reused while atoms move.
         neighbors: Neighbour search, see `matkit.neighbors.radius_graph`.
-        any_elements: See `load`.
+        any_level: See `load`.
 
     Raises:
         UnknownNameError: no model has that name, or no file fits the pattern.
@@ -153,7 +153,7 @@ def load_calculator(
     from matkit.calculator import MatkitCalculator
 
     names = _expand(name_or_path)
-    loaded = [_load(name, any_elements) for name in names]
+    loaded = [_load(name, any_level) for name in names]
     info = {"model": ", ".join(map(str, names)), **_summary(loaded[0][1])}
     info["sha256"] = ", ".join(metadata["sha256"] for _, metadata in loaded)
     potentials = [Conservative(potential).eval() for potential, _ in loaded]
@@ -205,7 +205,7 @@ def _summary(metadata: dict[str, Any]) -> dict[str, Any]:
     return {key: metadata["card"].get(key, NOT_STATED) for key in keys}
 
 
-def _load(name_or_path: str | Path, any_elements: bool = False) -> tuple[Potential, dict[str, Any]]:
+def _load(name_or_path: str | Path, any_level: bool = False) -> tuple[Potential, dict[str, Any]]:
     name, published = str(name_or_path), _published()
     if name in published:
         path = _converted(name, published[name])
@@ -219,7 +219,7 @@ def _load(name_or_path: str | Path, any_elements: bool = False) -> tuple[Potenti
             f"{did_you_mean(name, {*published, *shipped()})}"
         )
     potential, metadata = checkpoint.load(path)
-    potential.one_level = None if any_elements else valid_elements(metadata["card"])
+    potential.one_level = None if any_level else valid_elements(metadata["card"])
     return potential, metadata | {"path": str(path)}
 
 

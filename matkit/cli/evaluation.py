@@ -65,7 +65,7 @@ def _evaluate(options: EvaluateOptions, display: Display) -> int:
     begin = time.perf_counter()
     files = _files(options)
     calc = load_calculator(
-        _model(options), options.device, options.dtype, any_elements=options.any_elements
+        _model(options), options.device, options.dtype, any_level=options.any_level
     )
     everything, unread = read_usable(options.struct, options.label_keys(), options.format)
     display.few(unread)

@@ -30,7 +30,7 @@ def load_model(config: RunConfig) -> BaseCalculator:
     from matkit.zoo import load_calculator
 
     return load_calculator(
-        config.model, config.device, config.dtype, any_elements=config.any_elements
+        config.model, config.device, config.dtype, any_level=config.any_level
     )
 
 

@@ -28,7 +28,7 @@ class EvaluateOptions(LabelOptions):
     skip_unknown: bool = Field(
         False, description="leave out structures with elements that the model does not know"
     )
-    any_elements: bool = Field(
+    any_level: bool = Field(
         False,
         description="use a fine-tuned model for elements too whose energies are still at the level "
         "of its base",

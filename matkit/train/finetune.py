@@ -44,7 +44,7 @@ def finetune(options: FinetuneOptions, listener: Listener | None = None) -> Outc
 
 
 def _from_base(options: FinetuneOptions, sets: Sets) -> Start:
-    base = zoo.load(options.foundation_model, any_elements=True)
+    base = zoo.load(options.foundation_model, any_level=True)
     torch.manual_seed(options.seed)
     network = copy.deepcopy(base.network)
     new = sorted(set(sets.train.structures.species.tolist()) - set(network.species))

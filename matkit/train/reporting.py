@@ -37,7 +37,7 @@ def report(
     """
     assert outcome.model is not None
     start = outcome.start
-    result = zoo.load(outcome.model, any_elements=True).to(device)
+    result = zoo.load(outcome.model, any_level=True).to(device)
     models = {"result": result}
     if start.base is not None:
         models = {"before": start.base.to(device), "after": result}

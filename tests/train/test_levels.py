@@ -61,8 +61,8 @@ def test_elements_left_at_the_level_of_the_base_are_refused(tuned):
     for atoms in (GOLD, bulk("CuAu", "rocksalt", a=5.0)):
         with pytest.raises(UnknownElementError, match="fine-tuned on Cu.*those of Au are still"):
             energy(atoms, model)
-    assert energy(GOLD, model, any_elements=True) < 50
-    with pytest.raises(UnknownElementError, match="any_elements=True"):
+    assert energy(GOLD, model, any_level=True) < 50
+    with pytest.raises(UnknownElementError, match="any_level=True"):
         matkit.load(model).featurize(from_ase(GOLD))
 
 
@@ -118,12 +118,12 @@ def test_commands_refuse_too_and_have_a_way_out(tuned, tmp_path, monkeypatch):
     write("au.xyz", GOLD)
     run = CliRunner().invoke(app, ["singlepoint", "au.xyz", "-m", model, "--out", "a"])
     assert run.exit_code != 0
-    assert "--any-elements" in run.output
-    run = CliRunner().invoke(app, ["singlepoint", "au.xyz", "-m", model, "--any-elements"])
+    assert "--any-level" in run.output
+    run = CliRunner().invoke(app, ["singlepoint", "au.xyz", "-m", model, "--any-level"])
     assert run.exit_code == 0
     labelled_file(tmp_path / "both.xyz", [*frames(2, ("Au",)), *frames(2, ("Cu",))])
     words = ["evaluate", model, "both.xyz"]
-    assert "--any-elements" in CliRunner().invoke(app, words).output
+    assert "--any-level" in CliRunner().invoke(app, words).output
     run = CliRunner().invoke(app, [*words, "--skip-unknown", "--allow-problems", "--json"])
     assert json.loads(run.stdout)["groups"][0]["structures"] == 2
 
