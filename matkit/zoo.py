@@ -9,6 +9,7 @@ import importlib
 import importlib.metadata
 import importlib.resources
 import importlib.util
+import inspect
 import logging
 import shutil
 import tempfile
@@ -25,7 +26,8 @@ from matkit import checkpoint
 from matkit.cache import cache_folder
 from matkit.derivatives import Conservative
 from matkit.elements import ATOMIC_NUMBERS, format_species
-from matkit.errors import MissingExtraError, UnknownNameError, did_you_mean
+from matkit.errors import ConfigError, MissingExtraError, UnknownNameError, did_you_mean
+from matkit.foreign_words import answer
 from matkit.interfaces import Generator, Potential
 from matkit.shipped import DEFAULT_POTENTIAL, find_generator, shipped
 
@@ -132,6 +134,7 @@ def load_calculator(
     skin: float = 0.5,
     neighbors: str = "auto",
     any_level: bool = False,
+    **foreign: Any,
 ) -> MatkitCalculator:
     """Load an ASE calculator.
 
@@ -144,20 +147,30 @@ def load_calculator(
         skin: Extra reach of the neighbour list in Å, so that it is reused while atoms move.
         neighbors: Neighbour search, see `matkit.neighbors.radius_graph`.
         any_level: See `load`.
+        **foreign: Nothing; words of other programs are answered with those of matkit.
 
     Raises:
+        ConfigError: an argument is unknown.
         UnknownNameError: no model has that name, or no file fits the pattern.
         MissingExtraError: the package that carries the weights is not installed.
         CheckpointError: a model file cannot be read.
     """
     from matkit.calculator import MatkitCalculator
 
+    _refuse_foreign(foreign)
     names = _expand(name_or_path)
     loaded = [_load(name, any_level) for name in names]
     info = {"model": ", ".join(map(str, names)), **_summary(loaded[0][1])}
     info["sha256"] = ", ".join(metadata["sha256"] for _, metadata in loaded)
     potentials = [Conservative(potential).eval() for potential, _ in loaded]
     return MatkitCalculator(potentials, device, dtype, skin, neighbors, info)
+
+
+def _refuse_foreign(words: Mapping[str, Any]) -> None:
+    known = list(inspect.signature(load_calculator).parameters)[:-1]
+    said = [f"Unknown argument {w!r}.{answer(w) or did_you_mean(w, known)}" for w in words]
+    if said:
+        raise ConfigError(" ".join(said))
 
 
 def load_generator(

@@ -17,6 +17,7 @@ from matkit.cli.flags import normalise, switches, with_flags
 from matkit.cli.label_options import LabelConfig
 from matkit.crystals.options import CrystalsOptions
 from matkit.evaluate.options import EvaluateOptions
+from matkit.foreign_words import answer
 from matkit.generate.options import CrystalOptions
 from matkit.simulate.options import Options
 
@@ -36,6 +37,17 @@ class Group(TyperGroup):
         if words[:2] in (["evaluate", "crystals"], ["eval", "crystals"]):
             words[:2] = [CRYSTALS]  # it shares no flag with the evaluation of a model
         return super().make_context(info_name, words, *rest, **extra)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; flags of other programs get an answer."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            # Where the class is depends on typer's version.
+            flag = getattr(error, "option_name", None)
+            if isinstance(flag, str) and hasattr(error, "possibilities") and answer(flag):
+                error.message, error.possibilities = f"{error}.{answer(flag)}", None  # type: ignore[attr-defined]
+            raise
 
 
 CRYSTALS = "evaluate crystals"

@@ -119,7 +119,12 @@ def _listener(display: Display, options: TrainerOptions) -> Iterator[Listener]:
             done = epoch_ + batch / count
             bar.update(task, completed=done, description=f"epoch {epoch_ + 1}/{epochs}")
 
-        yield Listener(display.note, step, epoch)
+        def epoch_above(row: Row, best: bool) -> None:
+            bar.stop()  # both may be on one terminal, and would share a line
+            epoch(row, best)
+            bar.start()
+
+        yield Listener(display.note, step, epoch_above)
 
 
 def _lines(display: Display, epochs: int) -> Callable[[int, int, int], None]:

@@ -12,7 +12,7 @@ import torch
 
 from matkit import zoo
 from matkit.data.dataset import Dataset, has_label, read_dataset
-from matkit.data.references import fit_references, resolve_e0s
+from matkit.data.references import WAYS, fit_references, resolve_e0s
 from matkit.derivatives import Conservative
 from matkit.elements import format_species
 from matkit.errors import TrainingError
@@ -122,15 +122,16 @@ def shift_energies(network: Potential, sets: Sets, spec: Any) -> None:
     Raises:
         TrainingError: the network has no reference energies.
     """
-    if spec == "foundation":
+    way = WAYS.get(spec.lower(), spec) if isinstance(spec, str) else spec
+    if way == "foundation":
         return
     layer, index = _layer(network), {z: i for i, z in enumerate(network.species)}
     model = Conservative(network).eval()
-    if spec in ("fit", "average"):
+    if way == "fit":
         energy = predict(model, sets.train.structures, ("energy",))["energy"]
         change = fit_references(sets.train, sets.train.structures.system["energy"] - energy).e0s
     else:
-        given = dict(sets.isolated) if spec in ("isolated", "IsolatedAtom") else spec
+        given = dict(sets.isolated) if way == "isolated" else spec
         wanted = resolve_e0s(given, sets.train, None)
         change = {z: e - _alone(model, z) for z, e in wanted.items()}
     with torch.no_grad():

@@ -10,12 +10,17 @@ import torch
 
 from matkit import zoo
 from matkit.elements import atomic_number
-from matkit.evaluate.report import NamedSet, Record, training_report
+from matkit.evaluate.report import NamedSet, Record, training_report, with_changes
+from matkit.train.common import as_predicted
 from matkit.train.options import FinetuneOptions, TrainOptions
 
 if TYPE_CHECKING:
     from matkit.train import session
     from matkit.train.run import Outcome, Start
+
+
+# What the set is called on which forgetting is measured if no other is given.
+COMMON = "common structures as before"
 
 
 def report(
@@ -56,10 +61,14 @@ def _sets(start: Start) -> list[NamedSet]:
     sets = [NamedSet("validation" if start.sets.validated else "training", start.sets.valid)]
     if start.sets.test is not None:
         sets = [NamedSet("test", start.sets.test), *sets]
+    if start.base is None:
+        return sets
+    moved = start.facts["E0_changes"]
+    changes = {atomic_number(symbol): energy for symbol, energy in moved.items()}
     if start.retained is not None:
-        moved = start.facts["E0_changes"]
-        changes = {atomic_number(symbol): energy for symbol, energy in moved.items()}
         sets.append(NamedSet("retained", start.retained, changes))
+    elif (common := as_predicted(start.base)) is not None:
+        sets.append(NamedSet(COMMON, with_changes(common, changes), changes))
     return sets
 
 
