@@ -1,7 +1,7 @@
 import csv
 import io
-from dataclasses import replace
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
