@@ -44,8 +44,8 @@ class Potential(nn.Module, ABC):
     Attributes:
         cutoff: Longest edge of the graph, Å.
         species: Atomic numbers the potential knows.
-        one_level: Those whose energies fit together, as after fine-tuning that moved the reference
-            energies of some; None if all do.
+        one_level: Those whose energies fit together: fewer than `species` after fine-tuning that
+            moved the reference energies of some; None if all do.
         conditions: Fields of `Structures.system` that it takes into account, such as `charge`.
         hessian_cutoff: Longest pair of atoms in the predicted Hessian, Å; None if there is none.
         recipe: Name and hyper-parameters, if made by `matkit.checkpoint.build`.
@@ -276,11 +276,11 @@ def _check_level(species: Int[Tensor, " N"], level: frozenset[int]) -> None:
     others = set(species.unique().tolist()) - level
     if others:
         raise UnknownElementError(
-            f"The model was fine-tuned on {format_species(level)}, whose reference energies were "
-            f"moved; those of {format_species(others)} are still those of its base, so that their "
-            "energies do not fit together. Use the base, or fine-tune with these elements in the "
-            "data or in replay_file. To compute it all the same: any_level=True "
-            "(--any-level); forces may be good, energies are not."
+            f"The energies of this model fit together for {format_species(level)} only, which its "
+            f"last training saw; {format_species(others)} are untrained or still at the level of "
+            "its base. Use the base, or train with these elements in the data (in fine-tuning "
+            "also: in replay_file). To compute it all the same: any_level=True (--any-level); "
+            "forces may be good, energies are not."
         )
 
 

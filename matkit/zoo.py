@@ -160,6 +160,9 @@ def load_calculator(
     _refuse_foreign(foreign)
     names = _expand(name_or_path)
     loaded = [_load(name, any_level) for name in names]
+    for name, (_, metadata) in zip(names, loaded, strict=True):
+        if any_level and (level := valid_elements(metadata["card"])):
+            log.warning("Energies of %s are good for %s only.", name, format_species(level))
     info = {"model": ", ".join(map(str, names)), **_summary(loaded[0][1])}
     info["sha256"] = ", ".join(metadata["sha256"] for _, metadata in loaded)
     potentials = [Conservative(potential).eval() for potential, _ in loaded]

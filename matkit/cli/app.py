@@ -13,11 +13,10 @@ from matkit import __version__
 from matkit.builders.options import MoleculesOptions, PerturbOptions
 from matkit.cli.configs import ALL, CONFIGS, TEMPLATES, TRAINING
 from matkit.cli.data_options import DATA, OPTIONS, DownloadOptions
-from matkit.cli.flags import normalise, switches, with_flags
+from matkit.cli.flags import answered, normalise, switches, with_flags
 from matkit.cli.label_options import LabelConfig
 from matkit.crystals.options import CrystalsOptions
 from matkit.evaluate.options import EvaluateOptions
-from matkit.foreign_words import answer
 from matkit.generate.options import CrystalOptions
 from matkit.simulate.options import Options
 
@@ -40,14 +39,8 @@ class Group(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; flags of other programs get an answer."""
-        try:
+        with answered():
             return super().invoke(ctx)
-        except Exception as error:
-            # Where the class is depends on typer's version.
-            flag = getattr(error, "option_name", None)
-            if isinstance(flag, str) and hasattr(error, "possibilities") and answer(flag):
-                error.message, error.possibilities = f"{error}.{answer(flag)}", None  # type: ignore[attr-defined]
-            raise
 
 
 CRYSTALS = "evaluate crystals"

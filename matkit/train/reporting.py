@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 # What the set is called on which forgetting is measured if no other is given.
-COMMON = "common structures as before"
+COMMON = "common structures, labelled by the base"
 
 
 def report(

@@ -113,7 +113,10 @@ def _with_report(outcome: Outcome, options: AnyOptions, session: Session) -> Out
 def _from_scratch(options: TrainOptions, sets: Sets) -> Start:
     network, facts = new_network(options, sets)
     freeze(network, options.freeze)
-    return Start(network, sets, facts)
+    present, origin = set(sets.train.structures.species.unique().tolist()), {}
+    if "backbone" not in facts and set(network.species) - present:  # what nothing was learnt of
+        origin = {"valid_elements": format_species(present)}
+    return Start(network, sets, facts, origin=origin)
 
 
 def _trainer(fabric: Fabric, options: AnyOptions, start: Start) -> Trainer:

@@ -54,14 +54,15 @@ def energy(atoms, model, **options):
     return Atoms(atoms, calculator=matkit.load_calculator(model, **options)).get_potential_energy()
 
 
-def test_elements_left_at_the_level_of_the_base_are_refused(tuned):
+def test_elements_left_at_the_level_of_the_base_are_refused(tuned, caplog):
     """A tuned model claimed all elements of its base: MgO came out at -445 eV."""
     model = tuned()
     assert energy(COPPER, model) > 0
     for atoms in (GOLD, bulk("CuAu", "rocksalt", a=5.0)):
-        with pytest.raises(UnknownElementError, match="fine-tuned on Cu.*those of Au are still"):
+        with pytest.raises(UnknownElementError, match="for Cu only.*Au are untrained or still"):
             energy(atoms, model)
     assert energy(GOLD, model, any_level=True) < 50
+    assert "good for Cu only" in caplog.text
     with pytest.raises(UnknownElementError, match="any_level=True"):
         matkit.load(model).featurize(from_ase(GOLD))
 
@@ -94,6 +95,15 @@ def test_what_was_not_moved_stays_valid(tuned):
     model = tuned(E0s="foundation")
     assert zoo.model_card(model).valid_elements == ""
     assert energy(GOLD, model) < 50
+
+
+def test_elements_that_nothing_was_learnt_of_are_refused(tmp_path):
+    path = labelled_file(tmp_path / "train.xyz", frames(4, ("Cu",)))
+    given = {"train_file": path, "model": {**TINY, "species": [8, 29]}, "work_dir": str(tmp_path)}
+    model = train(build(TrainOptions, {**given, "max_num_epochs": 0, "report": False})).model
+    assert energy(COPPER, model) < 50
+    with pytest.raises(UnknownElementError, match="O are untrained"):
+        energy(bulk("CuO", "rocksalt", a=4.2), model)
 
 
 def test_what_was_replayed_stays_valid(tuned, tmp_path):
