@@ -44,6 +44,8 @@ class Potential(nn.Module, ABC):
     Attributes:
         cutoff: Longest edge of the graph, Å.
         species: Atomic numbers the potential knows.
+        one_level: Those whose energies fit together: fewer than `species` after fine-tuning that
+            moved the reference energies of some; None if all do.
         conditions: Fields of `Structures.system` that it takes into account, such as `charge`.
         hessian_cutoff: Longest pair of atoms in the predicted Hessian, Å; None if there is none.
         recipe: Name and hyper-parameters, if made by `matkit.checkpoint.build`.
@@ -53,6 +55,7 @@ class Potential(nn.Module, ABC):
     hessian_cutoff: float | None = None
     provides: ClassVar[frozenset[str]] = frozenset({"atom_energy"})
     conditions: frozenset[str] = frozenset()
+    one_level: frozenset[int] | None = None
     cutoff: float
     species: tuple[int, ...]
 
@@ -84,14 +87,22 @@ class Potential(nn.Module, ABC):
         """Build the graph this potential works on.
 
         Raises:
-            UnknownElementError: a structure holds an element outside `species`.
+            UnknownElementError: a structure holds an element outside `species` or `one_level`.
         """
         self.check_species(structures)
         return radius_graph(structures, self.cutoff, neighbors)
 
+    @property
+    def usable_species(self) -> tuple[int, ...]:
+        """Atomic numbers of structures that it can be used for."""
+        level = self.one_level
+        return self.species if level is None else tuple(z for z in self.species if z in level)
+
     def check_species(self, structures: Structures) -> None:
-        """Raise UnknownElementError if a structure holds an element outside `species`."""
+        """Raise UnknownElementError if an element is outside `species`, or of another level."""
         _check_species(structures.species, structures.batch, self.species)
+        if self.one_level is not None:
+            _check_level(structures.species, self.one_level)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -259,6 +270,18 @@ def _check_species(
     items = batch[mask].unique().tolist()
     n_items = int(batch[-1]) + 1
     raise UnknownElementError(_unknown_element(unknown, items, n_items, known))
+
+
+def _check_level(species: Int[Tensor, " N"], level: frozenset[int]) -> None:
+    others = set(species.unique().tolist()) - level
+    if others:
+        raise UnknownElementError(
+            f"The energies of this model fit together for {format_species(level)} only, which its "
+            f"last training saw; {format_species(others)} are untrained or still at the level of "
+            "its base. Use the base, or train with these elements in the data (in fine-tuning "
+            "also: in replay_file). To compute it all the same: any_level=True (--any-level); "
+            "forces may be good, energies are not."
+        )
 
 
 def _unknown_element(

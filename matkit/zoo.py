@@ -9,6 +9,7 @@ import importlib
 import importlib.metadata
 import importlib.resources
 import importlib.util
+import inspect
 import logging
 import shutil
 import tempfile
@@ -24,8 +25,9 @@ import yaml
 from matkit import checkpoint
 from matkit.cache import cache_folder
 from matkit.derivatives import Conservative
-from matkit.elements import format_species
-from matkit.errors import MissingExtraError, UnknownNameError, did_you_mean
+from matkit.elements import ATOMIC_NUMBERS, format_species
+from matkit.errors import ConfigError, MissingExtraError, UnknownNameError, did_you_mean
+from matkit.foreign_words import answer
 from matkit.interfaces import Generator, Potential
 from matkit.shipped import DEFAULT_POTENTIAL, find_generator, shipped
 
@@ -41,6 +43,12 @@ class ModelCard:
     """What a user should know of a model before trusting it.
 
     Fields that need the weights are None until these are installed.
+
+    Attributes:
+        level: Level of theory of the labels it was trained on last.
+        fine_tuned_from: Model that this training began with.
+        elements_seen: Elements in the structures of this training.
+        valid_elements: Those whose energies fit together; all if not given.
     """
 
     name: str
@@ -54,6 +62,10 @@ class ModelCard:
     citation: str = NOT_STATED
     training_data: str = NOT_STATED
     notes: str = ""
+    level: str = ""
+    fine_tuned_from: str = ""
+    elements_seen: str = ""
+    valid_elements: str = ""
     elements: str | None = None
     cutoff: float | None = None
     max_atoms: int | None = None
@@ -95,11 +107,13 @@ def model_card(name_or_path: str | Path) -> ModelCard:
     )
 
 
-def load(name_or_path: str | Path) -> Conservative:
+def load(name_or_path: str | Path, any_level: bool = False) -> Conservative:
     """Load a potential with forces and stress, ready for use.
 
     Args:
         name_or_path: A name from `models()`, or a ``*.safetensors`` file written by matkit.
+        any_level: Whether a fine-tuned model may be used for elements whose energies it has
+            left at the level of its base.
 
     Returns:
         Potential that gives `energy`, `atom_energy`, `forces` and `stress`, in float32 as
@@ -110,7 +124,7 @@ def load(name_or_path: str | Path) -> Conservative:
         MissingExtraError: the package that carries the weights is not installed.
         CheckpointError: the model file cannot be read.
     """
-    return Conservative(_load(name_or_path)[0]).eval()
+    return Conservative(_load(name_or_path, any_level)[0]).eval()
 
 
 def load_calculator(
@@ -119,6 +133,8 @@ def load_calculator(
     dtype: str | torch.dtype | None = None,
     skin: float = 0.5,
     neighbors: str = "auto",
+    any_level: bool = False,
+    **foreign: Any,
 ) -> MatkitCalculator:
     """Load an ASE calculator.
 
@@ -130,20 +146,34 @@ def load_calculator(
         dtype: `float32` or `float64` arithmetic; None keeps the model's own type.
         skin: Extra reach of the neighbour list in Å, so that it is reused while atoms move.
         neighbors: Neighbour search, see `matkit.neighbors.radius_graph`.
+        any_level: See `load`.
+        **foreign: Nothing; words of other programs are answered with those of matkit.
 
     Raises:
+        ConfigError: an argument is unknown.
         UnknownNameError: no model has that name, or no file fits the pattern.
         MissingExtraError: the package that carries the weights is not installed.
         CheckpointError: a model file cannot be read.
     """
     from matkit.calculator import MatkitCalculator
 
+    _refuse_foreign(foreign)
     names = _expand(name_or_path)
-    loaded = [_load(name) for name in names]
+    loaded = [_load(name, any_level) for name in names]
+    for name, (_, metadata) in zip(names, loaded, strict=True):
+        if any_level and (level := valid_elements(metadata["card"])):
+            log.warning("Energies of %s are good for %s only.", name, format_species(level))
     info = {"model": ", ".join(map(str, names)), **_summary(loaded[0][1])}
     info["sha256"] = ", ".join(metadata["sha256"] for _, metadata in loaded)
     potentials = [Conservative(potential).eval() for potential, _ in loaded]
     return MatkitCalculator(potentials, device, dtype, skin, neighbors, info)
+
+
+def _refuse_foreign(words: Mapping[str, Any]) -> None:
+    known = list(inspect.signature(load_calculator).parameters)[:-1]
+    said = [f"Unknown argument {w!r}.{answer(w) or did_you_mean(w, known)}" for w in words]
+    if said:
+        raise ConfigError(" ".join(said))
 
 
 def load_generator(
@@ -191,7 +221,7 @@ def _summary(metadata: dict[str, Any]) -> dict[str, Any]:
     return {key: metadata["card"].get(key, NOT_STATED) for key in keys}
 
 
-def _load(name_or_path: str | Path) -> tuple[Potential, dict[str, Any]]:
+def _load(name_or_path: str | Path, any_level: bool = False) -> tuple[Potential, dict[str, Any]]:
     name, published = str(name_or_path), _published()
     if name in published:
         path = _converted(name, published[name])
@@ -205,7 +235,14 @@ def _load(name_or_path: str | Path) -> tuple[Potential, dict[str, Any]]:
             f"{did_you_mean(name, {*published, *shipped()})}"
         )
     potential, metadata = checkpoint.load(path)
+    potential.one_level = None if any_level else valid_elements(metadata["card"])
     return potential, metadata | {"path": str(path)}
+
+
+def valid_elements(card: Mapping[str, Any]) -> frozenset[int] | None:
+    """Return the elements whose energies fit together, as a card says; None if all do."""
+    words = str(card.get("valid_elements", "")).replace(",", " ").split()
+    return frozenset(ATOMIC_NUMBERS[word] for word in words if word in ATOMIC_NUMBERS) or None
 
 
 def configurations(kind: str = "potentials") -> dict[str, dict[str, Any]]:
@@ -258,7 +295,10 @@ def _generator_card(path: Path) -> ModelCard:
 
 
 def _described(card: ModelCard, texts: Mapping[str, Any]) -> ModelCard:
-    known = ("description", "licence", "source", "citation", "training_data", "notes")
+    known = (
+        *("description", "licence", "source", "citation", "training_data", "notes"),
+        *("level", "fine_tuned_from", "elements_seen", "valid_elements"),
+    )
     given: dict[str, Any] = {key: str(texts[key]).strip() for key in known if key in texts}
     return replace(card, **given)
 

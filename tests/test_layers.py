@@ -26,7 +26,7 @@ LAYERS = [
     {"cell_list", "graph", "neighbors", "padding", "pair_blocks", "verlet"},
     {"geometry", "structures", "symmetry"},
     {"runs"},
-    {"cache", "elements", "errors", "lazy", "units"},
+    {"cache", "elements", "errors", "foreign_words", "lazy", "units"},
 ]
 HEIGHT = {name: -depth for depth, names in enumerate(LAYERS) for name in names}
 MODELS = ("potentials", "generative")

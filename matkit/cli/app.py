@@ -13,7 +13,7 @@ from matkit import __version__
 from matkit.builders.options import MoleculesOptions, PerturbOptions
 from matkit.cli.configs import ALL, CONFIGS, TEMPLATES, TRAINING
 from matkit.cli.data_options import DATA, OPTIONS, DownloadOptions
-from matkit.cli.flags import normalise, switches, with_flags
+from matkit.cli.flags import answered, normalise, switches, with_flags
 from matkit.cli.label_options import LabelConfig
 from matkit.crystals.options import CrystalsOptions
 from matkit.evaluate.options import EvaluateOptions
@@ -36,6 +36,11 @@ class Group(TyperGroup):
         if words[:2] in (["evaluate", "crystals"], ["eval", "crystals"]):
             words[:2] = [CRYSTALS]  # it shares no flag with the evaluation of a model
         return super().make_context(info_name, words, *rest, **extra)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; flags of other programs get an answer."""
+        with answered():
+            return super().invoke(ctx)
 
 
 CRYSTALS = "evaluate crystals"

@@ -40,6 +40,11 @@ class RunConfig(ReadingOptions):
     suffix: str = Field("", description="text after the stem in the names of the results")
     device: str = Field("auto", description="cpu, cuda, cuda:1, ...; auto takes the GPU if any")
     dtype: Dtype = Field("float64", description="precision of the model's arithmetic")
+    any_level: bool = Field(
+        False,
+        description="use a fine-tuned model for elements too whose energies are still at the level "
+        "of its base",
+    )
     overwrite: bool = Field(False, description="replace results that are already there")
     restart: str | None = Field(
         None, description="auto: go on with what a run that was ended has left, if anything"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -27,16 +27,17 @@ from matkit.data.inspection import KnownElements, inspect
 from matkit.data.labels import LabelReport
 from matkit.data.references import fit_references
 from matkit.data.sanity import problems, told
-from matkit.data.splitting import split_indices
+from matkit.data.splitting import remarks_on, split_indices
 from matkit.data.writing import is_xyz, write_dataset
 from matkit.elements import SYMBOLS
-from matkit.errors import ConfigError
+from matkit.errors import ConfigError, MatkitError
 from matkit.evaluate.label_judgement import compare_with_model
 from matkit.runs.locking import alone
 from matkit.shipped import DEFAULT_POTENTIAL
 from matkit.simulate.files import refuse_existing
 
 OK, PROBLEMS = 0, 1
+LONG_NAMES = {"valid": "validation", "test": "test"}
 
 
 def run_data(command: str, options: FilesOptions, display: Display) -> int:
@@ -64,7 +65,6 @@ def _alone(command: str, options: FilesOptions) -> AbstractContextManager[None]:
 
 def run_inspect(options: InspectOptions, display: Display) -> int:
     """Examine data sets and print what was found."""
-    known = _known_elements(options.model)
     given = {"train": options.struct, "valid": options.valid, "test": options.test}
     faults: dict[str, list[str]] = {name: [] for name in given}
     sets = {
@@ -77,6 +77,7 @@ def run_inspect(options: InspectOptions, display: Display) -> int:
         name: [finding for judge in judges for finding in compare_with_model(one, judge)]
         for name, one in sets.items()
     }
+    known = _known_elements(options.model, sets.values())
     report = inspect(sets, known, faults, options.near, compared)
     for line in report_lines(report):
         display.result(line)
@@ -121,14 +122,16 @@ def run_convert(options: ConvertOptions, display: Display) -> int:
 
 def run_split(options: SplitOptions, display: Display) -> int:
     """Write training, validation and test files."""
-    sizes = {"valid": options.valid_fraction, "test": options.test_fraction}
-    fractions = {"train": 1 - sum(sizes.values()), **{k: v for k, v in sizes.items() if v}}
+    wanted = {"valid": options.valid_fraction, "test": options.test_fraction}
+    fractions = {"train": 1 - sum(wanted.values()), **{k: v for k, v in wanted.items() if v}}
     paths = {name: Path(options.out) / f"{name}.extxyz" for name in fractions}
     if not options.overwrite:
         refuse_existing(paths.values())
     dataset, unread = _read(options, display)
-    parts = split_indices(dataset, list(fractions.values()), options.seed, options.by)
-    rows = {}
+    parts, notes = split_indices(dataset, list(fractions.values()), options.seed, options.by)
+    for note in notes:
+        display.note(note)
+    rows: dict[str, dict[str, Any]] = {}
     for (name, path), part in zip(paths.items(), parts, strict=True):
         subset = dataset.subset(part)
         write_dataset(subset, path, options.overwrite)
@@ -137,11 +140,13 @@ def run_split(options: SplitOptions, display: Display) -> int:
             "structures": len(subset),
             "fraction": len(subset) / len(dataset),
             "groups": len(set(subset.groups)),
+            "remarks": notes + (remarks_on({LONG_NAMES[name]: len(subset)}) if rows else []),
         }
         display.result(
             f"{path}: {len(subset)} structures ({100 * len(subset) / len(dataset):.1f} %; asked "
             f"{100 * fractions[name]:.1f} %), {len(set(subset.groups))} groups"
         )
+        display.few(rows[name]["remarks"][len(notes) :])
     display.document(rows)
     return PROBLEMS if unread else OK
 
@@ -189,12 +194,21 @@ def _tell_problems(found: LabelReport, display: Display) -> None:
         display.error(told(problem))
 
 
-def _known_elements(model: str | None) -> KnownElements | None:
+def _known_elements(model: str | None, sets: Iterable[Dataset]) -> KnownElements | None:
+    """Return the elements of a model, and whether it could learn those that the sets have more."""
     if model is None:
         return None
+    from matkit.train.elements import extended
     from matkit.zoo import load
 
-    return KnownElements(model, load(model).species)
+    network = load(model).network
+    present = {z for one in sets for z in one.structures.species.unique().tolist()}
+    try:
+        if unknown := sorted(present - set(network.species)):
+            extended(network, unknown)
+    except MatkitError as error:
+        return KnownElements(model, network.species, str(error).rstrip("."))
+    return KnownElements(model, network.species)
 
 
 def _xyz_of(out: str) -> str:

@@ -47,8 +47,10 @@ class SplitOptions(FilesOptions):
 
     valid_fraction: float = Field(0.1, ge=0, lt=1, description="part for validation")
     test_fraction: float = Field(0.1, ge=0, lt=1, description="part for the test")
-    by: Literal["group", "formula", "random"] = Field(
-        "group", description="structures that stay together: of one group (trajectory), formula"
+    by: Literal["group", "formula", "block", "random"] = Field(
+        "group",
+        description="what stays together: trajectories or formulas (group; one alone is cut into "
+        "blocks), formulas, blocks of successive structures, or nothing",
     )
     seed: int = Field(0, ge=0, description="seed of the choice")
     out: str = Field(".", description="folder of train.extxyz, valid.extxyz and test.extxyz")

@@ -64,7 +64,9 @@ def run_evaluation(options: EvaluateOptions, display: Display) -> int:
 def _evaluate(options: EvaluateOptions, display: Display) -> int:
     begin = time.perf_counter()
     files = _files(options)
-    calc = load_calculator(_model(options), device=options.device, dtype=options.dtype)
+    calc = load_calculator(
+        _model(options), options.device, options.dtype, any_level=options.any_level
+    )
     everything, unread = read_usable(options.struct, options.label_keys(), options.format)
     display.few(unread)
     dataset, left_out = _choose(everything, options, _potential(calc), display)
@@ -136,7 +138,7 @@ def _choose(
     for problem in refuse_wrong_labels(everything, "test", options.allow_problems):
         display.note(problem)
     if options.skip_unknown:
-        known = known_part(model.species, dataset)
+        known = known_part(model.usable_species, dataset)
     else:
         refuse_unknown(model.species, known := dataset)
     left_out = {

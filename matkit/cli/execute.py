@@ -29,7 +29,7 @@ def load_model(config: RunConfig) -> BaseCalculator:
     """Return the calculator that `config` asks for."""
     from matkit.zoo import load_calculator
 
-    return load_calculator(config.model, device=config.device, dtype=config.dtype)
+    return load_calculator(config.model, config.device, config.dtype, any_level=config.any_level)
 
 
 def execute(command: str, config: RunConfig, display: Display) -> int:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
 
+from matkit.foreign_words import answer
 from matkit.simulate.options import Options
 
 # Further spellings: short flags, and the names MACE and janus-core use.
@@ -61,6 +63,18 @@ def with_flags(
     command.__annotations__ = {p.name: p.annotation for p in parameters}
     command.__doc__ = body.__doc__
     return command
+
+
+@contextmanager
+def answered() -> Iterator[None]:
+    """Answer flags of other programs with those of matkit, where they are refused as unknown."""
+    try:
+        yield
+    except Exception as error:  # where typer has the class of it depends on its version
+        flag = getattr(error, "option_name", None)
+        if isinstance(flag, str) and hasattr(error, "possibilities") and answer(flag):
+            vars(error).update(message=f"{error}.{answer(flag)}", possibilities=None)
+        raise
 
 
 def normalise(arguments: Sequence[str], switches: frozenset[str]) -> list[str]:

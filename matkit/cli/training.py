@@ -20,7 +20,7 @@ from matkit.train.options import FinetuneOptions, TrainerOptions, TrainOptions, 
 from matkit.train.run import train
 from matkit.train.session import Listener, Outcome
 
-OK, STOPPED = 0, 1
+OK, STOPPED, FAILED = 0, 1, 1
 Row = dict[str, float]
 
 # Columns of the log that are shown, with their unit and the factor from eV and Å.
@@ -51,7 +51,7 @@ def training_options(config: str | None, given: Mapping[str, Any]) -> type[Train
 
 
 def run_training(options: TrainerOptions, display: Display) -> int:
-    """Train or fine-tune; the exit code is 0 if it came to its end."""
+    """Train or fine-tune; the exit code is 0 if it came to its end and has not failed."""
     if int(os.environ.get("LOCAL_RANK", "0")) > 0:  # the first of several processes speaks
         display = Display(quiet=True)
     begin = time.perf_counter()
@@ -67,7 +67,11 @@ def run_training(options: TrainerOptions, display: Display) -> int:
     if lines := overview(errors):
         said = (*verdicts(errors), *remarks(errors))
         display.result("\n".join((as_text(cells(lines)), NOTE, *said)))
+    if outcome.failure:
+        display.error(f"The training failed: {outcome.failure}.")
     display.document(_document(outcome))
+    if outcome.failure:
+        return FAILED
     return OK if outcome.finished else STOPPED
 
 
@@ -90,6 +94,7 @@ def _document(outcome: Outcome) -> dict[str, object]:
         "model": str(outcome.model) if outcome.model else None,
         "finished": outcome.finished,
         "reason": outcome.reason,
+        "failure": outcome.failure or None,
         "last": outcome.history[-1] if outcome.history else None,
         "errors": (outcome.metrics or {}).get("errors"),
     }
@@ -114,7 +119,12 @@ def _listener(display: Display, options: TrainerOptions) -> Iterator[Listener]:
             done = epoch_ + batch / count
             bar.update(task, completed=done, description=f"epoch {epoch_ + 1}/{epochs}")
 
-        yield Listener(display.note, step, epoch)
+        def epoch_above(row: Row, best: bool) -> None:
+            bar.stop()  # both may be on one terminal, and would share a line
+            epoch(row, best)
+            bar.start()
+
+        yield Listener(display.note, step, epoch_above)
 
 
 def _lines(display: Display, epochs: int) -> Callable[[int, int, int], None]:

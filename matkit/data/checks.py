@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -29,6 +30,21 @@ NOBLE_GASES = {2, 10, 18, 36, 54, 86}
 MOST_LOOKED_AT = 200
 # Surroundings that are more uneven than this are not so by rounding.
 ONE_SIDED = 1e-2
+
+
+@dataclass(frozen=True)
+class KnownElements:
+    """Elements of the model to start from.
+
+    Attributes:
+        model: What it is called.
+        species: Atomic numbers.
+        obstacle: Why fine-tuning cannot add those that are lacking; empty if it can.
+    """
+
+    model: str
+    species: Collection[int]
+    obstacle: str = ""
 
 
 def check_labels(dataset: Dataset) -> list[Finding]:
@@ -71,15 +87,17 @@ def check_forces(dataset: Dataset) -> list[Finding]:
     return findings + _steps(dataset)
 
 
-def check_elements(dataset: Dataset, known: Collection[int], model: str) -> list[Finding]:
+def check_elements(dataset: Dataset, known: KnownElements) -> list[Finding]:
     """Check that a model knows all elements."""
     present = set(dataset.structures.species.tolist())
-    unknown = present - set(known)
+    unknown = present - set(known.species)
     if not unknown:
-        text = f"{model} knows all elements: {format_species(present)}"
+        text = f"{known.model} knows all elements: {format_species(present)}"
         return [Finding("fine", "elements", text)]
-    message = f"{model} does not know {format_species(unknown)}"
+    message = f"{known.model} does not know {format_species(unknown)}"
     fix = "fine-tune with new elements (matkit finetune adds them), or choose another model"
+    if known.obstacle:
+        fix = f"choose another model: fine-tuning cannot add them to this one ({known.obstacle})"
     return [Finding("problem", "elements", message, fix)]
 
 

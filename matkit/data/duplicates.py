@@ -9,7 +9,7 @@ then they are compared.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
@@ -31,6 +31,10 @@ from matkit.structures import Structures
 FARTHEST = 20.0
 # Numbers of a fingerprint that are searched; more do not tell more structures apart.
 SEARCHED = 96
+# Candidates for each structure, on average, from which on distances are searched instead.
+CROWDED = 4
+# Å. Of sums of distances and of the tree's boxes.
+ROUNDING = 1e-9
 # Structures whose distances are kept for further comparisons.
 KEPT = 256
 # Atoms of crystals whose distances agree within a tolerance are so many tolerances apart at most.
@@ -85,7 +89,7 @@ def equal_pairs(
         return not bool(one.pbc.all()) or can_align(one, other, DISPLACEMENTS * tolerance)
 
     found = []
-    for j, candidates in _candidates(prints, wanted, tolerance):
+    for j, candidates in _candidates(prints, wanted, tolerance, look):
         earlier = (i for i in candidates if i < j or second is not a)
         first = next((i for i in earlier if are_equal(i, j)), None)
         if first is not None:
@@ -94,23 +98,56 @@ def equal_pairs(
 
 
 def _candidates(
-    prints: Fingerprints, others: Fingerprints, tolerance: float
+    prints: Fingerprints, others: Fingerprints, tolerance: float, look: Callable[..., _Look]
 ) -> Iterator[tuple[int, list[int]]]:
-    """Give the structures of `others`, each with those of `prints` that may be equal to it."""
+    """Give the structures of `others`, each with those of `prints` that may be equal to it.
+
+    Where fingerprints leave many, as they do of slightly rattled crystals, some sorted distances
+    decide, which differ by no more than the tolerance.
+    """
     members = _members(others)
     for key, known in _members(prints).items():
         wanted = members.get(key, [])
         if not wanted or (prints is others and len(known) < 2):
             continue
-        rows = prints.rows(known, SEARCHED)
+        rows, theirs = prints.rows(known, SEARCHED), others.rows(wanted, SEARCHED)
         # Of exact copies the first one stands for all.
         _, first = np.unique(rows.round(8), axis=0, return_index=True)
         first.sort()
         distinct, tree = np.array(known)[first], cKDTree(rows[first])
         reach = _reach(others, wanted, tolerance)
-        near = tree.query_ball_point(others.rows(wanted, SEARCHED), reach, p=np.inf)
+        counts = tree.query_ball_point(theirs, reach, p=np.inf, return_length=True)
+        if counts.sum() > CROWDED * len(wanted):
+            pattern = look(0, known[0], 0)
+            theirs = _distance_rows(pattern, (look(1, j, 0) for j in wanted))
+            ours = theirs[first]
+            if prints is not others:
+                ours = _distance_rows(pattern, (look(0, i, 0) for i in distinct.tolist()))
+            tree, reach = cKDTree(ours), tolerance + ROUNDING
+        near = tree.query_ball_point(theirs, reach, p=np.inf)
         for j, which in zip(wanted, near, strict=True):
             yield j, distinct[np.sort(which).astype(np.int64)].tolist()
+
+
+def _distance_rows(pattern: _Look, looks: Iterable[_Look]) -> Array:
+    """Return size and some sorted distances of structures of one composition [B, K].
+
+    Where a structure has fewer distances than the pattern, the next one is beyond its cutoff.
+    """
+    share = max(1, SEARCHED // max(1, len(pattern.distances)))
+    places = {
+        key: np.unique(np.linspace(0, len(values) - 1, min(share, len(values))).astype(int))
+        for key, values in pattern.distances.items()
+    }
+    rows = []
+    for one in looks:
+        parts = [np.array([one.size])]
+        for key, which in places.items():
+            values = one.distances.get(key, _NONE)
+            inside = which[which < len(values)]
+            parts.append(np.append(values[inside], np.full(len(which) - len(inside), one.cutoff)))
+        rows.append(np.concatenate(parts))
+    return np.array(rows)
 
 
 def _reach(prints: Fingerprints, which: int | list[int], tolerance: float) -> Any:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
-from matkit.data.checks import check_distances, check_elements
+from matkit.data.checks import KnownElements, check_distances, check_elements
 from matkit.data.dataset import Dataset
 from matkit.data.duplicates import equal_pairs
 from matkit.data.findings import SEVERITIES, Finding, examples
@@ -14,18 +14,7 @@ from matkit.data.fingerprints import Fingerprints, fingerprints
 from matkit.data.near import near_pairs
 from matkit.data.sanity import judge_labels
 
-
-@dataclass(frozen=True)
-class KnownElements:
-    """Elements of the model to start from.
-
-    Attributes:
-        model: What it is called.
-        species: Atomic numbers.
-    """
-
-    model: str
-    species: Collection[int]
+__all__ = ["KnownElements", "Report", "inspect"]
 
 
 @dataclass(frozen=True)
@@ -76,7 +65,7 @@ def inspect(
         found += [_size(dataset), *judged, *(compared or {}).get(name, [])]
         if fit is not None:
             e0s[name], rest[name] = fit.e0s, fit.residuals.tolist()
-        found += check_elements(dataset, known.species, known.model) if known else []
+        found += check_elements(dataset, known) if known else []
         found += check_distances(*prints[name]) + _copies(*prints[name])
         findings[name] = found
     for one, other in combinations(sets, 2):

@@ -25,6 +25,7 @@ WAYS = {
     "isolatedatom": "isolated",
     "fit": "fit",
     "average": "fit",
+    "estimated": "fit",
     "foundation": "foundation",
 }
 # Largest |E - sum of E0| in eV/atom; cohesive energies are below 10.
@@ -113,7 +114,8 @@ def resolve_e0s(
     Args:
         spec: `isolated` (energies of isolated atoms in the data), `fit` (least squares),
             `foundation` (those of the model to start from), a table by symbol or atomic number,
-            or the JSON file of one. MACE's `IsolatedAtom` and `average` mean the first two.
+            or the JSON file of one. MACE's `IsolatedAtom` means the first, its `average`
+            and `estimated` the second.
         dataset: Structures with energies.
         foundation: Reference energies of the model to start from, if there is one.
 

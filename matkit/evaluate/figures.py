@@ -76,6 +76,7 @@ def _one_panel(x: str, y: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(5.2, 3.6), layout="constrained")
     axes = figure.subplots()
     axes.set(xlabel=x, ylabel=y)
+    axes.ticklabel_format(useOffset=False)
     return figure, axes
 
 

@@ -28,6 +28,11 @@ class EvaluateOptions(LabelOptions):
     skip_unknown: bool = Field(
         False, description="leave out structures with elements that the model does not know"
     )
+    any_level: bool = Field(
+        False,
+        description="use a fine-tuned model for elements too whose energies are still at the level "
+        "of its base",
+    )
     allow_problems: bool = Field(
         False, description="go on although labels look wrong (see matkit data inspect)"
     )

@@ -51,12 +51,12 @@ def render(metrics: Metrics, parity: Mapping[str, Figure]) -> str:
 
 
 def _errors(errors: Mapping[str, Any]) -> Iterator[str]:
+    for text in (*verdicts(errors), *remarks(errors)):
+        yield paragraph(text)
     lines = overview(errors)
     if lines:
         yield table(cells(lines), HEAD_ROWS)
         yield paragraph(NOTE)
-    for text in (*verdicts(errors), *remarks(errors)):
-        yield paragraph(text)
 
 
 def _details(errors: Mapping[str, Any]) -> Iterator[str]:

@@ -6,8 +6,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from torch import Tensor
 
 from matkit.data.dataset import Dataset
+from matkit.data.references import fit_references
 from matkit.evaluate.comparison import Evaluation
 from matkit.evaluate.tables import HEADINGS, SHOWN, number
 from matkit.geometry import to_voigt
@@ -15,7 +17,7 @@ from matkit.geometry import to_voigt
 # With more points than this the density is drawn, since dots would hide each other.
 DOTS = 2000
 TITLES = {
-    "energy": ("energy", "eV/atom"),
+    "energy": ("energy above references", "eV/atom"),
     "energy_fitted": ("energy*, references fitted", "eV/atom"),
     "forces": ("force components", "eV/Å"),
     "stress": ("stress components", "eV/Å³"),
@@ -44,11 +46,16 @@ def parity_figure(evaluation: Evaluation, dataset: Dataset, title: str = "") -> 
 
 
 def parity_points(evaluation: Evaluation, dataset: Dataset, quantity: str) -> Points:
-    """Return labels and predictions of one quantity, flat, where both are numbers."""
+    """Return labels and predictions of one quantity, flat, where both are numbers.
+
+    Energies are per atom and relative to references that are fitted to the labels: total energies
+    hide in their digits what a model has to learn.
+    """
     structures = dataset.structures
+    energies = _above_references(dataset)
     labels = {
-        "energy": structures.system["energy"] / structures.n_atoms,
-        "energy_fitted": structures.system["energy"] / structures.n_atoms,
+        "energy": energies,
+        "energy_fitted": energies,
         "forces": structures.atom["forces"],
         "stress": to_voigt(structures.system["stress"]),
     }
@@ -56,6 +63,18 @@ def parity_points(evaluation: Evaluation, dataset: Dataset, quantity: str) -> Po
     predicted = label + evaluation.differences[quantity].numpy().ravel()
     known = np.isfinite(predicted)
     return label[known], predicted[known]
+
+
+def _above_references(dataset: Dataset) -> Tensor:
+    structures = dataset.structures
+    energies = structures.system["energy"]
+    count = int(energies.isfinite().sum())
+    if not count:
+        return energies
+    fit = fit_references(dataset, energies)
+    per_atom = energies / structures.n_atoms
+    # With so few structures the fit would leave nothing.
+    return fit.residuals if count > len(fit.e0s) else per_atom - per_atom.nanmean()
 
 
 def _error(evaluation: Evaluation, quantity: str, kind: str) -> float:
@@ -73,4 +92,5 @@ def _draw(axes: Axes, points: Points, names: tuple[str, str]) -> None:
         axes.scatter(*points, s=9, alpha=0.6, linewidths=0)
     axes.plot([low, high], [low, high], color="black", linewidth=0.6)
     axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
+    axes.ticklabel_format(useOffset=False)
     axes.set(xlabel=f"label ({names[1]})", ylabel=f"prediction ({names[1]})")

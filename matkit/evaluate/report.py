@@ -41,6 +41,7 @@ class Record:
         facts: What was found out about the data.
         history: Rows of the log.
         ended: How it ended, in words.
+        card: What the file of the result says of itself.
     """
 
     title: str
@@ -48,6 +49,7 @@ class Record:
     facts: Mapping[str, Any]
     history: Sequence[Mapping[str, float]]
     ended: str
+    card: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,7 @@ def training_report(
         "errors": {},
         "units": UNITS,
     }
+    metrics["models"][list(models)[-1]] |= record.card
     for one in sets:
         note(f"Report: {one.name} set")
         metrics["errors"][one.name] = _compared(one, models, figures)
@@ -122,22 +125,22 @@ def _compared(one: NamedSet, models: Models, figures: dict[str, Any]) -> dict[st
         if unknown:
             found[name] = {"skipped": f"the model does not know {format_species(unknown)}"}
             continue
-        labelled = dataset if name == last else _without_changes(dataset, one.changes)
+        labelled = dataset if name == last else with_changes(dataset, one.changes, -1.0)
         evaluation: Evaluation = evaluate(model, labelled)
         found[name] = document(evaluation, labelled.sources)
         figures[f"{one.name}, {name}"] = parity_figure(evaluation, labelled)
     return found
 
 
-def _without_changes(dataset: Dataset, changes: Mapping[int, float]) -> Dataset:
-    """Return the set with the energies that it had before `changes`."""
+def with_changes(dataset: Dataset, changes: Mapping[int, float], factor: float = 1.0) -> Dataset:
+    """Return the set with `factor` times the changes added for each atom; -1 takes them away."""
     structures = dataset.structures
     table = torch.zeros(max([0, *changes, *structures.species.tolist()]) + 1, dtype=torch.float64)
     for z, value in changes.items():
         table[z] = value
     sums: Tensor = torch.zeros(len(structures), dtype=torch.float64)
     sums = sums.index_add(0, structures.batch, table[structures.species])
-    system = {**structures.system, "energy": structures.system["energy"] - sums}
+    system = {**structures.system, "energy": structures.system["energy"] + factor * sums}
     return replace(dataset, structures=structures.replace(system=system))
 
 

@@ -23,8 +23,10 @@ VOLUMES = np.linspace(0.85, 1.15, 13)
 VACUUM = 8.0
 # Length of the dynamics in fs and its temperature in K.
 LENGTH, TEMPERATURE = 1000.0, 300.0
-# Fewer steps say nothing about the drift.
-FEWEST = 100
+# Fewer steps say nothing about the drift; slow models may take longer for them, by this factor.
+FEWEST, PATIENCE = 100, 6.0
+# Larger structures are picked only if there are no others: dynamics of them are short.
+MANY_ATOMS = 64
 ROWS = 100
 
 Facts = dict[str, Any]
@@ -33,13 +35,15 @@ Facts = dict[str, Any]
 def pick_structure(dataset: Dataset) -> int | None:
     """Return the structure with the smallest largest force, of those with more than one atom.
 
-    Structures without forces come last; None if all are single atoms.
+    Structures of many atoms come after those of few, the smallest first, and those without forces
+    last; None if all are single atoms.
     """
     structures = dataset.structures
     lengths = structures.atom["forces"].norm(dim=1).nan_to_num(nan=np.inf)
     largest = [float(lengths[a:b].max()) for a, b in _ranges(dataset)]
-    several = [i for i in range(len(dataset)) if int(structures.n_atoms[i]) > 1]
-    return min(several, key=lambda i: largest[i]) if several else None
+    counts = structures.n_atoms.tolist()
+    several = [i for i in range(len(dataset)) if counts[i] > 1]
+    return min(several, key=lambda i: (max(counts[i], MANY_ATOMS), largest[i]), default=None)
 
 
 def bare_atoms(dataset: Dataset, i: int) -> Atoms:
@@ -111,7 +115,8 @@ def nve(atoms: Atoms, calc: BaseCalculator, seconds: float) -> Facts:
     Args:
         atoms: Structure.
         calc: Calculator of the model.
-        seconds: What the run may cost; it is shorter where steps are slow.
+        seconds: What the run may cost; it is shorter where steps are slow, but not below the
+            fewest steps that tell something, unless these take `PATIENCE` times as long.
 
     Returns:
         `reason` why it ended, `steps`, `timestep` in fs, `drift` in meV/atom/ps, mean
@@ -123,9 +128,9 @@ def nve(atoms: Atoms, calc: BaseCalculator, seconds: float) -> Facts:
     timestep = 0.5 if 1 in atoms.numbers else 1.0
     try:
         step = _time_of_step(atoms, calc)
-        steps = min(int(LENGTH / timestep), int(seconds / step))
-        if steps < FEWEST:
-            cost = f"{step:.2f} s, so that {FEWEST} steps take more than {seconds:.0f} s"
+        steps = min(int(LENGTH / timestep), max(FEWEST, int(seconds / step)))
+        if FEWEST * step > PATIENCE * seconds:
+            cost = f"{step:.2f} s, so that {FEWEST} steps take more than {PATIENCE * seconds:.0f} s"
             return {"skipped": f"one step takes {cost}"}
         return _run(atoms, calc, steps, timestep)
     except MatkitError as error:

@@ -55,21 +55,26 @@ def overview(errors: Mapping[str, Any]) -> list[Line]:
 
 
 def verdicts(errors: Mapping[str, Any]) -> list[str]:
-    """Return for every set of a report how its mean absolute errors changed, in one sentence."""
+    """Return for every set of a report how its mean absolute errors changed, in one sentence.
+
+    Of energies it is the error without references: total energies of another level of theory
+    differ by thousands of eV, which any fit of references takes away.
+    """
     said = []
     for name, models in errors.items():
         totals = [found["groups"][0]["errors"] for found in models.values() if "groups" in found]
         if len(totals) == 2:
             shared = totals[0].keys() & totals[1].keys()
-            changes = [_change(key, *totals) for key in QUANTITIES if key in shared]
-            said.append(f"{name} (MAE): {', '.join(changes)}")
+            left_out = {"energy"} if "energy_fitted" in shared else set()
+            keys = [key for key in QUANTITIES if key in shared - left_out]
+            said.append(f"{name} (MAE): {', '.join(_change(key, *totals) for key in keys)}")
     return said
 
 
 def _change(key: str, before: ErrorTable, after: ErrorTable) -> str:
     heading, unit, factor, _ = SHOWN[key]
     old, new = before[key]["mae"], after[key]["mae"]
-    percent = f" ({100 * (new / old - 1):+.0f} %)" if old else ""
+    percent = f" ({100 * (new / old - 1):+.0f} %)" if old and key != "energy" else ""
     return f"{heading} {number(factor * old)} -> {number(factor * new)} {unit}{percent}"
 
 
@@ -83,7 +88,15 @@ def remarks(errors: Mapping[str, Any]) -> list[str]:
             elif found["not_finite"]:
                 broken = ", ".join(found["not_finite"])
                 said.append(f"{name}, {model}: the prediction is not a number for {broken}.")
+    single = [name for name, models in errors.items() if _is_single(models)]
+    said += [f"{name}: the errors of one structure are no result." for name in single]
     return said
+
+
+def _is_single(models: Mapping[str, Any]) -> bool:
+    return any(
+        found["groups"][0]["structures"] == 1 for found in models.values() if "groups" in found
+    )
 
 
 def cells(lines: Sequence[Line]) -> list[list[str]]:

@@ -8,6 +8,7 @@ import yaml
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from matkit.runs.yaml_text import load_yaml
+from matkit.shipped import DEFAULT_POTENTIAL
 from matkit.simulate.options import ANY_CALCULATOR, ReadingOptions
 
 XTB = {"gfn1": "GFN1-xTB", "gfn2": "GFN2-xTB"}
@@ -27,7 +28,7 @@ class LabellingOptions(ReadingOptions):
     """Options of `label`."""
 
     calculator: str = Field(
-        "sevennet-0",
+        DEFAULT_POTENTIAL,
         description="matkit model (name or file), gfn1 or gfn2, or module:factory of a function "
         "that returns an ASE calculator",
         json_schema_extra=ANY_CALCULATOR,

@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from matkit.errors import ConfigError, did_you_mean
+from matkit.foreign_words import answer
 from matkit.runs.yaml_text import load_yaml
 
 Ensemble = Literal["nve", "nvt", "npt"]
@@ -219,6 +220,6 @@ def build(model: type[OptionsT], values: Mapping[str, Any], where: str = "") -> 
 def _problem(item: dict[str, Any], names: Mapping[str, Any]) -> str:
     name = ".".join(map(str, item["loc"]))
     if item["type"] == "extra_forbidden":
-        return f"Unknown option {name!r}.{did_you_mean(name, names)}"
+        return f"Unknown option {name!r}.{answer(name) or did_you_mean(name, names)}"
     message = item["msg"].removeprefix("Value error, ")
     return f"Option {name!r}: {message}; got {item['input']!r}." if name else f"{message}."

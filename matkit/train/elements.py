@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from math import sqrt
 
@@ -12,7 +13,7 @@ from matkit import checkpoint
 from matkit.elements import format_species
 from matkit.errors import TrainingError
 from matkit.interfaces import Potential
-from matkit.nn.embedding import SpeciesEmbedding
+from matkit.nn.embedding import SpeciesEmbedding, SpeciesScale
 from matkit.nn.equivariant import Linear
 from matkit.nn.readout import SpeciesScaleShift
 from matkit.structures import Structures
@@ -74,7 +75,9 @@ def _traits(z: int) -> tuple[float, ...]:
     from pymatgen.core import Element
 
     element = Element.from_Z(z)
-    negativity = element.X if element.X == element.X else 0.0  # NaN for noble gases
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # noble gases have none
+        negativity = element.X if element.X == element.X else 0.0
     return element.group / 1.0, element.row / 2.0, 2.0 * negativity, 2.0 * covalent_radii[z]
 
 
@@ -103,7 +106,7 @@ def _factor(module: nn.Module, parent: nn.Module, n_old: int, n_new: int) -> flo
     """Return by how much a row grows so that its effect stays the same."""
     if isinstance(module, SpeciesEmbedding) or isinstance(parent, Linear):
         return sqrt(n_new / n_old)
-    if isinstance(module, SpeciesScaleShift):
+    if isinstance(module, SpeciesScaleShift) or isinstance(parent, SpeciesScale):
         return 1.0
     raise TrainingError(
         f"{type(module).__name__} depends on the number of species in a way that matkit cannot "

@@ -55,7 +55,8 @@ def estimate(trainer: Trainer) -> Estimate:
     trainer.validate(trainer.batched.valid)
     validation = time.perf_counter() - begin
     steps = len(trainer.batched.order) * options.max_num_epochs
-    total = steps * step_time + validation * options.max_num_epochs / options.eval_interval
+    validations = 1 + options.max_num_epochs / options.eval_interval
+    total = steps * step_time + validation * validations
     parameters = sum(p.numel() for p in trainer.objective.parameters() if p.requires_grad)
     return Estimate(parameters, steps, step_time, total, _memory(trainer.fabric.device))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 
 from matkit import zoo
 from matkit.data.dataset import Dataset, has_label, read_dataset
-from matkit.data.references import fit_references, resolve_e0s
+from matkit.data.references import WAYS, fit_references, resolve_e0s
 from matkit.derivatives import Conservative
 from matkit.elements import format_species
 from matkit.errors import TrainingError
@@ -27,6 +28,9 @@ from matkit.train.run import Outcome, Start, run
 from matkit.train.session import Listener
 from matkit.train.sets import Sets
 
+# eV. References that move by less belong to the same level: universal potentials are as uncertain.
+MOVED = 0.05
+
 
 def finetune(options: FinetuneOptions, listener: Listener | None = None) -> Outcome:
     """Train a known potential further.
@@ -40,7 +44,7 @@ def finetune(options: FinetuneOptions, listener: Listener | None = None) -> Outc
 
 
 def _from_base(options: FinetuneOptions, sets: Sets) -> Start:
-    base = zoo.load(options.foundation_model)
+    base = zoo.load(options.foundation_model, any_level=True)
     torch.manual_seed(options.seed)
     network = copy.deepcopy(base.network)
     new = sorted(set(sets.train.structures.species.tolist()) - set(network.species))
@@ -72,7 +76,37 @@ def _from_base(options: FinetuneOptions, sets: Sets) -> Start:
     if options.lora:
         trainable = {f"network.{n}": p for n, p in network.named_parameters() if p.requires_grad}
         low_rank = LowRank(trainable, options.lora_rank, options.lora_alpha)
-    return Start(network, sets, facts, low_rank, replay, retained, base)
+    present = {z for one in (sets.train, replay) if one is not None for z in _elements(one)}
+    origin = _origin(options, moved, present)
+    return Start(network, sets, facts, low_rank, replay, retained, base, origin)
+
+
+def _elements(dataset: Dataset) -> set[int]:
+    return set(dataset.structures.species.unique().tolist())
+
+
+def _origin(
+    options: FinetuneOptions, moved: Mapping[int, float], present: set[int]
+) -> dict[str, str]:
+    """Return what the card of the result says of its base, and of the elements that it is good for.
+
+    Where reference energies were moved, energies of other elements are still at the level of the
+    base, unless these were replayed: then they do not fit together.
+    """
+    card = zoo.model_card(options.foundation_model)
+    said = {"fine_tuned_from": options.foundation_model}
+    for key in ("licence", "citation"):
+        text = getattr(card, key)
+        if text != zoo.NOT_STATED:
+            said[key] = (
+                text if text.startswith("of the base") else f"of the base, {card.name}: {text}"
+            )
+    before = zoo.valid_elements({"valid_elements": card.valid_elements})
+    if any(abs(value) > MOVED for value in moved.values()):
+        said["valid_elements"] = format_species(present)
+    elif before is not None:
+        said["valid_elements"] = format_species(before | present)
+    return said
 
 
 def shift_energies(network: Potential, sets: Sets, spec: Any) -> None:
@@ -88,15 +122,16 @@ def shift_energies(network: Potential, sets: Sets, spec: Any) -> None:
     Raises:
         TrainingError: the network has no reference energies.
     """
-    if spec == "foundation":
+    way = WAYS.get(spec.lower(), spec) if isinstance(spec, str) else spec
+    if way == "foundation":
         return
     layer, index = _layer(network), {z: i for i, z in enumerate(network.species)}
     model = Conservative(network).eval()
-    if spec in ("fit", "average"):
+    if way == "fit":
         energy = predict(model, sets.train.structures, ("energy",))["energy"]
         change = fit_references(sets.train, sets.train.structures.system["energy"] - energy).e0s
     else:
-        given = dict(sets.isolated) if spec in ("isolated", "IsolatedAtom") else spec
+        given = dict(sets.isolated) if way == "isolated" else spec
         wanted = resolve_e0s(given, sets.train, None)
         change = {z: e - _alone(model, z) for z, e in wanted.items()}
     with torch.no_grad():

@@ -19,6 +19,7 @@ from matkit.elements import format_species
 from matkit.errors import ConfigError, DataError
 from matkit.structures import Structures
 from matkit.train.generator_options import GeneratorOptions
+from matkit.train.sets import UNVALIDATED
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -76,6 +77,9 @@ def read_crystal_sets(options: GeneratorOptions) -> CrystalSets:
     if options.valid_file:
         valid, more = _read(options.valid_file, options)
         notes += more
+    elif not options.valid_fraction:
+        valid = train
+        notes.append(UNVALIDATED)
     else:
         names = train.formulas if options.split_by == "formula" else train.sources
         fractions = (1 - options.valid_fraction, options.valid_fraction)

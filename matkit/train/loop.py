@@ -7,9 +7,11 @@ influences a step is a function of the seed and the step number, or in the check
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from matkit.train.gradients import GradientWatch, clip
 from matkit.train.objective import Average, Objective, Step
 from matkit.train.optimizers import learning_rate
 from matkit.train.options import TrainerOptions
+from matkit.train.outcome import failure_of
 from matkit.train.progress import Progress, Row, load_state, save_state
 
 # Steps between looks at the clock, which all processes must take together.
@@ -38,10 +41,15 @@ class Hooks:
     Attributes:
         on_step: Called after every step with epoch, batches done, and batches of the epoch.
         on_epoch: Called after a validation with its row of the log and whether it is the best.
+        on_start: Called at the end with the errors of the start if no epoch was better, when the
+            averaged model is again that of the start.
+        note: Called with a sentence.
     """
 
     on_step: Callable[[int, int, int], None]
     on_epoch: Callable[[Row, bool], None]
+    on_start: Callable[[Row], None]
+    note: Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,7 @@ class Batched:
         valid: Batches to validate on.
         retained: Batches on which forgetting is measured, if any.
         sources: Where each training structure comes from, for messages.
+        mean: Errors of predicting the mean on the validation set, as far as they mean something.
     """
 
     train: DataLoader[Any]
@@ -61,6 +70,7 @@ class Batched:
     valid: DataLoader[Any]
     retained: DataLoader[Any] | None
     sources: Sequence[str]
+    mean: Row = field(default_factory=dict)
 
 
 class Trainer:
@@ -103,13 +113,20 @@ class Trainer:
         """
         self.begin = self.saved = self.counted = time.monotonic()
         self.folder, self.hooks = folder, hooks
+        first = copy.deepcopy(self.average.model.state_dict())
         self.progress = load_state(folder, self)
         self.forward = self.fabric.setup_module(self.objective)
         if self.progress.step == 0:
+            self.progress.start = self.validate(self.batched.valid)
             self.progress.retained = self._retained().get("forces_mae")
+            self.progress.finished = self.options.max_num_epochs == 0
         while not self.progress.finished and self._epoch():
             self._close_epoch()
+        self._judge()
         self._save()
+        if self.progress.finished and not self.progress.best < self.progress.start.get("loss", inf):
+            self.average.model.load_state_dict(first)
+            self.hooks.on_start(self.progress.start)
         return self.progress
 
     def validate(self, batches: DataLoader[Any] | None) -> Row:
@@ -134,7 +151,7 @@ class Trainer:
     def step(self, batch: Structures, epochs: float) -> Step:
         """Change the weights once; afterwards so many epochs are done, not always whole ones."""
         options, step = self.options, self.progress.step
-        rate = learning_rate(epochs / options.max_num_epochs, options)
+        rate = learning_rate(epochs / max(1, options.max_num_epochs), options)
         for group in (g for optimizer in self.optimizers for g in optimizer.param_groups):
             group["lr"] = rate
         torch.manual_seed(options.seed + 1_000_003 * step + self.fabric.global_rank)
@@ -184,6 +201,16 @@ class Trainer:
         progress.finished = progress.finished or last
         if time.monotonic() - self.saved >= options.checkpoint_interval:
             self._save()
+
+    def _judge(self) -> None:
+        """Find out whether a training that came to its end has failed."""
+        progress = self.progress
+        if progress.finished and progress.history and progress.start:
+            prefix = "valid_"
+            last = {
+                k.removeprefix(prefix): v for k, v in progress.history[-1].items() if prefix in k
+            }
+            progress.failure = failure_of(progress.start, last, self.batched.mean)
 
     def _retained(self) -> Row:
         return self.validate(self.batched.retained) if self.batched.retained else {}

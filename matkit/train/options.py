@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from matkit.errors import ConfigError, UnknownNameError
 from matkit.runs.yaml_text import load_yaml
+from matkit.shipped import DEFAULT_POTENTIAL
 from matkit.simulate.options import Options, ReadingOptions
 
 if TYPE_CHECKING:
@@ -106,15 +107,21 @@ class FileOptions(ReadingOptions):
         [], description="files that choose the best epoch; if none, a part of train_file is split"
     )
     valid_fraction: float = Field(
-        0.1, gt=0, lt=1, description="part of train_file kept for validation if there is no file"
+        0.1,
+        ge=0,
+        lt=1,
+        description="part of train_file kept for validation if there is no file; with 0 the errors "
+        "of the training set choose the best epoch",
     )
 
 
 class DataOptions(FileOptions):
     """Labelled structures, and how strictly they are read."""
 
-    split_by: Literal["group", "formula", "random"] = Field(
-        "group", description="frames that are never torn apart by that split"
+    split_by: Literal["group", "formula", "block", "random"] = Field(
+        "group",
+        description="what that split keeps together: trajectories or formulas (group; one alone is "
+        "cut into blocks), formulas, blocks of successive frames, or nothing",
     )
     test_file: list[str] = Field([], description="files only looked at when training has ended")
     allow_missing: bool = Field(
@@ -175,7 +182,11 @@ class LossOptions(Options):
 class OptimizerOptions(Options):
     """How it is minimised."""
 
-    max_num_epochs: int = Field(100, gt=0, description="passes over the training set")
+    max_num_epochs: int = Field(
+        100,
+        ge=0,
+        description="passes over the training set; 0 only evaluates what training would start from",
+    )
     batch_size: int = Field(8, gt=0, description="structures per step and process")
     valid_batch_size: int = Field(32, gt=0, description="structures per step of validation")
     optimizer: Literal["adamw", "muon"] = Field(
@@ -238,6 +249,9 @@ class PotentialOptions(TrainerOptions, LossOptions, LabelOptions, DataOptions):
     max_edges: int | None = Field(
         None, gt=0, description="most edges in a batch; larger batches are split"
     )
+    level: str = Field(
+        "", description="level of theory of the labels, such as PBE, to be noted in the model file"
+    )
     freeze: list[str] = Field([], description="patterns of parameters that are not trained")
     spot_checks: bool = Field(
         True, description="add an energy-volume curve and short dynamics to the report"
@@ -272,7 +286,7 @@ class FinetuneOptions(PotentialOptions):
     """Options of fine-tuning."""
 
     foundation_model: str = Field(
-        "sevennet-0", description="name or file of the model to start from"
+        DEFAULT_POTENTIAL, description="name or file of the model to start from"
     )
     lr: float = Field(0.0005, gt=0, description="largest learning rate")
     E0s: E0Table = Field(

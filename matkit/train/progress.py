@@ -13,6 +13,7 @@ from torch import Tensor
 
 from matkit.cache import write_atomically
 from matkit.errors import CheckpointError
+from matkit.train.optimizers import learning_rate
 from matkit.train.options import OptimizerOptions
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class Progress:
         finished: Whether there is nothing left to do.
         reason: Why it ended, if before the last epoch.
         retained: Force error on the retained set before training.
+        start: Validation errors before training.
+        failure: Why the training failed, if its end is far worse than its start.
         seconds: Time spent, that of interrupted runs up to their checkpoint included.
     """
 
@@ -50,6 +53,8 @@ class Progress:
     finished: bool = False
     reason: str = ""
     retained: float | None = None
+    start: Row = field(default_factory=dict)
+    failure: str = ""
     seconds: float = 0.0
 
     def count(self, loss: Tensor, means: dict[str, Tensor]) -> None:
@@ -102,7 +107,8 @@ def load_state(folder: Path, trainer: Trainer) -> Progress:
     """Put everything back where the checkpoint says; without one, return a new beginning.
 
     Raises:
-        CheckpointError: the checkpoint is damaged or belongs to other options.
+        CheckpointError: the checkpoint is damaged or belongs to other options, or the run is beyond
+            the last epoch that is asked for.
     """
     path = folder / CHECKPOINT
     if not path.exists():
@@ -118,11 +124,40 @@ def load_state(folder: Path, trainer: Trainer) -> Progress:
             f"{path} is damaged or belongs to another model ({error}). Start anew with --overwrite."
         ) from error
     _refuse_changed(path, state["options"], trainer.options.model_dump())
-    return Progress(**state["progress"])
+    progress = Progress(**state["progress"])
+    if said := _extend(progress, state["options"]["max_num_epochs"], trainer.options):
+        trainer.hooks.note(said)
+    return progress
+
+
+def _extend(progress: Progress, before: int, options: OptimizerOptions) -> str:
+    """Let a run go on to another last epoch, and return what that means.
+
+    Raises:
+        CheckpointError: the run is beyond that epoch.
+    """
+    epochs, done = options.max_num_epochs, progress.epoch
+    if epochs == before:
+        more = "ask for more with max_num_epochs"
+        return f"The run has ended after {done} epochs; {more}." if progress.finished else ""
+    if epochs < done or (epochs == done and progress.batch):
+        raise CheckpointError(
+            f"The run has {done} epochs already, so that it cannot end after {epochs}. Ask for "
+            "more with max_num_epochs, or start anew under another name."
+        )
+    if epochs > done:
+        progress.finished, progress.reason, progress.failure, progress.waited = False, "", "", 0
+    rate = learning_rate(done / epochs, options)
+    return (
+        f"The run goes on to epoch {epochs} instead of {before}. The learning rate now follows its "
+        f"course ({options.scheduler}) over all {epochs} epochs: after epoch {done} it is "
+        f"{rate:.3g}, where it was {learning_rate(done / max(before, 1), options):.3g}."
+    )
 
 
 # Options that may differ when a run goes on.
 MAY_CHANGE = {
+    "max_num_epochs",
     *("work_dir", "name", "device", "num_workers", "restart", "max_time", "overwrite", "patience"),
     *(
         "checkpoint_interval",

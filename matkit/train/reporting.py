@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from matkit import zoo
 from matkit.elements import atomic_number
-from matkit.evaluate.report import NamedSet, Record, training_report
+from matkit.evaluate.report import NamedSet, Record, training_report, with_changes
+from matkit.train.common import as_predicted
 from matkit.train.options import FinetuneOptions, TrainOptions
 
 if TYPE_CHECKING:
     from matkit.train import session
     from matkit.train.run import Outcome, Start
+
+
+# What the set is called on which forgetting is measured if no other is given.
+COMMON = "common structures, labelled by the base"
 
 
 def report(
@@ -36,7 +42,7 @@ def report(
     """
     assert outcome.model is not None
     start = outcome.start
-    result = zoo.load(outcome.model).to(device)
+    result = zoo.load(outcome.model, any_level=True).to(device)
     models = {"result": result}
     if start.base is not None:
         models = {"before": start.base.to(device), "after": result}
@@ -46,19 +52,31 @@ def report(
         facts=start.facts,
         history=outcome.history,
         ended=ending(outcome),
+        card=_card(outcome.model),
     )
     return training_report(outcome.folder, record, _sets(start), models, options.spot_checks, note)
 
 
 def _sets(start: Start) -> list[NamedSet]:
-    sets = [NamedSet("validation", start.sets.valid)]
+    sets = [NamedSet("validation" if start.sets.validated else "training", start.sets.valid)]
     if start.sets.test is not None:
         sets = [NamedSet("test", start.sets.test), *sets]
+    if start.base is None:
+        return sets
+    moved = start.facts["E0_changes"]
+    changes = {atomic_number(symbol): energy for symbol, energy in moved.items()}
     if start.retained is not None:
-        moved = start.facts["E0_changes"]
-        changes = {atomic_number(symbol): energy for symbol, energy in moved.items()}
         sets.append(NamedSet("retained", start.retained, changes))
+    elif (common := as_predicted(start.base)) is not None:
+        sets.append(NamedSet(COMMON, with_changes(common, changes), changes))
     return sets
+
+
+def _card(model: Path) -> dict[str, str]:
+    """Return what the file of the result says of where it comes from and what it is good for."""
+    card = vars(zoo.model_card(model))
+    named = ("level", "fine_tuned_from", "elements_seen", "valid_elements", "licence", "citation")
+    return {key: card[key] for key in named if card[key]}
 
 
 def _title(options: TrainOptions | FinetuneOptions) -> str:
@@ -70,6 +88,8 @@ def _title(options: TrainOptions | FinetuneOptions) -> str:
 def ending(outcome: session.Outcome) -> str:
     """Return how a training ended, as a sentence."""
     epochs = f"{outcome.history[-1]['epoch']:.0f} epochs" if outcome.history else "0 epochs"
+    if outcome.failure:
+        return f"Failed after {epochs}: {outcome.failure}."
     if outcome.reason:
         return f"Ended after {epochs}: {outcome.reason}."
     if not outcome.finished:

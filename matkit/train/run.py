@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from matkit import checkpoint
 from matkit.data.dataset import Dataset
 from matkit.derivatives import Conservative
+from matkit.elements import format_species
 from matkit.graph import Graph
 from matkit.interfaces import Potential
 from matkit.structures import Structures, cat
@@ -21,6 +22,7 @@ from matkit.train.network import freeze, new_network
 from matkit.train.objective import Average, LowRank, PotentialObjective
 from matkit.train.optimizers import optimizers
 from matkit.train.options import FinetuneOptions, TrainOptions
+from matkit.train.outcome import errors_of_the_mean
 from matkit.train.progress import Row
 from matkit.train.session import Listener, Session, carry_out, open_session
 from matkit.train.sets import Sets, read_sets
@@ -46,6 +48,7 @@ class Start:
         replay: Structures with labels to be retained, added to the training set.
         retained: Structures on which forgetting is measured.
         base: The model before fine-tuning.
+        origin: What the card of the result says of that model, and of the elements.
     """
 
     network: Potential
@@ -55,6 +58,7 @@ class Start:
     replay: Dataset | None = None
     retained: Dataset | None = None
     base: Conservative | None = None
+    origin: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +113,10 @@ def _with_report(outcome: Outcome, options: AnyOptions, session: Session) -> Out
 def _from_scratch(options: TrainOptions, sets: Sets) -> Start:
     network, facts = new_network(options, sets)
     freeze(network, options.freeze)
-    return Start(network, sets, facts)
+    present, origin = set(sets.train.structures.species.unique().tolist()), {}
+    if "backbone" not in facts and set(network.species) - present:  # what nothing was learnt of
+        origin = {"valid_elements": format_species(present)}
+    return Start(network, sets, facts, origin=origin)
 
 
 def _trainer(fabric: Fabric, options: AnyOptions, start: Start) -> Trainer:
@@ -150,6 +157,7 @@ def _batched(fabric: Fabric, options: AnyOptions, start: Start) -> Batched:
         valid=in_order(start.sets.valid),
         retained=in_order(start.retained) if start.retained is not None else None,
         sources=(*start.sets.train.sources, *(start.replay.sources if start.replay else ())),
+        mean=errors_of_the_mean(start.sets.valid),
     )
 
 
@@ -167,14 +175,13 @@ def _to_learn(options: AnyOptions, start: Start) -> Structures:
 def _card(options: AnyOptions, row: Row, start: Start) -> dict[str, Any]:
     """Return what a user of the model file should know."""
     errors = {key.removeprefix("valid_"): value for key, value in row.items() if "valid_" in key}
-    base = {}
-    if isinstance(options, FinetuneOptions):
-        base = {"fine_tuned_from": options.foundation_model}
     return {
         "training_data": ", ".join(options.train_file),
         "structures": len(start.sets.train),
         "epoch": int(row["epoch"]),
-        "validation_errors": errors,
+        "validation_errors" if start.sets.validated else "training_errors": errors,
         "labels": f"errors in eV per atom, eV/Å, eV/Å³, eV/Å²; loss {options.loss}",
-        **base,
+        "elements_seen": format_species(start.sets.train.structures.species.unique().tolist()),
+        **({"level": options.level} if options.level else {}),
+        **start.origin,
     }

@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 
 MODEL = "model.safetensors"
 
+NOTHING_BETTER = (
+    "No epoch was better on the validation set than the start: the model that is kept is the one "
+    "before training, with its reference energies moved if they were to be."
+)
+
 # What belongs to one run: when another takes its place, none of it may stay.
 OWN = (
     *(CHECKPOINT, MODEL, LOG, CONFIG, FACTS),
@@ -55,9 +60,11 @@ class Outcome:
 
     Attributes:
         folder: Folder of all files.
-        model: File of the best model, None if no epoch was completed.
+        model: File of the best model, the start included once training has ended; None if no epoch
+            was completed.
         finished: False if the allowed time was up before the last epoch.
         reason: Why it ended before the last epoch, if it did.
+        failure: Why it failed, if its end is far worse than its start.
         history: Rows of the log.
         metrics: Content of the report, if one was asked for.
     """
@@ -66,6 +73,7 @@ class Outcome:
     model: Path | None = None
     finished: bool = True
     reason: str = ""
+    failure: str = ""
     history: list[Row] = field(default_factory=list)
     metrics: dict[str, Any] | None = None
 
@@ -148,6 +156,7 @@ def carry_out(
         model=session.model if session.model.exists() else None,
         finished=progress.finished,
         reason=progress.reason,
+        failure=progress.failure,
         history=progress.history,
     )
 
@@ -235,4 +244,13 @@ def _hooks(session: Session, trainer: Trainer, keep: Callable[[Row], None]) -> A
         log.write(trainer.progress.history)
         session.listener.epoch(row, best)
 
-    return Hooks(session.listener.step, on_epoch)
+    def on_start(errors: Row) -> None:
+        if not session.fabric.is_global_zero:
+            return
+        keep({"epoch": 0, **{f"valid_{key}": value for key, value in errors.items()}})
+        if session.old is not None:
+            session.old.discard()
+        if trainer.options.max_num_epochs:
+            session.listener.note(NOTHING_BETTER)
+
+    return Hooks(session.listener.step, on_epoch, on_start, session.listener.note)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from matkit.data.dataset import Dataset
-from matkit.data.splitting import duplicates, split_dataset
+from matkit.data.splitting import duplicates, remarks_on, split_dataset
 from matkit.errors import ConfigError, TrainingError
 from matkit.evaluate.label_judgement import refuse_wrong_labels
 from matkit.train.hessian_sets import add_hessians, read_labelled
@@ -27,6 +27,7 @@ class Sets:
         test: To look at in the end, if any.
         isolated: Energies of isolated atoms in the training files, by atomic number.
         notes: What happened to the data, for the log.
+        validated: Whether `valid` is kept from training; else it is the training set itself.
     """
 
     train: Dataset
@@ -34,6 +35,13 @@ class Sets:
     test: Dataset | None
     isolated: dict[int, float]
     notes: tuple[str, ...]
+    validated: bool = True
+
+
+UNVALIDATED = (
+    "Nothing is kept for validation: the errors that are called validation are those of the "
+    "training set. They choose the best epoch and say nothing about other structures."
+)
 
 
 def read_sets(options: PotentialOptions) -> Sets:
@@ -53,26 +61,33 @@ def read_sets(options: PotentialOptions) -> Sets:
         valid, more = read_labelled(options.valid_file, keys, options.format)
         notes += _judge("validation", valid, options)
         valid, located = valid.without_isolated(), {**located, **more}
+    elif not options.valid_fraction:
+        valid = train
+        notes.append(UNVALIDATED)
     else:
         fractions = (1 - options.valid_fraction, options.valid_fraction)
-        train, valid = split_dataset(train, fractions, options.seed, options.split_by)
-        notes.append(f"{len(valid)} of {len(train) + len(valid)} structures kept for validation")
+        (train, valid), said = split_dataset(train, fractions, options.seed, options.split_by)
+        notes += [f"{len(valid)} of {len(train) + len(valid)} structures kept for validation"]
+        notes += said
     test = None
     if options.test_file:
         test, more = read_labelled(options.test_file, keys, options.format)
         notes += _judge("test", test, options)
         test, located = test.without_isolated(), {**located, **more}
+    validated = valid is not train
     if options.learns_hessians:
         notes.append(f"{len(located)} Hessians in the folders")
     train, valid = (add_hessians(dataset, located, options) for dataset in (train, valid))
     test = add_hessians(test, located, options) if test is not None else None
-    sets = {"training": train, "validation": valid, "test": test}
+    sets = {"training": train, "validation": valid if validated else None, "test": test}
     for name, dataset in sets.items():
         if dataset is not None:
             _check_labels(name, dataset, options)
     for name in ("validation", "test"):
         _check_leakage(train, sets[name], name, options)
-    return Sets(train, valid, test, both.isolated(), tuple(notes))
+    judged = {name: len(one) for name, one in sets.items() if one and name != "training"}
+    notes += remarks_on(judged)
+    return Sets(train, valid, test, both.isolated(), tuple(notes), validated)
 
 
 def _judge(name: str, dataset: Dataset, options: PotentialOptions) -> list[str]:

@@ -74,7 +74,7 @@ def test_inspect_of_data_without_labels(cli):
         (["inspect", "cu.extxyz", "--energy-key", "dft"], "No structure has energy under the key"),
         (["inspect", "cu.extxyz", "--stress-unit", "psi"], "Unknown stress_unit 'psi'. Known: GPa"),
         (["convert", "cu.extxyz"], "Expected where to write"),
-        (["split", "cu.extxyz"], "belong to 1 group"),
+        (["split", "cu.extxyz", "--by", "formula"], "belong to 1 group"),
         (["split", "cu.extxyz", "--valid-fraction", "0.5", "--test-fraction", "0.5"], "must leave"),
         (["split", "cu.extxyz", "--valid-fraction", "0", "--test-fraction", "0"], "must leave"),
     ],
@@ -132,6 +132,18 @@ def test_split_keeps_trajectories_and_may_have_two_parts(cli):
     groups = {atoms.info["group"] for atoms in read("valid.extxyz", ":")}
     assert len(groups) == 1
     assert not (cli.folder / "test.extxyz").exists()
+
+
+def test_one_trajectory_is_split_and_a_test_set_of_one_frame_is_told(cli):
+    save("md.extxyz", rattled_copper(10))
+    result = cli("data", "split", "md.extxyz", "--json")
+    assert "cut into blocks" in result.stderr
+    assert "The test set is one structure" in result.stderr
+    document = json.loads(result.stdout)
+    assert [document[name]["structures"] for name in ("train", "valid", "test")] == [8, 1, 1]
+    assert [len(document[name]["remarks"]) for name in ("train", "valid", "test")] == [1, 2, 2]
+    last = read("md.extxyz", -1)
+    assert np.allclose(read("test.extxyz").positions, last.positions)
 
 
 def test_fit_e0s(cli):

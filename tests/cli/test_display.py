@@ -1,9 +1,13 @@
+from io import StringIO
+
 import pytest
 from rich.console import Console
 
 from matkit.cli import display
 from matkit.cli.flags import normalise
+from matkit.cli.training import _listener
 from matkit.simulate import Progress
+from matkit.train.options import TrainOptions
 
 STATES = [Progress(step=i, steps=4, energy=-1.0 - i, max_force=0.5 / (i + 1)) for i in range(5)]
 
@@ -38,6 +42,20 @@ def test_a_bar_on_a_terminal():
     text = shown._err.export_text()
     assert "cu.xyz" in text
     assert "301 K" in text
+
+
+def test_results_of_a_training_do_not_share_a_line_with_the_bar():
+    text = StringIO()
+    shown = display.Display()
+    shown._out = Console(file=text, force_terminal=True, width=80, color_system=None)
+    shown._err = Console(file=text, force_terminal=True, width=80, color_system=None)
+    with _listener(shown, TrainOptions(max_num_epochs=2)) as listener:
+        listener.step(0, 1, 2)
+        listener.epoch({"epoch": 1, "train_loss": 1.0, "valid_loss": 2.0}, True)
+        listener.step(1, 1, 2)
+    before, _, after = text.getvalue().partition("epoch 1/2, loss 1, validation 2 *\n")
+    assert before.endswith("\x1b[2K")  # the bar's line was erased
+    assert "epoch 2/2 " in after
 
 
 def test_quiet_shows_no_progress():

@@ -14,6 +14,7 @@ from matkit import checkpoint
 from matkit.campaign.schedule import Progress
 from matkit.cli.display import Display
 from matkit.cli.label import _describe, progress
+from matkit.shipped import DEFAULT_POTENTIAL
 from tests.evaluate.labelled import network
 from tests.train.labelled import TINY
 
@@ -120,8 +121,8 @@ def test_bad_input(metals, words, message):
 def test_the_template_is_accepted(metals):
     text = metals("template", "label").stdout
     values = yaml.safe_load(text)
-    assert values["calculator"] == "sevennet-0"
-    (metals.folder / "c.yaml").write_text(text.replace("sevennet-0", EMT))
+    assert values["calculator"] == DEFAULT_POTENTIAL
+    (metals.folder / "c.yaml").write_text(text.replace(DEFAULT_POTENTIAL, EMT))
     metals("label", "m.extxyz", "made", "-c", "c.yaml")
 
 

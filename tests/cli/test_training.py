@@ -61,6 +61,17 @@ def test_what_is_wrong_is_said_in_one_message(cli, folder):
     assert "Unknown option 'learning_rate'" in cli("train", "-c", "train.yaml", code=2).output
 
 
+def test_one_trajectory_is_split_for_validation(cli, folder):
+    """It was refused: all structures belong to one group."""
+    labelled_file(folder / "md.xyz", frames(8, elements=("Cu",)))
+    words = ["--train-file", "md.xyz", "--max-num-epochs", "1", "--no-report"]
+    (folder / "tiny.yaml").write_text(yaml.safe_dump({"model": TINY}))
+    result = cli("train", "-c", "tiny.yaml", *words)
+    assert "1 of 8 structures kept for validation" in result.output
+    assert "cut into blocks of successive structures" in result.output
+    assert "The validation set is one structure" in result.output
+
+
 def test_a_dry_run_says_what_it_would_cost(cli, folder):
     result = cli("train", "-c", "train.yaml", "--dry-run")
     assert "6 steps of" in result.output

@@ -145,6 +145,40 @@ def test_another_cell_of_the_same_lattice_is_aligned():
     assert duplicates(dataset([atoms, sheared])) == [(0, 1)]
 
 
+def crowded(count: int = 60) -> Dataset:
+    """Slightly rattled cells, every fifth a disguised copy, and some at the tolerance."""
+    cell = bulk("NaCl", "rocksalt", a=5.64, cubic=True)
+    frames = [rattled(cell, 0.01, seed) for seed in range(count)]
+    for i in range(5, count, 5):
+        frames[i] = rattled(disguised(frames[i - 5], i), 4e-4, i)
+    return dataset(frames)
+
+
+def test_many_rattled_cells_are_compared_as_one_by_one(monkeypatch):
+    data = crowded()
+    searched = duplicates(data)
+    half = data.subset(range(0, 60, 2)), data.subset(range(1, 60, 2))
+    between = duplicates(*half)
+    monkeypatch.setattr("matkit.data.duplicates.CROWDED", np.inf)
+    assert searched == duplicates(data)
+    assert len(searched) >= 5
+    assert between == duplicates(*half)
+
+
+def test_a_thousand_rattled_cells_are_few_comparisons(monkeypatch):
+    """Comparing all pairs of them took minutes."""
+    compared = []
+
+    def count(*pair):
+        compared.append(pair)
+        return False
+
+    monkeypatch.setattr("matkit.data.duplicates._are_identical", count)
+    cell = bulk("NaCl", "rocksalt", a=5.64, cubic=True)
+    assert duplicates(dataset([rattled(cell, 0.01, seed) for seed in range(150)])) == []
+    assert len(compared) < 300
+
+
 def test_the_first_of_many_copies_stands_for_all():
     data = dataset([bulk("Cu")] * 300)
     assert duplicates(data) == [(0, j) for j in range(1, 300)]

@@ -264,6 +264,10 @@ def test_unknown_elements(tmp_path):
     assert severity(examine(tmp_path, known, train=[water]), "elements") == ["fine"]
     (finding,) = found(examine(tmp_path, known, train=[water, *rattled_copper(2)]), "elements")
     assert (finding.severity, finding.message) == ("problem", "base does not know Cu")
+    assert "matkit finetune adds them" in finding.fix
+    fixed = KnownElements("base", (1, 6, 8), "it is of another kind")
+    (finding,) = found(examine(tmp_path, fixed, train=[*rattled_copper(2)]), "elements")
+    assert "cannot add them to this one (it is of another kind)" in finding.fix
 
 
 def test_atoms_too_close(tmp_path):

@@ -9,6 +9,7 @@ from ase.eos import EquationOfState
 from matkit.errors import StructureError
 from matkit.evaluate.figures import energy_volume_figure, nve_figure
 from matkit.evaluate.spotchecks import (
+    FEWEST,
     bare_atoms,
     energy_volume,
     fit_birch_murnaghan,
@@ -99,7 +100,9 @@ def test_the_run_is_shorter_where_steps_are_slow(monkeypatch):
     monkeypatch.setattr("matkit.evaluate.spotchecks._time_of_step", lambda atoms, calc: 0.1)
     run = nve(bulk("Cu", cubic=True), Slow(), seconds=15.0)
     assert run["steps"] == 150
-    skipped = nve(bulk("Cu", cubic=True), Slow(), seconds=9.0)["skipped"]
+    run = nve(bulk("Cu", cubic=True), Slow(), seconds=9.0)  # it was skipped
+    assert run["steps"] == FEWEST
+    skipped = nve(bulk("Cu", cubic=True), Slow(), seconds=1.5)["skipped"]
     assert "0.10 s" in skipped
     assert "more than 9 s" in skipped
 
@@ -119,6 +122,16 @@ def test_the_structure_nearest_to_rest_is_picked(tmp_path):
     assert bare.info == {}
     assert bare.arrays.keys() == {"numbers", "positions"}
     assert bare.positions == pytest.approx(atoms[4].positions, abs=1e-7)
+
+
+def test_small_structures_are_picked_first(tmp_path):
+    """Of large ones dynamics were skipped."""
+    atoms = frames()
+    large = atoms[0] * (2, 3, 4)
+    large.arrays["REF_forces"][:] = 0.0
+    assert len(large) > 64
+    assert pick_structure(dataset(tmp_path, [large, *atoms[:2]])) in (1, 2)
+    assert pick_structure(dataset(tmp_path, [large])) == 0
 
 
 def test_single_atoms_are_never_picked(tmp_path):

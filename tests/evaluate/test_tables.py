@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -85,6 +86,8 @@ def test_changes_are_told():
     assert verdicts(found) == ["test (MAE): forces 200 -> 0 meV/Å (-100 %)"]
     assert verdicts({"test": {"a": after, "b": before}}) == ["test (MAE): forces 0 -> 200 meV/Å"]
     assert remarks(found) == ["new, before: no."]
+    one = {"test": {"a": {"groups": [{"structures": 1, "errors": {}}], "not_finite": []}}}
+    assert remarks(one) == ["test: the errors of one structure are no result."]
     after["not_finite"] = ["x[1]", "x[2]"]
     assert remarks(found)[0].endswith("not a number for x[1], x[2].")
     assert [line[0] for line in overview(found)] == ["test, before", "test, after"]
@@ -111,13 +114,44 @@ def test_parity_points_are_labels_and_predictions(data):
     )
 
 
+def test_the_headline_is_the_energy_error_without_references():
+    """It was the change of total energies, -100 % in nearly every fine-tuning."""
+    tables = [
+        {"energy": {"mae": e}, "energy_fitted": {"mae": f}} for e, f in ((4.0, 0.01), (0.1, 0.02))
+    ]
+    models = [{"groups": [{"structures": 4, "errors": errors}]} for errors in tables]
+    found = {"test": dict(zip(("before", "after"), models, strict=True))}
+    assert verdicts(found) == ["test (MAE): energy* 10 -> 20 meV/atom (+100 %)"]
+    for errors in tables:
+        del errors["energy_fitted"]
+    assert verdicts(found) == ["test (MAE): energy 4000 -> 100 meV/atom"]
+
+
+def test_energies_are_drawn_relative_to_references(data):
+    structures = data.structures
+    total = structures.system["energy"] - 1000 * structures.n_atoms
+    moved = replace(
+        data, structures=structures.replace(system={**structures.system, "energy": total})
+    )
+    energies, _ = parity_points(compare(guesses(data), moved), moved, "energy")
+    assert np.abs(energies).max() < 5
+    few = data.subset([0, 1])
+    energies, _ = parity_points(compare(guesses(few), few), few, "energy")
+    assert energies.mean() == pytest.approx(0, abs=1e-9)
+
+
 @pytest.mark.parametrize("dots", [DOTS, 5])
 def test_parity_figure(data, monkeypatch, dots):
     monkeypatch.setattr("matkit.evaluate.parity.DOTS", dots)
     evaluation = compare(guesses(data), data)
     figure = parity_figure(evaluation, data, "guesses")
     assert [axes.get_title().splitlines()[0] for axes in figure.axes] == [
-        *("energy", "energy*, references fitted", "force components", "stress components")
+        *(
+            "energy above references",
+            "energy*, references fitted",
+            "force components",
+            "stress components",
+        )
     ]
     forces = figure.axes[2]
     assert forces.get_xlim() == forces.get_ylim()

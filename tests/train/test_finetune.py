@@ -178,6 +178,19 @@ def test_more_elements_change_nothing_for_the_old_ones(base):
     assert torch.allclose(c["forces"], d["forces"], rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize("scaled", [False, True])
+def test_facet_learns_new_elements(scaled):
+    """The scales of messages by species kept facet-universal from learning polonium."""
+    kwargs = {"species": [8, 14], "irreps": ["4x0e", "4x0e+4x1o", "4x0e"], "lmax": 1, "zbl": True}
+    network = checkpoint.build("facet", {**kwargs, "species_scale": scaled})
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    larger, parents = extended(network, [84])
+    assert larger.species == (8, 14, 84)
+    assert parents == {84: 14}
+
+
 def test_species_self_connections_are_extended_too():
     hyper = {**TINY, "self_connection": "species", "species": [1, 8]}
     name = hyper.pop("name")

@@ -3,14 +3,17 @@
 import json
 
 import pytest
+from ase.neighborlist import neighbor_list
 
 from matkit.cli.training import run_training
 from matkit.data.dataset import read_dataset
 from matkit.evaluate.comparison import evaluate
 from matkit.evaluate.documents import plain
 from matkit.simulate.options import build
+from matkit.train.common import common_structures
 from matkit.train.finetune import finetune
 from matkit.train.options import FinetuneOptions, TrainOptions
+from matkit.train.reporting import COMMON
 from matkit.train.run import train
 from matkit.zoo import load
 from tests.train.labelled import TINY, frames, labelled_file
@@ -87,8 +90,36 @@ def test_the_command_tells_what_changed(trained, files, tmp_path, capsys):
     given = {**QUICK, **files, "work_dir": str(tmp_path), "foundation_model": str(trained.model)}
     assert run_training(build(FinetuneOptions, given), Display()) == 0
     out = capsys.readouterr().out
-    for text in ("test, before", "test, after", "validation, after", "test (MAE): energy "):
+    for text in ("test, before", "test, after", "validation, after", "test (MAE): energy* "):
         assert text in out
+
+
+def test_forgetting_is_measured_unless_told_otherwise(trained, tmp_path):
+    moved = frames(6, ("Cu",), seed=5)
+    for atoms in moved:
+        atoms.calc.results["energy"] += 30.0
+    given = {**QUICK, "work_dir": str(tmp_path), "foundation_model": str(trained.model)}
+    given |= {"train_file": labelled_file(tmp_path / "train.xyz", moved), "lr": 1e-12}
+    found = metrics(finetune(build(FinetuneOptions, {**given, "valid_fraction": 0.5})))
+    models = found["errors"][COMMON]
+    before, after = (models[name]["groups"][0] for name in ("before", "after"))
+    assert before["structures"] == after["structures"] == 2  # copper and gold
+    assert before["errors"]["forces"]["mae"] == pytest.approx(0, abs=1e-9)
+    # References that were moved are not forgetting.
+    assert after["errors"]["energy"]["mae"] < 1e-5
+    assert after["errors"]["forces"]["mae"] < 1e-5
+
+
+def test_the_common_structures_are_sound():
+    frames = common_structures(range(1, 97))
+    assert len(frames) == 41
+    assert max(map(len, frames)) <= 12
+    again = common_structures(range(1, 97))
+    assert all(one == other for one, other in zip(frames, again, strict=True))
+    assert common_structures({999}) == []
+    for atoms in frames:
+        closest = neighbor_list("d", atoms, 2.6 if atoms.pbc.any() else 1.2)
+        assert len(closest) == 0 or closest.min() > 0.85
 
 
 def test_no_report_unless_wanted(files, tmp_path):
