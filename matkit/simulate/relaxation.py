@@ -15,6 +15,7 @@ from ase.optimize import BFGS, FIRE, LBFGS
 from ase.optimize.optimize import Optimizer
 
 from matkit.simulate.cells import cell_filter, fix_symmetry
+from matkit.simulate.constraints import Held
 from matkit.simulate.files import TextFile, append_frame
 from matkit.simulate.frames import check_input, freeze, is_finite, max_force
 from matkit.simulate.options import RelaxOptions, resolve
@@ -134,13 +135,15 @@ class _Relaxation:
         options: RelaxOptions,
     ) -> None:
         self.work, self.target, self.optimizer, self.options = work, target, optimizer, options
+        self.held = Held(work)
 
     def run(self, keeper: _Keeper, start: Atoms) -> RelaxResult:
-        begin, message = time.perf_counter(), ""
+        begin = time.perf_counter()
+        reason: Reason
         try:
-            reason = self._loop(keeper)
+            reason, message = self._loop(keeper)
         except KeyboardInterrupt:
-            reason = "interrupted"
+            reason, message = "interrupted", _MESSAGES["interrupted"]
         except Exception as error:
             if keeper.good is None:
                 raise
@@ -160,21 +163,26 @@ class _Relaxation:
             max_force=good.max_force,
             max_stress=good.max_stress,
             wall_time=wall,
-            message=message or _MESSAGES.get(reason, ""),
+            message=message,
         )
 
-    def _loop(self, keeper: _Keeper) -> Reason:
+    def _loop(self, keeper: _Keeper) -> tuple[Reason, str]:
         for step in range(self.options.steps + 1):
             if step:
                 self.optimizer.step()
                 self.optimizer.nsteps = step
             state = self._evaluate(step)
             if state is None:
-                return "nan"
+                return "nan", _MESSAGES["nan"]
             keeper.keep(state)
             if state.converged:
-                return "converged"
-        return "max_steps"
+                return self._ended("converged")
+        return self._ended("max_steps")
+
+    def _ended(self, reason: Reason) -> tuple[Reason, str]:
+        """Return how it ended and more on it, unless a constraint does not hold any more."""
+        problem = self.held.violated(self.work)
+        return ("violated", problem) if problem else (reason, _MESSAGES.get(reason, ""))
 
     def _evaluate(self, step: int) -> _State | None:
         """Return the present frame, or None if something is not a number."""

@@ -20,6 +20,8 @@ Reason = Literal[
     "too_close",
     "interrupted",
     "error",
+    "violated",  # a constraint does not hold
+    "implausible",  # no molecule is like that, or none that the model was made for
 ]
 
 
@@ -93,7 +95,7 @@ class RelaxResult(Result):
     Attributes:
         atoms: Relaxed copy of the structure (the last good frame after a failure), with results.
         reason: `converged` (forces, and the stress if the cell was relaxed, are small enough),
-            `max_steps`, `nan`, `interrupted` or `error`.
+            `max_steps`, `nan`, `interrupted`, `error` or `violated` (a constraint).
         steps: Steps done.
         initial_energy: Energy before, eV.
         energy: Energy after, eV.
@@ -121,7 +123,8 @@ class MDResult(Result):
 
     Attributes:
         atoms: Last good frame, with momenta and results.
-        reason: `done`, `nan`, `exploded`, `too_close`, `interrupted` or `error`.
+        reason: `done`, `nan`, `exploded`, `too_close`, `interrupted`, `error` or `violated` (a
+            constraint).
         steps: Steps done up to that frame, those before a restart included.
         energy: Potential energy, eV.
         temperature: Temperature, K.
