@@ -11,6 +11,7 @@ from matkit.phonons.options import PhononsOptions
 from matkit.second_order.options import TSOptions
 from matkit.shipped import DEFAULT_POTENTIAL
 from matkit.simulate.options import (
+    IGNORE_CHARGE,
     MDOptions,
     Options,
     ReadingOptions,
@@ -40,6 +41,7 @@ class RunConfig(ReadingOptions):
     suffix: str = Field("", description="text after the stem in the names of the results")
     device: str = Field("auto", description="cpu, cuda, cuda:1, ...; auto takes the GPU if any")
     dtype: Dtype = Field("float64", description="precision of the model's arithmetic")
+    ignore_charge: bool = IGNORE_CHARGE
     overwrite: bool = Field(False, description="replace results that are already there")
     restart: str | None = Field(
         None, description="auto: go on with what a run that was ended has left, if anything"

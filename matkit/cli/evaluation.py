@@ -15,7 +15,7 @@ from matkit.calculator import MatkitCalculator
 from matkit.cli.display import INTERVAL, Display
 from matkit.cli.yaml_files import dump_config
 from matkit.data.cached import is_folder
-from matkit.data.dataset import Dataset, read_usable
+from matkit.data.dataset import Dataset, ignored_in, read_usable
 from matkit.derivatives import Conservative
 from matkit.errors import ConfigError
 from matkit.evaluate.comparison import Evaluation, check_comparable, evaluate
@@ -64,6 +64,8 @@ def _evaluate(options: EvaluateOptions, display: Display) -> int:
     begin = time.perf_counter()
     files = _files(options)
     calc = load_calculator(_model(options), device=options.device, dtype=options.dtype)
+    info = model_info(calc)
+    display.note(f"Model {options.model}; {info['dtype']} on {info['device']}")
     dataset, left_out = _read(options, _potential(calc), display)
     frames = _frames(options, dataset)
     check_prefix(frames(), options.prefix)
@@ -71,9 +73,10 @@ def _evaluate(options: EvaluateOptions, display: Display) -> int:
         evaluation = evaluate(_potential(calc), dataset, on_batch)
     metrics = {
         "command": "evaluate",
-        "model": model_info(calc),
+        "model": info,
         "versions": versions(),
         "options": options.model_dump(),
+        "ignored": ignored_in(dataset, _potential(calc).conditions, True),
         "labels": str(dataset.found),
         "left_out": left_out,
         "units": UNITS,
@@ -141,6 +144,7 @@ def _read(
     for reason, count in left_out.items():
         display.note(f"Left out: {count} structures ({reason})")
     check_comparable(known)
+    display.few(ignored_in(known, model.conditions, options.ignore_charge))
     return known, left_out
 
 

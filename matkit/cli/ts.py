@@ -60,7 +60,7 @@ def run_ts(config: TSConfig, display: Display) -> int:
         old = OldResults(out)
         goes_on = _check(out, config, old)
         calc = execute.load_model(config)
-        display.note(f"Model {config.model}; results in {config.out}")
+        display.note(execute.introduction(config, model_info(calc)))
         display.few([text for text in map(isotopes, structures) if text])
         record = Record(out, goes_on, held_atoms(structures[0]))
         with _replacing(out, config, goes_on, old), display.progress("ts") as show:
@@ -130,7 +130,7 @@ def _check_same(path: Path, config: TSConfig) -> None:
     changed = [
         f"{key} = {then.get(key)} then, {value} now"
         for key, value in now.items()
-        if key not in FREE and then.get(key) != value
+        if key not in FREE and then.get(key, TSConfig.model_fields[key].default) != value
     ]
     if changed:
         raise ConfigError(

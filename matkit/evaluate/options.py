@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from matkit.simulate.options import IGNORE_CHARGE
 from matkit.train.options import LabelOptions
 
 # Beginning of the names of predictions in files.
@@ -28,4 +29,5 @@ class EvaluateOptions(LabelOptions):
     skip_unknown: bool = Field(
         False, description="leave out structures with elements that the model does not know"
     )
+    ignore_charge: bool = IGNORE_CHARGE
     overwrite: bool = Field(False, description="replace results that are already there")

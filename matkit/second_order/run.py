@@ -19,6 +19,7 @@ from matkit.second_order.work import Search, Work
 from matkit.simulate.frames import max_force
 from matkit.simulate.options import resolve
 from matkit.simulate.results import OnStep
+from matkit.simulate.summary import ignored_conditions
 from matkit.vibrations.modes import NormalModes, normal_modes
 from matkit.vibrations.results import wavenumber
 from matkit.vibrations.run import free_atoms
@@ -58,6 +59,8 @@ def transition_state(
     check_method(calc, options.hessian)
     work = Work(calc, options, record or Record(None), on_step)
     warnings = list(dict.fromkeys(text for atoms in structures if (text := open_shell(atoms))))
+    if ignored := ignored_conditions(calc, structures[0]):
+        warnings.append(f"{ignored} ignored")
     if len(structures) == 1:
         search = work.search(structures[0], None)
         return _judged(work, search, [], None, warnings)

@@ -26,6 +26,14 @@ OptionsT = TypeVar("OptionsT", bound=BaseModel)
 ANY_CALCULATOR: dict[str, Any] = {"names": "calculator"}
 
 
+# Of every command that computes with a model.
+IGNORE_CHARGE: Any = Field(
+    False,
+    description="compute structures with a charge or multiplicity that the model does not take "
+    "into account as neutral singlets, instead of refusing them",
+)
+
+
 class Options(BaseModel):
     """Base class: frozen, unknown names are refused, and one value will do for a list.
 

@@ -6,6 +6,7 @@ import importlib.metadata
 import platform
 from typing import Any
 
+from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
 from matkit import __version__
@@ -34,6 +35,12 @@ def model_info(calc: BaseCalculator) -> dict[str, Any]:
         if hasattr(calc, name):
             info[name] = str(getattr(calc, name)).removeprefix("torch.")
     return {key: value if _is_json(value) else str(value) for key, value in info.items()}
+
+
+def ignored_conditions(calc: BaseCalculator, atoms: Atoms) -> str:
+    """Return the charge and multiplicity that a calculator leaves out of account, mostly none."""
+    ignored = getattr(calc, "ignored", None)
+    return str(ignored(atoms)) if ignored is not None else ""
 
 
 def _is_json(value: object) -> bool:

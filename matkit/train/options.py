@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from matkit.errors import ConfigError
 from matkit.runs.yaml_text import load_yaml
-from matkit.simulate.options import Options, ReadingOptions
+from matkit.simulate.options import IGNORE_CHARGE, Options, ReadingOptions
 
 if TYPE_CHECKING:
     from matkit.data.labels import LabelKeys
@@ -87,6 +87,7 @@ class DataOptions(FileOptions):
     allow_missing: bool = Field(
         False, description="learn from structures of which some labels are missing"
     )
+    ignore_charge: bool = IGNORE_CHARGE
     allow_leakage: bool = Field(
         False, description="go on if validation or test structures are in the training set"
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from matkit import checkpoint
-from matkit.data.dataset import Dataset
+from matkit.data.dataset import Dataset, ignored_in
 from matkit.derivatives import Conservative
 from matkit.graph import Graph
 from matkit.interfaces import Potential
@@ -86,6 +86,10 @@ def run(options: AnyOptions, listener: Listener | None, begin: Callable[[Sets], 
             session.listener.note(note)
         start = begin(sets)
         check_head(start.network, options)
+        used = (sets.train, sets.valid, sets.test, start.replay, start.retained)
+        for dataset in (part for part in used if part is not None):
+            for text in ignored_in(dataset, start.network.conditions, options.ignore_charge):
+                session.listener.note(text)
         trainer = _trainer(session.fabric, options, start)
 
         def keep(row: Row) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
+from matkit.data.ase import SPIN_KEYS
 from matkit.errors import StructureError
 from matkit.simulate.frames import check_input, max_force
 from matkit.simulate.options import RelaxOptions, resolve
@@ -54,6 +55,7 @@ def vibrations(
     """
     options = resolve(VibrationsOptions, options, changes)
     check_input(atoms)
+    atoms = _with_spin(atoms, options.spin)
     free = free_atoms(atoms)
     _refuse_periodic(atoms, free)
     check_method(calc, options.method)
@@ -78,6 +80,16 @@ def vibrations(
         thermochemistry=thermo,
         message="; ".join(text for text in remarks if text),
     )
+
+
+def _with_spin(atoms: Atoms, spin: int | None) -> Atoms:
+    """Return the structure with the multiplicity of the options: the model is to know it too."""
+    if spin is None:
+        return atoms
+    copy = atoms.copy()
+    copy.info = {key: value for key, value in atoms.info.items() if key not in SPIN_KEYS}
+    copy.info["spin"] = spin
+    return copy
 
 
 def free_atoms(atoms: Atoms) -> list[int] | None:

@@ -8,7 +8,7 @@ from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms, FixBondLength
 
 import matkit.vibrations
-from matkit.errors import ConfigError, SimulationError, StructureError
+from matkit.errors import ConfigError, IgnoredConditionError, SimulationError, StructureError
 from matkit.vibrations import vibrations
 from matkit.vibrations.sources import difference_hessian
 from tests.simulate.calculators import Springs as Misbehaving
@@ -73,14 +73,16 @@ def test_transition_state():
 
 
 def test_single_atom():
-    result = vibrations(Atoms("N", info={"spin": 4}), springs())
+    result = vibrations(Atoms("N", info={"spin": 4}), springs(ignore_charge=True))
     assert len(result.modes.frequencies) == 0
     assert result.thermochemistry.geometry == "monatomic"
 
 
 def test_open_shells_are_warned_of():
     assert vibrations(nitrogen(), springs()).message == ""
-    result = vibrations(nitrogen(), springs(), spin=3)
+    with pytest.raises(IgnoredConditionError, match="spin 3, but this model"):
+        vibrations(nitrogen(), springs(), spin=3)
+    result = vibrations(nitrogen(), springs(ignore_charge=True), spin=3)
     assert "open shell (multiplicity 3)" in result.message
     assert result.thermochemistry.spin == 3
 
