@@ -214,8 +214,9 @@ def _expand(given: str | Path | Sequence[str | Path]) -> list[str | Path]:
 
 
 def _summary(metadata: dict[str, Any]) -> dict[str, Any]:
-    keys = ("licence", "source", "training_data")
-    return {key: metadata["card"].get(key, NOT_STATED) for key in keys}
+    card = metadata["card"]
+    domain = {"domain": card["domain"]} if isinstance(card.get("domain"), Mapping) else {}
+    return {k: card.get(k, NOT_STATED) for k in ("licence", "source", "training_data")} | domain
 
 
 def _load(name_or_path: str | Path) -> tuple[Potential, dict[str, Any]]:

@@ -17,9 +17,10 @@ from matkit.second_order.record import Record
 from matkit.second_order.results import Foot, TSResult
 from matkit.second_order.work import Search, Work
 from matkit.simulate.frames import max_force
-from matkit.simulate.options import resolve
+from matkit.simulate.options import PRECISION, resolve
+from matkit.simulate.plausibility import implausible
 from matkit.simulate.results import OnStep
-from matkit.simulate.summary import ignored_conditions
+from matkit.simulate.summary import at_precision, ignored_conditions
 from matkit.vibrations.modes import NormalModes, normal_modes
 from matkit.vibrations.results import wavenumber
 from matkit.vibrations.run import free_atoms
@@ -56,6 +57,7 @@ def transition_state(
     """
     options = resolve(TSOptions, options, changes)
     check_structures(structures)
+    calc = at_precision(calc, PRECISION)
     check_method(calc, options.hessian)
     work = Work(calc, options, record or Record(None), on_step)
     warnings = list(dict.fromkeys(text for atoms in structures if (text := open_shell(atoms))))
@@ -78,6 +80,7 @@ def _judged(
     limit = work.options.imaginary_above
     imaginary = [float(value) for value in modes.frequencies if value < 0 and value <= -limit]
     problems = _not_a_saddle(search, imaginary, work.options)
+    problems += implausible(search.atoms, work.calc, modes.frequencies)
     feet: list[Foot] = []
     if work.options.irc and not problems:
         mode = modes.vectors[0]
@@ -85,6 +88,10 @@ def _judged(
         feet = work.feet(search.atoms, -mode if backwards else mode, ends)
     joined = connects((feet[0].atoms, feet[1].atoms), ends[0], ends[1]) if feet and ends else None
     problems += _wrong_feet(feet, joined)
+    minima = {"reactant and product": ends, "the feet of the path": [foot.atoms for foot in feet]}
+    for name, structures in minima.items():
+        texts = [text for atoms in structures for text in implausible(atoms, work.calc)]
+        problems += [f"of {name}: {text}" for text in dict.fromkeys(texts)]
     return TSResult(
         atoms=search.atoms,
         reason=search.reason,
@@ -112,7 +119,9 @@ def _independent_modes(atoms: Atoms, calc: BaseCalculator) -> NormalModes:
 
 def _not_a_saddle(search: Search, imaginary: list[float], options: TSOptions) -> list[str]:
     problems = []
-    if search.reason != "converged":
+    if search.reason == "implausible":
+        problems.append(f"the search was ended after {search.steps} steps, before nuclei fuse")
+    elif search.reason != "converged":
         problems.append(
             f"the search is not converged: the largest force is {max_force(search.atoms):.3g} eV/Å "
             f"after {search.steps} steps"

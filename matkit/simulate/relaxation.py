@@ -18,8 +18,9 @@ from matkit.simulate.cells import cell_filter, fix_symmetry
 from matkit.simulate.constraints import Held
 from matkit.simulate.files import TextFile, append_frame
 from matkit.simulate.frames import check_input, freeze, is_finite, max_force
-from matkit.simulate.options import RelaxOptions, resolve
+from matkit.simulate.options import PRECISION, RelaxOptions, resolve
 from matkit.simulate.results import OnStep, Progress, Reason, RelaxResult
+from matkit.simulate.summary import at_precision
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {"FIRE": FIRE, "LBFGS": LBFGS, "BFGS": BFGS}
 
@@ -61,7 +62,7 @@ def relax(
     work = atoms.copy()
     if options.fix_symmetry:
         fix_symmetry(work)
-    work.calc = calc
+    work.calc = at_precision(calc, PRECISION)
     target: Any = cell_filter(work, options) if options.relax_cell else work
     optimizer = _optimizer(target, options)
     keeper = _Keeper(None if trajectory is None else Path(trajectory), options.steps, on_step)

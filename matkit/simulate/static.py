@@ -9,8 +9,9 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
 from matkit.simulate.frames import check_input, freeze, has_stress, max_force
-from matkit.simulate.options import SinglepointOptions, resolve
+from matkit.simulate.options import PRECISION, SinglepointOptions, resolve
 from matkit.simulate.results import SinglepointResult
+from matkit.simulate.summary import at_precision
 
 
 def singlepoint(
@@ -34,7 +35,7 @@ def singlepoint(
     options = resolve(SinglepointOptions, options, changes)
     check_input(atoms)
     work = atoms.copy()
-    work.calc = calc
+    work.calc = at_precision(calc, PRECISION)
     frame = freeze(work, stress=options.stress and has_stress(work))
     energy, forces = frame.get_potential_energy(), frame.get_forces(apply_constraint=False)
     finite = bool(np.isfinite(energy) and np.isfinite(forces).all())

@@ -187,7 +187,8 @@ def water(**changes):
     [
         ([], "got 0"),
         ([water()] * 3, "got 3"),
-        ([Atoms("He")], "got He alone: one atom has no reaction"),
+        ([Atoms("H2", [[0, 0, 0], [0, 0, 0.9]])], "part without a transition state"),
+        ([Atoms("He")], "got He: two atoms come together"),
         ([water(), molecule("NH3")], "same elements.*H2O and H3N"),
         ([water(), water()[[1, 0, 2]]], "same order.*O and H as atom 0"),
         ([water(), water()], "the same molecule: their root"),
