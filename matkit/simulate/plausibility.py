@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from itertools import combinations_with_replacement
 from typing import Any
 
 import numpy as np
@@ -74,10 +76,17 @@ def unknown_contacts(atoms: Atoms, calc: BaseCalculator) -> str:
     )
 
 
-def closest_contacts(structures: list[Atoms]) -> dict[str, float]:
-    """Return how near the atoms of every two elements come, as parts of their covalent radii."""
+def closest_contacts(structures: Iterable[Atoms]) -> dict[str, float]:
+    """Return how near the atoms of every two elements come, as parts of their covalent radii.
+
+    Pairs that are somewhere together, but never near, have `REACH`.
+    """
     found: dict[str, float] = {}
     for atoms in structures:
+        counts = Counter(atoms.get_chemical_symbols())
+        for first, second in combinations_with_replacement(counts, 2):
+            if first != second or counts[first] > 1:
+                found.setdefault(_sorted_kind(f"{first}-{second}"), REACH)
         i, j, _, parts = _contacts(atoms)
         for kind, part in zip(_kinds(atoms, i, j), parts.tolist(), strict=True):
             found[kind] = min(part, found.get(kind, REACH))
