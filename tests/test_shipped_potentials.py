@@ -67,8 +67,10 @@ def test_hydrogen_of_which_the_model_knows_nothing_is_said_to_be_outside():
     assert (result.converged, result.reason) == (False, "implausible")
     assert "outside of the model's domain: H0 and H1 are 0.737 Å apart" in result.message
     assert "0.93" in result.message
-    water = molecule("H2O")
-    assert unknown_contacts(water, calc) == ""
+    for found in (matkit.relax(molecule("H2"), calc), matkit.singlepoint(molecule("H2"), calc)):
+        assert "H0 and H1 are 0.737 Å apart" in found.message
+    for name in ("H2O", "CH3CH2OH", "HCN", "C2H2", "N2", "CH3NO2", "C6H6", "CO2"):
+        assert unknown_contacts(molecule(name), calc) == "", name
 
 
 def test_nothing_that_hip_has_learnt_attracts_where_nuclei_overlap():

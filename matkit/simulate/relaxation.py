@@ -19,6 +19,7 @@ from matkit.simulate.constraints import Held
 from matkit.simulate.files import TextFile, append_frame
 from matkit.simulate.frames import check_input, freeze, is_finite, max_force
 from matkit.simulate.options import PRECISION, RelaxOptions, resolve
+from matkit.simulate.plausibility import too_close, unknown_contacts
 from matkit.simulate.results import OnStep, Progress, Reason, RelaxResult
 from matkit.simulate.summary import at_precision
 
@@ -181,9 +182,15 @@ class _Relaxation:
         return self._ended("max_steps")
 
     def _ended(self, reason: Reason) -> tuple[Reason, str]:
-        """Return how it ended and more on it, unless a constraint does not hold any more."""
-        problem = self.held.violated(self.work)
-        return ("violated", problem) if problem else (reason, _MESSAGES.get(reason, ""))
+        """Return how it ended and more on it, unless it cannot have ended there."""
+        if problem := self.held.violated(self.work):
+            return "violated", problem
+        if reason == "converged" and (problem := too_close(self.work)):
+            return "implausible", problem
+        remarks = [_MESSAGES.get(reason, ""), unknown_contacts(self.work, self.work.calc)]
+        if before := unknown_contacts(self.held.start, self.work.calc):
+            remarks.append(f"before its relaxation {before}")
+        return reason, "; ".join(text for text in remarks if text)
 
     def _evaluate(self, step: int) -> _State | None:
         """Return the present frame, or None if something is not a number."""

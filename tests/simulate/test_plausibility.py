@@ -7,11 +7,14 @@ from ase.build import bulk, molecule
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
 
+from matkit.errors import SimulationError
+from matkit.simulate import RelaxOptions, relax, singlepoint
 from matkit.simulate.plausibility import (
     closest_contacts,
     implausible,
     too_close,
 )
+from matkit.simulate.stationary import stationary_point
 
 
 class Constant(Calculator):
@@ -87,3 +90,13 @@ def test_a_domain_is_that_of_the_training(kind):
     assert "outside of the model's domain: O0 and H1 are 0.775 Å apart" in problem
     assert judged(atoms, info={"domain": {"closest": 3}}) == []
     assert judged(atoms, info={"domain": "molecules"}) == []
+
+
+def test_a_relaxation_that_fuses_nuclei_is_not_converged():
+    atoms = Atoms("OH", [[0, 0, 0], [0, 0, 0.3]])
+    result = relax(atoms, Constant(-5.0))
+    assert (result.reason, result.converged) == ("implausible", False)
+    assert "O0 and H1 are 0.300 Å apart" in result.message
+    with pytest.raises(SimulationError, match="'implausible'.*O0 and H1"):
+        stationary_point(atoms, Constant(-5.0), RelaxOptions(), None)
+    assert "O0 and H1" in singlepoint(atoms, Constant(-5.0)).message
