@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from ase import Atoms
+from ase import Atoms, units
 from ase.calculators.calculator import BaseCalculator
 
 from matkit.second_order.band import Band
@@ -18,7 +18,7 @@ from matkit.second_order.results import Foot, TSResult
 from matkit.second_order.work import Search, Work
 from matkit.simulate.frames import max_force
 from matkit.simulate.options import PRECISION, resolve
-from matkit.simulate.plausibility import implausible
+from matkit.simulate.plausibility import implausible, lone_atoms
 from matkit.simulate.results import OnStep
 from matkit.simulate.summary import at_precision, ignored_conditions
 from matkit.vibrations.modes import NormalModes, normal_modes
@@ -106,7 +106,7 @@ def _judged(
         feet=feet,
         connects=joined,
         problems=problems,
-        warnings=[*warnings, *_remarks(feet, ends)],
+        warnings=[*warnings, *_remarks(feet, ends), *_shallow(search, feet, imaginary)],
     )
 
 
@@ -147,7 +147,25 @@ def _wrong_feet(feet: list[Foot], joined: bool | None) -> list[str]:
     return problems
 
 
+def _shallow(search: Search, feet: list[Foot], imaginary: list[float]) -> list[str]:
+    """Return which feet are no minima for nuclei, which move even at rest."""
+    energy = float(search.atoms.get_potential_energy())
+    warnings = []
+    for side, foot in enumerate(feet, start=1):
+        barrier = energy - float(foot.atoms.get_potential_energy())
+        if barrier < -min(imaginary) * float(units.invcm) / 2:
+            warnings.append(
+                f"side {side} of the path is hardly a minimum: {barrier:.4f} eV below the saddle "
+                "point is less than half a quantum of the mode across it, and less than the errors "
+                "of most models"
+            )
+    return warnings
+
+
 def _remarks(feet: list[Foot], ends: list[Atoms]) -> list[str]:
+    apart = (f"side {n} of the path: {lone_atoms(foot.atoms)}" for n, foot in enumerate(feet, 1))
+    remarks = [text for text in apart if not text.endswith(": ")]
     if not feet or ends or likeness(feet[0].atoms, feet[1].atoms) == "other":
-        return []
-    return ["both sides of the path lead to the same bonds, a change of conformation at most"]
+        return remarks
+    same = "both sides of the path lead to the same bonds, a change of conformation at most"
+    return [*remarks, same]

@@ -16,6 +16,8 @@ from ase.data import chemical_symbols, covalent_radii
 # No two nuclei at rest are nearer than this part of the sum of their covalent radii: the shortest
 # bonds, those of N2 and CO, have 0.77. Beyond the second nobody is said to be near.
 CLOSEST, REACH = 0.5, 2.0
+# Half-broken bonds of transition states are shorter than this part.
+APART = 1.5
 # What was near in training may be a little nearer in use.
 MARGIN = 0.9
 # No molecule vibrates faster (H2: 4401), 1/cm; imaginary modes are not steeper.
@@ -54,6 +56,17 @@ def too_close(atoms: Atoms) -> str:
         f"{_pair(atoms, i[nearest], j[nearest])} are {distances[nearest]:.3f} Å apart, "
         f"{parts[nearest]:.2f} of the sum of their covalent radii: no molecule is like that"
     )
+
+
+def lone_atoms(atoms: Atoms) -> str:
+    """Return which atoms of several are bonded to none, empty if all are."""
+    i, j, _, parts = _contacts(atoms)
+    bonded = np.union1d(i[parts < APART], j[parts < APART])
+    lone = np.setdiff1d(np.arange(len(atoms)), bonded)
+    if len(atoms) == 1 or not len(lone):
+        return ""
+    named = ", ".join(f"{atoms.symbols[k]}{k}" for k in lone[:5])
+    return f"{named}{', ...' if len(lone) > 5 else ''} bonded to no other atom: it has come apart"
 
 
 def unknown_contacts(atoms: Atoms, calc: BaseCalculator) -> str:

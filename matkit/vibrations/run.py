@@ -12,7 +12,7 @@ from matkit.data.ase import SPIN_KEYS
 from matkit.errors import StructureError
 from matkit.simulate.frames import check_input, max_force
 from matkit.simulate.options import PRECISION, RelaxOptions, resolve
-from matkit.simulate.plausibility import disagreement, implausible, unknown_contacts
+from matkit.simulate.plausibility import disagreement, implausible, lone_atoms, unknown_contacts
 from matkit.simulate.results import OnStep
 from matkit.simulate.stationary import stationary_point
 from matkit.simulate.summary import at_precision
@@ -75,7 +75,13 @@ def vibrations(
     thermo, problem = None, "no thermochemistry"
     if not doubts:
         thermo, problem = _thermochemistry(frame, modes, options, free)
-    remarks = (*doubts, _not_relaxed(frame, options.fmax), _open_shell(spin), problem)
+    remarks = (
+        *doubts,
+        lone_atoms(frame),
+        _not_relaxed(frame, options.fmax),
+        _open_shell(spin),
+        problem,
+    )
     forces = frame.get_forces()
     return VibrationsResult(
         atoms=frame,

@@ -12,6 +12,7 @@ from matkit.simulate import RelaxOptions, relax, singlepoint
 from matkit.simulate.plausibility import (
     closest_contacts,
     implausible,
+    lone_atoms,
     too_close,
 )
 from matkit.simulate.stationary import stationary_point
@@ -48,6 +49,14 @@ def test_a_crystal_and_its_images_are_plausible():
     assert too_close(bulk("Cu")) == ""
     assert too_close(bulk("Cu", a=1.5)) != ""
     assert too_close(Atoms("He")) == ""
+
+
+def test_molecules_that_have_come_apart_are_said():
+    atoms = molecule("H2")
+    assert lone_atoms(atoms) == lone_atoms(Atoms("H")) == lone_atoms(bulk("Cu") * 2) == ""
+    atoms.positions[1, 2] -= 0.5
+    assert lone_atoms(atoms).startswith("H0, H1 bonded to no other atom")
+    assert "H4, ..." in lone_atoms(Atoms("H7", [[3 * k, 0, 0] for k in range(7)]))
 
 
 def test_fused_nuclei_are_none():
