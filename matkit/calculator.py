@@ -74,7 +74,8 @@ class MatkitCalculator(Shareable):
             take into account as neutral singlets; else they are refused.
 
     Raises:
-        ConfigError: `dtype` is none of the above, `device` is not there, or there is no potential.
+        ConfigError: `dtype` is none of the above, `device` is not there, `skin` is no length, or
+            there is no potential.
     """
 
     implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]  # noqa: RUF012 ASE's form
@@ -113,12 +114,15 @@ class MatkitCalculator(Shareable):
     def _set_up(self) -> None:
         """Make everything that depends on the parameters."""
         given = self.parameters
+        skin = given["skin"]
+        if not (isinstance(skin, int | float | np.number) and 0 <= skin < np.inf):
+            raise ConfigError(f"Expected as `skin` a length in Å of at least 0, got {skin!r}.")
         self.device = find_device(str(given["device"]))
         dtype = given["dtype"]
         self.dtype = self._members[0].dtype if dtype is None else find_dtype(str(dtype))
         self.potentials = [placed(member, self.device, self.dtype) for member in self._members]
         cutoff = max(member.cutoff for member in self.potentials)
-        self.neighbors = VerletList(cutoff, given["skin"], given["neighbors"])
+        self.neighbors = VerletList(cutoff, float(skin), given["neighbors"])
         self._replay: Replay | None = None
         if self.device.type == "cuda":
             record = cuda_graphs(self.device)
@@ -148,6 +152,7 @@ class MatkitCalculator(Shareable):
                 self._set_up()
             except Exception:
                 self.parameters = before
+                self._set_up()
                 raise
             self.reset()
         return changed

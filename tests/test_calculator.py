@@ -385,6 +385,8 @@ def test_setting_the_dtype_changes_the_arithmetic():
         ({"dtype": "float16"}, "Unknown dtype 'float16'"),
         ({"device": "nonsense"}, "Cannot compute on device"),
         ({"device": 3.5}, "Cannot compute on device"),
+        ({"skin": "wide"}, "`skin` a length in Å.*'wide'"),
+        ({"dtype": "float32", "skin": -1.0}, "`skin` a length"),
     ],
 )
 def test_impossible_parameters_are_refused_and_change_nothing(change, message):
@@ -393,6 +395,7 @@ def test_impossible_parameters_are_refused_and_change_nothing(change, message):
     with pytest.raises(ConfigError, match=message):
         calc.set(**change)
     assert calc.todict() == before
+    assert calc.dtype == calc.potentials[0].dtype == torch.float64
     assert calc.get_potential_energy(water()) == energy
 
 

@@ -18,7 +18,7 @@ from matkit.cli.configs import TSConfig
 from matkit.cli.display import Display
 from matkit.cli.yaml_files import dump_config
 from matkit.data.species import isotopes
-from matkit.errors import ConfigError, SimulationError, StructureError
+from matkit.errors import ConfigError, MatkitError, SimulationError, StructureError
 from matkit.evaluate.documents import json_bytes, plain
 from matkit.evaluate.figures import png
 from matkit.runs.locking import alone
@@ -145,6 +145,8 @@ def _guarded(
     try:
         return transition_state(structures, calc, config.options(), record=record, on_step=show)
     except CalculatorError as error:
+        if isinstance(error, MatkitError):  # it says itself what to do
+            raise
         raise SimulationError(
             f"The calculator failed ({type(error).__name__}: {error}). What was done before is in "
             f"{config.out}; begin with better structures, or go on with --resume."

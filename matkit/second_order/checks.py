@@ -35,13 +35,15 @@ def check_structures(structures: Sequence[Atoms]) -> None:
                 f"Transition states are meant for molecules, got pbc = {atoms.pbc.tolist()}. Set "
                 "pbc = False for a molecule in a box, or freeze a part of a slab with FixAtoms."
             )
+        free_atoms(atoms)
+    if len(structures) == 2:
+        _check_pair(*structures)
+    for atoms in structures:
         if len(atoms) < (3 if free_atoms(atoms) is None else 2):
             raise StructureError(
                 f"Expected three atoms or more, got {atoms.symbols}: two atoms come together or "
                 "part without a transition state, and one has no reaction."
             )
-    if len(structures) == 2:
-        _check_pair(*structures)
 
 
 def _check_pair(reactant: Atoms, product: Atoms) -> None:

@@ -27,6 +27,9 @@ class Held:
 
     Args:
         atoms: Structure with its constraints.
+
+    Raises:
+        StructureError: a constraint cannot be met at all.
     """
 
     def __init__(self, atoms: Atoms) -> None:
@@ -34,7 +37,13 @@ class Held:
         self.constraints = list(self.start.constraints)
         self.start.set_constraint()
         for constraint in self.constraints:  # some look at the structure when they are first used
-            _allowed(constraint, self.start, self.start.positions)
+            try:
+                _allowed(constraint, self.start, self.start.positions)
+            except ValueError as error:
+                raise StructureError(
+                    f"The constraint {type(constraint).__name__} of the structure cannot be met: "
+                    f"{error}. Correct it, or take it out."
+                ) from error
 
     def violated(self, atoms: Atoms) -> str:
         """Return which constraint does not hold, empty if all do."""

@@ -157,7 +157,12 @@ def _closest(calc: BaseCalculator) -> dict[str, float]:
     closest: Any = domain.get("closest") if isinstance(domain, Mapping) else None
     if not isinstance(closest, Mapping):
         return {}
-    return {_sorted_kind(str(kind)): float(part) for kind, part in closest.items()}
+    # A card may come from anybody.
+    return {
+        _sorted_kind(kind): float(part)
+        for kind, part in closest.items()
+        if isinstance(part, int | float) and set(kind.split("-")) <= set(chemical_symbols)
+    }
 
 
 def _kinds(atoms: Atoms, i: np.ndarray, j: np.ndarray) -> list[str]:

@@ -135,6 +135,13 @@ def test_what_no_constraint_can_mend_is_violated():
     assert held.violated(atoms) == "the constraint Impossible does not hold: no convergence"
 
 
+def test_a_constraint_that_cannot_be_met_is_refused_at_the_start():
+    atoms = moved(Impossible([0]))
+    atoms.constraints[0].adjust_positions = lambda atoms, new: int("no")
+    with pytest.raises(StructureError, match="Impossible of the structure cannot be met: invalid"):
+        Held(atoms)
+
+
 @pytest.mark.parametrize("ensemble", ["nve", "nvt"])
 @pytest.mark.parametrize(
     "constraint",

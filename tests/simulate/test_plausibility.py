@@ -98,6 +98,7 @@ def test_a_domain_is_that_of_the_training(kind):
     (problem,) = judged(atoms, info=info)
     assert "outside of the model's domain: O0 and H1 are 0.775 Å apart" in problem
     assert judged(atoms, info={"domain": {"closest": 3}}) == []
+    assert judged(atoms, info={"domain": {"closest": {"H-O": "near", "Xy-O": 5}}}) == []
     assert judged(atoms, info={"domain": "molecules"}) == []
 
 
