@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -11,15 +10,17 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.calculators.calculator import (
-    Calculator,
     CalculatorSetupError,
+    Parameters,
     PropertyNotImplementedError,
     all_changes,
 )
 from torch import Tensor
 
-from matkit.data.ase import from_ase
+from matkit.conditions import NEUTRAL, ignored_conditions, refuse_ignored
+from matkit.data.ase import charge_or_spin, from_ase
 from matkit.derivatives import stress_is_defined
+from matkit.devices import find_device, find_dtype, placed
 from matkit.errors import ConfigError, StructureError, UnknownElementError, did_you_mean
 from matkit.geometry import to_voigt
 from matkit.graph import Graph
@@ -31,12 +32,12 @@ from matkit.hessian import (
 )
 from matkit.interfaces import Potential, Properties
 from matkit.replay import COINCIDENT, Replay, cuda_graphs
+from matkit.shareable import Shareable, one_at_a_time
 from matkit.structures import Structures
 from matkit.verlet import VerletList
 
 logger = logging.getLogger(__name__)
 
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
 HESSIANS = {
     "autograd": autograd_hessian,
     "finite-difference": finite_difference_hessian,
@@ -52,24 +53,29 @@ class NoStressError(StructureError, PropertyNotImplementedError):
     """Stress was asked of a structure without periodicity or without a full cell."""
 
 
-class MatkitCalculator(Calculator):
+class MatkitCalculator(Shareable):
     """ASE calculator with energy, forces and stress of a potential.
 
     Energies in eV, forces in eV/Å, stress in eV/Å³ (Voigt, positive in tension). An unchanged
     structure is not computed twice; a change of positions, cell, elements, periodicity, charge
     or spin is noticed. With several potentials results are means, with `energy_var` (eV²) and
-    `forces_comm` [members, N, 3] beside them.
+    `forces_comm` [members, N, 3] beside them. Threads may share a calculator: each gets the results
+    of its own structure, one after the other.
 
     Args:
         potentials: One potential or a committee; copied where type, device or mode must change.
         device: `cpu`, `cuda`, ...; `auto` takes the GPU if there is one.
-        dtype: `float32` or `float64`; None keeps the first potential's own type.
+        dtype: `float32` or `float64`; None leaves it to the task, see `at`, and is the first
+            potential's own type elsewhere.
         skin: Extra reach of the neighbour list in Å.
         neighbors: Neighbour search, see `matkit.neighbors.radius_graph`.
         info: What to tell users of the model.
+        ignore_charge: Compute structures with a charge or multiplicity that the model does not
+            take into account as neutral singlets; else they are refused.
 
     Raises:
-        ConfigError: `dtype` is none of the above, `device` is not there, or there is no potential.
+        ConfigError: `dtype` is none of the above, `device` is not there, `skin` is no length, or
+            there is no potential.
     """
 
     implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]  # noqa: RUF012 ASE's form
@@ -82,29 +88,103 @@ class MatkitCalculator(Calculator):
         skin: float = 0.5,
         neighbors: str = "auto",
         info: Mapping[str, Any] | None = None,
+        ignore_charge: bool = False,
     ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         # ASE's old method, bound to the calculator itself: it would be freed by the garbage
         # collector only, and networks with it.
         vars(self).pop("get_spin_polarized", None)
         members = [potentials] if isinstance(potentials, Potential) else list(potentials)
         if not members:
             raise ConfigError("Expected at least one potential, got none.")
-        self.device = find_device(device)
-        self.dtype = _dtype(dtype) or members[0].dtype
-        self.potentials = [_ready(member, self.device, self.dtype) for member in members]
         self.info = dict(info or {})
         if len(members) > 1:
             extra = ["energy_var", "forces_comm"]
             self.implemented_properties = [*type(self).implemented_properties, *extra]
-        cutoff = max(member.cutoff for member in members)
-        self.neighbors = VerletList(cutoff, skin, neighbors)
+        self._members = members
+        self.parameters = Parameters(
+            device=str(device),
+            dtype=None if dtype is None else str(dtype).removeprefix("torch."),
+            skin=skin,
+            neighbors=neighbors,
+            ignore_charge=ignore_charge,
+        )
+        self._set_up()
+
+    def _set_up(self) -> None:
+        """Make everything that depends on the parameters."""
+        given = self.parameters
+        skin = given["skin"]
+        if not (isinstance(skin, int | float | np.number) and 0 <= skin < np.inf):
+            raise ConfigError(f"Expected as `skin` a length in Å of at least 0, got {skin!r}.")
+        self.device = find_device(str(given["device"]))
+        dtype = given["dtype"]
+        self.dtype = self._members[0].dtype if dtype is None else find_dtype(str(dtype))
+        self.potentials = [placed(member, self.device, self.dtype) for member in self._members]
+        cutoff = max(member.cutoff for member in self.potentials)
+        self.neighbors = VerletList(cutoff, float(skin), given["neighbors"])
         self._replay: Replay | None = None
         if self.device.type == "cuda":
             record = cuda_graphs(self.device)
             self._replay = Replay(self.potentials, self.neighbors, self.device, record)
         self._stress: np.ndarray | None = None
-        self._ignored: set[str] = set()
+        self._said: set[str] = set()
+        self._at: dict[torch.dtype, MatkitCalculator] = {}
+
+    @one_at_a_time
+    def set(self, **changes: Any) -> dict[str, Any]:
+        """Change parameters as ASE does, forget all results, and return what has changed.
+
+        Raises:
+            ConfigError: a name is unknown, or a value impossible; nothing is changed then.
+        """
+        for name in changes:
+            if name not in self.parameters:
+                raise ConfigError(
+                    f"Unknown parameter {name!r}.{did_you_mean(name, self.parameters)} The model "
+                    "stays: for another load another calculator."
+                )
+        changed = {k: v for k, v in changes.items() if v != self.parameters[k]}
+        if changed:
+            before = self.parameters
+            self.parameters = Parameters(before | changed)
+            try:
+                self._set_up()
+            except Exception:
+                self.parameters = before
+                self._set_up()
+                raise
+            self.reset()
+        return changed
+
+    def todict(self, skip_default: bool = True) -> dict[str, Any]:
+        """Return what the results depend on, for data bases and trajectories.
+
+        Args:
+            skip_default: Without effect: defaults may be others tomorrow.
+        """
+        model = {key: self.info[key] for key in ("model", "sha256") if key in self.info}
+        used = {"device": str(self.device), "dtype": str(self.dtype).removeprefix("torch.")}
+        return {**model, **self.parameters, **used}
+
+    @one_at_a_time
+    def at(self, dtype: str) -> MatkitCalculator:
+        """Return the calculator for a task that computes in `dtype` if nobody says otherwise.
+
+        This one, if its own precision was asked for or is the same; else one for the task alone.
+        """
+        wanted = find_dtype(dtype)
+        if self.parameters["dtype"] is not None or self.dtype == wanted:
+            return self
+        if wanted not in self._at:
+            logger.info("Computing in %s; a calculator with a dtype of its own keeps that.", dtype)
+            given = {**self.parameters, "dtype": dtype}
+            self._at[wanted] = type(self)(self._members, info=self.info, **given)
+        return self._at[wanted]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out calculators made for tasks."""
+        return {**super().__getstate__(), "_at": {}}
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """Return what changed since the last calculation; charge and spin count too."""
@@ -113,6 +193,7 @@ class MatkitCalculator(Calculator):
             changes.append("info")
         return changes
 
+    @one_at_a_time
     def calculate(
         self,
         atoms: Atoms | None = None,
@@ -122,7 +203,8 @@ class MatkitCalculator(Calculator):
         """Fill ``self.results``; the stress only if asked.
 
         Raises:
-            StructureError: the structure is empty, not finite, or has coinciding atoms.
+            StructureError: the structure is empty, not finite, has coinciding atoms, or a charge
+                or multiplicity that the model does not take into account.
             ElementSetupError: an element is unknown to the model.
             NoStressError: the stress of a molecule was asked for.
         """
@@ -137,6 +219,7 @@ class MatkitCalculator(Calculator):
         if "stress" in properties:
             self.results["stress"] = self._checked_stress()
 
+    @one_at_a_time
     def get_hessian(
         self,
         atoms: Atoms | None = None,
@@ -175,6 +258,7 @@ class MatkitCalculator(Calculator):
         if method == "predict" and any(p.hessian_cutoff is None for p in self.potentials):
             raise ConfigError(NO_HESSIAN)
 
+    @one_at_a_time
     def get_descriptors(self, atoms: Atoms | None = None) -> np.ndarray:
         """Return invariant descriptors of each atom [N, F] (of the committee's first member)."""
         graph = self._graph(self._structures(atoms))
@@ -189,7 +273,7 @@ class MatkitCalculator(Calculator):
         if atoms is None:
             raise StructureError("Expected a structure, got none: pass `atoms`.")
         structures = from_ase(atoms)
-        self._warn_of_ignored(structures)
+        self._check_conditions(structures)
         try:
             for member in self.potentials:
                 member.check_species(structures)
@@ -197,19 +281,26 @@ class MatkitCalculator(Calculator):
             raise ElementSetupError(str(error)) from error
         return structures
 
-    def _warn_of_ignored(self, structures: Structures) -> None:
-        """Say once if the structure has a charge or spin that the model does not know of."""
-        for key, neutral in (("charge", 0.0), ("spin", 1.0)):
-            value = structures.system.get(key)
-            known = all(key in member.conditions for member in self.potentials)
-            if value is None or known or key in self._ignored or float(value[0]) == neutral:
-                continue
-            self._ignored.add(key)
-            logger.warning(
-                "The structure has %s %g, but this model does not take it into account.",
-                key,
-                float(value[0]),
-            )
+    def ignored(self, atoms: Atoms) -> str:
+        """Return which charge and multiplicity of a structure is ignored, empty if none is."""
+        return self._ignored(from_ase(atoms))
+
+    def _ignored(self, structures: Structures) -> str:
+        return ignored_conditions(structures, self._conditions()).get(0, "")
+
+    def _conditions(self) -> frozenset[str]:
+        """Return what every member takes into account."""
+        return frozenset.intersection(*(frozenset(m.conditions) for m in self.potentials))
+
+    def _check_conditions(self, structures: Structures) -> None:
+        """Refuse a charge or multiplicity that the model does not know of, or say it once."""
+        if not structures.system.keys() & NEUTRAL.keys():
+            return
+        if not self.parameters["ignore_charge"]:
+            refuse_ignored(structures, self._conditions())
+        elif (text := self._ignored(structures)) and text not in self._said:
+            self._said.add(text)
+            logger.warning("Ignored, for the model does not take it into account: %s.", text)
 
     def _graph(self, structures: Structures) -> Graph:
         graph = self.neighbors.graph(structures, self.device)
@@ -242,45 +333,8 @@ class MatkitCalculator(Calculator):
         return self._stress
 
 
-def _dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
-    if isinstance(dtype, str):
-        if dtype not in DTYPES:
-            raise ConfigError(f"Unknown dtype {dtype!r}.{did_you_mean(dtype, DTYPES)}")
-        return DTYPES[dtype]
-    return dtype
-
-
-def find_device(device: str | torch.device) -> torch.device:
-    """Return the device that is meant; `auto` is the GPU if there is one.
-
-    Raises:
-        ConfigError: there is no such device.
-    """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        return torch.empty(0, device=device).device  # with its number
-    # torch says "not compiled with CUDA" by AssertionError, the rest by RuntimeError.
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(
-            f"Cannot compute on device {str(device)!r} ({str(error).splitlines()[0]}). Use cpu, "
-            "auto, or a device that `matkit doctor` lists."
-        ) from error
-
-
-def _ready(potential: Potential, device: torch.device, dtype: torch.dtype) -> Potential:
-    """Return the potential in evaluation mode, as a copy if anything must change."""
-    place = next(potential.parameters()).device
-    same_place = place.type == device.type and device.index in (None, place.index)
-    if same_place and potential.dtype == dtype and not potential.training:
-        return potential
-    return copy.deepcopy(potential).to(device, dtype).eval()
-
-
-def _charge_and_spin(atoms: Atoms) -> tuple[Any, ...]:
-    from matkit.data.ase import CHARGE_KEYS, SPIN_KEYS
-
-    return tuple(atoms.info.get(key) for key in (*CHARGE_KEYS, *SPIN_KEYS))
+def _charge_and_spin(atoms: Atoms) -> tuple[float | None, ...]:
+    return tuple(charge_or_spin(atoms, key) for key in NEUTRAL)
 
 
 def _within(graph: Graph, potential: Potential) -> Graph:

@@ -18,6 +18,10 @@ class UnknownElementError(StructureError):
     """A structure holds an element the model was not made for."""
 
 
+class IgnoredConditionError(StructureError):
+    """A structure has a charge or multiplicity that the model would leave out of account."""
+
+
 class UnknownNameError(MatkitError, LookupError):
     """A model, option or property was asked for by a name nobody knows."""
 

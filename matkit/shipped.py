@@ -16,9 +16,18 @@ PREFERRED = ("crystalflow-mp20", "crystalflow-perov5")
 HOW_TO_TRAIN = "Train one: matkit train --config configs/training/perov5-csp.yaml --train-file FILE"
 
 
-def shipped() -> dict[str, Path]:
-    """Return the model files that come with matkit, by name."""
-    return {path.stem: path for path in sorted(FOLDER.glob("*.safetensors"))}
+def shipped(kind: str | None = None) -> dict[str, Path]:
+    """Return the model files that come with matkit, by name.
+
+    Args:
+        kind: `potential` or `generator`; None for both.
+    """
+    files = {path.stem: path for path in sorted(FOLDER.glob("*.safetensors"))}
+    if kind is None:
+        return files
+    from matkit.checkpoint import kind_of  # which needs torch
+
+    return {name: path for name, path in files.items() if kind_of(path) == kind}
 
 
 def find_generator(name_or_path: str | Path | None) -> Path:
@@ -37,10 +46,9 @@ def find_generator(name_or_path: str | Path | None) -> Path:
     if name in known:
         return known[name]
     if not path.is_file():
-        raise UnknownNameError(
-            f"Unknown generator {name!r}, and no such file.{did_you_mean(name, known)} "
-            f"{HOW_TO_TRAIN}"
-        )
+        hint = did_you_mean(name, shipped("generator"))
+        message = f"Unknown generator {name!r}, and no such file.{hint} {HOW_TO_TRAIN}"
+        raise UnknownNameError(message)
     return path
 
 

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 NOT_STATED = "not stated"
+# May be said instead of the name of the potential that is taken if none is named.
+DEFAULT = "default"
 
 
 @dataclass(frozen=True)
@@ -133,25 +135,31 @@ def load_calculator(
     dtype: str | torch.dtype | None = None,
     skin: float = 0.5,
     neighbors: str = "auto",
+    ignore_charge: bool = False,
     any_level: bool = False,
     **foreign: Any,
 ) -> MatkitCalculator:
     """Load an ASE calculator.
 
     Args:
-        name_or_path: Model name or file. Several, or a pattern such as ``"seed-*.safetensors"``,
-            make a committee: results are means, with `energy_var` and `forces_comm` beside them.
-            The default comes with matkit; ``matkit models info`` says how good it is.
+        name_or_path: Model name or file. Several, also as text with commas, or a pattern such as
+            ``"seed-*.safetensors"``, make a committee: results are means, with `energy_var` and
+            `forces_comm` beside them. The default comes with matkit; ``matkit models info`` says
+            how good it is.
         device: `cpu`, `cuda`, ...; `auto` takes the GPU if there is one.
-        dtype: `float32` or `float64` arithmetic; None keeps the model's own type.
+        dtype: `float32` or `float64` arithmetic; None leaves it to what is computed (`md` takes
+            float32, all else of `matkit.simulate`, vibrations, phonons and transition states
+            float64) and is the model's own type elsewhere.
         skin: Extra reach of the neighbour list in Å, so that it is reused while atoms move.
         neighbors: Neighbour search, see `matkit.neighbors.radius_graph`.
+        ignore_charge: Compute structures with a charge or multiplicity that the model does not
+            take into account as neutral singlets; else they are refused.
         any_level: See `load`.
         **foreign: Nothing; words of other programs are answered with those of matkit.
 
     Raises:
-        ConfigError: an argument is unknown.
-        UnknownNameError: no model has that name, or no file fits the pattern.
+        UnknownNameError: no model has that name, it is a generator, or no file fits the pattern.
+        ConfigError: no model is named, device or type are none, or an argument is unknown.
         MissingExtraError: the package that carries the weights is not installed.
         CheckpointError: a model file cannot be read.
     """
@@ -159,6 +167,8 @@ def load_calculator(
 
     _refuse_foreign(foreign)
     names = _expand(name_or_path)
+    if not names:
+        raise ConfigError("Expected at least one model, got none. Name one.")
     loaded = [_load(name, any_level) for name in names]
     for name, (_, metadata) in zip(names, loaded, strict=True):
         if any_level and (level := valid_elements(metadata["card"])):
@@ -166,7 +176,7 @@ def load_calculator(
     info = {"model": ", ".join(map(str, names)), **_summary(loaded[0][1])}
     info["sha256"] = ", ".join(metadata["sha256"] for _, metadata in loaded)
     potentials = [Conservative(potential).eval() for potential, _ in loaded]
-    return MatkitCalculator(potentials, device, dtype, skin, neighbors, info)
+    return MatkitCalculator(potentials, device, dtype, skin, neighbors, info, ignore_charge)
 
 
 def _refuse_foreign(words: Mapping[str, Any]) -> None:
@@ -187,12 +197,17 @@ def load_generator(
         device: `cpu`, `cuda`, ...; `auto` takes the GPU if there is one.
 
     Raises:
-        UnknownNameError: there is no such name or file, or none comes with matkit.
-        CheckpointError: the file cannot be read, or holds no generator.
+        UnknownNameError: there is no such name or file, it is a potential, or none comes with
+            matkit.
+        CheckpointError: the file cannot be read.
     """
-    from matkit.calculator import find_device
+    from matkit.devices import find_device
 
+    if str(name_or_path) in _published():
+        raise _not_a_generator(str(name_or_path))
     path = find_generator(name_or_path)
+    if checkpoint.kind_of(path) != "generator":
+        raise _not_a_generator(str(name_or_path))
     generator, metadata = checkpoint.load_generator(path)
     known = {key: metadata[key] for key in ("model", "sha256")}
     known |= {"name": path.stem, "path": str(path)}
@@ -205,9 +220,20 @@ def _is_generator(name_or_path: str | Path) -> bool:
     return path.is_file() and checkpoint.kind_of(path) == "generator"
 
 
+def _not_a_generator(name: str) -> UnknownNameError:
+    return UnknownNameError(
+        f"Expected a generator of crystals, but {name} is a potential: it relaxes what a generator "
+        f"draws (--relax). Generators: {', '.join(shipped('generator'))}."
+    )
+
+
 def _expand(given: str | Path | Sequence[str | Path]) -> list[str | Path]:
     if not isinstance(given, str | Path):
         return [name for item in given for name in _expand(item)]
+    if "," in str(given) and not Path(given).is_file():
+        return _expand([part.strip() for part in str(given).split(",")])
+    if str(given) == DEFAULT and not Path(given).is_file():
+        return [DEFAULT_POTENTIAL]
     if not glob.has_magic(str(given)):
         return [given]
     found = sorted(glob.glob(str(given)))
@@ -217,8 +243,9 @@ def _expand(given: str | Path | Sequence[str | Path]) -> list[str | Path]:
 
 
 def _summary(metadata: dict[str, Any]) -> dict[str, Any]:
-    keys = ("licence", "source", "training_data")
-    return {key: metadata["card"].get(key, NOT_STATED) for key in keys}
+    card = metadata["card"]
+    domain = {"domain": card["domain"]} if isinstance(card.get("domain"), Mapping) else {}
+    return {k: card.get(k, NOT_STATED) for k in ("licence", "source", "training_data")} | domain
 
 
 def _load(name_or_path: str | Path, any_level: bool = False) -> tuple[Potential, dict[str, Any]]:
@@ -230,9 +257,14 @@ def _load(name_or_path: str | Path, any_level: bool = False) -> tuple[Potential,
     elif Path(name).suffix or Path(name).is_file():
         path = Path(name)
     else:
+        known = {*published, *shipped("potential")}
         raise UnknownNameError(
-            f"Unknown model {name!r}, and no such file."
-            f"{did_you_mean(name, {*published, *shipped()})}"
+            f"Unknown model {name!r}, and no such file.{did_you_mean(name, known)}"
+        )
+    if name not in published and _is_generator(path):
+        raise UnknownNameError(
+            f"Expected a potential, but {name} is a generator of crystals: draw with it by "
+            f"`matkit generate`. Potentials: {', '.join({**published, **shipped('potential')})}."
         )
     potential, metadata = checkpoint.load(path)
     potential.one_level = None if any_level else valid_elements(metadata["card"])

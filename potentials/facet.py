@@ -27,6 +27,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from matkit.errors import ConfigError
 from matkit.graph import Graph
 from matkit.interfaces import Properties
 from matkit.nn.arguments import check_positive
@@ -47,7 +48,7 @@ from matkit.nn.mixing import EquivariantNorm, GateMixer, GridMixer
 from matkit.nn.radial import BesselBasis, polynomial_envelope
 from matkit.nn.radial_functions import Mixture
 from matkit.nn.readout import SpeciesScaleShift
-from matkit.nn.repulsion import ZBL
+from matkit.nn.repulsion import ZBL, Core
 from matkit.nn.splines import CosineSplines
 
 MIXERS = ("grid", "gate")
@@ -84,6 +85,9 @@ class Facet(LayeredPotential):
         shift: Energy of an isolated atom of each species, eV; zero if not given.
         zbl: Add the repulsion of nuclei at distances that data do not reach; what was learnt there
             can still outweigh it.
+        core: Part of the sum of two atoms' covalent radii inside of which the network sees them no
+            nearer and screened nuclei repel, instead of `zbl`; bonds are longer than 0.6. None if
+            not given.
 
     Raises:
         ConfigError: an argument is out of range or contradicts another.
@@ -111,6 +115,7 @@ class Facet(LayeredPotential):
         scale: Sequence[float] | None = None,
         shift: Sequence[float] | None = None,
         zbl: bool = False,
+        core: float | None = None,
     ) -> None:
         super().__init__()
         check_domain(species, cutoff)
@@ -138,7 +143,11 @@ class Facet(LayeredPotential):
         self.readout = ScalarMLP((features[-1][0].channels, 1))
         ones, zeros = [1.0] * len(species), [0.0] * len(species)
         self.scale_shift = SpeciesScaleShift(scale or ones, shift or zeros)
+        if zbl and core is not None:
+            raise ConfigError("`core` holds the repulsion of `zbl` already; set one of them.")
         self.repulsion = ZBL(self.species, self.cutoff) if zbl else None
+        if core is not None:
+            self.repulsion = Core(self.species, self.cutoff, core)
         self._isolated: tuple[Any, Tensor] | None = None
 
     def forward(self, graph: Graph) -> Properties:
@@ -158,7 +167,7 @@ class Facet(LayeredPotential):
 
     def _features(self, graph: Graph, index: Tensor, layers: int) -> Features:
         """Return features after a number of layers; atoms beyond the graph's have no neighbours."""
-        vectors = graph.vectors
+        vectors = self.seen(graph)
         lengths = vectors.norm(dim=1)
         harmonics = spherical_harmonics(self.lmax, vectors / lengths.unsqueeze(1)).to(self.dtype)
         basis = self.enveloped_basis(lengths).to(self.dtype)

@@ -1,5 +1,6 @@
 import copy
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -7,11 +8,18 @@ import torch
 from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.calculator import CalculatorSetupError, PropertyNotImplementedError
+from ase.db import connect
+from ase.io import read, write
 
 from matkit import checkpoint
 from matkit.calculator import MatkitCalculator
 from matkit.derivatives import Conservative
-from matkit.errors import ConfigError, StructureError, UnknownElementError
+from matkit.errors import (
+    ConfigError,
+    IgnoredConditionError,
+    StructureError,
+    UnknownElementError,
+)
 from tests.potentials.test_nequip import TINY
 from tests.systems import crystal, slab, water
 
@@ -66,6 +74,7 @@ def test_nothing_is_computed_twice(calls):
 def test_every_change_is_noticed(calls, change):
     atoms = crystal()
     atoms.calc = counting()
+    atoms.calc.set(ignore_charge=True)
     atoms.get_potential_energy()
     change(atoms)
     atoms.get_potential_energy()
@@ -296,12 +305,122 @@ def test_a_stress_that_is_no_number_is_not_taken_for_a_molecules():
     assert np.isnan(atoms.get_stress()).all()
 
 
-def test_a_charge_that_the_model_ignores_is_said_once(caplog):
+@pytest.mark.parametrize(
+    ("info", "text"),
+    [
+        ({"charge": 1, "spin": 1}, "charge 1"),
+        ({"spin_multiplicity": "3"}, "spin 3"),
+        ({"charge": np.array([-2]), "spin": 2}, "charge -2 and spin 2"),
+    ],
+)
+def test_a_charge_that_the_model_ignores_is_refused_or_said_once(info, text, caplog):
     calc = MatkitCalculator(potential(), device="cpu")
     atoms = water()
-    atoms.info |= {"charge": 1, "spin": 1}
-    for _ in range(2):
-        atoms.rattle(0.01)
+    neutral = calc.get_potential_energy(atoms)
+    atoms.info |= info
+    with pytest.raises(IgnoredConditionError, match=f"{text}, but this model.*--ignore-charge"):
         calc.get_potential_energy(atoms)
-    assert caplog.text.count("charge 1, but this model does not take it into account") == 1
-    assert "spin" not in caplog.text
+    calc.set(ignore_charge=True)
+    assert calc.ignored(atoms) == text
+    for _ in range(2):
+        assert calc.get_potential_energy(atoms) == neutral
+        calc.reset()
+    assert caplog.text.count(text) == 1
+
+
+def test_a_neutral_singlet_is_never_refused():
+    atoms = water()
+    atoms.info |= {"charge": 0.0, "spin": "1", "total_charge": None}
+    calc = MatkitCalculator(potential(), device="cpu")
+    assert np.isfinite(calc.get_potential_energy(atoms))
+    assert calc.ignored(atoms) == ""
+
+
+def test_a_charge_reaches_a_model_that_knows_it():
+    member = potential()
+    member.conditions = frozenset({"charge", "spin"})
+    atoms = water()
+    atoms.info |= {"charge": 1, "spin": 2}
+    assert np.isfinite(MatkitCalculator(member, device="cpu").get_potential_energy(atoms))
+
+
+def test_threads_get_the_results_of_their_own_structures():
+    calc = MatkitCalculator(potential(), device="cpu")
+    structures = [crystal() for _ in range(24)]
+    for seed, atoms in enumerate(structures):
+        atoms.rattle(0.05, seed=seed)
+    expected = [calc.get_forces(atoms) for atoms in structures]
+
+    def forces(atoms):
+        atoms.calc = calc
+        return atoms.get_potential_energy(force_consistent=True), atoms.get_forces()
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(forces, structures))
+    assert all(np.array_equal(a, b) for a, (_, b) in zip(expected, found, strict=True))
+    assert [energy for energy, _ in found] == [calc.get_potential_energy(a) for a in structures]
+
+
+def test_setting_the_dtype_changes_the_arithmetic():
+    calc = MatkitCalculator(potential(), device="cpu", dtype="float32")
+    rounded = calc.get_potential_energy(water())
+    assert calc.set(dtype="float64", skin=0.5) == {"dtype": "float64"}
+    assert (calc.dtype, calc.potentials[0].dtype, calc.results) == (
+        torch.float64,
+        torch.float64,
+        {},
+    )
+    exact = calc.get_potential_energy(water())
+    assert exact == MatkitCalculator(potential(), device="cpu").get_potential_energy(water())
+    assert exact != rounded
+    assert calc.set(dtype="float64") == {}
+    assert calc.results
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"dtpe": "float64"}, "Unknown parameter 'dtpe'. Did you mean 'dtype'"),
+        ({"model": "sevennet-0"}, "The model stays"),
+        ({"dtype": "float16"}, "Unknown dtype 'float16'"),
+        ({"device": "nonsense"}, "Cannot compute on device"),
+        ({"device": 3.5}, "Cannot compute on device"),
+        ({"skin": "wide"}, "`skin` a length in Å.*'wide'"),
+        ({"dtype": "float32", "skin": -1.0}, "`skin` a length"),
+    ],
+)
+def test_impossible_parameters_are_refused_and_change_nothing(change, message):
+    calc = MatkitCalculator(potential(), device="cpu")
+    energy, before = calc.get_potential_energy(water()), calc.todict()
+    with pytest.raises(ConfigError, match=message):
+        calc.set(**change)
+    assert calc.todict() == before
+    assert calc.dtype == calc.potentials[0].dtype == torch.float64
+    assert calc.get_potential_energy(water()) == energy
+
+
+def test_data_bases_and_trajectories_keep_what_the_results_depend_on(tmp_path):
+    atoms = crystal()
+    atoms.calc = MatkitCalculator(potential(), "cpu", info={"model": "tiny", "sha256": "ab"})
+    atoms.get_stress()
+    expected = {"model": "tiny", "dtype": "float64", "device": "cpu", "skin": 0.5}
+    assert expected.items() <= atoms.calc.todict().items()
+    with connect(tmp_path / "a.json") as base:
+        base.write(atoms)
+    row = connect(tmp_path / "a.json").get(1)
+    assert (row.calculator, row.calculator_parameters["dtype"]) == ("matkitcalculator", "float64")
+    write(tmp_path / "a.traj", atoms)
+    again = read(tmp_path / "a.traj")
+    assert again.get_potential_energy() == atoms.get_potential_energy()
+    assert again.calc.parameters["model"] == "tiny"
+
+
+def test_a_task_has_its_own_precision_unless_another_is_asked_for():
+    free = MatkitCalculator(potential(), device="cpu")
+    assert free.at("float64") is free
+    assert free.at("float32").dtype == torch.float32
+    assert free.at("float32") is free.at("float32")
+    assert free.dtype == torch.float64
+    fixed = MatkitCalculator(potential(), device="cpu", dtype="float64")
+    assert fixed.at("float32") is fixed
+    assert pickle.loads(pickle.dumps(free)).at("float32").dtype == torch.float32

@@ -21,12 +21,13 @@ LAYERS = [
     },
     {"calculator", "replay", "zoo"},
     {"checkpoint", "data", "foreign", "model_files", "safe_unpickle", "shipped"},
-    {"derivatives", "hessian", "nn"},
+    {"derivatives", "devices", "hessian", "nn"},
     {"interfaces"},
     {"cell_list", "graph", "neighbors", "padding", "pair_blocks", "verlet"},
+    {"conditions"},
     {"geometry", "structures", "symmetry"},
     {"runs"},
-    {"cache", "elements", "errors", "foreign_words", "lazy", "units"},
+    {"cache", "elements", "errors", "foreign_words", "lazy", "shareable", "units"},
 ]
 HEIGHT = {name: -depth for depth, names in enumerate(LAYERS) for name in names}
 MODELS = ("potentials", "generative")

@@ -81,8 +81,28 @@ def test_it_has_a_card(weights):
 
 
 def test_it_is_no_potential(weights):
-    with pytest.raises(CheckpointError, match="holds a generator"):
+    message = "Expected a potential, but crystalflow-perov5 is a generator"
+    with pytest.raises(UnknownNameError, match=message):
         zoo.load(weights)
+    with pytest.raises(CheckpointError, match="holds a generator"):
+        checkpoint.load(shipped.FOLDER / f"{weights}.safetensors")
+
+
+@pytest.mark.parametrize("name", ["nequip-universal", "sevennet-0"])
+def test_a_potential_given_as_generator_is_called_one(name):
+    with pytest.raises(UnknownNameError, match=f"{name} is a potential.*Generators: crystalflow"):
+        zoo.load_generator(name)
+
+
+def test_unknown_names_list_only_what_fits():
+    with pytest.raises(UnknownNameError, match="Known: ") as potentials:
+        zoo.load("no-such")
+    assert "nequip-universal" in str(potentials.value)
+    assert "crystalflow" not in str(potentials.value)
+    with pytest.raises(UnknownNameError, match="Known: ") as generators:
+        zoo.load_generator("no-such")
+    assert "crystalflow-mp20" in str(generators.value)
+    assert "universal" not in str(generators.value)
 
 
 def test_it_is_listed(weights, capsys):

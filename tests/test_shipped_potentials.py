@@ -8,6 +8,7 @@ from ase.build import bulk, molecule
 import matkit
 from matkit import shipped, zoo
 from matkit.data.ase import from_ase
+from matkit.simulate.plausibility import unknown_contacts
 from matkit.vibrations import vibrations
 
 UNIVERSAL = shipped.DEFAULT_POTENTIAL
@@ -57,3 +58,26 @@ def test_no_cusp_where_features_vanish_by_symmetry(name):
     values = np.linalg.eigvalsh(calc.get_hessian(molecule("CH4"), method="autograd"))
     assert values[0] > -1
     assert 50 < values[-1] < 100
+
+
+def test_hydrogen_of_which_the_model_knows_nothing_is_said_to_be_outside():
+    """It once relaxed to 1.056 Å without a word; it is 0.74."""
+    calc = matkit.load_calculator(HIP, device="cpu")
+    result = vibrations(molecule("H2"), calc)
+    assert (result.converged, result.reason) == (False, "implausible")
+    assert "outside of the model's domain: H0 and H1 are 0.737 Å apart" in result.message
+    assert "0.93" in result.message
+    for found in (matkit.relax(molecule("H2"), calc), matkit.singlepoint(molecule("H2"), calc)):
+        assert "H0 and H1 are 0.737 Å apart" in found.message
+    for name in ("H2O", "CH3CH2OH", "HCN", "C2H2", "N2", "CH3NO2", "C6H6", "CO2"):
+        assert unknown_contacts(molecule(name), calc) == "", name
+
+
+def test_nothing_that_hip_has_learnt_attracts_where_nuclei_overlap():
+    """Its search for a transition state of H2 once ended in fused nuclei."""
+    potential = matkit.load(HIP)
+    for pair, radius in (("H2", 0.31), ("OH", 0.48), ("C2", 0.76), ("NO", 0.68)):
+        dimers = [Atoms(pair, [(0, 0, 0), (0, 0, x * radius)]) for x in np.linspace(0.1, 0.8, 8)]
+        graph = potential.featurize(from_ase(dimers))
+        energy = potential(graph, properties=("energy",))["energy"].detach().numpy()
+        assert (np.diff(energy) < 0).all(), pair

@@ -10,7 +10,7 @@ import torch
 import matkit
 from matkit import checkpoint, zoo
 from matkit.derivatives import Conservative
-from matkit.errors import CheckpointError, MissingExtraError, UnknownNameError
+from matkit.errors import CheckpointError, ConfigError, MissingExtraError, UnknownNameError
 from matkit.foreign import sevennet
 from matkit.safe_unpickle import Opaque, read_torch_zip
 from tests.potentials.test_nequip import TINY
@@ -43,7 +43,8 @@ def test_a_file_loads_with_forces_and_stress(files):
 
 def test_a_pattern_or_list_makes_a_committee(files):
     pattern = str(files[0].parent / "seed-*.safetensors")
-    for given in (pattern, files, [str(files[0]), files[1]]):
+    commas = f"{files[0]}, {files[1]}"
+    for given in (pattern, files, commas, [str(files[0]), files[1]]):
         calc = matkit.load_calculator(given, device="cpu")
         assert len(calc.potentials) == 2
     atoms = crystal()
@@ -51,6 +52,15 @@ def test_a_pattern_or_list_makes_a_committee(files):
     assert np.isfinite(atoms.get_potential_energy())
     assert calc.results["forces_comm"].shape == (2, 8, 3)
     assert calc.info["sha256"].count(",") == 1
+
+
+def test_the_default_may_be_asked_for_by_that_name():
+    assert zoo.load_calculator("default", "cpu").info["model"] == "nequip-universal"
+
+
+def test_a_calculator_of_no_model_is_refused():
+    with pytest.raises(ConfigError, match="at least one model"):
+        zoo.load_calculator([])
 
 
 def test_a_pattern_without_files(tmp_path):

@@ -11,6 +11,9 @@ from matkit.phonons.options import PhononsOptions
 from matkit.second_order.options import TSOptions
 from matkit.shipped import DEFAULT_POTENTIAL
 from matkit.simulate.options import (
+    IGNORE_CHARGE,
+    MD_PRECISION,
+    PRECISION,
     MDOptions,
     Options,
     ReadingOptions,
@@ -39,7 +42,8 @@ class RunConfig(ReadingOptions):
     out: str = Field("results", description="folder of the results")
     suffix: str = Field("", description="text after the stem in the names of the results")
     device: str = Field("auto", description="cpu, cuda, cuda:1, ...; auto takes the GPU if any")
-    dtype: Dtype = Field("float64", description="precision of the model's arithmetic")
+    dtype: Dtype = Field(PRECISION, description="precision of the model's arithmetic")
+    ignore_charge: bool = IGNORE_CHARGE
     any_level: bool = Field(
         False,
         description="use a fine-tuned model for elements too whose energies are still at the level "
@@ -80,7 +84,7 @@ class RelaxConfig(RelaxOptions, RunConfig):
 class MDConfig(MDOptions, RunConfig):
     """Configuration of ``matkit md``."""
 
-    dtype: Dtype = Field("float32", description="precision of the model's arithmetic")
+    dtype: Dtype = Field(MD_PRECISION, description="precision of the model's arithmetic")
     pressure: float = Field(0.0, description="external pressure of npt, in GPa")
     restart: str | None = Field(
         None, description="auto: go on if there is a restart file; or the path of one"

@@ -15,7 +15,7 @@ from matkit.calculator import MatkitCalculator
 from matkit.cli.display import INTERVAL, Display
 from matkit.cli.yaml_files import dump_config
 from matkit.data.cached import is_folder
-from matkit.data.dataset import Dataset, read_usable
+from matkit.data.dataset import Dataset, ignored_in, read_usable
 from matkit.derivatives import Conservative
 from matkit.errors import ConfigError
 from matkit.evaluate.comparison import Evaluation, check_comparable, evaluate
@@ -67,6 +67,8 @@ def _evaluate(options: EvaluateOptions, display: Display) -> int:
     calc = load_calculator(
         _model(options), options.device, options.dtype, any_level=options.any_level
     )
+    info = model_info(calc)
+    display.note(f"Model {options.model}; {info['dtype']} on {info['device']}")
     everything, unread = read_usable(options.struct, options.label_keys(), options.format)
     display.few(unread)
     dataset, left_out = _choose(everything, options, _potential(calc), display)
@@ -80,9 +82,10 @@ def _evaluate(options: EvaluateOptions, display: Display) -> int:
         evaluation = evaluate(_potential(calc), dataset, on_batch)
     metrics = {
         "command": "evaluate",
-        "model": model_info(calc),
+        "model": info,
         "versions": versions(),
         "options": options.model_dump(),
+        "ignored": ignored_in(dataset, _potential(calc).conditions, True),
         "labels": str(dataset.found),
         "left_out": left_out,
         "units": UNITS,
@@ -149,6 +152,7 @@ def _choose(
     for reason, count in left_out.items():
         display.note(f"Left out: {count} structures ({reason})")
     check_comparable(known)
+    display.few(ignored_in(known, model.conditions, options.ignore_charge))
     return known, left_out
 
 

@@ -20,7 +20,7 @@ from matkit.cli.tasks import TASKS, AnyResult, Task
 from matkit.cli.yaml_files import dump_config
 from matkit.errors import MatkitError
 from matkit.simulate.reading import Frame
-from matkit.simulate.summary import model_info, versions
+from matkit.simulate.summary import ignored_conditions, model_info, versions
 
 OK, NOT_CONVERGED, INTERRUPTED = 0, 1, 130
 
@@ -29,7 +29,13 @@ def load_model(config: RunConfig) -> BaseCalculator:
     """Return the calculator that `config` asks for."""
     from matkit.zoo import load_calculator
 
-    return load_calculator(config.model, config.device, config.dtype, any_level=config.any_level)
+    return load_calculator(
+        config.model,
+        config.device,
+        config.dtype,
+        any_level=config.any_level,
+        ignore_charge=config.ignore_charge,
+    )
 
 
 def execute(command: str, config: RunConfig, display: Display) -> int:
@@ -48,7 +54,7 @@ def execute(command: str, config: RunConfig, display: Display) -> int:
     check_outputs(jobs, command, task, config)
     calc = load_model(config)
     info = model_info(calc)
-    display.note(_introduction(config, info))
+    display.note(introduction(config, info))
     display.few(isotope_notes(jobs))
     common = {"command": command, "model": info, "versions": versions()}
     context = _Context(config, calc, display, common)
@@ -142,7 +148,8 @@ def _run_frame(
             raise
         return _bad(job, frame, "error", f"{type(error).__name__}: {error}"), None
     start = {"source": job.source, "index": frame.index, "formula": str(frame.atoms.symbols)}
-    return start | result.row(), result
+    ignored = ignored_conditions(context.calc, result.atoms)
+    return start | result.row() | ({"ignored": ignored} if ignored else {}), result
 
 
 def _bad(job: Job, frame: Frame, reason: str, message: str) -> Row:
@@ -175,7 +182,8 @@ def _existing(jobs: list[Job], command: str, task: Task, config: RunConfig) -> l
     return [str(path) for path in paths if path.exists()]
 
 
-def _introduction(config: RunConfig, info: Mapping[str, Any]) -> str:
+def introduction(config: RunConfig, info: Mapping[str, Any]) -> str:
+    """Return with what a command computes, how precisely, and where its results go."""
     dtype, device = info.get("dtype", config.dtype), info.get("device", config.device)
     licence = f", licence {info['licence']}" if "licence" in info else ""
     return f"Model {config.model}{licence}; {dtype} on {device}; results in {config.out}"
@@ -189,6 +197,8 @@ def _line(job: Job, row: Row, task: Task, result: AnyResult | None) -> str:
     text = [f"{_label(job, row['index'])} {row['formula'] or ''}".strip(), ": ", row["reason"]]
     if result is not None:
         text += [", ", task.describe(result)]
-    message = f" ({row['message']})" if row.get("message") else ""
+    remarks = [f"{row['ignored']} ignored"] if row.get("ignored") else []
+    remarks += [row["message"]] if row.get("message") else []
+    message = f" ({'; '.join(remarks)})" if remarks else ""
     first, newline, tables = "".join(text).partition("\n")
     return f"{first}{message}{newline}{tables}"

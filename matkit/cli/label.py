@@ -50,6 +50,7 @@ def run_label(config: LabelConfig, display: Display) -> int:
         where = Where(
             config.out, shard, config.overwrite, config.retry_failed, executor, 4 * config.workers
         )
+        display.note(f"Labels of {config.calculator}; matkit models in {config.precision}")
         with progress(display, "labelling") as show:
             result = label(config.struct, where, config.options(), show)
     write_atomically(result.files.path("-config.yaml"), dump_config(config).encode())

@@ -18,7 +18,7 @@ from matkit.cli.configs import TSConfig
 from matkit.cli.display import Display
 from matkit.cli.yaml_files import dump_config
 from matkit.data.species import isotopes
-from matkit.errors import ConfigError, SimulationError, StructureError
+from matkit.errors import ConfigError, MatkitError, SimulationError, StructureError
 from matkit.evaluate.documents import json_bytes, plain
 from matkit.evaluate.figures import png
 from matkit.runs.locking import alone
@@ -60,7 +60,7 @@ def run_ts(config: TSConfig, display: Display) -> int:
         old = OldResults(out)
         goes_on = _check(out, config, old)
         calc = execute.load_model(config)
-        display.note(f"Model {config.model}; results in {config.out}")
+        display.note(execute.introduction(config, model_info(calc)))
         display.few([text for text in map(isotopes, structures) if text])
         record = Record(out, goes_on, held_atoms(structures[0]))
         with _replacing(out, config, goes_on, old), display.progress("ts") as show:
@@ -130,7 +130,7 @@ def _check_same(path: Path, config: TSConfig) -> None:
     changed = [
         f"{key} = {then.get(key)} then, {value} now"
         for key, value in now.items()
-        if key not in FREE and then.get(key) != value
+        if key not in FREE and then.get(key, TSConfig.model_fields[key].default) != value
     ]
     if changed:
         raise ConfigError(
@@ -145,6 +145,8 @@ def _guarded(
     try:
         return transition_state(structures, calc, config.options(), record=record, on_step=show)
     except CalculatorError as error:
+        if isinstance(error, MatkitError):  # it says itself what to do
+            raise
         raise SimulationError(
             f"The calculator failed ({type(error).__name__}: {error}). What was done before is in "
             f"{config.out}; begin with better structures, or go on with --resume."

@@ -196,8 +196,8 @@ class Collector:
         """Choose the place of every label.
 
         Returns:
-            Column of each label (None where there is none), and of charge and spin if every
-            structure has them; names; and what was found.
+            Column of each label (None where there is none), and of charge and spin if a
+            structure has them (NaN where one does not say); names; and what was found.
 
         Raises:
             DataError: there is no structure, a label that is used is wrong, or a key that was
@@ -213,7 +213,7 @@ class Collector:
             key = found[label].key
             chosen[label] = self._columns.get((label, key)) if key is not None else None
         for field in ("charge", "spin"):
-            if self._counts[field, field] == self._rows["system"]:
+            if self._counts[field, field]:
                 chosen[field] = self._columns[field, field]
         names = Names(**{name: list(codes) for name, codes in self._codes.items()})
         keys = tuple(sorted(self._seen))

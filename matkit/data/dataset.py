@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, pairwise
@@ -12,6 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from matkit.conditions import NEUTRAL, ignored_conditions, refuse_ignored
 from matkit.data.cached import Located, is_folder, load_folder
 from matkit.data.collecting import COLUMNS, Collector, Column, Memory, Names
 from matkit.data.groups import reduced_formula
@@ -227,7 +229,11 @@ def dataset_of(columns: Mapping[str, Column], names: Names, found: LabelReport) 
         atom={"forces": labels["forces"]},
         system={
             **{name: labels[name] for name in ("energy", "stress")},
-            **{name: tensors[name] for name in ("charge", "spin") if name in tensors},
+            **{
+                name: tensors[name].nan_to_num(nan=neutral)
+                for name, neutral in NEUTRAL.items()
+                if name in tensors
+            },
         },
     )
     kinds, groups = (names.look_up(name, columns[name]) for name in ("config_type", "group"))
@@ -253,6 +259,24 @@ def _image_distance(structures: Structures) -> Float[Tensor, " B"]:
     )
     heights = 1 / torch.linalg.pinv(cell).norm(dim=1)
     return torch.where(structures.pbc, heights, torch.inf).amin(dim=1)
+
+
+def ignored_in(dataset: Dataset, conditions: Collection[str], allowed: bool) -> list[str]:
+    """Return what is to be said of charges and multiplicities that a model leaves out of account.
+
+    Args:
+        dataset: Structures.
+        conditions: What the model takes into account.
+        allowed: Whether that is allowed (`--ignore-charge`).
+
+    Raises:
+        IgnoredConditionError: it is not, and there are some.
+    """
+    if not allowed:
+        refuse_ignored(dataset.structures, conditions, dataset.sources)
+    found = ignored_conditions(dataset.structures, conditions)
+    counts = Counter(found.values())
+    return [f"{text} ignored ({count} structures)" for text, count in counts.items()]
 
 
 def has_label(structures: Structures, label: str) -> Bool[Tensor, " B"]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from matkit.data.ase import from_ase, to_ase
+from matkit.conditions import NEUTRAL
+from matkit.data.ase import charge_or_spin, from_ase, to_ase
 from matkit.errors import MissingExtraError
 from matkit.structures import Structures
 
@@ -39,11 +40,14 @@ def _to_atoms(item: Structure | Molecule) -> Atoms:
 
 def _from_atoms(atoms: Atoms) -> Structure | Molecule:
     if atoms.pbc.all():
+        atoms.info = {k: v for k, v in atoms.info.items() if NEUTRAL.get(k) != v}
         return _adaptor().get_structure(atoms)
     from pymatgen.core import Molecule
 
-    symbols, info = atoms.get_chemical_symbols(), atoms.info
-    return Molecule(symbols, atoms.positions, info.get("charge", 0), info.get("spin"))
+    symbols = atoms.get_chemical_symbols()
+    charge, spin = charge_or_spin(atoms, "charge"), charge_or_spin(atoms, "spin")
+    multiplicity = None if spin is None else int(spin)
+    return Molecule(symbols, atoms.positions, charge or 0, multiplicity)
 
 
 def _adaptor() -> Any:

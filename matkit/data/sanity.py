@@ -16,8 +16,8 @@ from matkit.data.references import ReferenceFit
 from matkit.data.stress_checks import check_stress
 from matkit.errors import DataError
 
-# Labels that are missing are refused by their weights, not by the judgement of what is there.
-ABSENCE = ("missing energy", "missing forces", "missing stress")
+# What is refused elsewhere: missing labels by their weights, charges by what a model makes of them.
+REFUSED_ELSEWHERE = ("missing energy", "missing forces", "missing stress", "charges")
 
 
 def judge_labels(dataset: Dataset) -> tuple[list[Finding], ReferenceFit | None]:
@@ -38,7 +38,7 @@ def problems(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def refuse_problems(findings: Sequence[Finding], name: str, allow: bool) -> list[str]:
-    """Refuse data with problems, other than labels that are absent.
+    """Refuse data with problems, but for those that are refused elsewhere.
 
     Args:
         findings: What was found.
@@ -51,7 +51,7 @@ def refuse_problems(findings: Sequence[Finding], name: str, allow: bool) -> list
     Raises:
         DataError: there is a problem that is not allowed.
     """
-    wrong = [finding for finding in problems(findings) if finding.check not in ABSENCE]
+    wrong = [finding for finding in problems(findings) if finding.check not in REFUSED_ELSEWHERE]
     if wrong and not allow:
         listed = "".join(f"\n  {text}" for text in map(told, wrong))
         raise DataError(
@@ -59,7 +59,9 @@ def refuse_problems(findings: Sequence[Finding], name: str, allow: bool) -> list
             "to go on as they are; matkit data inspect shows all that was found."
         )
     warnings = [finding for finding in findings if finding.severity == "warning"]
-    return [told(finding) for finding in (*wrong, *warnings) if finding.check not in ABSENCE]
+    return [
+        told(finding) for finding in (*wrong, *warnings) if finding.check not in REFUSED_ELSEWHERE
+    ]
 
 
 def told(finding: Finding) -> str:

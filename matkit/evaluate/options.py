@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from matkit.simulate.options import IGNORE_CHARGE
 from matkit.train.options import LabelOptions
 
 # Beginning of the names of predictions in files.
@@ -36,4 +37,5 @@ class EvaluateOptions(LabelOptions):
     allow_problems: bool = Field(
         False, description="go on although labels look wrong (see matkit data inspect)"
     )
+    ignore_charge: bool = IGNORE_CHARGE
     overwrite: bool = Field(False, description="replace results that are already there")

@@ -162,7 +162,9 @@ def _spot_checks(dataset: Dataset, models: Models) -> dict[str, Any]:
             reason = {"skipped": f"the model does not know {format_species(unknown)}"}
             checks["energy_volume"][name] = checks["nve"][name] = reason
             continue
-        calc = MatkitCalculator(model, device=next(model.parameters()).device)
+        place = next(model.parameters()).device
+        # What is to be ignored was settled before the training.
+        calc = MatkitCalculator(model, place, model.dtype, ignore_charge=True)
         checks["energy_volume"][name] = energy_volume(atoms, calc)
         checks["nve"][name] = nve(atoms, calc, SECONDS)
     return checks

@@ -61,7 +61,7 @@ class CrystalOptions(Options):
         None, ge=1, description="crystals made together; auto, as many as are fast, if not given"
     )
     relax: str | None = Field(
-        None, description="potential that relaxes positions and cell, a name or a file"
+        None, description="potential that relaxes positions and cell: a name, a file, or default"
     )
     relax_steps: int = Field(500, ge=1, description="most steps of a relaxation")
     fmax: float = Field(0.05, gt=0, description="largest force of a relaxed crystal, in eV/Å")

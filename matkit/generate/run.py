@@ -84,7 +84,9 @@ def generate(
     """
     known = read_crystals(options.known) if options.known else []
     if options.relax is not None:
-        check_potential(options.relax, options.device)
+        asked = {z for item in requests(options, generator, learnt) for z in item.content[2:]}
+        possible = generator.species if not asked else ()
+        note(check_potential(options.relax, options.device, asked, possible))
     batch = draw(generator, options, watch, learnt)
     relaxed, relaxation = _relaxed(batch.generated, options, watch)
     return _judged(replace(batch, relaxed=relaxed, relaxation=relaxation), known, options, note)

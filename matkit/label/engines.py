@@ -27,6 +27,7 @@ class EngineSpec:
         device: Where a matkit model runs.
         dtype: Precision of a matkit model.
         batch_atoms: Most atoms that a matkit model computes together.
+        ignore_charge: Whether a matkit model may leave charges out of account.
     """
 
     name: str
@@ -34,6 +35,7 @@ class EngineSpec:
     device: str
     dtype: str
     batch_atoms: int
+    ignore_charge: bool = False
 
 
 def load_engine(spec: EngineSpec) -> Engine:
@@ -62,5 +64,5 @@ def _load(spec: EngineSpec, thread: int) -> Engine:
             f"{spec.name} is a matkit model and takes no calculator_options, got {dict(options)}. "
             "Leave them out."
         )
-    calc = load_calculator(spec.name, spec.device, spec.dtype)
+    calc = load_calculator(spec.name, spec.device, spec.dtype, ignore_charge=spec.ignore_charge)
     return ModelEngine(calc, spec.batch_atoms)

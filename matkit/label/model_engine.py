@@ -10,6 +10,7 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
 from matkit.calculator import MatkitCalculator
+from matkit.conditions import refuse_ignored
 from matkit.data.ase import from_ase
 from matkit.errors import ConfigError, StructureError
 from matkit.graph import Graph
@@ -56,12 +57,10 @@ class ModelEngine(Engine):
         try:
             structure = from_ase(atoms)
             self.model.check_species(structure)
+            if not self.calc.parameters["ignore_charge"]:
+                refuse_ignored(structure, self.model.conditions)
         except StructureError as error:
             return str(error)
-        for key, neutral in (("charge", 0.0), ("spin", 1.0)):
-            value = float(structure.system.get(key, torch.tensor([neutral]))[0])
-            if value != neutral and key not in self.model.conditions:
-                return f"{key} is {value:g}, which this model does not take into account"
         return ""
 
     def _together(self, structures: Sequence[Atoms]) -> list[Labels | str]:

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from matkit.runs.yaml_text import load_yaml
 from matkit.shipped import DEFAULT_POTENTIAL
-from matkit.simulate.options import ANY_CALCULATOR, ReadingOptions
+from matkit.simulate.options import ANY_CALCULATOR, IGNORE_CHARGE, ReadingOptions
 
 XTB = {"gfn1": "GFN1-xTB", "gfn2": "GFN2-xTB"}
 # Å. Larger ones show the anharmonicity of bonds, smaller ones the convergence of an SCF.
@@ -42,6 +42,7 @@ class LabellingOptions(ReadingOptions):
         None,
         description="precision of matkit models; float64 for Hessians if not given, else float32",
     )
+    ignore_charge: bool = IGNORE_CHARGE
     batch_atoms: int = Field(
         1000, ge=1, description="atoms that a matkit model computes together, at most"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,17 +20,25 @@ from matkit.label.options import STEP, LabellingOptions
 
 def spec_of(options: LabellingOptions) -> EngineSpec:
     """Return which engine labels."""
-    arguments = json.dumps(options.calculator_options, sort_keys=True)
-    return EngineSpec(
-        options.calculator, arguments, options.device, options.precision, options.batch_atoms
-    )
+    return _spec(options.calculator, options.calculator_options, options)
 
 
 def second_spec(options: LabellingOptions) -> EngineSpec | None:
     """Return which engine has to agree, if any."""
     if options.agree is None:
         return None
-    return EngineSpec(options.agree, "{}", options.device, options.precision, options.batch_atoms)
+    return _spec(options.agree, {}, options)
+
+
+def _spec(name: str, arguments: Mapping[str, Any], options: LabellingOptions) -> EngineSpec:
+    return EngineSpec(
+        name=name,
+        options=json.dumps(arguments, sort_keys=True),
+        device=options.device,
+        dtype=options.precision,
+        batch_atoms=options.batch_atoms,
+        ignore_charge=options.ignore_charge,
+    )
 
 
 def label_items(options: LabellingOptions, items: Sequence[Item]) -> list[Outcome]:

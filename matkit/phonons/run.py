@@ -21,9 +21,10 @@ from matkit.phonons.predicted import with_reach
 from matkit.phonons.results import ImaginaryMode, PhononsResult
 from matkit.phonons.supercell import make_phonopy, multiples
 from matkit.simulate.frames import check_input, max_force
-from matkit.simulate.options import RelaxOptions, resolve
+from matkit.simulate.options import PRECISION, RelaxOptions, resolve
 from matkit.simulate.results import OnStep
 from matkit.simulate.stationary import stationary_point
+from matkit.simulate.summary import at_precision
 from matkit.vibrations.sources import check_method
 
 
@@ -57,6 +58,7 @@ def phonons(
     check_method(calc, options.method)
     make_phonopy(atoms, options)  # a missing package is said before the work
     options = with_reach(options, calc)
+    calc = at_precision(calc, PRECISION)
     frame, reason, steps = stationary_point(atoms, calc, _relaxation(options), on_step)
     phonopy = make_phonopy(frame, options)
     drift = add_force_constants(phonopy, calc, options)

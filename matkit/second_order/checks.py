@@ -19,9 +19,9 @@ def check_structures(structures: Sequence[Atoms]) -> None:
     """Check what a search can begin with: a guess, or a reactant and a product.
 
     Raises:
-        StructureError: there are none or more than two, one is empty, one atom, not finite,
-            periodic without held atoms, has a constraint other than `FixAtoms`, or the two do not
-            hold the same atoms in the same order and cell, or are the same molecule.
+        StructureError: there are none or more than two, one is empty, a molecule of two atoms, not
+            finite, periodic without held atoms, has a constraint other than `FixAtoms`, or the two
+            do not hold the same atoms in the same order and cell, or are the same molecule.
     """
     if len(structures) not in (1, 2):
         raise StructureError(
@@ -36,12 +36,14 @@ def check_structures(structures: Sequence[Atoms]) -> None:
                 "pbc = False for a molecule in a box, or freeze a part of a slab with FixAtoms."
             )
         free_atoms(atoms)
-        if len(atoms) == 1:
-            raise StructureError(
-                f"Expected two atoms or more, got {atoms.symbols} alone: one atom has no reaction."
-            )
     if len(structures) == 2:
         _check_pair(*structures)
+    for atoms in structures:
+        if len(atoms) < (3 if free_atoms(atoms) is None else 2):
+            raise StructureError(
+                f"Expected three atoms or more, got {atoms.symbols}: two atoms come together or "
+                "part without a transition state, and one has no reaction."
+            )
 
 
 def _check_pair(reactant: Atoms, product: Atoms) -> None:

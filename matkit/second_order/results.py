@@ -48,7 +48,7 @@ class TSResult:
 
     Attributes:
         atoms: Structure at which the search ended, with energy and forces.
-        reason: `converged` or `max_steps` (of the search).
+        reason: `converged`, `max_steps` or `implausible` (of the search).
         steps: Steps of the search.
         energy: Energy of `atoms`, eV.
         max_force: Largest force on a free atom, eV/Å.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from ase import Atoms
+from ase import Atoms, units
 from ase.calculators.calculator import BaseCalculator
 
 from matkit.second_order.band import Band
@@ -17,8 +17,10 @@ from matkit.second_order.record import Record
 from matkit.second_order.results import Foot, TSResult
 from matkit.second_order.work import Search, Work
 from matkit.simulate.frames import max_force
-from matkit.simulate.options import resolve
+from matkit.simulate.options import PRECISION, resolve
+from matkit.simulate.plausibility import implausible, lone_atoms
 from matkit.simulate.results import OnStep
+from matkit.simulate.summary import at_precision, ignored_conditions
 from matkit.vibrations.modes import NormalModes, normal_modes
 from matkit.vibrations.results import wavenumber
 from matkit.vibrations.run import free_atoms
@@ -55,9 +57,12 @@ def transition_state(
     """
     options = resolve(TSOptions, options, changes)
     check_structures(structures)
+    calc = at_precision(calc, PRECISION)
     check_method(calc, options.hessian)
     work = Work(calc, options, record or Record(None), on_step)
     warnings = list(dict.fromkeys(text for atoms in structures if (text := open_shell(atoms))))
+    if ignored := ignored_conditions(calc, structures[0]):
+        warnings.append(f"{ignored} ignored")
     if len(structures) == 1:
         search = work.search(structures[0], None)
         return _judged(work, search, [], None, warnings)
@@ -75,6 +80,7 @@ def _judged(
     limit = work.options.imaginary_above
     imaginary = [float(value) for value in modes.frequencies if value < 0 and value <= -limit]
     problems = _not_a_saddle(search, imaginary, work.options)
+    problems += implausible(search.atoms, work.calc, modes.frequencies)
     feet: list[Foot] = []
     if work.options.irc and not problems:
         mode = modes.vectors[0]
@@ -82,6 +88,10 @@ def _judged(
         feet = work.feet(search.atoms, -mode if backwards else mode, ends)
     joined = connects((feet[0].atoms, feet[1].atoms), ends[0], ends[1]) if feet and ends else None
     problems += _wrong_feet(feet, joined)
+    minima = {"reactant and product": ends, "the feet of the path": [foot.atoms for foot in feet]}
+    for name, structures in minima.items():
+        texts = [text for atoms in structures for text in implausible(atoms, work.calc)]
+        problems += [f"of {name}: {text}" for text in dict.fromkeys(texts)]
     return TSResult(
         atoms=search.atoms,
         reason=search.reason,
@@ -96,7 +106,7 @@ def _judged(
         feet=feet,
         connects=joined,
         problems=problems,
-        warnings=[*warnings, *_remarks(feet, ends)],
+        warnings=[*warnings, *_remarks(feet, ends), *_shallow(search, feet, imaginary)],
     )
 
 
@@ -109,7 +119,9 @@ def _independent_modes(atoms: Atoms, calc: BaseCalculator) -> NormalModes:
 
 def _not_a_saddle(search: Search, imaginary: list[float], options: TSOptions) -> list[str]:
     problems = []
-    if search.reason != "converged":
+    if search.reason == "implausible":
+        problems.append(f"the search was ended after {search.steps} steps, before nuclei fuse")
+    elif search.reason != "converged":
         problems.append(
             f"the search is not converged: the largest force is {max_force(search.atoms):.3g} eV/Å "
             f"after {search.steps} steps"
@@ -135,7 +147,25 @@ def _wrong_feet(feet: list[Foot], joined: bool | None) -> list[str]:
     return problems
 
 
+def _shallow(search: Search, feet: list[Foot], imaginary: list[float]) -> list[str]:
+    """Return which feet are no minima for nuclei, which move even at rest."""
+    energy = float(search.atoms.get_potential_energy())
+    warnings = []
+    for side, foot in enumerate(feet, start=1):
+        barrier = energy - float(foot.atoms.get_potential_energy())
+        if barrier < -min(imaginary) * float(units.invcm) / 2:
+            warnings.append(
+                f"side {side} of the path is hardly a minimum: {barrier:.4f} eV below the saddle "
+                "point is less than half a quantum of the mode across it, and less than the errors "
+                "of most models"
+            )
+    return warnings
+
+
 def _remarks(feet: list[Foot], ends: list[Atoms]) -> list[str]:
+    apart = (f"side {n} of the path: {lone_atoms(foot.atoms)}" for n, foot in enumerate(feet, 1))
+    remarks = [text for text in apart if not text.endswith(": ")]
     if not feet or ends or likeness(feet[0].atoms, feet[1].atoms) == "other":
-        return []
-    return ["both sides of the path lead to the same bonds, a change of conformation at most"]
+        return remarks
+    same = "both sides of the path lead to the same bonds, a change of conformation at most"
+    return [*remarks, same]

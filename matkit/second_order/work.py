@@ -21,6 +21,7 @@ from matkit.second_order.record import Record
 from matkit.second_order.results import Foot
 from matkit.simulate.frames import freeze, is_finite, max_force
 from matkit.simulate.options import RelaxOptions
+from matkit.simulate.plausibility import too_close
 from matkit.simulate.results import OnStep, Progress, Reason
 from matkit.simulate.stationary import stationary_point
 
@@ -119,6 +120,9 @@ class Work:
                     "Begin with a better guess, or check the model."
                 )
             self._show(work, step, self.options.steps)
+            if too_close(work):
+                reason = "implausible"
+                break
             if max_force(work) < self.options.fmax:
                 reason = "converged"
                 break

@@ -10,6 +10,7 @@ from ase.constraints import FixSymmetry
 from ase.filters import FrechetCellFilter
 
 from matkit.errors import StructureError
+from matkit.simulate.constraints import Held, check_together
 from matkit.simulate.options import RelaxOptions
 
 # ASE's order of strain components.
@@ -70,11 +71,21 @@ def fix_symmetry(atoms: Atoms) -> None:
     """Add the constraint that keeps the space group; positions are first made symmetric.
 
     Raises:
-        StructureError: the structure is not periodic in three directions.
+        StructureError: the structure is not periodic in three directions, or has constraints that
+            do not go together with symmetry.
     """
     if not atoms.pbc.all():
         raise StructureError(
             "fix_symmetry needs a structure periodic in three directions; got pbc = "
             f"{atoms.pbc.tolist()}. Leave fix_symmetry out."
         )
-    atoms.set_constraint([*atoms.constraints, FixSymmetry(atoms)])
+    held, others = Held(atoms), list(atoms.constraints)
+    atoms.set_constraint()
+    symmetry = FixSymmetry(atoms)
+    if problem := held.violated(atoms):
+        raise StructureError(
+            f"fix_symmetry first makes the structure symmetric, and then {problem}. Make it "
+            "symmetric before you set constraints, or leave fix_symmetry out."
+        )
+    check_together(atoms, symmetry, others)
+    atoms.set_constraint([symmetry, *others])

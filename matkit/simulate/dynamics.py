@@ -13,11 +13,12 @@ from matkit.errors import ConfigError
 from matkit.simulate.files import refuse_existing
 from matkit.simulate.frames import check_input
 from matkit.simulate.integrators import check_method
-from matkit.simulate.options import MDOptions, resolve
+from matkit.simulate.options import MD_PRECISION, MDOptions, resolve
 from matkit.simulate.recorder import md_files
 from matkit.simulate.restart import Restart, read_restart
 from matkit.simulate.results import MDResult, OnStep
 from matkit.simulate.run import Run
+from matkit.simulate.summary import at_precision
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ def md(
     elif restart is None and not overwrite:
         refuse_existing(files.values())
     work = atoms.copy()
-    work.calc = calc
+    work.calc = at_precision(calc, MD_PRECISION)
     return Run(work, options, files, saved).run(on_step)
 
 

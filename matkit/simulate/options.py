@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self, TypeVar, get_args, get_origin
+from typing import Any, Final, Literal, Self, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import (
@@ -25,6 +25,18 @@ CellMode = Literal["full", "hydrostatic", "constant-volume", "shape"]
 OptionsT = TypeVar("OptionsT", bound=BaseModel)
 # Marks options that name a calculator by any function: only users may do that, and no file.
 ANY_CALCULATOR: dict[str, Any] = {"names": "calculator"}
+
+
+# In which models compute if nobody says otherwise: curvatures and small forces need the second, and
+# dynamics, whose trajectories part anyway, the speed of the first.
+PRECISION: Final = "float64"
+MD_PRECISION: Final = "float32"
+# Of every command that computes with a model.
+IGNORE_CHARGE: Any = Field(
+    False,
+    description="compute structures with a charge or multiplicity that the model does not take "
+    "into account as neutral singlets, instead of refusing them",
+)
 
 
 class Options(BaseModel):

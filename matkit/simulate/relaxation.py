@@ -15,10 +15,13 @@ from ase.optimize import BFGS, FIRE, LBFGS
 from ase.optimize.optimize import Optimizer
 
 from matkit.simulate.cells import cell_filter, fix_symmetry
+from matkit.simulate.constraints import Held
 from matkit.simulate.files import TextFile, append_frame
 from matkit.simulate.frames import check_input, freeze, is_finite, max_force
-from matkit.simulate.options import RelaxOptions, resolve
+from matkit.simulate.options import PRECISION, RelaxOptions, resolve
+from matkit.simulate.plausibility import too_close, unknown_contacts
 from matkit.simulate.results import OnStep, Progress, Reason, RelaxResult
+from matkit.simulate.summary import at_precision
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {"FIRE": FIRE, "LBFGS": LBFGS, "BFGS": BFGS}
 
@@ -60,7 +63,7 @@ def relax(
     work = atoms.copy()
     if options.fix_symmetry:
         fix_symmetry(work)
-    work.calc = calc
+    work.calc = at_precision(calc, PRECISION)
     target: Any = cell_filter(work, options) if options.relax_cell else work
     optimizer = _optimizer(target, options)
     keeper = _Keeper(None if trajectory is None else Path(trajectory), options.steps, on_step)
@@ -134,13 +137,15 @@ class _Relaxation:
         options: RelaxOptions,
     ) -> None:
         self.work, self.target, self.optimizer, self.options = work, target, optimizer, options
+        self.held = Held(work)
 
     def run(self, keeper: _Keeper, start: Atoms) -> RelaxResult:
-        begin, message = time.perf_counter(), ""
+        begin = time.perf_counter()
+        reason: Reason
         try:
-            reason = self._loop(keeper)
+            reason, message = self._loop(keeper)
         except KeyboardInterrupt:
-            reason = "interrupted"
+            reason, message = "interrupted", _MESSAGES["interrupted"]
         except Exception as error:
             if keeper.good is None:
                 raise
@@ -160,21 +165,32 @@ class _Relaxation:
             max_force=good.max_force,
             max_stress=good.max_stress,
             wall_time=wall,
-            message=message or _MESSAGES.get(reason, ""),
+            message=message,
         )
 
-    def _loop(self, keeper: _Keeper) -> Reason:
+    def _loop(self, keeper: _Keeper) -> tuple[Reason, str]:
         for step in range(self.options.steps + 1):
             if step:
                 self.optimizer.step()
                 self.optimizer.nsteps = step
             state = self._evaluate(step)
             if state is None:
-                return "nan"
+                return "nan", _MESSAGES["nan"]
             keeper.keep(state)
             if state.converged:
-                return "converged"
-        return "max_steps"
+                return self._ended("converged")
+        return self._ended("max_steps")
+
+    def _ended(self, reason: Reason) -> tuple[Reason, str]:
+        """Return how it ended and more on it, unless it cannot have ended there."""
+        if problem := self.held.violated(self.work):
+            return "violated", problem
+        if reason == "converged" and (problem := too_close(self.work)):
+            return "implausible", problem
+        remarks = [_MESSAGES.get(reason, ""), unknown_contacts(self.work, self.work.calc)]
+        if before := unknown_contacts(self.held.start, self.work.calc):
+            remarks.append(f"before its relaxation {before}")
+        return reason, "; ".join(text for text in remarks if text)
 
     def _evaluate(self, step: int) -> _State | None:
         """Return the present frame, or None if something is not a number."""

@@ -20,6 +20,8 @@ Reason = Literal[
     "too_close",
     "interrupted",
     "error",
+    "violated",  # a constraint does not hold
+    "implausible",  # no molecule is like that, or none that the model was made for
 ]
 
 
@@ -74,7 +76,7 @@ class SinglepointResult(Result):
         forces: Forces [N, 3], eV/Å.
         stress: Stress [6] in Voigt order, eV/Å³; None where it is not defined or not asked for.
         max_force: Largest force, eV/Å.
-        message: More on what went wrong.
+        message: More on what went wrong, or what to beware of.
     """
 
     atoms: Atoms
@@ -93,7 +95,8 @@ class RelaxResult(Result):
     Attributes:
         atoms: Relaxed copy of the structure (the last good frame after a failure), with results.
         reason: `converged` (forces, and the stress if the cell was relaxed, are small enough),
-            `max_steps`, `nan`, `interrupted` or `error`.
+            `max_steps`, `nan`, `interrupted`, `error`, `violated` (a constraint) or `implausible`
+            (nuclei have fused).
         steps: Steps done.
         initial_energy: Energy before, eV.
         energy: Energy after, eV.
@@ -121,7 +124,8 @@ class MDResult(Result):
 
     Attributes:
         atoms: Last good frame, with momenta and results.
-        reason: `done`, `nan`, `exploded`, `too_close`, `interrupted` or `error`.
+        reason: `done`, `nan`, `exploded`, `too_close`, `interrupted`, `error` or `violated` (a
+            constraint).
         steps: Steps done up to that frame, those before a restart included.
         energy: Potential energy, eV.
         temperature: Temperature, K.

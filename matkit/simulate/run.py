@@ -12,6 +12,7 @@ from ase import Atoms
 from ase.md.md import MolecularDynamics
 
 from matkit.errors import ConfigError
+from matkit.simulate.constraints import Held
 from matkit.simulate.files import write_frame
 from matkit.simulate.frames import freeze, has_stress, is_finite
 from matkit.simulate.guard import EVERY, Guard, Problem
@@ -102,6 +103,7 @@ class Run:
                 return relaxed.reason, f"during minimisation: {relaxed.message}"
             self.work.set_positions(relaxed.atoms.positions)
         set_velocities(self.work, self.options.temperature, self.rng)
+        self._held = Held(self.work)
         self._guard = self._new_guard()
         return self._test(0) or self._equilibrate()
 
@@ -110,6 +112,7 @@ class Run:
         self.work.set_cell(saved.cell)
         self.work.set_positions(saved.positions, apply_constraint=False)
         self.work.set_momenta(saved.momenta, apply_constraint=False)
+        self._held = Held(self.work)
         self._guard = self._new_guard()
         return self._test(saved.step)
 
@@ -136,6 +139,8 @@ class Run:
         """Return what is wrong with the present frame, or keep it if it passes every test."""
         full = step % EVERY == 0 or self._is_saved(step) or self.good is None
         problem = self._guard.problem(self.work, full)
+        if problem is None and full and (broken := self._held.violated(self.work)):
+            problem = "violated", broken
         if problem is None and full:
             self.good = _Good(freeze(self.work), step, float(self.work.get_temperature()))
         return problem

@@ -9,8 +9,10 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
 from matkit.simulate.frames import check_input, freeze, has_stress, max_force
-from matkit.simulate.options import SinglepointOptions, resolve
+from matkit.simulate.options import PRECISION, SinglepointOptions, resolve
+from matkit.simulate.plausibility import too_close, unknown_contacts
 from matkit.simulate.results import SinglepointResult
+from matkit.simulate.summary import at_precision
 
 
 def singlepoint(
@@ -34,10 +36,13 @@ def singlepoint(
     options = resolve(SinglepointOptions, options, changes)
     check_input(atoms)
     work = atoms.copy()
-    work.calc = calc
+    work.calc = at_precision(calc, PRECISION)
     frame = freeze(work, stress=options.stress and has_stress(work))
     energy, forces = frame.get_potential_energy(), frame.get_forces(apply_constraint=False)
     finite = bool(np.isfinite(energy) and np.isfinite(forces).all())
+    remarks = [too_close(frame), unknown_contacts(frame, calc)]
+    if not finite:
+        remarks = ["energy or forces are not a number"]
     return SinglepointResult(
         atoms=frame,
         reason="done" if finite else "nan",
@@ -45,5 +50,5 @@ def singlepoint(
         forces=forces,
         stress=frame.calc.results.get("stress"),
         max_force=max_force(frame),
-        message="" if finite else "energy or forces are not a number",
+        message="; ".join(text for text in remarks if text),
     )

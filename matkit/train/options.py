@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from matkit.errors import ConfigError, UnknownNameError
 from matkit.runs.yaml_text import load_yaml
 from matkit.shipped import DEFAULT_POTENTIAL
-from matkit.simulate.options import Options, ReadingOptions
+from matkit.simulate.options import IGNORE_CHARGE, Options, ReadingOptions
 
 if TYPE_CHECKING:
     from matkit.data.labels import LabelKeys
@@ -130,6 +130,7 @@ class DataOptions(FileOptions):
     allow_problems: bool = Field(
         False, description="go on although labels look wrong (see matkit data inspect)"
     )
+    ignore_charge: bool = IGNORE_CHARGE
     allow_leakage: bool = Field(
         False, description="go on if validation or test structures are in the training set"
     )

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from matkit import checkpoint
-from matkit.data.dataset import Dataset
+from matkit.data.ase import to_ase
+from matkit.data.dataset import Dataset, ignored_in
 from matkit.derivatives import Conservative
 from matkit.elements import format_species
 from matkit.graph import Graph
 from matkit.interfaces import Potential
+from matkit.simulate.plausibility import closest_contacts
 from matkit.structures import Structures, cat
 from matkit.train import session as sessions
 from matkit.train.batching import Batches, GraphSet, loader, weighted
@@ -90,12 +92,18 @@ def run(options: AnyOptions, listener: Listener | None, begin: Callable[[Sets], 
             session.listener.note(note)
         start = begin(sets)
         check_head(start.network, options)
+        used = (sets.train, sets.valid, sets.test, start.replay, start.retained)
+        for dataset in (part for part in used if part is not None):
+            for text in ignored_in(dataset, start.network.conditions, options.ignore_charge):
+                session.listener.note(text)
         trainer = _trainer(session.fabric, options, start)
+        domain = {"closest": closest_contacts(to_ase(sets.train.structures))}
 
         def keep(row: Row) -> None:
             network = trainer.average.model.network
             network.recipe = start.network.recipe
-            checkpoint.save(network, session.model, _card(options, row, start))
+            card = _card(options, row, start) | {"domain": domain}
+            checkpoint.save(network, session.model, card)
 
         done = carry_out(session, trainer, start.facts, keep)
         return _with_report(Outcome(**vars(done), start=start), options, session)

@@ -21,7 +21,8 @@ class VibrationsResult(Result):
 
     Attributes:
         atoms: Structure whose vibrations these are, with energy and forces.
-        reason: `converged`, `max_steps` (of the relaxation), or `done` if it was not relaxed.
+        reason: `converged`, `max_steps` (of the relaxation), `done` if it was not relaxed, or
+            `implausible`: no molecule is like that, or none that the model was made for.
         steps: Steps of the relaxation.
         energy: Potential energy, eV.
         max_force: Largest force on a free atom, eV/Å.

@@ -8,15 +8,18 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
+from matkit.data.ase import SPIN_KEYS
 from matkit.errors import StructureError
 from matkit.simulate.frames import check_input, max_force
-from matkit.simulate.options import RelaxOptions, resolve
+from matkit.simulate.options import PRECISION, RelaxOptions, resolve
+from matkit.simulate.plausibility import disagreement, implausible, lone_atoms, unknown_contacts
 from matkit.simulate.results import OnStep
 from matkit.simulate.stationary import stationary_point
+from matkit.simulate.summary import at_precision
 from matkit.vibrations.modes import NormalModes, normal_modes
 from matkit.vibrations.options import VibrationsOptions
 from matkit.vibrations.results import VibrationsResult
-from matkit.vibrations.sources import check_method, hessian
+from matkit.vibrations.sources import FINITE_DIFFERENCE, check_method, hessian
 from matkit.vibrations.symmetry import infrared_active
 from matkit.vibrations.thermochemistry import (
     Thermochemistry,
@@ -54,20 +57,35 @@ def vibrations(
     """
     options = resolve(VibrationsOptions, options, changes)
     check_input(atoms)
+    atoms = _with_spin(atoms, options.spin)
     free = free_atoms(atoms)
     _refuse_periodic(atoms, free)
+    calc = at_precision(calc, PRECISION)
     check_method(calc, options.method)
     # A wrong multiplicity is said before the work.
     spin = multiplicity(atoms, options.spin) if free is None else 1
     frame, reason, steps = stationary_point(atoms, calc, _relaxation(options), on_step)
     matrix = hessian(frame, calc, options.method, free)
     modes = normal_modes(frame, matrix, free)
-    thermo, problem = _thermochemistry(frame, modes, options, free)
-    remarks = (_not_relaxed(frame, options.fmax), _open_shell(spin), problem)
+    doubts = implausible(frame, calc, modes.frequencies)
+    if options.relax and (text := unknown_contacts(atoms, calc)):
+        doubts.append(f"before its relaxation {text}")
+    if options.method != FINITE_DIFFERENCE and (text := disagreement(frame, calc, matrix, free)):
+        doubts.append(text)
+    thermo, problem = None, "no thermochemistry"
+    if not doubts:
+        thermo, problem = _thermochemistry(frame, modes, options, free)
+    remarks = (
+        *doubts,
+        lone_atoms(frame),
+        _not_relaxed(frame, options.fmax),
+        _open_shell(spin),
+        problem,
+    )
     forces = frame.get_forces()
     return VibrationsResult(
         atoms=frame,
-        reason=reason,
+        reason="implausible" if doubts else reason,
         steps=steps,
         energy=float(frame.get_potential_energy()),
         max_force=max_force(frame),
@@ -78,6 +96,16 @@ def vibrations(
         thermochemistry=thermo,
         message="; ".join(text for text in remarks if text),
     )
+
+
+def _with_spin(atoms: Atoms, spin: int | None) -> Atoms:
+    """Return the structure with the multiplicity of the options: the model is to know it too."""
+    if spin is None:
+        return atoms
+    copy = atoms.copy()
+    copy.info = {key: value for key, value in atoms.info.items() if key not in SPIN_KEYS}
+    copy.info["spin"] = spin
+    return copy
 
 
 def free_atoms(atoms: Atoms) -> list[int] | None:

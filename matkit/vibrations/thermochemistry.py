@@ -8,7 +8,7 @@ from typing import Literal
 from ase import Atoms
 from ase.thermochemistry import IdealGasThermo
 
-from matkit.data.ase import CHARGE_KEYS, SPIN_KEYS
+from matkit.data.ase import charge_or_spin
 from matkit.errors import StructureError
 from matkit.vibrations.modes import FLAT, NormalModes, is_linear
 from matkit.vibrations.options import VibrationsOptions
@@ -122,13 +122,13 @@ def multiplicity(atoms: Atoms, given: int | None = None) -> int:
     Raises:
         StructureError: it does not go with the number of electrons.
     """
-    found = next((atoms.info[key] for key in SPIN_KEYS if key in atoms.info), 1)
-    spin = int(found) if given is None else given
-    charge = next((atoms.info[key] for key in CHARGE_KEYS if key in atoms.info), 0)
-    electrons = int(atoms.numbers.sum() - round(float(charge)))
-    if (electrons - spin) % 2 == 0 or spin < 1:
+    found = charge_or_spin(atoms, "spin")
+    spin = int(1 if found is None else found) if given is None else given
+    charge = charge_or_spin(atoms, "charge") or 0.0
+    electrons = int(atoms.numbers.sum() - round(charge))
+    if (electrons - spin) % 2 == 0 or not 1 <= spin <= electrons + 1:
         raise StructureError(
-            f"{atoms.symbols} with charge {charge} has {electrons} electrons, which cannot have "
+            f"{atoms.symbols} with charge {charge:g} has {electrons} electrons, which cannot have "
             f"the multiplicity {spin}. Give spin = 2S+1, e.g. {1 + electrons % 2}, or the charge "
             "in the structure's info."
         )

@@ -33,7 +33,12 @@ def test_non_contiguous_positions():
     [
         ({"charge": -1, "spin": 2}, -1, 2),
         ({"total_charge": 1, "spin_multiplicity": 3}, 1, 3),
-        ({"charge": 0, "total_charge": 5, "total_spin": 1}, 0, 1),
+        ({"charge": 0, "total_charge": 0, "total_spin": 1}, 0, 1),
+        ({"charge": None, "total_charge": 2, "spin": "None", "total_spin": [3]}, 2, 3),
+        ({"charge": np.array([1]), "spin": np.array(2)}, 1, 2),
+        ({"charge": np.float32(-1), "spin": np.int64(3)}, -1, 3),
+        ({"charge": "+1", "spin": "1.0"}, 1, 1),
+        ({"charge": (b" -2 ",), "spin": torch.tensor([2.0])}, -2, 2),
     ],
 )
 def test_charge_and_spin_are_read(info, charge, spin):
@@ -43,10 +48,48 @@ def test_charge_and_spin_are_read(info, charge, spin):
     assert (float(system["charge"]), float(system["spin"])) == (charge, spin)
 
 
-def test_charge_must_be_everywhere_to_be_batched():
+@pytest.mark.parametrize(
+    ("info", "key"),
+    [
+        ({"charge": "one"}, "charge"),
+        ({"charge": "1_0"}, "charge"),
+        ({"charge": 1 + 0j}, "charge"),
+        ({"charge": np.complex128(1)}, "charge"),
+        ({"charge": True}, "charge"),
+        ({"charge": np.bool_(False)}, "charge"),
+        ({"charge": float("nan")}, "charge"),
+        ({"total_charge": np.inf}, "total_charge"),
+        ({"charge": 10**400}, "charge"),
+        ({"charge": np.array([0.1, -0.1])}, "charge"),
+        ({"charge": [[1], [1, 2]]}, "charge"),
+        ({"charge": {"value": 1}}, "charge"),
+        ({"spin": 0}, "spin"),
+        ({"spin": 1.5}, "spin"),
+        ({"spin_multiplicity": "-1"}, "spin_multiplicity"),
+        ({"total_spin": np.zeros(3)}, "total_spin"),
+    ],
+)
+def test_a_charge_or_spin_that_is_none_is_refused_by_its_key(info, key):
+    atoms = water()
+    atoms.info.update(info)
+    with pytest.raises(StructureError, match=rf"info\['{key}'\].*got .*{type(info[key]).__name__}"):
+        from_ase(atoms)
+    with pytest.raises(StructureError, match=rf"info\['{key}'\] in structure 1"):
+        from_ase([water(), atoms])
+
+
+def test_two_charges_that_contradict_each_other_are_refused():
+    atoms = water()
+    atoms.info.update(charge=0, total_charge=5)
+    with pytest.raises(StructureError, match="charge = 0 and total_charge = 5"):
+        from_ase(atoms)
+
+
+def test_a_charge_is_not_lost_beside_structures_that_do_not_say():
     charged = water()
     charged.info["charge"] = 1
-    assert from_ase([charged, water()]).system == {}
+    assert from_ase([water(), charged]).system["charge"].tolist() == [0, 1]
+    assert from_ase([water(), water()]).system == {}
 
 
 def test_targets_come_back():

@@ -134,10 +134,10 @@ def test_constraints_do_not_touch_forces(tmp_path):
     assert (read_dataset(tmp_path / "a.traj").structures.atom["forces"] == 1).all()
 
 
-def test_charge_and_spin_if_everywhere(tmp_path):
+def test_a_charge_is_not_lost_beside_structures_that_do_not_say(tmp_path):
     both = read(tmp_path, [water(charge=1, spin=2), water(total_charge=0)])
     assert both.structures.system["charge"].tolist() == [1, 0]
-    assert "spin" not in both.structures.system
+    assert both.structures.system["spin"].tolist() == [2, 1]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from matkit.cli.display import Display
 from matkit.cli.generate import run_generate
 from matkit.errors import ConfigError, DataError, UnknownElementError, UnknownNameError
 from matkit.generate.options import CrystalOptions
-from matkit.generate.relaxing import Relaxer, fault
+from matkit.generate.relaxing import Relaxer, check_potential, fault
 from matkit.generate.requests import parse_conditions, requests, strange_conditions
 from matkit.generate.results import pictures_of
 from matkit.generate.run import Batch
@@ -191,6 +191,8 @@ def test_impossible_requests_are_refused_before_sampling(generate, changes, erro
     ("changes", "error", "message"),
     [
         ({"relax": "no-such"}, UnknownNameError, "Unknown model 'no-such'"),
+        ({"relax": "crystalflow-mp20"}, UnknownNameError, "is a generator"),
+        ({"relax": "hip-gfn2-chno"}, UnknownElementError, "does not know Na, Cl, which is"),
         ({"known": "absent"}, DataError, "found no absent"),
     ],
 )
@@ -200,6 +202,13 @@ def test_what_is_needed_after_sampling_is_missed_before(
     with pytest.raises(error, match=message):
         generate(formula="NaCl", **changes)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_default_potential_may_be_asked_for_by_that_name():
+    text = check_potential("default", "cpu", [11, 17], [])
+    assert text == "Relaxing with nequip-universal; float32 on cpu"
+    text = check_potential("default, hip-gfn2-chno", "cpu", [], [8, 26])
+    assert "Crystals with Fe cannot be relaxed" in text
 
 
 def test_conditions_outside_of_the_training_set_are_remarked_on():

@@ -62,7 +62,7 @@ def test_a_bad_structure_does_not_spoil_its_batch(model):
         *(False, True, False, False, False, False, True)
     ]
     messages = [found[i] for i in (0, 2, 3, 4, 5)]
-    expected = ["does not know Cu", "charge is 1", "same place", "empty structure", "NaN"]
+    expected = ["does not know Cu", "has charge 1", "same place", "empty structure", "NaN"]
     assert all(part in text for part, text in zip(expected, messages, strict=True))
     alone = engine(model).labels([water()])[0]
     np.testing.assert_allclose(found[1].forces, alone.forces, atol=1e-12)

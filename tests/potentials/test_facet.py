@@ -52,6 +52,15 @@ class TestRepulsion(PotentialContract):
     step: ClassVar = 1e-5
 
 
+class TestCore(PotentialContract):
+    """With atoms of the contract's structures in each other's core."""
+
+    name = "facet"
+    hyperparameters: ClassVar = GATE | {"core": 1.0}
+    claims: ClassVar = {"rotation", "reflection"}
+    step: ClassVar = 1e-5
+
+
 class TestSpeciesScale(PotentialContract):
     name = "facet"
     hyperparameters: ClassVar = SCALED
@@ -213,6 +222,7 @@ def test_messages_are_scaled_by_the_species_that_receives_them():
         ({"mixer": "gates"}, "Did you mean 'gate'"),
         ({"radial_basis": "splines"}, "Did you mean 'spline'"),
         ({"grid_points": 6}, "take at least 14 points"),
+        ({"zbl": True, "core": 0.5}, "`core` holds the repulsion of `zbl` already"),
         ({"irreps": ["8x0e", "8x0e+4x1e", "8x0e"]}, r"0e\+1o\+2e"),
         ({"irreps": ["8x0e", "8x0e+4x1o+4x2e+4x3o", "8x0e"], "lmax": 2}, "cannot make 4x3o"),
     ],

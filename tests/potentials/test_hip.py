@@ -67,6 +67,16 @@ HEAD = {
 }
 
 
+def test_a_core_changes_nothing_at_the_distances_of_bonds():
+    torch.manual_seed(0)
+    bare, cored = (checkpoint.build("hip", TINY | more).eval() for more in ({}, {"core": 0.5}))
+    cored.load_state_dict(bare.state_dict())
+    graph = bare.featurize(from_ase(water()))
+    assert torch.equal(bare(graph)["atom_energy"], cored(graph)["atom_energy"])
+    blocks = [model.hessian_blocks(graph).dense()[0] for model in (bare, cored)]
+    assert torch.equal(*blocks)
+
+
 class TestHIP(PotentialContract):
     name = "hip"
     hyperparameters: ClassVar = TINY

@@ -15,6 +15,8 @@ from matkit.second_order.band import interpolated, relaxed_band
 from matkit.second_order.options import TSOptions
 from matkit.second_order.record import Record
 from matkit.second_order.report import profile_figure, ts_page, verdict
+from matkit.second_order.run import _shallow
+from matkit.second_order.work import Search
 from tests.second_order.surfaces import MINIMA, SADDLES, MuellerBrown, Quadratic, particle
 
 DIFFERENCES = {"hessian": "finite-difference"}
@@ -90,6 +92,16 @@ def test_a_saddle_point_of_second_order_is_refused_with_its_modes():
     assert len(result.imaginary) == 2
     assert "got 2: " in result.problems[0]
     assert f"{-result.imaginary[0]:.2f}i" in result.problems[0]
+
+
+def test_a_minimum_that_nuclei_at_rest_would_leave_is_said():
+    """The search from a bent HCN ended 0.009 eV above one with hydrogen in the middle."""
+    result = found([minimum(1), minimum(2)], irc_step=0.05)
+    saddle = Search(result.atoms, "converged", 1, 1)
+    assert _shallow(saddle, result.feet, [-1.0]) == []
+    first, second = _shallow(saddle, result.feet, [-20000.0])
+    assert first.startswith("side 1 of the path is hardly a minimum: ")
+    assert second.startswith("side 2 ")
 
 
 def test_without_the_path():
@@ -187,7 +199,8 @@ def water(**changes):
     [
         ([], "got 0"),
         ([water()] * 3, "got 3"),
-        ([Atoms("He")], "got He alone: one atom has no reaction"),
+        ([Atoms("H2", [[0, 0, 0], [0, 0, 0.9]])], "part without a transition state"),
+        ([Atoms("He")], "got He: two atoms come together"),
         ([water(), molecule("NH3")], "same elements.*H2O and H3N"),
         ([water(), water()[[1, 0, 2]]], "same order.*O and H as atom 0"),
         ([water(), water()], "the same molecule: their root"),

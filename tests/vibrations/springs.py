@@ -32,8 +32,11 @@ class Springs(Potential):
         return {"atom_energy": energy}
 
 
-def springs(cutoff: float = 3.0, constant: float = K) -> MatkitCalculator:
-    return MatkitCalculator(Conservative(Springs(cutoff, constant)).eval(), device="cpu")
+def springs(
+    cutoff: float = 3.0, constant: float = K, ignore_charge: bool = False
+) -> MatkitCalculator:
+    model = Conservative(Springs(cutoff, constant)).eval()
+    return MatkitCalculator(model, device="cpu", ignore_charge=ignore_charge)
 
 
 def nitrogen() -> Atoms:

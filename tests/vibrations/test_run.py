@@ -8,7 +8,8 @@ from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms, FixBondLength
 
 import matkit.vibrations
-from matkit.errors import ConfigError, SimulationError, StructureError
+from matkit.calculator import MatkitCalculator
+from matkit.errors import ConfigError, IgnoredConditionError, SimulationError, StructureError
 from matkit.vibrations import vibrations
 from matkit.vibrations.sources import difference_hessian
 from tests.simulate.calculators import Springs as Misbehaving
@@ -18,8 +19,8 @@ from tests.vibrations.springs import ammonia, carbon_dioxide, nitrogen, springs
 def test_a_molecule_is_relaxed_first():
     start = ammonia()
     start.rattle(0.05, seed=1)
-    result = vibrations(start, springs())
-    expected = vibrations(ammonia(), springs())
+    result = vibrations(start, springs(constant=20.0))
+    expected = vibrations(ammonia(), springs(constant=20.0))
     assert (result.reason, result.message) == ("converged", "")
     assert result.steps > 0
     assert start.calc is None
@@ -49,10 +50,10 @@ def test_any_ase_calculator():
 def test_a_structure_that_is_not_relaxed_is_said():
     start = ammonia()
     start.rattle(0.02, seed=1)
-    result = vibrations(start, springs(), relax=False)
+    result = vibrations(start, springs(constant=20.0), relax=False)
     assert result.reason == "done"
     assert f"the gradient norm is {result.gradient_norm:.4g} eV/Å" in result.message
-    stopped = vibrations(start, springs(), steps=1)
+    stopped = vibrations(start, springs(constant=20.0), steps=1)
     assert stopped.reason == "max_steps"
     assert not stopped.converged
     assert "gradient norm" in stopped.message
@@ -73,16 +74,35 @@ def test_transition_state():
 
 
 def test_single_atom():
-    result = vibrations(Atoms("N", info={"spin": 4}), springs())
+    result = vibrations(Atoms("N", info={"spin": 4}), springs(ignore_charge=True))
     assert len(result.modes.frequencies) == 0
     assert result.thermochemistry.geometry == "monatomic"
 
 
 def test_open_shells_are_warned_of():
     assert vibrations(nitrogen(), springs()).message == ""
-    result = vibrations(nitrogen(), springs(), spin=3)
+    with pytest.raises(IgnoredConditionError, match="spin 3, but this model"):
+        vibrations(nitrogen(), springs(), spin=3)
+    result = vibrations(nitrogen(), springs(ignore_charge=True), spin=3)
     assert "open shell (multiplicity 3)" in result.message
     assert result.thermochemistry.spin == 3
+
+
+def test_a_mode_that_no_molecule_has_is_not_called_converged():
+    """Hydrogen is the fastest, with 4401 1/cm."""
+    result = vibrations(ammonia(), springs(constant=60.0))
+    assert (result.reason, result.converged, result.thermochemistry) == ("implausible", False, None)
+    assert "1/cm: none is above 5000 1/cm" in result.message
+
+
+def test_a_hessian_that_contradicts_the_forces_is_said(monkeypatch):
+    def wrong(self, *args, **kwargs):
+        return -2 * difference_hessian(args[0], self, range(len(args[0])))
+
+    monkeypatch.setattr(MatkitCalculator, "get_hessian", wrong)
+    result = vibrations(nitrogen(), springs())
+    assert result.reason == "implausible"
+    assert "the Hessian does not agree with the forces" in result.message
 
 
 def test_infrared_activity_is_beside_the_modes():

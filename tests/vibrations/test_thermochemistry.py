@@ -44,7 +44,7 @@ def test_diatomic_gas_by_hand():
 
 
 def test_radicals_have_more_entropy():
-    atoms, found = Atoms("H"), modes(n_atoms=1)
+    atoms, found = Atoms("N"), modes(n_atoms=1)
     doublet = ideal_gas(atoms, found, 0.0, VibrationsOptions(spin=2))
     quartet = ideal_gas(atoms, found, 0.0, VibrationsOptions(spin=4))
     assert quartet.entropy - doublet.entropy == pytest.approx(units.kB * np.log(2))
