@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from matkit.cache import write_atomically
 from matkit.data.dataset import Dataset
 from matkit.data.fingerprints import Array
 
@@ -27,7 +29,6 @@ def draw_histograms(
         The files; one without anything to show is left out.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     energies = {name: np.array(values) for name, values in residuals.items()}
     forces = {name: one.structures.atom["forces"].flatten().numpy() for name, one in sets.items()}
     label = "energy less reference energies (eV/atom)"
@@ -57,5 +58,6 @@ def _draw(values: Mapping[str, Array], label: str, path: Path) -> Path | None:
     axes.set_xlabel(label)
     axes.set_ylabel("number")
     axes.legend(loc="upper right")
-    figure.savefig(path, dpi=150)
-    return path
+    image = io.BytesIO()
+    figure.savefig(image, format="png", dpi=150)
+    return write_atomically(path, image.getvalue())

@@ -46,8 +46,9 @@ def labelled(seed, **info) -> Atoms:
     atoms = molecule("H2O")
     atoms.rattle(0.02, seed=seed)
     atoms.info.update({"charge": "+1", "spin": 2, **info})
-    forces = np.zeros((3, 3))
-    atoms.calc = SinglePointCalculator(atoms, energy=-1.0, forces=forces)
+    forces = np.random.default_rng(seed).normal(size=(3, 3))
+    energy = -1.0 - 0.1 * seed
+    atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces - forces.mean(axis=0))
     return atoms
 
 
