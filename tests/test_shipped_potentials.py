@@ -81,3 +81,11 @@ def test_nothing_that_hip_has_learnt_attracts_where_nuclei_overlap():
         graph = potential.featurize(from_ase(dimers))
         energy = potential(graph, properties=("energy",))["energy"].detach().numpy()
         assert (np.diff(energy) < 0).all(), pair
+
+
+@pytest.mark.parametrize("name", [UNIVERSAL, "facet-universal"])
+def test_nuclei_nearer_than_labels_are_outside_of_the_domain(name):
+    calc = matkit.load_calculator(name)
+    near, bond = (Atoms("N2", [(0, 0, 0), (0, 0, r)]) for r in (0.7, 1.1))
+    assert "outside of the model's domain: N0 and N1" in unknown_contacts(near, calc)
+    assert not unknown_contacts(bond, calc)

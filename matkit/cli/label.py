@@ -63,6 +63,8 @@ def _report(result: Labelling, display: Display) -> None:
         f"{result.files.frames}: {result.done} labelled, {result.rejected} rejected, "
         f"{result.failed} failed"
     )
+    if ignored := result.document["ignored"]:
+        display.result(f"{ignored} with a charge or multiplicity that the model ignores")
     report_failures(result.reasons, result.files.ledger.name, display)
     display.document(result.document | {"out": str(result.files.frames)})
 

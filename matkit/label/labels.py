@@ -24,12 +24,14 @@ class Labels:
         forces: Forces [N, 3], eV/Å.
         stress: Stress [3, 3], eV/Å³, positive in tension; None where there is none.
         gap: From the highest occupied orbital to the next, eV; None where it is unknown.
+        ignored: Charge and multiplicity that were left out of account; empty if none were.
     """
 
     energy: float
     forces: Array
     stress: Array | None
     gap: float | None = None
+    ignored: str = ""
 
     @property
     def max_force(self) -> float:

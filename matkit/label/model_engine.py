@@ -10,7 +10,7 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
 from matkit.calculator import MatkitCalculator
-from matkit.conditions import refuse_ignored
+from matkit.conditions import ignored_conditions, refuse_ignored
 from matkit.data.ase import from_ase
 from matkit.errors import ConfigError, StructureError
 from matkit.graph import Graph
@@ -75,7 +75,7 @@ class ModelEngine(Engine):
     def _batch(self, structures: Sequence[Atoms]) -> list[Labels | str]:
         batch = from_ase(structures)
         graph = self.model.featurize(batch).to(self.calc.device)
-        touching = _touching(graph).tolist()
+        touching, ignored = _touching(graph).tolist(), self._ignored(batch)
         result = self.model(graph, ("energy", "forces", "stress"), differentiable=False)
         energy, forces, stress = (_numpy(result[k]) for k in ("energy", "forces", "stress"))
         ends = batch.offsets.tolist()
@@ -85,10 +85,16 @@ class ModelEngine(Engine):
             "two atoms are at the same place"
             if touching[i]
             else Labels(
-                float(energy[i]), forces[ends[i] : ends[i + 1]], stress[i] if periodic[i] else None
+                float(energy[i]),
+                forces[ends[i] : ends[i + 1]],
+                stress[i] if periodic[i] else None,
+                ignored=ignored.get(i, ""),
             )
             for i in range(len(structures))
         ]
+
+    def _ignored(self, batch: Structures) -> dict[int, str]:
+        return ignored_conditions(batch, self.model.conditions)
 
     def calculator(self, atoms: Atoms) -> BaseCalculator:
         """Return the calculator of the model."""

@@ -146,6 +146,7 @@ def _document(
         "units": {"energy": "eV", "forces": "eV/Å", "stress": "eV/Å³", "hessian": "eV/Å²"},
         "versions": versions(),
         "counts": counts,
+        "ignored": sum("ignored" in row for row in rows),
         "failed": [[row["source"], row["reason"]] for row in rows if row["status"] == "failed"][
             :MOST_LISTED
         ],

@@ -71,6 +71,8 @@ def _outcome(
     assert isinstance(labels, Labels)
     assert not isinstance(second, str)
     facts: dict[str, Any] = {"max_force": labels.max_force}
+    if labels.ignored:
+        facts["ignored"] = labels.ignored
     if labels.gap is not None and np.isfinite(labels.gap):
         facts["gap"] = labels.gap
     if second is not None:
@@ -150,6 +152,8 @@ def frame_of(item: Item, labels: Labels, facts: dict[str, float]) -> Atoms:
     frame.info = {**kept, "labelled_from": item.source, "REF_energy": labels.energy}
     frame.info |= {f"hessian_{name}": value for name, value in facts.items()}
     frame.arrays["REF_forces"] = labels.forces
+    if labels.ignored:
+        frame.info["ignored"] = labels.ignored
     if labels.stress is not None:
         frame.info["REF_stress"] = labels.stress.reshape(9)
     return frame

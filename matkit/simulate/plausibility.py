@@ -20,6 +20,8 @@ CLOSEST, REACH = 0.5, 2.0
 APART = 1.5
 # What was near in training may be a little nearer in use.
 MARGIN = 0.9
+# Stands in a domain for all pairs that it does not name.
+OTHER = "other"
 # No molecule vibrates faster (H2: 4401), 1/cm; imaginary modes are not steeper.
 FASTEST = 5000.0
 # No atom is bound by more, or lifted higher, than by this energy, eV.
@@ -73,11 +75,13 @@ def unknown_contacts(atoms: Atoms, calc: BaseCalculator) -> str:
     """Return which two atoms are nearer than any that the model was trained on, empty if none are.
 
     The file of a model may say in its card, as `domain`, how near the atoms of every two elements
-    came in its training, as parts of the sum of their covalent radii.
+    came in its training, as parts of the sum of their covalent radii; `other` is what holds for
+    pairs that are not named.
     """
     closest = _closest(calc)
     i, j, distances, parts = _contacts(atoms)
-    limits = np.array([closest.get(kind, 0.0) for kind in _kinds(atoms, i, j)])
+    other = closest.get(OTHER, 0.0)
+    limits = np.array([closest.get(kind, other) for kind in _kinds(atoms, i, j)])
     if not len(parts) or (parts >= MARGIN * limits).all():
         return ""
     worst = int(np.argmin(parts - limits))
@@ -161,7 +165,7 @@ def _closest(calc: BaseCalculator) -> dict[str, float]:
     return {
         _sorted_kind(kind): float(part)
         for kind, part in closest.items()
-        if isinstance(part, int | float) and set(kind.split("-")) <= set(chemical_symbols)
+        if isinstance(part, int | float) and set(kind.split("-")) <= {OTHER, *chemical_symbols}
     }
 
 
@@ -171,7 +175,7 @@ def _kinds(atoms: Atoms, i: np.ndarray, j: np.ndarray) -> list[str]:
 
 
 def _sorted_kind(kind: str) -> str:
-    return "-".join(sorted(kind.split("-"), key=chemical_symbols.index))
+    return "-".join(sorted(kind.split("-"), key=[*chemical_symbols, OTHER].index))
 
 
 def _pair(atoms: Atoms, i: np.integer, j: np.integer) -> str:

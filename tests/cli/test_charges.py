@@ -112,3 +112,12 @@ def test_a_training_that_ignores_charges_ends_and_says_so(folder):
     (path,) = folder.rglob("model.safetensors")
     domain = checkpoint.load(path)[1]["card"]["domain"]
     assert domain["closest"].keys() == {"H-H", "H-O"}
+
+
+def test_labels_say_what_they_ignore(folder):
+    words = ["label", "ion.xyz", "labels", "--calculator", MODEL, "--ignore-charge"]
+    result = run(words)
+    assert result.exit_code == 0, result.output
+    assert "1 with a charge or multiplicity that the model ignores" in result.stdout
+    assert read("labels/labels.extxyz").info["ignored"] == "charge 1 and spin 2"
+    assert json.loads((folder / "labels" / "labels.json").read_text())["ignored"] == 1
