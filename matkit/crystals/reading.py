@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 Entry: TypeAlias = "tuple[str, Atoms | str]"
 # Smaller cells are taken for no crystal (Xie et al. 2022, code).
 SMALLEST_VOLUME = 0.1
+# Entries that are named before a number stands for the rest.
+LISTED = 5
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,17 @@ def read_crystals(
         MissingExtraError: a package for a format is not installed.
     """
     return [_crystal(source, item) for source, item in read_entries(paths, format)]
+
+
+def read_and_tell(paths: str | Path | Iterable[str | Path]) -> list[Crystal]:
+    """Return what `read_crystals` does, and say in the log what cannot be used and why."""
+    crystals = read_crystals(paths)
+    unusable = [crystal for crystal in crystals if crystal.structure is None]
+    for crystal in unusable[:LISTED]:
+        log.warning("Left out: %s: %s", crystal.source, crystal.reason)
+    if len(unusable) > LISTED:
+        log.warning("... and %d more of %d entries", len(unusable) - LISTED, len(crystals))
+    return crystals
 
 
 def read_entries(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from matkit.crystals.reading import read_crystals
+from matkit.crystals.reading import read_and_tell
 from matkit.errors import DataError, MatkitError
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 COLUMNS = ("formula", "energy_per_atom")
+
+log = logging.getLogger(__name__)
 
 
 def energies(structures: Sequence[Structure | None], calc: Calculator) -> list[float | None]:
@@ -117,9 +120,12 @@ def read_hull(paths: Iterable[str | Path], calc: Calculator) -> Hull:
 def _phases(path: Path, calc: Calculator) -> list[tuple[str, float]]:
     if path.suffix.lower() == ".csv":
         return _table(path)
-    structures = [crystal.structure for crystal in read_crystals(path)]
-    pairs = zip(structures, energies(structures, calc), strict=True)
-    found = [(s.composition.formula, e) for s, e in pairs if s is not None and e is not None]
+    structures = [c.structure for c in read_and_tell(path) if c.structure is not None]
+    pairs = list(zip(structures, energies(structures, calc), strict=True))
+    found = [(s.composition.formula, e) for s, e in pairs if e is not None]
+    if len(found) < len(pairs):
+        without = ", ".join(s.composition.reduced_formula for s, e in pairs if e is None)
+        log.warning("The hull lacks phases of which the potential gives no energy: %s", without)
     if not found:
         raise DataError(f"Expected phases in {path}, found no crystal with an energy.")
     return found

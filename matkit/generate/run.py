@@ -18,7 +18,7 @@ from matkit.campaign.ledger import Ledger
 from matkit.campaign.schedule import OnProgress, Plan, carry_out, open_executor
 from matkit.crystals.evaluation import Note, evaluate_crystals
 from matkit.crystals.options import CrystalsOptions
-from matkit.crystals.reading import Crystal, crystal_of, read_crystals
+from matkit.crystals.reading import Crystal, crystal_of, read_and_tell
 from matkit.crystals.results import Evaluation
 from matkit.generate.options import GENERATED, RELAXED, CrystalOptions
 from matkit.generate.relaxing import Relaxer, check_potential
@@ -82,7 +82,7 @@ def generate(
         DataError: there are no structures where known ones, or those that they are to be like,
             should be.
     """
-    known = read_crystals(options.known) if options.known else []
+    known = read_and_tell(options.known) if options.known else []
     if options.relax is not None:
         asked = {z for item in requests(options, generator, learnt) for z in item.content[2:]}
         possible = generator.species if not asked else ()

@@ -71,6 +71,17 @@ def test_energies():
     assert found[1:] == [None, None]
 
 
+def test_a_hull_says_what_it_lacks(tmp_path, caplog):
+    calc = Choosy(sigma=2.0, epsilon=0.1)
+    for number, structure in enumerate((samples.salt(), samples.perovskite())):
+        (tmp_path / f"{number}.cif").write_text(structure.to(fmt="cif"))
+    (tmp_path / "9.cif").write_text("data_x\n_cell_length_a 5\n")
+    assert len(read_hull([tmp_path], calc).phases) == 1
+    assert "Left out: " in caplog.text
+    assert "9.cif" in caplog.text
+    assert "lacks phases of which the potential gives no energy" in caplog.text
+
+
 def test_a_hull_of_crystals(tmp_path):
     calc = Choosy(sigma=2.0, epsilon=0.1)
     for number, structure in enumerate((samples.salt(), samples.perovskite())):
