@@ -7,8 +7,8 @@ def main() -> None:
     """Run the command line; the process ends with its exit code."""
     from matkit.cli.app import app
     from matkit.cli.encoding import spell_out
-    from matkit.cli.signals import end_in_order
+    from matkit.cli.signals import ending_in_order
 
     spell_out()
-    end_in_order()
-    app()
+    with ending_in_order():
+        app()

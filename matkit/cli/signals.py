@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 # What asks a process to end: Ctrl-C, a batch system or `kill`, a terminal that is closed.
@@ -13,16 +15,24 @@ SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 GRACE = 10.0
 
 
-def end_in_order() -> None:
+@contextmanager
+def ending_in_order() -> Iterator[None]:
     """Let each of the signals raise KeyboardInterrupt, once in `GRACE` seconds.
 
-    What the parent has told this process to ignore, as `nohup` does, stays ignored.
+    What the parent has told this process to ignore, as `nohup` does, stays ignored. After the first
+    signal others cannot change the exit code while the interpreter ends.
     """
     handler = _Handler()
-    for name in SIGNALS:
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, handler)
+    known = (getattr(signal, name) for name in SIGNALS if hasattr(signal, name))
+    heeded = [number for number in known if signal.getsignal(number) is not signal.SIG_IGN]
+    for number in heeded:
+        signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        if handler.called:
+            for number in heeded:
+                signal.signal(number, signal.SIG_IGN)
 
 
 class _Handler:
@@ -30,6 +40,11 @@ class _Handler:
 
     def __init__(self) -> None:
         self._process, self._last = os.getpid(), float("-inf")
+
+    @property
+    def called(self) -> bool:
+        """Whether there was a signal."""
+        return self._last > float("-inf")
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:

@@ -226,17 +226,18 @@ def test_what_is_ignored_stays_ignored(monkeypatch):
     before = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGINT)}
     try:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
-        signals.end_in_order()
-        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)  # soon after: not heeded
-        monkeypatch.setattr(signals, "GRACE", 0.0)
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
+        with signals.ending_in_order():
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)  # soon after: not heeded
+            monkeypatch.setattr(signals, "GRACE", 0.0)
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)  # the interpreter is about to end
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number in (*before, signal.SIGTERM):
+            signal.signal(number, before.get(number, signal.SIG_DFL))
 
 
 def test_terminals_that_know_ascii_only_do_not_end_a_run(tmp_path):
