@@ -109,21 +109,32 @@ def _run_job(job: Job, task: Task, context: _Context, ended: str | None) -> list
 def _run_frames(job: Job, task: Task, context: _Context, ended: str | None) -> list[Row]:
     """Run all structures of a file, those that were not done by a run before."""
     rows: list[Row] = []
-    with Products(job, context.common["command"], task, context.config) as products:
+    command, weights = context.common["command"], context.common["model"].get("sha256")
+    with Products(job, command, task, context.config, weights) as products:
         for frame in job.frames:
             ended = ended or _ended(rows)
-            if ended is not None:
-                row, result = _bad(job, frame, ended, "not started"), None
-            elif (known := products.known(frame)) is not None:
-                context.display.result(f"{_label(job, frame.index)}: done before")
-                rows.append(known)
-                continue
-            else:
-                row, result = _run_frame(job, frame, task, context)
-            row |= products.keep(frame, row, result)
-            context.display.result(_line(job, row, task, result))
+            try:
+                row = _next_row(job, frame, task, context, products, ended)
+            except KeyboardInterrupt:  # between two structures, or while a result is written
+                row = _bad(job, frame, "interrupted", "stopped by the user")
             rows.append(row)
     return rows
+
+
+def _next_row(
+    job: Job, frame: Frame, task: Task, context: _Context, products: Products, ended: str | None
+) -> Row:
+    """Return what becomes of a structure, done before, now or not at all."""
+    if ended is None and (known := products.known(frame)) is not None:
+        context.display.result(f"{_label(job, frame.index)}: done before")
+        return known
+    if ended is not None:
+        row, result = _bad(job, frame, ended, "not started"), None
+    else:
+        row, result = _run_frame(job, frame, task, context)
+    row |= products.keep(frame, row, result)
+    context.display.result(_line(job, row, task, result))
+    return row
 
 
 def _run_frame(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from ase import Atoms
 
 from matkit.campaign.items import Item, fingerprint
+from matkit.data.ase import charge_or_spin
 from matkit.errors import ConfigError
 from matkit.simulate.files import TextFile
 
@@ -44,7 +46,15 @@ class Journal:
         lines = content.splitlines(keepends=True)
         if not lines or not lines[0].endswith(b"\n"):
             return 0
-        old, new = json.loads(lines[0]), json.loads(json.dumps(settings))
+        try:
+            old, *entries = [json.loads(line) for line in lines if line.endswith(b"\n")]
+            done = {(e["index"], e["fingerprint"]): e["row"] for e in entries}
+            self.length = int(entries[-1]["length"]) if entries else 0
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigError(
+                f"{path} does not say what was done before ({error!r}). Start anew with overwrite."
+            ) from error
+        new = json.loads(json.dumps(settings))
         changed = [key for key in new if old.get(key) != new[key]]
         if changed:
             texts = (f"{key} = {old.get(key)!r} then, {new[key]!r} now" for key in changed)
@@ -52,14 +62,8 @@ class Journal:
                 f"Cannot go on with {path.parent}: it was begun with other options: "
                 f"{'; '.join(texts)}. Use the same ones, or start anew with overwrite."
             )
-        length = len(lines[0])
-        for line in lines[1:]:
-            if not line.endswith(b"\n"):
-                break
-            entry = json.loads(line)
-            self._done[entry["index"], entry["fingerprint"]] = entry["row"]
-            self.length, length = entry["length"], length + len(line)
-        return length
+        self._done = done
+        return sum(len(line) for line in lines if line.endswith(b"\n"))
 
     def row(self, index: int, atoms: Atoms) -> Row | None:
         """Return what became of a structure, None if it was not done or is another now."""
@@ -82,4 +86,8 @@ class Journal:
 
 
 def _checksum(atoms: Atoms) -> str:
-    return fingerprint(Item(0, "", atoms))
+    """Return a checksum of everything about a structure that results depend on."""
+    conditions = [charge_or_spin(atoms, key) for key in ("charge", "spin")]
+    held = [constraint.todict() for constraint in atoms.constraints]
+    more = repr((atoms.get_masses().tolist(), conditions, held))
+    return f"{fingerprint(Item(0, '', atoms))}{zlib.crc32(more.encode()):08x}"

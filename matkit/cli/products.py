@@ -28,13 +28,16 @@ class Products:
         command: Name of the command.
         task: What it does.
         config: Its configuration.
+        weights: Checksum of the model, which may be another under the same name.
 
     Raises:
         ConfigError: the run to go on with had other options.
         SimulationError: its results are no longer there.
     """
 
-    def __init__(self, job: Job, command: str, task: Task, config: RunConfig) -> None:
+    def __init__(
+        self, job: Job, command: str, task: Task, config: RunConfig, weights: str | None
+    ) -> None:
         files = job.main_files(command, task.product)
         self.job, self.task, self.config = job, task, config
         self.path = files["product"]
@@ -42,7 +45,8 @@ class Products:
         self._journal: Journal | None = None
         if isinstance(config, MDConfig):  # goes on in the middle of a structure
             return
-        self._journal = Journal(files["journal"], config.model_dump(), config.restart is not None)
+        settings = config.model_dump() | {"weights": weights}
+        self._journal = Journal(files["journal"], settings, config.restart is not None)
         if self._journal.length:
             check_length(self.path, self._journal.length)
             self._product = TextFile(self.path, self._journal.length)

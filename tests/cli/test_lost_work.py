@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from ase.build import bulk, molecule
+from ase.constraints import FixAtoms
 from ase.io import read, write
 
 from matkit.cli import encoding, signals
@@ -166,6 +167,42 @@ def test_a_structure_that_was_changed_is_done_again(cli, many):
     frames[1].rattle(0.1, seed=9)
     write(many, frames)
     assert cli("relax", many, "--restart", "auto").stdout.count("done before") == 3
+
+
+def test_masses_and_constraints_make_another_structure(cli, many):
+    frames = read(many, ":")
+    write(many, frames, format="traj")
+    cli("singlepoint", many, "--format", "traj")
+    frames[1].set_masses([60.0] * 4)
+    frames[2].set_constraint(FixAtoms([0]))
+    write(many, frames, format="traj")
+    words = ["singlepoint", many, "--format", "traj", "--restart", "auto"]
+    assert cli(*words).stdout.count("done before") == 2
+
+
+def test_a_model_that_was_replaced_is_another(cli, many, monkeypatch):
+    cli("singlepoint", many)
+    monkeypatch.setattr("matkit.cli.execute.model_info", lambda calc: {"sha256": "other"})
+    message = cli("singlepoint", many, "--restart", "auto", code=2).stderr
+    assert "weights = None then, 'other' now" in message
+
+
+@pytest.mark.parametrize("text", ["{\n", "[]\n[]\n", '{}\n{"index": 0}\n'])
+def test_a_damaged_journal_is_one_message(cli, many, text):
+    cli("singlepoint", many)
+    (cli.folder / "results" / ".many-singlepoint.jsonl").write_text(text)
+    message = cli("singlepoint", many, "--restart", "auto", code=2).stderr
+    assert "does not say what was done before" in message
+
+
+def test_ctrl_c_while_a_result_is_written_leaves_a_summary(cli, many, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("matkit.cli.products.append_frame", stop)
+    cli("singlepoint", many, code=130)
+    reasons = [row["reason"] for row in cli.summary("many")["structures"]]
+    assert reasons == ["interrupted"] * 4
 
 
 def test_only_md_goes_on_from_a_file(cli, many):
