@@ -31,7 +31,7 @@ from matkit.crystals.results import Judged
 from matkit.crystals.scores import Match
 from matkit.generate.options import CrystalOptions
 from matkit.generate.run import Batch, draw
-from matkit.zoo import load_generator
+from matkit.models.zoo import load_generator
 
 
 def reference_file(args: argparse.Namespace) -> Path:

@@ -18,9 +18,9 @@ import torch
 import yaml
 from experiments import table
 
-from matkit import checkpoint
 from matkit.crystals.reading import read_crystals
 from matkit.interfaces import Condition, Generator
+from matkit.models import checkpoint
 
 CONFIG = Path(__file__).parents[1] / "configs" / "training" / "mp20.yaml"
 SHARED = ("width", "layers", "harmonics", "time_channels")

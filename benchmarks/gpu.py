@@ -23,12 +23,12 @@ from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from ase.md.verlet import VelocityVerlet
 
 import matkit
-from matkit import checkpoint
 from matkit.calculator import MatkitCalculator
 from matkit.data.ase import from_ase
 from matkit.derivatives import Conservative
 from matkit.errors import MissingExtraError
 from matkit.graph import Graph
+from matkit.models import checkpoint
 from matkit.nn.convolution import Convolution, backends, fused
 from matkit.nn.convolution.fused import Interpolated
 from matkit.nn.harmonics import harmonics

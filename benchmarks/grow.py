@@ -18,10 +18,10 @@ import yaml
 from ase.build import molecule
 
 import matkit
-from matkit import checkpoint
 from matkit.data.ase import from_ase
 from matkit.derivatives import Conservative
 from matkit.interfaces import Potential
+from matkit.models import checkpoint
 from matkit.structures import Structures
 
 

@@ -28,11 +28,11 @@ from ase import Atoms
 from experiments import table
 
 from matkit import load_calculator
-from matkit.evaluate.documents import json_bytes, plain
+from matkit.hessians.modes import NormalModes, normal_modes
 from matkit.label import HessianSet, read_hessians
 from matkit.label.calculator_engine import xtb_engine
 from matkit.label.labels import Labels
-from matkit.vibrations.modes import NormalModes, normal_modes
+from matkit.report.json_files import json_bytes, plain
 
 Row = dict[str, float]
 Source = Callable[[Atoms], np.ndarray]

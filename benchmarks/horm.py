@@ -19,9 +19,9 @@ from experiments import data, table
 from hessians import compare, summary
 
 from matkit import load_calculator
-from matkit.evaluate.documents import json_bytes, plain
 from matkit.label.calculator_engine import xtb_engine
 from matkit.label.hessians import difference_hessian, symmetrised
+from matkit.report.json_files import json_bytes, plain
 
 STEP = 0.005  # Å, as in the labels
 

@@ -17,10 +17,10 @@ from typing import Any
 import torch
 import yaml
 
-from matkit import checkpoint
 from matkit.derivatives import Conservative
 from matkit.interfaces import Generator, Potential
-from matkit.shipped import FOLDER, MOST_BYTES
+from matkit.models import checkpoint
+from matkit.models.shipped import FOLDER, MOST_BYTES
 
 
 def last_epoch(folder: Path, model: Generator | Potential) -> dict[str, Any]:

@@ -20,9 +20,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from matkit import checkpoint
 from matkit.data.dataset import read_dataset
 from matkit.interfaces import Potential
+from matkit.models import checkpoint
 from matkit.nn.mixing import EquivariantNorm
 
 STRUCTURES = 300

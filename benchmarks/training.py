@@ -24,10 +24,10 @@ from ase import Atoms
 from contenders import rattled_silicon
 
 import matkit
-from matkit import zoo
-from matkit.checkpoint import build
 from matkit.data.ase import from_ase
 from matkit.derivatives import Conservative
+from matkit.models import zoo
+from matkit.models.checkpoint import build
 
 warnings.filterwarnings("ignore")
 

@@ -30,8 +30,8 @@ from tblite.ase import TBLite
 from matkit import load_calculator
 from matkit.calculator import MatkitCalculator
 from matkit.errors import MatkitError
-from matkit.second_order import transition_state
-from matkit.vibrations.sources import difference_hessian
+from matkit.hessians.calculators import difference_hessian
+from matkit.transition import transition_state
 
 
 class Guided(MatkitCalculator):

@@ -9,12 +9,12 @@ from matkit.lazy import exports
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from matkit.models.zoo import load, load_calculator
     from matkit.simulate import md, relax, singlepoint
-    from matkit.zoo import load, load_calculator
 
 _HOME = {
-    "load": "zoo",
-    "load_calculator": "zoo",
+    "load": "models.zoo",
+    "load_calculator": "models.zoo",
     "md": "simulate",
     "relax": "simulate",
     "singlepoint": "simulate",

@@ -24,17 +24,17 @@ from matkit.devices import find_device, find_dtype, placed
 from matkit.errors import ConfigError, StructureError, UnknownElementError, did_you_mean
 from matkit.geometry import to_voigt
 from matkit.graph import Graph
-from matkit.hessian import (
+from matkit.hessians.potentials import (
     NO_HESSIAN,
     autograd_hessian,
     finite_difference_hessian,
     predicted_hessian,
 )
 from matkit.interfaces import Potential, Properties
+from matkit.neighbors.verlet import VerletList
 from matkit.replay import COINCIDENT, Replay, cuda_graphs
 from matkit.shareable import Shareable, one_at_a_time
 from matkit.structures import Structures
-from matkit.verlet import VerletList
 
 logger = logging.getLogger(__name__)
 

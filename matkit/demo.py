@@ -20,9 +20,9 @@ from matkit.errors import UnknownNameError
 from matkit.generate import CrystalOptions, generate
 from matkit.generate.folder import write_results
 from matkit.interfaces import Generator
-from matkit.shipped import DEFAULT_POTENTIAL
+from matkit.models.shipped import DEFAULT_POTENTIAL
+from matkit.models.zoo import load_generator
 from matkit.simulate import MDOptions, MDResult, RelaxResult, md, relax
-from matkit.zoo import load_generator
 
 OUT = Path("results") / "demo"
 MODEL = DEFAULT_POTENTIAL

@@ -15,7 +15,7 @@ from matkit import __version__
 from matkit.data.ase import from_ase
 from matkit.graph import Graph
 from matkit.neighbors import radius_graph
-from matkit.simulate.summary import package_version
+from matkit.runs.versions import package_version
 
 CUTOFF = 4.0  # Å
 BACKENDS = ("vesin", "torch")
@@ -139,7 +139,7 @@ def _extras() -> list[Check]:
 
 
 def _models() -> list[Check]:
-    from matkit import zoo
+    from matkit.models import zoo
 
     return [
         Check(f"model {name}", True, "ready" if card.available else f"to get it: {card.install}")

@@ -48,7 +48,7 @@ class Potential(nn.Module, ABC):
             moved the reference energies of some; None if all do.
         conditions: Fields of `Structures.system` that it takes into account, such as `charge`.
         hessian_cutoff: Longest pair of atoms in the predicted Hessian, Å; None if there is none.
-        recipe: Name and hyper-parameters, if made by `matkit.checkpoint.build`.
+        recipe: Name and hyper-parameters, if made by `matkit.models.checkpoint.build`.
     """
 
     recipe: tuple[str, dict[str, Any]] | None = None
@@ -158,7 +158,7 @@ class Generator(nn.Module, ABC):
         takes_species: Whether species can be given.
         properties: Names of the properties that crystals can be asked for.
         space_groups: Whether a space group can be asked for.
-        recipe: Name and hyper-parameters, if made by `matkit.checkpoint.build_generator`.
+        recipe: Name and hyper-parameters, if made by `matkit.models.checkpoint.build_generator`.
     """
 
     recipe: tuple[str, dict[str, Any]] | None = None

@@ -25,7 +25,7 @@ class PairBlocks:
         diagonal: Blocks of S between an atom and itself [N, a, a].
         off: Blocks of S between centre (rows) and neighbour (columns) [E, a, a].
         invariant: Whether H is also to fulfil what the invariance of the energy demands; see
-            `matkit.hessian.impose_invariance`.
+            `matkit.hessians.potentials.impose_invariance`.
     """
 
     pairs: Graph

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from matkit.graph import Graph
 from matkit.interfaces import Potential, Properties
-from matkit.padding import PaddedGraph, pad
+from matkit.neighbors.padding import PaddedGraph, pad
+from matkit.neighbors.verlet import VerletList
 from matkit.structures import Structures
-from matkit.verlet import VerletList
 
 logger = logging.getLogger(__name__)
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from ase import Atoms
 
-from matkit import checkpoint
 from matkit.calculator import MatkitCalculator
 from matkit.data.ase import from_ase
 from matkit.derivatives import Conservative
+from matkit.models import checkpoint
 from matkit.structures import Structures, cat
 from tests.systems import SYSTEMS, crystal, random_rotation, slab, water
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from matkit.checkpoint import build
+from matkit.models.checkpoint import build
 from matkit.nn.convolution import Convolution
 from matkit.nn.equivariant import Linear
 from matkit.nn.irreps import parse_irreps, wigner_3j

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from matkit import cache
-from matkit.cache import cache_folder, is_private, write_atomically
+from matkit.cache import cache_folder, is_private
+from matkit.runs.atomic import write_atomically
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,6 @@ from ase.calculators.calculator import CalculatorSetupError, PropertyNotImplemen
 from ase.db import connect
 from ase.io import read, write
 
-from matkit import checkpoint
 from matkit.calculator import MatkitCalculator
 from matkit.derivatives import Conservative
 from matkit.errors import (
@@ -20,6 +19,7 @@ from matkit.errors import (
     StructureError,
     UnknownElementError,
 )
+from matkit.models import checkpoint
 from tests.potentials.test_nequip import TINY
 from tests.systems import crystal, slab, water
 

@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from matkit import checkpoint, zoo
+from matkit.models import checkpoint, zoo
 from tests.test_layers import ROOT
 
 CONFIGS = sorted((ROOT / "configs" / "potentials").glob("*.yaml"))

@@ -10,17 +10,17 @@ import torch
 from ase import Atoms
 from ase.build import bulk
 
-from matkit import checkpoint
 from matkit.calculator import MatkitCalculator
 from matkit.data.ase import from_ase
 from matkit.derivatives import Conservative
 from matkit.interfaces import Potential
+from matkit.models import checkpoint
 from matkit.neighbors import radius_graph
+from matkit.neighbors.padding import PER_DOUBLING, SMALLEST, bucket, pad
+from matkit.neighbors.verlet import VerletList
 from matkit.nn.radial import polynomial_envelope
 from matkit.nn.scatter import scatter_sum
-from matkit.padding import PER_DOUBLING, SMALLEST, bucket, pad
 from matkit.replay import RECORDINGS, Replay
-from matkit.verlet import VerletList
 from tests.potentials.test_nequip import SEVENNET, TINY
 from tests.systems import SYSTEMS, crystal, water
 

@@ -10,7 +10,7 @@ from ase.data import covalent_radii
 
 from matkit.builders.geometry import Random
 from matkit.builders.smiles import rdkit
-from matkit.vibrations.modes import WAVENUMBER, NormalModes
+from matkit.hessians.modes import WAVENUMBER, NormalModes
 
 # A bond is intact below this multiple of the sum of its covalent radii.
 INTACT = 1.3

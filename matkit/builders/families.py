@@ -13,13 +13,13 @@ from matkit.builders.crystals import Make, perturbations
 from matkit.builders.geometry import Random, drawn, tagged
 from matkit.builders.options import PerturbOptions
 from matkit.builders.running import Built, build
-from matkit.campaign.items import Item, Outcome, failed
-from matkit.campaign.schedule import OnProgress
 from matkit.data.groups import group_of
 from matkit.elements import SYMBOLS, atomic_number
 from matkit.errors import ConfigError
 from matkit.label.engines import EngineSpec, load_engine
 from matkit.label.entries import entries
+from matkit.runs.items import Item, ItemResult, failed
+from matkit.runs.schedule import OnProgress
 from matkit.simulate import md
 
 # Shortest and longest distance of dimers, Å.
@@ -74,23 +74,23 @@ def _items(
 
 def perturb_items(
     options: PerturbOptions, elements: tuple[int, ...], items: Sequence[Item]
-) -> list[Outcome]:
+) -> list[ItemResult]:
     """Return the structures made of every item."""
     return [_outcome(options, elements, item) for item in items]
 
 
-def _outcome(options: PerturbOptions, elements: tuple[int, ...], item: Item) -> Outcome:
+def _outcome(options: PerturbOptions, elements: tuple[int, ...], item: Item) -> ItemResult:
     if item.content is None:
         return failed(item, item.reason)
     rng = np.random.default_rng([options.seed, item.index])
     if not isinstance(item.content, Atoms):
-        return Outcome(item, "done", tuple(_small(item, options.dimer_points, rng)))
+        return ItemResult(item, "done", tuple(_small(item, options.dimer_points, rng)))
     if not (item.content.pbc.all() and item.content.cell.rank == 3):
         return failed(item, "expected a crystal, periodic along three lattice vectors")
     if len(item.content) > options.max_atoms:
-        return Outcome(item, "rejected", reason=f"more than {options.max_atoms} atoms")
+        return ItemResult(item, "rejected", reason=f"more than {options.max_atoms} atoms")
     frames, skipped = _family(options, elements, item, rng)
-    return Outcome(item, "done", tuple(frames), facts={"skipped": skipped})
+    return ItemResult(item, "done", tuple(frames), facts={"skipped": skipped})
 
 
 def _small(item: Item, points: int, rng: Random) -> Iterator[Atoms]:

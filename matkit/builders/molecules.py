@@ -20,18 +20,18 @@ from matkit.builders.conformers import (
 )
 from matkit.builders.geometry import Random, displaced, drawn, tagged
 from matkit.builders.options import MoleculesOptions
-from matkit.builders.paths import Path, paths
+from matkit.builders.paths import ReactionPath, paths
 from matkit.builders.running import Built, build
 from matkit.builders.smiles import PARTS, choose, part_of, rdkit
-from matkit.campaign.items import Item, Outcome, failed
-from matkit.campaign.schedule import OnProgress
 from matkit.errors import ConfigError
+from matkit.hessians.modes import normal_modes
 from matkit.label.engines import EngineSpec, load_engine
 from matkit.label.hessians import difference_hessian, symmetrised
 from matkit.label.labels import Engine
 from matkit.label.options import STEP
+from matkit.runs.items import Item, ItemResult, failed
+from matkit.runs.schedule import OnProgress
 from matkit.simulate import relax
-from matkit.vibrations.modes import normal_modes
 
 Draw = Callable[[], Atoms]
 
@@ -78,12 +78,12 @@ def _engine(options: MoleculesOptions) -> Engine:
     return load_engine(EngineSpec(options.calculator, "{}", "cpu", "float64", 512))
 
 
-def build_items(options: MoleculesOptions, items: Sequence[Item]) -> list[Outcome]:
+def build_items(options: MoleculesOptions, items: Sequence[Item]) -> list[ItemResult]:
     """Return the geometries of every molecule."""
     return [_outcome(options, item) for item in items]
 
 
-def _outcome(options: MoleculesOptions, item: Item) -> Outcome:
+def _outcome(options: MoleculesOptions, item: Item) -> ItemResult:
     rng = np.random.default_rng([options.seed, item.index])
     smiles, scaffold = item.content
     try:
@@ -101,10 +101,10 @@ def _outcome(options: MoleculesOptions, item: Item) -> Outcome:
             frames.append(tagged(atoms, "path", scaffold, smiles))
             frames[-1].info["product"] = path.product
     facts = {"paths": len(found)} if options.paths else {}
-    return Outcome(item, "done", tuple(frames), facts=facts)
+    return ItemResult(item, "done", tuple(frames), facts=facts)
 
 
-def _images(path: Path, options: MoleculesOptions, rng: Random) -> Iterator[Atoms]:
+def _images(path: ReactionPath, options: MoleculesOptions, rng: Random) -> Iterator[Atoms]:
     """Give the images of a path, displaced a little."""
     for image in path.images:
         atoms = drawn(partial(displaced, image, options.jiggle, rng), options.closest)

@@ -7,7 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, PositiveFloat, model_validator
 
-from matkit.simulate.options import ANY_CALCULATOR, Options
+from matkit.options import ANY_CALCULATOR, Options
 
 Fraction = Annotated[float, Field(gt=-1, lt=1)]
 

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from matkit.builders.elementary_steps import ElementaryStep, steps
 from matkit.builders.geometry import Random
 from matkit.builders.options import MoleculesOptions
 from matkit.builders.smiles import rdkit
-from matkit.builders.steps import Step, steps
 from matkit.label.labels import Engine, Labels
-from matkit.second_order.band import interpolated
-from matkit.second_order.ends import aligned, bonds
 from matkit.simulate import relax
+from matkit.transition.band import interpolated
+from matkit.transition.likeness import aligned, bonds
 
 # Structures between both ends, and how many of them around the highest are kept.
 IMAGES, KEPT = 7, 3
@@ -28,7 +28,7 @@ HIGHEST = 8.0
 
 
 @dataclass(frozen=True)
-class Path:
+class ReactionPath:
     """The top of the way from a molecule to a product.
 
     Attributes:
@@ -44,7 +44,7 @@ class Path:
 
 def paths(
     molecule: Any, relaxed: Atoms, engine: Engine, options: MoleculesOptions, rng: Random
-) -> list[Path]:
+) -> list[ReactionPath]:
     """Return paths to products that are drawn at random, fewer than wanted if there are no more.
 
     The product is relaxed by MMFF94 or UFF from the place of the molecule, then by the engine, and
@@ -60,23 +60,23 @@ def paths(
     """
     possible = steps(molecule, relaxed.positions) if options.paths else []
     order = rng.permutation(len(possible))[: TRIES * options.paths].tolist()
-    found: list[Path] = []
+    found: list[ReactionPath] = []
     while order and len(found) < options.paths:
         path = _path(possible[order.pop(0)], relaxed, engine, options.steps)
         found += [path] if path is not None else []
     return found
 
 
-def _path(step: Step, relaxed: Atoms, engine: Engine, limit: int) -> Path | None:
+def _path(step: ElementaryStep, relaxed: Atoms, engine: Engine, limit: int) -> ReactionPath | None:
     """Return the top of the way to a product, None if there is none."""
     end = _end(step, relaxed, engine, limit)
     if end is None:
         return None
     images = _top(relaxed, end, engine)
-    return Path(step.smiles, end, images) if images else None
+    return ReactionPath(step.smiles, end, images) if images else None
 
 
-def _end(step: Step, relaxed: Atoms, engine: Engine, limit: int) -> Atoms | None:
+def _end(step: ElementaryStep, relaxed: Atoms, engine: Engine, limit: int) -> Atoms | None:
     """Return the relaxed product, aligned; None if it is not stable."""
     start = _folded(step, relaxed)
     if start is None or isinstance(engine.labels([start])[0], str):
@@ -90,7 +90,7 @@ def _end(step: Step, relaxed: Atoms, engine: Engine, limit: int) -> Atoms | None
     return aligned(Atoms(relaxed.numbers, result.atoms.positions), relaxed)
 
 
-def _folded(step: Step, relaxed: Atoms) -> Atoms | None:
+def _folded(step: ElementaryStep, relaxed: Atoms) -> Atoms | None:
     """Return the product by a force field, None if it has none.
 
     First only the atoms move that become bonded: all at once, UFF ends with bonds at no angle.

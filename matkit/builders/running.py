@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from matkit.builders.options import BuilderOptions
-from matkit.campaign.files import Files, last_rows, write_settings
-from matkit.campaign.items import Item
-from matkit.campaign.ledger import Ledger
-from matkit.campaign.schedule import OnProgress, Plan, Work, carry_out, open_executor
 from matkit.errors import ConfigError
-from matkit.simulate.summary import versions
+from matkit.runs.items import Item
+from matkit.runs.ledger import Ledger
+from matkit.runs.ledger_files import Files, last_rows, write_settings
+from matkit.runs.schedule import OnProgress, Plan, Work, carry_out, open_executor
+from matkit.runs.versions import versions
 
 # What may be changed when a builder goes on.
 FREE = {"struct", "out", "workers", "retry_failed", "overwrite", "count"}

@@ -20,7 +20,7 @@ PARTS = ("train", "held-out")
 
 
 @dataclass(frozen=True)
-class Entry:
+class SmilesEntry:
     """A line of a file: its index there, as the file says or counted, and the SMILES."""
 
     source: str
@@ -43,7 +43,7 @@ def rdkit(module: str = "rdkit.Chem") -> Any:
     return import_module(module)
 
 
-def read_smiles(paths: Sequence[str]) -> Iterator[Entry]:
+def read_smiles(paths: Sequence[str]) -> Iterator[SmilesEntry]:
     """Give all SMILES of files: one in each line, or CSV with a column SMILES (and Index).
 
     Raises:
@@ -57,19 +57,19 @@ def read_smiles(paths: Sequence[str]) -> Iterator[Entry]:
                 yield from _csv(path, stream)
             else:
                 words = ((i, line.split()) for i, line in enumerate(stream))
-                yield from (Entry(f"{path}[{i}]", i, word[0]) for i, word in words if word)
+                yield from (SmilesEntry(f"{path}[{i}]", i, word[0]) for i, word in words if word)
 
 
-def _csv(path: Path, stream: Any) -> Iterator[Entry]:
+def _csv(path: Path, stream: Any) -> Iterator[SmilesEntry]:
     for i, row in enumerate(csv_rows(stream)):
         lower = {name.lower(): value for name, value in row.items() if name}
         if "smiles" not in lower:
             raise DataError(f"Expected a column SMILES in {path}, got {', '.join(row)}.")
         index = int(lower.get("index", i))
-        yield Entry(f"{path}[{i}] index {index}", index, lower["smiles"])
+        yield SmilesEntry(f"{path}[{i}] index {index}", index, lower["smiles"])
 
 
-def choose(options: MoleculesOptions) -> Iterator[tuple[Entry, str, str]]:
+def choose(options: MoleculesOptions) -> Iterator[tuple[SmilesEntry, str, str]]:
     """Give molecules in random order, each once, with canonical SMILES and scaffold.
 
     What cannot be used is passed over: other elements, too many atoms, charges and radicals.

@@ -18,7 +18,7 @@ from matkit.cli.label_options import LabelConfig
 from matkit.crystals.options import CrystalsOptions
 from matkit.evaluate.options import EvaluateOptions
 from matkit.generate.options import CrystalOptions
-from matkit.simulate.options import Options
+from matkit.options import Options
 
 if TYPE_CHECKING:
     from matkit.cli.display import Display
@@ -27,7 +27,7 @@ USAGE = 2
 INTERRUPTED = 130
 
 
-class Group(TyperGroup):
+class CommandGroup(TyperGroup):
     """A command group whose flags may be spelled with underscores."""
 
     def make_context(self, info_name: str | None, args: list[str], *rest: Any, **extra: Any) -> Any:
@@ -52,7 +52,7 @@ MORE: dict[str, type[Options]] = {
 }
 SWITCHES = switches({**ALL, **OPTIONS, **BUILDERS, **MORE})
 app = typer.Typer(
-    cls=Group,
+    cls=CommandGroup,
     no_args_is_help=True,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from matkit.builders.options import BuilderOptions, MoleculesOptions, PerturbOptions
 from matkit.builders.running import Built
-from matkit.cache import write_atomically
 from matkit.cli.display import Display
 from matkit.cli.label import progress, report_failures
 from matkit.cli.yaml_files import dump_config
+from matkit.runs.atomic import write_atomically
 
 OK, SOME_FAILED = 0, 1
 

@@ -7,21 +7,13 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from matkit.evaluate.options import EvaluateOptions
+from matkit.models.shipped import DEFAULT_POTENTIAL
+from matkit.options import IGNORE_CHARGE, MD_PRECISION, PRECISION, Options, ReadingOptions
 from matkit.phonons.options import PhononsOptions
-from matkit.second_order.options import TSOptions
-from matkit.shipped import DEFAULT_POTENTIAL
-from matkit.simulate.options import (
-    IGNORE_CHARGE,
-    MD_PRECISION,
-    PRECISION,
-    MDOptions,
-    Options,
-    ReadingOptions,
-    RelaxOptions,
-    SinglepointOptions,
-)
+from matkit.simulate.options import MDOptions, RelaxOptions, SinglepointOptions
 from matkit.train.generator_options import GeneratorOptions
 from matkit.train.options import FinetuneOptions, TrainOptions
+from matkit.transition.options import TSOptions
 from matkit.units import GPA
 from matkit.vibrations.options import VibrationsOptions
 

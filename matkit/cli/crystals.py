@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from matkit.cache import write_atomically
+from matkit.calculator_info import model_info
 from matkit.cli.display import Display
 from matkit.cli.yaml_files import dump_config
 from matkit.crystals.evaluation import evaluate_crystals
 from matkit.crystals.options import CrystalsOptions
 from matkit.crystals.pages import render
 from matkit.crystals.reading import Crystal, read_crystals
-from matkit.crystals.results import Energetics, Evaluation, Judged
+from matkit.crystals.results import CrystalEvaluation, Energetics, Judged
 from matkit.crystals.scores import GATES
 from matkit.crystals.stability import read_hull
 from matkit.crystals.writing import (
@@ -26,13 +26,14 @@ from matkit.crystals.writing import (
     structures_csv,
 )
 from matkit.errors import ConfigError
-from matkit.evaluate.documents import json_bytes, plain
-from matkit.evaluate.tables import as_text
 from matkit.generate.options import GENERATED, RELAXED
+from matkit.models.zoo import load_calculator
+from matkit.report.json_files import json_bytes, plain
+from matkit.report.tables import as_text
+from matkit.runs.atomic import write_atomically
 from matkit.runs.locking import alone
-from matkit.simulate.files import refuse_existing
-from matkit.simulate.summary import model_info, package_version, versions
-from matkit.zoo import load_calculator
+from matkit.runs.text_files import refuse_existing
+from matkit.runs.versions import package_version, versions
 
 OK, NOTHING_USABLE = 0, 1
 FILES = {
@@ -98,7 +99,7 @@ def _judge(options: CrystalsOptions, display: Display) -> int:
 def _write(
     files: Mapping[str, Path],
     options: CrystalsOptions,
-    evaluation: Evaluation,
+    evaluation: CrystalEvaluation,
     metrics: dict[str, Any],
 ) -> None:
     write_atomically(files["config"], dump_config(options).encode())
@@ -145,7 +146,7 @@ def _energetics(options: CrystalsOptions) -> tuple[Energetics | None, dict[str, 
     return Energetics(calc, options.model, hull), model_info(calc)
 
 
-def _counts(evaluation: Evaluation) -> dict[str, Any]:
+def _counts(evaluation: CrystalEvaluation) -> dict[str, Any]:
     sets: dict[str, Judged | None] = {
         "generated": evaluation.generated,
         "reference": evaluation.reference,
@@ -155,7 +156,7 @@ def _counts(evaluation: Evaluation) -> dict[str, Any]:
 
 def _show(
     display: Display,
-    evaluation: Evaluation,
+    evaluation: CrystalEvaluation,
     metrics: dict[str, Any],
     files: Mapping[str, Path],
 ) -> None:

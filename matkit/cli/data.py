@@ -10,7 +10,6 @@ from typing import Any
 
 from rich.progress import track
 
-from matkit.cache import write_atomically
 from matkit.cli.data_options import (
     ConvertOptions,
     FilesOptions,
@@ -32,9 +31,10 @@ from matkit.data.writing import is_xyz, write_dataset
 from matkit.elements import SYMBOLS
 from matkit.errors import ConfigError, MatkitError
 from matkit.evaluate.label_judgement import compare_with_model
+from matkit.models.shipped import DEFAULT_POTENTIAL
+from matkit.runs.atomic import write_atomically
 from matkit.runs.locking import alone
-from matkit.shipped import DEFAULT_POTENTIAL
-from matkit.simulate.files import refuse_existing
+from matkit.runs.text_files import refuse_existing
 
 OK, PROBLEMS = 0, 1
 LONG_NAMES = {"valid": "validation", "test": "test"}
@@ -198,8 +198,8 @@ def _known_elements(model: str | None, sets: Iterable[Dataset]) -> KnownElements
     """Return the elements of a model, and whether it could learn those that the sets have more."""
     if model is None:
         return None
+    from matkit.models.zoo import load
     from matkit.train.elements import extended
-    from matkit.zoo import load
 
     network = load(model).network
     present = {z for one in sets for z in one.structures.species.unique().tolist()}

@@ -6,8 +6,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from matkit.simulate.options import Options
-from matkit.train.options import LabelOptions
+from matkit.data.options import LabelOptions
+from matkit.options import Options
 
 
 class FilesOptions(LabelOptions):

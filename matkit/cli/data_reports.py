@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from matkit.data.findings import SEVERITIES, Finding
-from matkit.data.inspection import Report
+from matkit.data.inspection import InspectionReport
 from matkit.data.labels import LabelReport
 from matkit.elements import SYMBOLS
 
 
-def report_lines(report: Report) -> Iterator[str]:
+def report_lines(report: InspectionReport) -> Iterator[str]:
     """Give the lines of a report, the worst findings of each set first."""
     for name, findings in report.findings.items():
         yield f"{name}:"
@@ -26,7 +26,7 @@ def report_lines(report: Report) -> Iterator[str]:
 
 
 def report_document(
-    report: Report, found: Mapping[str, LabelReport], files: Sequence[Path]
+    report: InspectionReport, found: Mapping[str, LabelReport], files: Sequence[Path]
 ) -> dict[str, Any]:
     """Return a report for JSON."""
     e0s = {

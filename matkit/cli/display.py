@@ -18,8 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from matkit.simulate.results import OnStep
-from matkit.simulate.results import Progress as State
+from matkit.simulate.results import OnStep, SimulationProgress
 
 # Seconds between progress lines where there is no terminal.
 INTERVAL = 10.0
@@ -118,7 +117,7 @@ def _bar(console: Console) -> Progress:
 def _bar_callback(bar: Progress, label: str) -> OnStep:
     task = bar.add_task(label, total=None, state="")
 
-    def show(state: State) -> None:
+    def show(state: SimulationProgress) -> None:
         bar.update(task, completed=state.step, total=state.steps, state=_describe(state))
 
     return show
@@ -128,7 +127,7 @@ def _line_callback(console: Console, label: str) -> OnStep:
     begin = last = time.perf_counter()
     first: int | None = None
 
-    def show(state: State) -> None:
+    def show(state: SimulationProgress) -> None:
         nonlocal last, first
         now = time.perf_counter()
         first = state.step if first is None else first
@@ -141,7 +140,7 @@ def _line_callback(console: Console, label: str) -> OnStep:
     return show
 
 
-def _describe(state: State) -> str:
+def _describe(state: SimulationProgress) -> str:
     texts = [f"{state.energy:.4f} eV"]
     if state.max_force is not None:
         texts.append(f"force {state.max_force:.4f} eV/Å")

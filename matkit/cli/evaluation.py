@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from matkit.cache import write_atomically
 from matkit.calculator import MatkitCalculator
+from matkit.calculator_info import model_info
 from matkit.cli.display import INTERVAL, Display
 from matkit.cli.yaml_files import dump_config
 from matkit.data.cached import is_folder
@@ -19,18 +19,21 @@ from matkit.data.dataset import Dataset, ignored_in, read_usable
 from matkit.derivatives import Conservative
 from matkit.errors import ConfigError
 from matkit.evaluate.comparison import Evaluation, check_comparable, evaluate
-from matkit.evaluate.documents import UNITS, document, json_bytes, plain
+from matkit.evaluate.documents import UNITS, document
 from matkit.evaluate.elements import known_part, refuse_unknown
-from matkit.evaluate.figures import png
 from matkit.evaluate.label_judgement import refuse_wrong_labels
 from matkit.evaluate.options import EvaluateOptions
 from matkit.evaluate.parity import parity_figure
-from matkit.evaluate.tables import NOTE, as_csv, as_text, cells, lines_of
+from matkit.evaluate.tables import NOTE, as_csv, cells, lines_of
 from matkit.evaluate.writing import check_prefix, labelled_frames, read_frames, write_predictions
+from matkit.models.zoo import load_calculator
+from matkit.report.figures import png
+from matkit.report.json_files import json_bytes, plain
+from matkit.report.tables import as_text
+from matkit.runs.atomic import write_atomically
 from matkit.runs.locking import alone
-from matkit.simulate.files import refuse_existing
-from matkit.simulate.summary import model_info, versions
-from matkit.zoo import load_calculator
+from matkit.runs.text_files import refuse_existing
+from matkit.runs.versions import versions
 
 if TYPE_CHECKING:
     from ase import Atoms

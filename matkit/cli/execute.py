@@ -11,7 +11,7 @@ from typing import Any
 
 from ase.calculators.calculator import BaseCalculator
 
-from matkit.cache import write_atomically
+from matkit.calculator_info import ignored_conditions, model_info
 from matkit.cli.configs import RunConfig
 from matkit.cli.display import Display
 from matkit.cli.jobs import Job, check_outputs, isotope_notes, plan, with_earlier
@@ -19,15 +19,16 @@ from matkit.cli.products import Products, Row, unwritten
 from matkit.cli.tasks import TASKS, AnyResult, Task
 from matkit.cli.yaml_files import dump_config
 from matkit.errors import MatkitError
+from matkit.runs.atomic import write_atomically
+from matkit.runs.versions import versions
 from matkit.simulate.reading import Frame
-from matkit.simulate.summary import ignored_conditions, model_info, versions
 
 OK, NOT_CONVERGED, INTERRUPTED = 0, 1, 130
 
 
 def load_model(config: RunConfig) -> BaseCalculator:
     """Return the calculator that `config` asks for."""
-    from matkit.zoo import load_calculator
+    from matkit.models.zoo import load_calculator
 
     return load_calculator(
         config.model,

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import typer
 from pydantic.fields import FieldInfo
 
-from matkit.foreign_words import answer
-from matkit.simulate.options import Options
+from matkit.options import Options
+from matkit.options.foreign_words import answer
 
 # Further spellings: short flags, and the names MACE and janus-core use.
 ALIASES: dict[str, tuple[str, ...]] = {

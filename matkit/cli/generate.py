@@ -6,7 +6,6 @@ import time
 from functools import partial
 from typing import Any
 
-from matkit.cache import write_atomically
 from matkit.cli.display import Display
 from matkit.cli.label import progress
 from matkit.cli.yaml_files import dump_config
@@ -15,7 +14,8 @@ from matkit.generate.folder import paths_of, write_results
 from matkit.generate.options import CrystalOptions
 from matkit.generate.requests import strange_conditions
 from matkit.generate.run import Batch, generate
-from matkit.zoo import load_generator
+from matkit.models.zoo import load_generator
+from matkit.runs.atomic import write_atomically
 
 OK, NONE_GENERATED = 0, 1
 

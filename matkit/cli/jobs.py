@@ -13,7 +13,7 @@ from matkit.data.opening import locate
 from matkit.data.species import isotopes
 from matkit.errors import StructureError
 from matkit.runs.locking import Lock
-from matkit.simulate.files import refuse_existing
+from matkit.runs.text_files import refuse_existing
 from matkit.simulate.reading import Frame, read_frames
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from ase import Atoms
 
-from matkit.campaign.items import Item, fingerprint
 from matkit.data.ase import charge_or_spin
 from matkit.errors import ConfigError
-from matkit.simulate.files import TextFile
+from matkit.runs.items import Item, fingerprint
+from matkit.runs.text_files import TextFile
 
 Row = dict[str, Any]
 # What has no influence on results.

@@ -15,15 +15,14 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from matkit.cache import write_atomically
-from matkit.campaign.items import parse_shard
-from matkit.campaign.schedule import OnProgress, open_executor
-from matkit.campaign.schedule import Progress as State
 from matkit.cli.display import INTERVAL, Display
 from matkit.cli.label_options import LabelConfig
 from matkit.cli.yaml_files import dump_config
 from matkit.errors import ConfigError
-from matkit.label.run import Labelling, Where, label
+from matkit.label.run import Labelling, Placement, label
+from matkit.runs.atomic import write_atomically
+from matkit.runs.items import parse_shard
+from matkit.runs.schedule import OnProgress, WorkProgress, open_executor
 
 OK, SOME_FAILED = 0, 1
 # Reasons that are printed; all are in the ledger.
@@ -47,7 +46,7 @@ def run_label(config: LabelConfig, display: Display) -> int:
     shard = parse_shard(config.shard)
     threads = max(1, (os.cpu_count() or 1) // config.workers)
     with open_executor(config.workers, threads) as executor:
-        where = Where(
+        where = Placement(
             config.out, shard, config.overwrite, config.retry_failed, executor, 4 * config.workers
         )
         display.note(f"Labels of {config.calculator}; matkit models in {config.precision}")
@@ -94,7 +93,7 @@ def progress(display: Display, label: str) -> Iterator[OnProgress | None]:
 def _bar_callback(bar: Progress, label: str) -> OnProgress:
     task = bar.add_task(label, total=None, state="")
 
-    def show(state: State) -> None:
+    def show(state: WorkProgress) -> None:
         bar.update(task, completed=state.done, total=state.total, state=_describe(state))
 
     return show
@@ -103,7 +102,7 @@ def _bar_callback(bar: Progress, label: str) -> OnProgress:
 def _line_callback(display: Display, label: str) -> OnProgress:
     last = time.perf_counter()
 
-    def show(state: State) -> None:
+    def show(state: WorkProgress) -> None:
         nonlocal last
         now = time.perf_counter()
         if now - last >= INTERVAL or state.done == state.total:
@@ -113,7 +112,7 @@ def _line_callback(display: Display, label: str) -> OnProgress:
     return show
 
 
-def _describe(state: State) -> str:
+def _describe(state: WorkProgress) -> str:
     left = "" if state.seconds_left is None else f", {_duration(state.seconds_left)} left"
     return f"{state.rejected} rejected, {state.failed} failed{left}"
 

@@ -9,11 +9,11 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
-from matkit.cache import write_atomically
 from matkit.cli.configs import PhononsConfig
 from matkit.phonons import phonons
 from matkit.phonons.predicted import PREDICT
 from matkit.phonons.results import PhononsResult
+from matkit.runs.atomic import write_atomically
 from matkit.simulate.results import OnStep
 
 ENDS = {
@@ -34,8 +34,8 @@ def run(
 
 def write(result: PhononsResult, config: PhononsConfig, out: Path) -> None:
     """Write tables and figure."""
-    from matkit.evaluate.figures import png  # here, since Matplotlib is slow to import
     from matkit.phonons.figures import phonon_figure
+    from matkit.report.figures import png  # here, since Matplotlib is slow to import
 
     paths = {kind: out.with_name(out.name + end) for kind, end in ENDS.items()}
     write_atomically(paths["dos"], dos_table(result).encode())

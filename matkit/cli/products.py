@@ -8,7 +8,7 @@ from matkit.cli.configs import MDConfig, RunConfig
 from matkit.cli.jobs import Job
 from matkit.cli.journal import Journal
 from matkit.cli.tasks import AnyResult, Task
-from matkit.simulate.files import TextFile, append_frame, check_length
+from matkit.runs.text_files import TextFile, append_frame, check_length
 from matkit.simulate.reading import Frame
 
 Row = dict[str, Any]

@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from matkit import doctor, zoo
+from matkit import doctor
+from matkit.models import zoo
 
 _MARKS = {True: "[green]ok[/green]", False: "[red]WRONG[/red]"}
 

@@ -14,11 +14,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from matkit.cli.configs import TrainFlags
 from matkit.cli.display import INTERVAL, Display
 from matkit.cli.yaml_files import read_config
-from matkit.evaluate.tables import NOTE, as_text, cells, overview, remarks, verdicts
+from matkit.evaluate.tables import NOTE, cells, overview, remarks, verdicts
+from matkit.report.tables import as_text
 from matkit.train.generator_options import GeneratorOptions
 from matkit.train.options import FinetuneOptions, TrainerOptions, TrainOptions, as_table
 from matkit.train.run import train
-from matkit.train.session import Listener, Outcome
+from matkit.train.session import Listener, TrainingResult
 
 OK, STOPPED, FAILED = 0, 1, 1
 Row = dict[str, float]
@@ -75,7 +76,7 @@ def run_training(options: TrainerOptions, display: Display) -> int:
     return OK if outcome.finished else STOPPED
 
 
-def _start(options: TrainerOptions, listener: Listener) -> Outcome:
+def _start(options: TrainerOptions, listener: Listener) -> TrainingResult:
     if isinstance(options, GeneratorOptions):
         from matkit.train.generators import train_generator
 
@@ -88,7 +89,7 @@ def _start(options: TrainerOptions, listener: Listener) -> Outcome:
     return train(options, listener)
 
 
-def _document(outcome: Outcome) -> dict[str, object]:
+def _document(outcome: TrainingResult) -> dict[str, object]:
     return {
         "folder": str(outcome.folder),
         "model": str(outcome.model) if outcome.model else None,

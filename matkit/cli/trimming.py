@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from matkit import checkpoint, zoo
 from matkit.cli.display import Display
 from matkit.errors import StructureError
+from matkit.models import checkpoint, zoo
+from matkit.models.trim import default_crystals, trim
 from matkit.runs.locking import alone
-from matkit.simulate.files import refuse_existing
+from matkit.runs.text_files import refuse_existing
 from matkit.simulate.reading import read_frames
-from matkit.trimming import default_crystals, trim
 
 # What the trimmed model inherits of the card of the original.
 INHERITED = ("licence", "source", "citation", "training_data")

@@ -12,27 +12,28 @@ import yaml
 from ase import Atoms
 from ase.calculators.calculator import CalculatorError
 
-from matkit.cache import write_atomically
+from matkit.calculator_info import model_info
 from matkit.cli import execute
 from matkit.cli.configs import TSConfig
 from matkit.cli.display import Display
 from matkit.cli.yaml_files import dump_config
 from matkit.data.species import isotopes
 from matkit.errors import ConfigError, MatkitError, SimulationError, StructureError
-from matkit.evaluate.documents import json_bytes, plain
-from matkit.evaluate.figures import png
+from matkit.report.figures import png
+from matkit.report.json_files import json_bytes, plain
+from matkit.runs.atomic import write_atomically
 from matkit.runs.locking import alone
 from matkit.runs.replacing import OldResults
+from matkit.runs.text_files import refuse_existing
+from matkit.runs.versions import versions
 from matkit.runs.yaml_text import read_yaml
-from matkit.second_order.checks import check_structures, held_atoms
-from matkit.second_order.record import BAND, MINIMA, PATH, SADDLE, Record
-from matkit.second_order.report import profile_figure, ts_page, verdict
-from matkit.second_order.results import TSResult
-from matkit.second_order.run import transition_state
-from matkit.simulate.files import refuse_existing
 from matkit.simulate.reading import read_frames
 from matkit.simulate.results import OnStep
-from matkit.simulate.summary import model_info, versions
+from matkit.transition.checks import check_structures, held_atoms
+from matkit.transition.record import BAND, MINIMA, PATH, SADDLE, SearchRecord
+from matkit.transition.report import profile_figure, ts_page, verdict
+from matkit.transition.results import TSResult
+from matkit.transition.run import transition_state
 
 FOUND, NOT_FOUND = 0, 1
 CONFIG, METRICS, FIGURE, REPORT = "config.yaml", "metrics.json", "profile.png", "report.html"
@@ -62,7 +63,7 @@ def run_ts(config: TSConfig, display: Display) -> int:
         calc = execute.load_model(config)
         display.note(execute.introduction(config, model_info(calc)))
         display.few([text for text in map(isotopes, structures) if text])
-        record = Record(out, goes_on, held_atoms(structures[0]))
+        record = SearchRecord(out, goes_on, held_atoms(structures[0]))
         with _replacing(out, config, goes_on, old), display.progress("ts") as show:
             result = _guarded(structures, calc, config, record, show)
         metrics = plain(
@@ -140,7 +141,7 @@ def _check_same(path: Path, config: TSConfig) -> None:
 
 
 def _guarded(
-    structures: list[Atoms], calc: Any, config: TSConfig, record: Record, show: OnStep | None
+    structures: list[Atoms], calc: Any, config: TSConfig, record: SearchRecord, show: OnStep | None
 ) -> TSResult:
     try:
         return transition_state(structures, calc, config.options(), record=record, on_step=show)

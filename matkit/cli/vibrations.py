@@ -8,7 +8,7 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
 from matkit.cli.configs import VibrationsConfig
-from matkit.simulate.files import TextFile, append_frame
+from matkit.runs.text_files import TextFile, append_frame
 from matkit.simulate.results import OnStep
 from matkit.vibrations import vibrations
 from matkit.vibrations.animation import animate

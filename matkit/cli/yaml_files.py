@@ -11,8 +11,8 @@ import yaml
 from matkit.cli.configs import RunConfig
 from matkit.cli.flags import key_aliases
 from matkit.errors import ConfigError
+from matkit.options import ANY_CALCULATOR, Options, build
 from matkit.runs.yaml_text import dump_yaml, read_yaml
-from matkit.simulate.options import ANY_CALCULATOR, Options, build
 
 ConfigT = TypeVar("ConfigT", bound=Options)
 

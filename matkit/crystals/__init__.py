@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     from matkit.crystals.evaluation import evaluate_crystals
     from matkit.crystals.options import CrystalsOptions
     from matkit.crystals.reading import read_crystals
-    from matkit.crystals.results import Energetics, Evaluation
+    from matkit.crystals.results import CrystalEvaluation, Energetics
     from matkit.crystals.stability import read_hull
     from matkit.crystals.validity import composition_validity, structure_validity
 
 _HOME = {
     "CrystalsOptions": "options",
     "Energetics": "results",
-    "Evaluation": "results",
+    "CrystalEvaluation": "results",
     "composition_validity": "validity",
     "evaluate_crystals": "evaluation",
     "read_crystals": "reading",
@@ -25,9 +25,9 @@ _HOME = {
     "structure_validity": "validity",
 }
 __all__ = [
+    "CrystalEvaluation",
     "CrystalsOptions",
     "Energetics",
-    "Evaluation",
     "composition_validity",
     "evaluate_crystals",
     "read_crystals",

@@ -17,7 +17,7 @@ from matkit.crystals.options import CrystalsOptions
 from matkit.crystals.pairing import Pairing, pair
 from matkit.crystals.parallel import Pool, open_pool
 from matkit.crystals.reading import Crystal
-from matkit.crystals.results import Energetics, Evaluation, Judged, usable_structures
+from matkit.crystals.results import CrystalEvaluation, Energetics, Judged, usable_structures
 from matkit.crystals.scores import Match, matches
 from matkit.crystals.scoring import (
     distribution_scores,
@@ -36,7 +36,7 @@ def evaluate_crystals(
     options: CrystalsOptions,
     energetics: Energetics | None = None,
     note: Note = lambda text: None,
-) -> Evaluation:
+) -> CrystalEvaluation:
     """Judge generated crystals, and the reference in the same way.
 
     Args:
@@ -68,7 +68,7 @@ def evaluate_crystals(
         if reference is not None and pairing is not None:
             note("Matching with the reference")
             found = match_rates(generated, reference, pairing, pool)
-    return Evaluation(generated, reference, known, scores, found)
+    return CrystalEvaluation(generated, reference, known, scores, found)
 
 
 def _pairing(

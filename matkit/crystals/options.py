@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from matkit.simulate.options import ReadingOptions
+from matkit.options import ReadingOptions
 
 # Set whose thresholds of the coverage are used.
 Thresholds = Literal["mp-20", "perov-5", "carbon-24"]

@@ -9,18 +9,18 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from matkit.crystals.judging import Geometry
-from matkit.crystals.results import Evaluation, Judged
+from matkit.crystals.results import CrystalEvaluation, Judged
 from matkit.crystals.scores import GATES
 from matkit.crystals.writing import UNITS, match_cells, score_cells
-from matkit.evaluate.figures import png
-from matkit.evaluate.html import image, page, paragraph, section, settings, table
+from matkit.report.figures import png
+from matkit.report.html import image, page, paragraph, section, settings, table
 
 # Reasons that are shown; all are in metrics.json.
 MOST_REASONS = 30
 BINS = 40
 
 
-def render(evaluation: Evaluation, metrics: Mapping[str, Any]) -> str:
+def render(evaluation: CrystalEvaluation, metrics: Mapping[str, Any]) -> str:
     """Return the page.
 
     Args:

@@ -61,7 +61,7 @@ class Energetics:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class CrystalEvaluation:
     """Everything that was found.
 
     Attributes:

@@ -9,9 +9,9 @@ from typing import Any
 
 from matkit.crystals.judging import SYMPRECS
 from matkit.crystals.reading import Crystal
-from matkit.crystals.results import Evaluation, Judged
+from matkit.crystals.results import CrystalEvaluation, Judged
 from matkit.crystals.scores import GATES, Match, Score
-from matkit.evaluate.tables import as_text
+from matkit.report.tables import as_text
 
 # Said in the reports, for whoever opens the table.
 UNITS = (
@@ -20,7 +20,7 @@ UNITS = (
 )
 
 
-def structures_csv(evaluation: Evaluation) -> str:
+def structures_csv(evaluation: CrystalEvaluation) -> str:
     """Return one line for each generated entry, usable or not."""
     rows = [entry_row(evaluation, i) for i in range(len(evaluation.generated.crystals))]
     stream = io.StringIO()
@@ -30,7 +30,7 @@ def structures_csv(evaluation: Evaluation) -> str:
     return stream.getvalue()
 
 
-def entry_row(evaluation: Evaluation, i: int) -> dict[str, Any]:
+def entry_row(evaluation: CrystalEvaluation, i: int) -> dict[str, Any]:
     """Return what is known of generated entry number `i`, as a row of a table."""
     judged = evaluation.generated
     crystal, facts, repeats = judged.crystals[i], judged.facts[i], judged.repeats.like[i]

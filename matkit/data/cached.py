@@ -20,11 +20,11 @@ from uuid import uuid4
 
 import numpy as np
 
-from matkit.cache import write_atomically
 from matkit.data.collecting import COLUMNS, Collector, Column, Names
 from matkit.data.findings import Finding
 from matkit.data.labels import LABELS, Found, LabelKeys, LabelReport
 from matkit.errors import DataError, OutputExistsError
+from matkit.runs.atomic import write_atomically
 
 if TYPE_CHECKING:
     from ase import Atoms

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import yaml
 
-from matkit.cache import write_atomically
 from matkit.errors import DataError, OutputExistsError, UnknownNameError, did_you_mean
+from matkit.runs.atomic import write_atomically
 
 # What is read at a time, bytes, and how long a silent server is waited for, seconds.
 CHUNK, PATIENCE = 1 << 18, 60.0

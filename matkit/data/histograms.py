@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from matkit.cache import write_atomically
 from matkit.data.dataset import Dataset
 from matkit.data.fingerprints import Array
+from matkit.runs.atomic import write_atomically
 
 BINS = 60
 

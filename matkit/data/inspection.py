@@ -11,14 +11,14 @@ from matkit.data.dataset import Dataset
 from matkit.data.duplicates import equal_pairs
 from matkit.data.findings import SEVERITIES, Finding, examples
 from matkit.data.fingerprints import Fingerprints, fingerprints
-from matkit.data.near import near_pairs
 from matkit.data.sanity import judge_labels
+from matkit.data.small_steps import near_pairs
 
-__all__ = ["KnownElements", "Report", "inspect"]
+__all__ = ["InspectionReport", "KnownElements", "inspect"]
 
 
 @dataclass(frozen=True)
-class Report:
+class InspectionReport:
     """Everything that was found.
 
     Attributes:
@@ -45,7 +45,7 @@ def inspect(
     faults: Mapping[str, list[str]] | None = None,
     near: float = 0.05,
     compared: Mapping[str, list[Finding]] | None = None,
-) -> Report:
+) -> InspectionReport:
     """Examine data sets, each by itself and for structures that they share.
 
     Args:
@@ -70,7 +70,7 @@ def inspect(
         findings[name] = found
     for one, other in combinations(sets, 2):
         findings[f"{one} and {other}"] = _leakage(prints[one], prints[other], near)
-    return Report(findings, e0s, rest)
+    return InspectionReport(findings, e0s, rest)
 
 
 def _fault(text: str) -> Finding:

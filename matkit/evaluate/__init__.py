@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from matkit.evaluate.errors import Errors, ErrorSums
     from matkit.evaluate.options import EvaluateOptions
     from matkit.evaluate.parity import parity_figure
-    from matkit.evaluate.predict import predict
     from matkit.evaluate.report import training_report
     from matkit.evaluate.writing import write_predictions
 
@@ -23,7 +22,6 @@ _HOME = {
     "compare": "comparison",
     "evaluate": "comparison",
     "parity_figure": "parity",
-    "predict": "predict",
     "training_report": "report",
     "write_predictions": "writing",
 }
@@ -35,7 +33,6 @@ __all__ = [
     "compare",
     "evaluate",
     "parity_figure",
-    "predict",
     "training_report",
     "write_predictions",
 ]

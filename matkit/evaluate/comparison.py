@@ -16,7 +16,7 @@ from matkit.elements import SYMBOLS
 from matkit.errors import DataError
 from matkit.evaluate.errors import Errors, errors, summary
 from matkit.evaluate.hessians import hessian_differences
-from matkit.evaluate.predict import predict
+from matkit.evaluator import predict
 from matkit.interfaces import Properties
 
 # What is compared, in the order of all tables.
@@ -24,7 +24,7 @@ QUANTITIES = ("energy", "energy_fitted", "forces", "force_vectors", "stress", "h
 
 
 @dataclass(frozen=True)
-class Group:
+class ErrorGroup:
     """Errors of some structures, or of the atoms of one element.
 
     Attributes:
@@ -61,7 +61,7 @@ class Evaluation:
     prediction: Properties
     differences: Mapping[str, Tensor]
     references: Mapping[int, float]
-    groups: tuple[Group, ...]
+    groups: tuple[ErrorGroup, ...]
     not_finite: tuple[int, ...]
 
     @property
@@ -150,7 +150,7 @@ def _without_references(differences: Tensor, dataset: Dataset) -> tuple[Tensor, 
     return rest, dict(zip(species[present].tolist(), values.tolist(), strict=True))
 
 
-def _groups(differences: Mapping[str, Tensor], dataset: Dataset) -> list[Group]:
+def _groups(differences: Mapping[str, Tensor], dataset: Dataset) -> list[ErrorGroup]:
     everything = torch.ones(len(dataset), dtype=torch.bool)
     groups = [_of_structures("all", "all", everything, differences, dataset)]
     files = tuple(source.rpartition("[")[0] for source in dataset.sources)
@@ -167,17 +167,19 @@ def _groups(differences: Mapping[str, Tensor], dataset: Dataset) -> list[Group]:
 
 def _of_structures(
     kind: str, name: str, mask: Tensor, differences: Mapping[str, Tensor], dataset: Dataset
-) -> Group:
+) -> ErrorGroup:
     chosen = {key: differences[key][mask] for key in ("energy", "energy_fitted", "stress")}
     by_atom = differences.keys() & {"forces", "hessian"}
     chosen |= {key: differences[key][mask[dataset.structures.batch]] for key in by_atom}
-    return Group(kind, name, int(mask.sum()), _table(chosen))
+    return ErrorGroup(kind, name, int(mask.sum()), _table(chosen))
 
 
-def _of_element(z: int, differences: Mapping[str, Tensor], dataset: Dataset) -> Group:
+def _of_element(z: int, differences: Mapping[str, Tensor], dataset: Dataset) -> ErrorGroup:
     mask = dataset.structures.species == z
     structures = len(dataset.structures.batch[mask].unique())
-    return Group("element", SYMBOLS[z], structures, _table({"forces": differences["forces"][mask]}))
+    return ErrorGroup(
+        "element", SYMBOLS[z], structures, _table({"forces": differences["forces"][mask]})
+    )
 
 
 def _table(differences: Mapping[str, Tensor]) -> dict[str, Errors]:

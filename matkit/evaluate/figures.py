@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,13 +14,6 @@ from matkit.evaluate.tables import SHOWN
 Row = Mapping[str, float]
 PREFIXES = {"train": "training", "valid": "validation", "retained": "retained set"}
 COLOURS = {"train": "tab:blue", "valid": "tab:orange", "retained": "tab:green"}
-
-
-def png(figure: Figure) -> bytes:
-    """Return a figure as a PNG file."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return buffer.getvalue()
 
 
 def learning_figure(history: Sequence[Row]) -> Figure:

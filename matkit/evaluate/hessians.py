@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from matkit.derivatives import Conservative
-from matkit.evaluate.predict import batches
+from matkit.evaluator import batches
 from matkit.structures import Structures
 
 

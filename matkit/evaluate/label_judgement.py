@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from matkit import zoo
 from matkit.data.dataset import Dataset
 from matkit.data.findings import Finding
 from matkit.data.model_checks import check_with_model
 from matkit.data.sanity import judge_labels, refuse_problems
 from matkit.derivatives import Conservative
-from matkit.evaluate.predict import predict
-from matkit.shipped import DEFAULT_POTENTIAL
+from matkit.evaluator import predict
+from matkit.models import zoo
+from matkit.models.shipped import DEFAULT_POTENTIAL
 
 
 def compare_with_model(dataset: Dataset, model: str | None = None) -> list[Finding]:

@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from matkit.simulate.options import IGNORE_CHARGE
-from matkit.train.options import LabelOptions
+from matkit.data.options import LabelOptions
+from matkit.options import IGNORE_CHARGE
 
 # Beginning of the names of predictions in files.
 PREFIX = "matkit_"

@@ -7,18 +7,11 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from matkit.evaluate.figures import energy_volume_figure, learning_figure, nve_figure, png
-from matkit.evaluate.html import image, page, paragraph, section, settings, table
-from matkit.evaluate.tables import (
-    HEAD_ROWS,
-    NOTE,
-    cells,
-    lines_of,
-    number,
-    overview,
-    remarks,
-    verdicts,
-)
+from matkit.evaluate.figures import energy_volume_figure, learning_figure, nve_figure
+from matkit.evaluate.tables import HEAD_ROWS, NOTE, cells, lines_of, overview, remarks, verdicts
+from matkit.report.figures import png
+from matkit.report.html import image, page, paragraph, section, settings, table
+from matkit.report.tables import number
 
 Metrics = Mapping[str, Any]
 # Reports of sets with many kinds of structures show this many of them.

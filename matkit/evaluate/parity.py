@@ -11,8 +11,9 @@ from torch import Tensor
 from matkit.data.dataset import Dataset
 from matkit.data.references import fit_references
 from matkit.evaluate.comparison import Evaluation
-from matkit.evaluate.tables import HEADINGS, SHOWN, number
+from matkit.evaluate.tables import HEADINGS, SHOWN
 from matkit.geometry import to_voigt
+from matkit.report.tables import number
 
 # With more points than this the density is drawn, since dots would hide each other.
 DOTS = 2000

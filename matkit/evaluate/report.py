@@ -10,18 +10,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from matkit.cache import write_atomically
 from matkit.calculator import MatkitCalculator
 from matkit.data.dataset import Dataset
 from matkit.derivatives import Conservative
 from matkit.elements import format_species
 from matkit.evaluate.comparison import Evaluation, evaluate
-from matkit.evaluate.documents import UNITS, document, json_bytes, plain
+from matkit.evaluate.documents import UNITS, document
 from matkit.evaluate.elements import unknown_elements
 from matkit.evaluate.pages import render
 from matkit.evaluate.parity import parity_figure
 from matkit.evaluate.spotchecks import bare_atoms, energy_volume, nve, pick_structure
-from matkit.simulate.summary import versions
+from matkit.report.json_files import json_bytes, plain
+from matkit.runs.atomic import write_atomically
+from matkit.runs.versions import versions
 
 METRICS, REPORT = "metrics.json", "report.html"
 # Seconds that the dynamics of one model may take.
@@ -32,7 +33,7 @@ Note = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Record:
+class TrainingRecord:
     """What is known of a training, apart from its models.
 
     Attributes:
@@ -70,7 +71,7 @@ class NamedSet:
 
 def training_report(
     folder: Path,
-    record: Record,
+    record: TrainingRecord,
     sets: Sequence[NamedSet],
     models: Models,
     checks: bool = True,

@@ -14,7 +14,7 @@ from matkit.data.ase import to_ase
 from matkit.data.dataset import Dataset
 from matkit.errors import MatkitError
 from matkit.simulate import MDOptions, md
-from matkit.simulate.results import Progress
+from matkit.simulate.results import SimulationProgress
 from matkit.units import GPA
 
 # Volumes of the energy-volume curve as parts of the structure's own.
@@ -161,7 +161,7 @@ def _run(atoms: Atoms, calc: BaseCalculator, steps: int, timestep: float) -> Fac
     rows: list[tuple[float, float, float]] = []
     every = max(1, steps // ROWS)
 
-    def on_step(state: Progress) -> None:
+    def on_step(state: SimulationProgress) -> None:
         if state.step % every == 0 and state.temperature is not None:
             total = state.energy + 1.5 * len(atoms) * units.kB * state.temperature
             rows.append((state.step * timestep, total, state.temperature))

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from matkit.evaluate.comparison import QUANTITIES
+from matkit.report.tables import number
 
 # By quantity: heading, unit, factor from eV and Å, and which errors are shown.
 SHOWN: dict[str, tuple[str, str, float, tuple[str, ...]]] = {
@@ -123,23 +124,6 @@ def cells(lines: Sequence[Line]) -> list[list[str]]:
 
 def _cell(errors: ErrorTable, key: str, kind: str) -> str:
     return number(SHOWN[key][2] * errors[key][kind]) if key in errors else "-"
-
-
-def number(value: float) -> str:
-    """Return four significant digits without an exponent where that is short."""
-    text = f"{value:.4g}"
-    return f"{value:.0f}" if "e+" in text and abs(value) < 1e8 else text
-
-
-def as_text(rows: Sequence[Sequence[str]]) -> str:
-    """Return cells as aligned lines."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        aligned = [row[0].ljust(widths[0])]
-        aligned += [text.rjust(width) for text, width in zip(row[1:], widths[1:], strict=True)]
-        lines.append("  ".join(aligned).rstrip())
-    return "\n".join(lines)
 
 
 def as_csv(groups: Iterable[Mapping[str, Any]]) -> str:

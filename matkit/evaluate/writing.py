@@ -17,7 +17,7 @@ from matkit.errors import ConfigError
 from matkit.evaluate.comparison import Evaluation
 from matkit.evaluate.options import PREFIX
 from matkit.geometry import to_voigt
-from matkit.simulate.files import TextFile, append_frame
+from matkit.runs.text_files import TextFile, append_frame
 
 if TYPE_CHECKING:
     from ase import Atoms

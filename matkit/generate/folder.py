@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from matkit.cache import write_atomically
-from matkit.campaign.items import parse_shard
-from matkit.evaluate.documents import json_bytes, plain
 from matkit.generate.options import CrystalOptions
 from matkit.generate.results import archive, as_csv, counts, render, scores, structure_rows
 from matkit.generate.run import Batch
-from matkit.simulate.summary import versions
+from matkit.report.json_files import json_bytes, plain
+from matkit.runs.atomic import write_atomically
+from matkit.runs.items import parse_shard
+from matkit.runs.versions import versions
 
 ENDINGS = {
     "config": ("config", "yaml"),

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import torch
 
-from matkit.campaign.items import Item
 from matkit.crystals.reading import Crystal
 from matkit.errors import ConfigError, MatkitError
 from matkit.generate.options import SEEDS, CrystalOptions
 from matkit.interfaces import Condition, Generator
+from matkit.runs.items import Item
 
 
 def requests_like(

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from matkit.simulate.options import Options
+from matkit.options import Options
 
 # Stems of the files of crystals as they were drawn, and relaxed.
 GENERATED, RELAXED = "generated", "relaxed"

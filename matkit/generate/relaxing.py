@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Final
 
 from ase import Atoms
 
-from matkit.campaign.items import Item, Outcome, failed
 from matkit.crystals.reading import crystal_of
 from matkit.crystals.validity import CLOSEST, smallest_distance, smallest_self_distance
 from matkit.elements import format_species
 from matkit.errors import UnknownElementError
+from matkit.runs.items import Item, ItemResult, failed
 from matkit.simulate.options import RelaxOptions
 from matkit.simulate.relaxation import relax
 
@@ -45,16 +45,16 @@ class Relaxer:
     steps: int
     fmax: float
 
-    def __call__(self, items: Sequence[Item]) -> list[Outcome]:
+    def __call__(self, items: Sequence[Item]) -> list[ItemResult]:
         """Return what became of some crystals."""
         return [self.one(item) for item in items]
 
-    def one(self, item: Item) -> Outcome:
+    def one(self, item: Item) -> ItemResult:
         """Relax positions and cell of one crystal; it has failed if that does not converge."""
         if item.content is None:
-            return Outcome(item, "rejected", reason=item.reason)
+            return ItemResult(item, "rejected", reason=item.reason)
         if objection := fault(item.content):
-            return Outcome(item, "rejected", reason=objection)
+            return ItemResult(item, "rejected", reason=objection)
         calc = _calculator(self.model, self.device)
         options = RelaxOptions(
             optimizer=OPTIMIZER, relax_cell=True, fmax=self.fmax, steps=self.steps
@@ -71,12 +71,12 @@ class Relaxer:
             "relaxation": result.reason,
         }
         if result.reason != "converged":
-            return Outcome(item, "failed", reason=result.message or result.reason, facts=facts)
+            return ItemResult(item, "failed", reason=result.message or result.reason, facts=facts)
         if volume > BURST * item.content.get_volume():
-            return Outcome(item, "failed", reason="it came apart", facts=facts)
+            return ItemResult(item, "failed", reason="it came apart", facts=facts)
         atoms = result.atoms.copy()
         atoms.info = dict(item.content.info)
-        return Outcome(item, "done", (atoms,), facts=facts)
+        return ItemResult(item, "done", (atoms,), facts=facts)
 
 
 def check_potential(
@@ -125,6 +125,6 @@ def fault(atoms: Atoms) -> str:
 
 @lru_cache(maxsize=1)
 def _calculator(model: str, device: str) -> MatkitCalculator:
-    from matkit.zoo import load_calculator
+    from matkit.models.zoo import load_calculator
 
     return load_calculator(model, device=device, dtype=PRECISION)

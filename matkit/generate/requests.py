@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from matkit.campaign.items import Item
 from matkit.crystals.reading import read_crystals
 from matkit.errors import ConfigError
 from matkit.generate.compositions import (
@@ -21,6 +20,7 @@ from matkit.generate.compositions import (
 from matkit.generate.like import requests_like
 from matkit.generate.options import ATOMS, SEEDS, CrystalOptions
 from matkit.interfaces import Generator
+from matkit.runs.items import Item
 from matkit.symmetry.assignments import assignments, is_possible
 from matkit.symmetry.groups import parse
 

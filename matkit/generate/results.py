@@ -16,9 +16,9 @@ from matkit.crystals.judging import SYMPRECS, space_group
 from matkit.crystals.pages import histograms
 from matkit.crystals.reading import crystal_of
 from matkit.crystals.writing import UNITS, entry_row, score_cells, score_documents
-from matkit.evaluate.figures import png
-from matkit.evaluate.html import image, page, paragraph, section, settings, table
 from matkit.generate.run import Batch
+from matkit.report.figures import png
+from matkit.report.html import image, page, paragraph, section, settings, table
 
 # Crystals that are drawn in the report, and the longest edge of one, in Å: ASE draws an edge as
 # dashes of 0.3 Å, and that of a failed crystal may have millions.

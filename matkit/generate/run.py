@@ -12,19 +12,19 @@ import torch
 from ase import Atoms
 from ase.io import read
 
-from matkit.campaign.files import Files, Row, last_rows
-from matkit.campaign.items import Item, parse_shard
-from matkit.campaign.ledger import Ledger
-from matkit.campaign.schedule import OnProgress, Plan, carry_out, open_executor
 from matkit.crystals.evaluation import Note, evaluate_crystals
 from matkit.crystals.options import CrystalsOptions
 from matkit.crystals.reading import Crystal, crystal_of, read_and_tell
-from matkit.crystals.results import Evaluation
+from matkit.crystals.results import CrystalEvaluation
 from matkit.generate.options import GENERATED, RELAXED, CrystalOptions
 from matkit.generate.relaxing import Relaxer, check_potential
 from matkit.generate.requests import requests
 from matkit.generate.sampling import Sampler
 from matkit.interfaces import Generator
+from matkit.runs.items import Item, parse_shard
+from matkit.runs.ledger import Ledger
+from matkit.runs.ledger_files import Files, Row, last_rows
+from matkit.runs.schedule import OnProgress, Plan, carry_out, open_executor
 
 # What has no influence on the crystals, and may be another when a run goes on.
 FREE = {"out", "overwrite", "workers", "device", "batch_size", "shard", "dedupe", "known"}
@@ -50,7 +50,7 @@ class Batch:
     rows: dict[int, Row]
     relaxed: dict[int, Atoms] = field(default_factory=dict)
     relaxation: dict[int, Row] = field(default_factory=dict)
-    evaluation: Evaluation | None = None
+    evaluation: CrystalEvaluation | None = None
     network_calls: int = 0
 
     @property

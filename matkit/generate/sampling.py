@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from ase import Atoms
 
-from matkit.campaign.items import Item, Outcome, failed
 from matkit.data.ase import to_ase
 from matkit.generate.options import CrystalOptions
 from matkit.generate.relaxing import fault
 from matkit.generate.requests import parse_conditions
 from matkit.interfaces import Condition, Generator
+from matkit.runs.items import Item, ItemResult, failed
 from matkit.symmetry.groups import parse
 
 # Between the seeds of two attempts at a crystal.
@@ -75,13 +75,13 @@ class Sampler:
             guidance=self.options.guidance if properties else 1.0,
         )
 
-    def __call__(self, items: Sequence[Item]) -> list[Outcome]:
+    def __call__(self, items: Sequence[Item]) -> list[ItemResult]:
         """Return the crystals of some items; a crystal that is not finite has failed."""
-        outcomes = [Outcome(i, "rejected", reason=i.reason) for i in items if i.content is None]
+        outcomes = [ItemResult(i, "rejected", reason=i.reason) for i in items if i.content is None]
         items = [item for item in items if item.content is not None]
         return outcomes + self._drawn(items) if items else outcomes
 
-    def _drawn(self, items: Sequence[Item]) -> list[Outcome]:
+    def _drawn(self, items: Sequence[Item]) -> list[ItemResult]:
         begin = time.perf_counter()
         drawn = self._crystals(items, 0)
         times = [0] * len(items)
@@ -99,7 +99,7 @@ class Sampler:
             atoms.info = {"crystal": item.index, "seed": item.content[0], **self._aim(item)}
             formula = atoms.get_chemical_formula("metal")
             facts = {"formula": formula, "seconds": seconds, "redrawn": redrawn}
-            outcomes.append(Outcome(item, "done", (atoms,), facts=facts))
+            outcomes.append(ItemResult(item, "done", (atoms,), facts=facts))
         return outcomes
 
     def _crystals(self, items: Sequence[Item], attempt: int) -> list[Atoms]:

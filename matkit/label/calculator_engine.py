@@ -15,11 +15,12 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator, PropertyNotImplementedError
 from ase.units import Hartree
 
+from matkit.calculator_info import model_info
 from matkit.data.ase import charge_or_spin, check_atoms
 from matkit.errors import ConfigError, MissingExtraError
 from matkit.label.labels import Array, Engine, Labels, bare
 from matkit.label.options import XTB
-from matkit.simulate.summary import model_info, package_version
+from matkit.runs.versions import package_version
 
 # A calculator for a structure.
 Maker = Callable[[Atoms], BaseCalculator]

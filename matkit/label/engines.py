@@ -14,7 +14,7 @@ from matkit.label.calculator_engine import factory_engine, is_factory, xtb_engin
 from matkit.label.labels import Engine
 from matkit.label.model_engine import ModelEngine
 from matkit.label.options import XTB
-from matkit.zoo import load_calculator
+from matkit.models.zoo import load_calculator
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from ase import Atoms
 
-from matkit.campaign.items import Item
 from matkit.data.cached import is_folder
 from matkit.data.dataset import read_dataset
 from matkit.data.folders import structure_files
@@ -15,6 +14,7 @@ from matkit.data.opening import locate
 from matkit.data.reading import entries_of
 from matkit.data.writing import labelled_atoms
 from matkit.errors import DataError
+from matkit.runs.items import Item
 
 
 def entries(paths: Sequence[str | Path], format: str | None = None) -> Iterator[Item]:

@@ -13,11 +13,11 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from matkit.campaign.files import HESSIAN_TYPE, Files, read_rows
-from matkit.campaign.items import parse_shard
 from matkit.data.dataset import Dataset, read_dataset
 from matkit.errors import DataError
 from matkit.label.run import STEM
+from matkit.runs.items import parse_shard
+from matkit.runs.ledger_files import HESSIAN_TYPE, Files, read_rows
 from matkit.structures import Structures
 
 

@@ -10,6 +10,7 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
 from matkit.calculator import MatkitCalculator
+from matkit.calculator_info import model_info
 from matkit.conditions import ignored_conditions, refuse_ignored
 from matkit.data.ase import from_ase
 from matkit.errors import ConfigError, StructureError
@@ -17,7 +18,6 @@ from matkit.graph import Graph
 from matkit.label.labels import Array, Engine, Labels, bare
 from matkit.nn.scatter import scatter_sum
 from matkit.replay import COINCIDENT
-from matkit.simulate.summary import model_info
 from matkit.structures import Structures
 
 

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from matkit.models.shipped import DEFAULT_POTENTIAL
+from matkit.options import ANY_CALCULATOR, IGNORE_CHARGE, ReadingOptions
 from matkit.runs.yaml_text import load_yaml
-from matkit.shipped import DEFAULT_POTENTIAL
-from matkit.simulate.options import ANY_CALCULATOR, IGNORE_CHARGE, ReadingOptions
 
 XTB = {"gfn1": "GFN1-xTB", "gfn2": "GFN2-xTB"}
 # Å. Larger ones show the anharmonicity of bonds, smaller ones the convergence of an SCF.

@@ -10,17 +10,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from matkit.campaign.files import Files, last_rows, write_settings
-from matkit.campaign.items import WHOLE, Item, Shard
-from matkit.campaign.ledger import Ledger
-from matkit.campaign.schedule import OnProgress, Plan, carry_out
 from matkit.errors import ConfigError
 from matkit.label.engines import load_engine
 from matkit.label.entries import entries
 from matkit.label.labels import Engine
 from matkit.label.options import LabellingOptions
-from matkit.label.work import label_items, second_spec, spec_of
-from matkit.simulate.summary import versions
+from matkit.label.worker import label_items, second_spec, spec_of
+from matkit.runs.items import WHOLE, Item, Shard
+from matkit.runs.ledger import Ledger
+from matkit.runs.ledger_files import Files, last_rows, write_settings
+from matkit.runs.schedule import OnProgress, Plan, carry_out
+from matkit.runs.versions import versions
 
 STEM = "labels"
 # What may be changed when a run goes on.
@@ -51,7 +51,7 @@ class Labelling:
 
 
 @dataclass(frozen=True)
-class Where:
+class Placement:
     """Where labels go and where the work is done.
 
     Attributes:
@@ -74,7 +74,7 @@ class Where:
 
 def label(
     structures: str | Path | Sequence[str | Path],
-    where: Where | str | Path,
+    where: Placement | str | Path,
     options: LabellingOptions | None = None,
     on_progress: OnProgress | None = None,
 ) -> Labelling:
@@ -97,7 +97,7 @@ def label(
         SimulationError: a worker died.
     """
     options = options or LabellingOptions()
-    where = where if isinstance(where, Where) else Where(where)
+    where = where if isinstance(where, Placement) else Placement(where)
     paths = [structures] if isinstance(structures, str | Path) else list(structures)
     engine = load_engine(spec_of(options))
     if options.hessian == "autograd" and not engine.exact:

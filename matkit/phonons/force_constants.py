@@ -12,11 +12,11 @@ from matkit.calculator import MatkitCalculator
 from matkit.data.ase import from_ase
 from matkit.derivatives import Conservative
 from matkit.errors import SimulationError
-from matkit.evaluate.predict import predict
+from matkit.evaluator import predict
+from matkit.hessians.calculators import FINITE_DIFFERENCE, hessian
 from matkit.phonons.options import PhononsOptions
 from matkit.phonons.predicted import PREDICT, impose_sum_rule, predicted_force_constants
 from matkit.phonons.supercell import to_ase
-from matkit.vibrations.sources import FINITE_DIFFERENCE, hessian
 
 if TYPE_CHECKING:
     from phonopy import Phonopy

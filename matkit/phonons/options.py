@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from matkit.simulate.options import Options
+from matkit.options import Options
 
 
 class PhononsOptions(Options):

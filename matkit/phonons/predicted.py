@@ -9,7 +9,7 @@ from ase.calculators.calculator import BaseCalculator
 
 from matkit.calculator import MatkitCalculator
 from matkit.data.ase import from_ase
-from matkit.hessian import predicted_blocks
+from matkit.hessians.potentials import predicted_blocks
 from matkit.pair_blocks import PairBlocks
 from matkit.phonons.options import PhononsOptions
 from matkit.phonons.supercell import to_ase

@@ -8,7 +8,10 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
+from matkit.calculator_info import at_precision
 from matkit.errors import StructureError
+from matkit.hessians.calculators import check_method
+from matkit.options import PRECISION, resolve
 from matkit.phonons.analysis import (
     band_structure,
     density_of_states,
@@ -21,11 +24,9 @@ from matkit.phonons.predicted import with_reach
 from matkit.phonons.results import ImaginaryMode, PhononsResult
 from matkit.phonons.supercell import make_phonopy, multiples
 from matkit.simulate.frames import check_input, max_force
-from matkit.simulate.options import PRECISION, RelaxOptions, resolve
+from matkit.simulate.options import RelaxOptions
 from matkit.simulate.results import OnStep
 from matkit.simulate.stationary import stationary_point
-from matkit.simulate.summary import at_precision
-from matkit.vibrations.sources import check_method
 
 
 def phonons(

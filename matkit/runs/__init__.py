@@ -1,1 +1,1 @@
-"""What every run that writes needs: one at a time in a place, and nothing lost on the way."""
+"""What every run that writes needs: one at a time in a place, nothing lost, and going on later."""

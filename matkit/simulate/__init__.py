@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from matkit.simulate.dynamics import md
     from matkit.simulate.options import MDOptions, RelaxOptions, SinglepointOptions
     from matkit.simulate.relaxation import relax
-    from matkit.simulate.results import MDResult, Progress, RelaxResult, SinglepointResult
+    from matkit.simulate.results import MDResult, RelaxResult, SimulationProgress, SinglepointResult
     from matkit.simulate.static import singlepoint
 
 _HOME = {
     "MDOptions": "options",
     "MDResult": "results",
-    "Progress": "results",
+    "SimulationProgress": "results",
     "RelaxOptions": "options",
     "RelaxResult": "results",
     "SinglepointOptions": "options",
@@ -28,9 +28,9 @@ _HOME = {
 __all__ = [
     "MDOptions",
     "MDResult",
-    "Progress",
     "RelaxOptions",
     "RelaxResult",
+    "SimulationProgress",
     "SinglepointOptions",
     "SinglepointResult",
     "md",

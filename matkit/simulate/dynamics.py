@@ -9,16 +9,17 @@ from typing import Any
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
+from matkit.calculator_info import at_precision
 from matkit.errors import ConfigError
-from matkit.simulate.files import refuse_existing
+from matkit.options import MD_PRECISION, resolve
+from matkit.runs.text_files import refuse_existing
 from matkit.simulate.frames import check_input
 from matkit.simulate.integrators import check_method
-from matkit.simulate.options import MD_PRECISION, MDOptions, resolve
+from matkit.simulate.options import MDOptions
 from matkit.simulate.recorder import md_files
 from matkit.simulate.restart import Restart, read_restart
 from matkit.simulate.results import MDResult, OnStep
 from matkit.simulate.run import Run
-from matkit.simulate.summary import at_precision
 
 log = logging.getLogger(__name__)
 

@@ -2,82 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final, Literal, Self, TypeVar, get_args, get_origin
+from typing import Any, Literal, Self
 
-import yaml
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, field_validator, model_validator
 
-from matkit.errors import ConfigError, did_you_mean
-from matkit.foreign_words import answer
-from matkit.runs.yaml_text import load_yaml
+from matkit.options import Options
 
 Ensemble = Literal["nve", "nvt", "npt"]
 Thermostat = Literal["langevin", "nose-hoover", "bussi"]
 CellMode = Literal["full", "hydrostatic", "constant-volume", "shape"]
-OptionsT = TypeVar("OptionsT", bound=BaseModel)
-# Marks options that name a calculator by any function: only users may do that, and no file.
-ANY_CALCULATOR: dict[str, Any] = {"names": "calculator"}
-
-
-# In which models compute if nobody says otherwise: curvatures and small forces need the second, and
-# dynamics, whose trajectories part anyway, the speed of the first.
-PRECISION: Final = "float64"
-MD_PRECISION: Final = "float32"
-# Of every command that computes with a model.
-IGNORE_CHARGE: Any = Field(
-    False,
-    description="compute structures with a charge or multiplicity that the model does not take "
-    "into account as neutral singlets, instead of refusing them",
-)
-
-
-class Options(BaseModel):
-    """Base class: frozen, unknown names are refused, and one value will do for a list.
-
-    Flags give lists as text: ``[0.05, 0.1]`` for numbers, ``[]`` for anything.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _one_makes_a_list(cls, value: Any, info: Any) -> Any:
-        annotation = cls.model_fields[str(info.field_name)].annotation
-        if get_origin(annotation) is not list:
-            return value
-        values = [value] if isinstance(value, str | int | float) else value
-        match values:
-            case ["[]"]:
-                return []
-            case [str(text)] if text.startswith("[") and get_args(annotation) != (str,):
-                return _list_of(text)
-        return values
-
-
-class ReadingOptions(Options):
-    """How files of structures are read."""
-
-    format: str | None = Field(
-        None,
-        description="format of the files if their names do not tell it, as ASE calls it, such as "
-        "extxyz, cif, vasp or espresso-in; also csv and parquet",
-    )
-
-
-def _list_of(text: str) -> Any:
-    """Return what a list in brackets holds, the text itself if it is none."""
-    try:
-        return load_yaml(text)
-    except yaml.YAMLError:
-        return [text]
 
 
 class SinglepointOptions(Options):
@@ -196,42 +129,3 @@ class MDOptions(Options):
     def method(self) -> str:
         """Integrator: `nve`, `npt`, or the thermostat of nvt."""
         return (self.thermostat or "langevin") if self.ensemble == "nvt" else self.ensemble
-
-
-def resolve(
-    model: type[OptionsT], options: OptionsT | None, changes: Mapping[str, Any]
-) -> OptionsT:
-    """Return `options` (or the defaults) with some values changed, all checked.
-
-    Raises:
-        ConfigError: a name is unknown or a value impossible.
-    """
-    given = {} if options is None else options.model_dump(exclude_unset=True)
-    return build(model, {**given, **changes})
-
-
-def build(model: type[OptionsT], values: Mapping[str, Any], where: str = "") -> OptionsT:
-    """Validate `values`.
-
-    Args:
-        model: Options to build.
-        values: Value by name.
-        where: What the values were read from, for the message.
-
-    Raises:
-        ConfigError: a name is unknown or a value impossible.
-    """
-    try:
-        return model.model_validate(dict(values))
-    except ValidationError as error:
-        problems = [_problem(dict(item), model.model_fields) for item in error.errors()]
-        source = f" ({where})" if where else ""
-        raise ConfigError("\n".join(problem + source for problem in problems)) from None
-
-
-def _problem(item: dict[str, Any], names: Mapping[str, Any]) -> str:
-    name = ".".join(map(str, item["loc"]))
-    if item["type"] == "extra_forbidden":
-        return f"Unknown option {name!r}.{answer(name) or did_you_mean(name, names)}"
-    message = item["msg"].removeprefix("Value error, ")
-    return f"Option {name!r}: {message}; got {item['input']!r}." if name else f"{message}."

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms, units
 
-from matkit.simulate.files import TextFile, append_frame, check_length
+from matkit.runs.text_files import TextFile, append_frame, check_length
 from matkit.simulate.frames import freeze
 from matkit.simulate.options import MDOptions
 

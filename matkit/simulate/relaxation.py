@@ -14,14 +14,15 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS, FIRE, LBFGS
 from ase.optimize.optimize import Optimizer
 
+from matkit.calculator_info import at_precision
+from matkit.options import PRECISION, resolve
+from matkit.runs.text_files import TextFile, append_frame
 from matkit.simulate.cells import cell_filter, fix_symmetry
 from matkit.simulate.constraints import Held
-from matkit.simulate.files import TextFile, append_frame
 from matkit.simulate.frames import check_input, freeze, is_finite, max_force
-from matkit.simulate.options import PRECISION, RelaxOptions, resolve
+from matkit.simulate.options import RelaxOptions
 from matkit.simulate.plausibility import too_close, unknown_contacts
-from matkit.simulate.results import OnStep, Progress, Reason, RelaxResult
-from matkit.simulate.summary import at_precision
+from matkit.simulate.results import OnStep, Reason, RelaxResult, SimulationProgress
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {"FIRE": FIRE, "LBFGS": LBFGS, "BFGS": BFGS}
 
@@ -72,13 +73,13 @@ def relax(
 
 def _optimizer(target: Any, options: RelaxOptions) -> Optimizer:
     if options.optimizer == "RFO":
-        from matkit.second_order.optimizers import RFO  # needs torch, ASE's own do not
+        from matkit.simulate.optimizers.rfo import RFO  # needs torch, ASE's own do not
 
         given: dict[str, Any] = {"method": options.hessian, "every": options.hessian_every}
         return RFO(target, **{key: value for key, value in given.items() if value is not None})
     optimizer: Any = OPTIMIZERS[options.optimizer](target, logfile=None)
     if options.hessian is not None:
-        from matkit.second_order.initial import positive_hessian
+        from matkit.hessians.start import positive_hessian
 
         optimizer.H0 = positive_hessian(target, options.hessian)
     made: Optimizer = optimizer
@@ -117,7 +118,9 @@ class _Keeper:
         if self.on_step is not None:
             force = state.max_force
             self.on_step(
-                Progress(step=state.step, steps=self.steps, energy=energy, max_force=force)
+                SimulationProgress(
+                    step=state.step, steps=self.steps, energy=energy, max_force=force
+                )
             )
 
     def close(self) -> None:

@@ -14,8 +14,8 @@ import numpy as np
 from ase import Atoms
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, StrictInt, field_validator
 
-from matkit.cache import write_atomically
 from matkit.errors import SimulationError
+from matkit.runs.atomic import write_atomically
 from matkit.simulate.options import MDOptions
 
 FORMAT_VERSION = 1

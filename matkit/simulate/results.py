@@ -26,7 +26,7 @@ Reason = Literal[
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
+class SimulationProgress:
     """State of a running simulation, for progress displays.
 
     Attributes:
@@ -44,7 +44,7 @@ class Progress:
     temperature: float | None = None
 
 
-OnStep = Callable[[Progress], None]
+OnStep = Callable[[SimulationProgress], None]
 
 
 class Result:

@@ -12,8 +12,8 @@ from ase import Atoms
 from ase.md.md import MolecularDynamics
 
 from matkit.errors import ConfigError
+from matkit.runs.text_files import write_frame
 from matkit.simulate.constraints import Held
-from matkit.simulate.files import write_frame
 from matkit.simulate.frames import freeze, has_stress, is_finite
 from matkit.simulate.guard import EVERY, Guard, Problem
 from matkit.simulate.integrators import get_state, integrator, set_state
@@ -21,7 +21,7 @@ from matkit.simulate.options import MDOptions
 from matkit.simulate.recorder import Recorder
 from matkit.simulate.relaxation import relax
 from matkit.simulate.restart import Restart
-from matkit.simulate.results import MDResult, OnStep, Progress
+from matkit.simulate.results import MDResult, OnStep, SimulationProgress
 from matkit.simulate.velocities import set_velocities
 
 # Lowest value of the default limit is ten times this temperature, K.
@@ -175,7 +175,7 @@ class Run:
         self.recorder.record(self.step, self.work)
         if on_step is not None:
             on_step(
-                Progress(
+                SimulationProgress(
                     step=self.step,
                     steps=self.options.steps,
                     energy=float(self.work.get_potential_energy()),

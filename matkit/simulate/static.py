@@ -8,11 +8,12 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
+from matkit.calculator_info import at_precision
+from matkit.options import PRECISION, resolve
 from matkit.simulate.frames import check_input, freeze, has_stress, max_force
-from matkit.simulate.options import PRECISION, SinglepointOptions, resolve
+from matkit.simulate.options import SinglepointOptions
 from matkit.simulate.plausibility import too_close, unknown_contacts
 from matkit.simulate.results import SinglepointResult
-from matkit.simulate.summary import at_precision
 
 
 def singlepoint(

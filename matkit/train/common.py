@@ -17,7 +17,7 @@ from matkit.data.ase import from_ase
 from matkit.data.dataset import Dataset
 from matkit.data.labels import Found, LabelReport
 from matkit.derivatives import Conservative
-from matkit.evaluate.predict import predict
+from matkit.evaluator import predict
 
 # Lattice constants in Å: a of cubic and hexagonal crystals.
 ELEMENTS = {

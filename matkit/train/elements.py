@@ -9,10 +9,10 @@ from math import sqrt
 import torch
 from torch import Tensor, nn
 
-from matkit import checkpoint
 from matkit.elements import format_species
 from matkit.errors import TrainingError
 from matkit.interfaces import Potential
+from matkit.models import checkpoint
 from matkit.nn.embedding import SpeciesEmbedding, SpeciesScale
 from matkit.nn.equivariant import Linear
 from matkit.nn.readout import SpeciesScaleShift
@@ -28,7 +28,7 @@ def extended(network: Potential, new: Sequence[int]) -> tuple[Potential, dict[in
     Rows of a new element are those of the chemically nearest element it knew.
 
     Args:
-        network: Network made by `matkit.checkpoint.build`.
+        network: Network made by `matkit.models.checkpoint.build`.
         new: Atomic numbers it does not know.
 
     Returns:

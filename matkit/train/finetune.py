@@ -10,29 +10,30 @@ from typing import Any
 import numpy as np
 import torch
 
-from matkit import zoo
 from matkit.data.dataset import Dataset, has_label, read_dataset
 from matkit.data.references import WAYS, fit_references, resolve_e0s
 from matkit.derivatives import Conservative
 from matkit.elements import format_species
 from matkit.errors import TrainingError
-from matkit.evaluate.predict import predict
+from matkit.evaluator import predict
 from matkit.interfaces import Potential
+from matkit.models import zoo
 from matkit.nn.readout import SpeciesScaleShift
 from matkit.structures import Structures
 from matkit.train.elements import extended
 from matkit.train.network import freeze
 from matkit.train.objective import LowRank
 from matkit.train.options import FinetuneOptions
-from matkit.train.run import Outcome, Start, run
+from matkit.train.run import run
 from matkit.train.session import Listener
 from matkit.train.sets import Sets
+from matkit.train.start import TrainedPotential, TrainingStart
 
 # eV. References that move by less belong to the same level: universal potentials are as uncertain.
 MOVED = 0.05
 
 
-def finetune(options: FinetuneOptions, listener: Listener | None = None) -> Outcome:
+def finetune(options: FinetuneOptions, listener: Listener | None = None) -> TrainedPotential:
     """Train a known potential further.
 
     Raises:
@@ -43,7 +44,7 @@ def finetune(options: FinetuneOptions, listener: Listener | None = None) -> Outc
     return run(options, listener, lambda sets: _from_base(options, sets))
 
 
-def _from_base(options: FinetuneOptions, sets: Sets) -> Start:
+def _from_base(options: FinetuneOptions, sets: Sets) -> TrainingStart:
     base = zoo.load(options.foundation_model, any_level=True)
     torch.manual_seed(options.seed)
     network = copy.deepcopy(base.network)
@@ -78,7 +79,7 @@ def _from_base(options: FinetuneOptions, sets: Sets) -> Start:
         low_rank = LowRank(trainable, options.lora_rank, options.lora_alpha)
     present = {z for one in (sets.train, replay) if one is not None for z in _elements(one)}
     origin = _origin(options, moved, present)
-    return Start(network, sets, facts, low_rank, replay, retained, base, origin)
+    return TrainingStart(network, sets, facts, low_rank, replay, retained, base, origin)
 
 
 def _elements(dataset: Dataset) -> set[int]:

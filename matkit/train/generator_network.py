@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 
-from matkit import checkpoint
 from matkit.elements import format_species
 from matkit.errors import ConfigError, did_you_mean
 from matkit.interfaces import Generator
+from matkit.models import checkpoint
+from matkit.models.zoo import configurations
 from matkit.structures import Structures
 from matkit.train.generator_options import GeneratorOptions
-from matkit.zoo import configurations
 
 
 def new_generator(

@@ -7,18 +7,21 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from matkit.cache import write_atomically
-from matkit.evaluate.documents import json_bytes, plain
-from matkit.evaluate.figures import draw_curves, png
-from matkit.evaluate.html import image, page, paragraph, section, settings
+from matkit.evaluate.figures import draw_curves
 from matkit.evaluate.report import METRICS, REPORT
-from matkit.simulate.summary import versions
+from matkit.report.figures import png
+from matkit.report.html import image, page, paragraph, section, settings
+from matkit.report.json_files import json_bytes, plain
+from matkit.runs.atomic import write_atomically
+from matkit.runs.versions import versions
 from matkit.train.generator_options import GeneratorOptions
 from matkit.train.reporting import ending
-from matkit.train.session import Outcome
+from matkit.train.session import TrainingResult
 
 
-def report(outcome: Outcome, options: GeneratorOptions, facts: Mapping[str, Any]) -> dict[str, Any]:
+def report(
+    outcome: TrainingResult, options: GeneratorOptions, facts: Mapping[str, Any]
+) -> dict[str, Any]:
     """Write `report.html` and `metrics.json` into the folder of a training.
 
     Args:

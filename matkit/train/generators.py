@@ -11,17 +11,17 @@ import torch
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from matkit import checkpoint
 from matkit.interfaces import Generator
+from matkit.models import checkpoint
 from matkit.structures import Structures
 from matkit.train.batching import Batches, loader
 from matkit.train.generator_network import atom_counts, new_generator
 from matkit.train.generator_options import GeneratorOptions
 from matkit.train.generator_sets import Crystals, CrystalSets, read_crystal_sets
-from matkit.train.objective import Average, Objective, Step
+from matkit.train.objective import Average, Objective, TrainingStep
 from matkit.train.optimizers import optimizers
 from matkit.train.progress import Row
-from matkit.train.session import Listener, Outcome, carry_out, open_session
+from matkit.train.session import Listener, TrainingResult, carry_out, open_session
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
@@ -42,13 +42,13 @@ class GeneratorObjective(Objective):
         self.model: Generator = model
         self.options = options
 
-    def forward(self, batch: Structures) -> Step:
+    def forward(self, batch: Structures) -> TrainingStep:
         """Return the loss of a batch, with random times and noise."""
         mixed = self.options.mixed_precision
         with torch.autocast(batch.device.type, torch.bfloat16, enabled=mixed):
             terms = self.model.loss(batch, torch.default_generator)
         means = {name: term.mean() for name, term in terms.items()}
-        return Step(
+        return TrainingStep(
             torch.stack(list(means.values())).sum(),
             {name: mean.detach() for name, mean in means.items()},
             {name: term.detach() for name, term in terms.items()},
@@ -93,7 +93,7 @@ class CrystalSet(TorchDataset[Structures]):
         return self.structures.index(which)
 
 
-def train_generator(options: GeneratorOptions, listener: Listener | None = None) -> Outcome:
+def train_generator(options: GeneratorOptions, listener: Listener | None = None) -> TrainingResult:
     """Train a new generator.
 
     Raises:

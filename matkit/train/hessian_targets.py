@@ -18,8 +18,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
+from matkit.hessians.modes import QUANTUM, normal_modes
 from matkit.structures import Structures
-from matkit.vibrations.modes import QUANTUM, normal_modes
 
 # Six rigid motions and two more.
 MODES = 8

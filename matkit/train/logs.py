@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from matkit.cache import write_atomically
+from matkit.runs.atomic import write_atomically
 from matkit.runs.yaml_text import dump_yaml
 
 LOG, CONFIG, FACTS = "log.csv", "config.yaml", "facts.yaml"

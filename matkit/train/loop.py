@@ -23,12 +23,13 @@ from torch.utils.data import DataLoader
 from matkit.errors import TrainingError
 from matkit.structures import Structures
 from matkit.train.batching import Batches
+from matkit.train.checkpoints import TrainingState, load_state, save_state
 from matkit.train.gradients import GradientWatch, clip
-from matkit.train.objective import Average, Objective, Step
+from matkit.train.objective import Average, Objective, TrainingStep
 from matkit.train.optimizers import learning_rate
 from matkit.train.options import TrainerOptions
 from matkit.train.outcome import failure_of
-from matkit.train.progress import Progress, Row, load_state, save_state
+from matkit.train.progress import Row, TrainingProgress
 
 # Steps between looks at the clock, which all processes must take together.
 CLOCK_STEPS = 20
@@ -98,11 +99,11 @@ class Trainer:
         self.batched, self.optimizers, self.options = batched, optimizers, options
         self.trainable = [p for p in objective.parameters() if p.requires_grad]
         self.watch = GradientWatch(objective)
-        self.progress = Progress()
-        self.forward: Callable[[Any], Step] = objective
+        self.progress = TrainingProgress()
+        self.forward: Callable[[Any], TrainingStep] = objective
         self.begin = self.saved = self.counted = time.monotonic()
 
-    def fit(self, folder: Path, hooks: Hooks) -> Progress:
+    def fit(self, folder: Path, hooks: Hooks) -> TrainingProgress:
         """Train until the last epoch, the patience or the time is used up.
 
         Returns:
@@ -114,7 +115,9 @@ class Trainer:
         self.begin = self.saved = self.counted = time.monotonic()
         self.folder, self.hooks = folder, hooks
         first = copy.deepcopy(self.average.model.state_dict())
-        self.progress = load_state(folder, self)
+        self.progress, said = load_state(folder, self._state())
+        if said:
+            self.hooks.note(said)
         self.forward = self.fabric.setup_module(self.objective)
         if self.progress.step == 0:
             self.progress.start = self.validate(self.batched.valid)
@@ -148,7 +151,7 @@ class Trainer:
                 return False
         return True
 
-    def step(self, batch: Structures, epochs: float) -> Step:
+    def step(self, batch: Structures, epochs: float) -> TrainingStep:
         """Change the weights once; afterwards so many epochs are done, not always whole ones."""
         options, step = self.options, self.progress.step
         rate = learning_rate(epochs / max(1, options.max_num_epochs), options)
@@ -168,7 +171,7 @@ class Trainer:
         self.average.update(self.objective.effective(), step)
         return result
 
-    def _check(self, step: Step, batch: Structures) -> None:
+    def _check(self, step: TrainingStep, batch: Structures) -> None:
         if bool(torch.isfinite(step.loss)):
             return
         broken = [
@@ -226,11 +229,17 @@ class Trainer:
         return up
 
     def _save(self) -> None:
+        """Write the checkpoint; all processes must come here, the first one writes."""
         self._count_time()
-        save_state(self.folder, self)
+        if self.fabric.is_global_zero:
+            save_state(self.folder, self._state(), self.progress)
+        self.fabric.barrier()
         self.saved = time.monotonic()
 
     def _count_time(self) -> None:
         now = time.monotonic()
         self.progress.seconds += now - self.counted
         self.counted = now
+
+    def _state(self) -> TrainingState:
+        return TrainingState(self.objective, self.average.model, self.optimizers, self.options)

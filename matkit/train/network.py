@@ -11,16 +11,16 @@ from typing import Any
 import torch
 import yaml
 
-from matkit import checkpoint, zoo
 from matkit.data.dataset import Dataset
 from matkit.data.references import resolve_e0s
 from matkit.elements import format_species
 from matkit.errors import ConfigError, did_you_mean
 from matkit.interfaces import Potential
+from matkit.models import checkpoint, zoo
+from matkit.models.zoo import configurations
 from matkit.neighbors import radius_graph
 from matkit.train.options import TrainOptions
 from matkit.train.sets import Sets
-from matkit.zoo import configurations
 
 # MACE's names of options that architectures here call otherwise.
 OVERRIDES = {

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ModelT = TypeVar("ModelT", bound=nn.Module)
 
 
-class Step(NamedTuple):
+class TrainingStep(NamedTuple):
     """What one batch gives.
 
     Attributes:
@@ -106,7 +106,7 @@ class Objective(nn.Module, ABC):
     model: nn.Module
 
     @abstractmethod
-    def forward(self, batch: Any) -> Step:
+    def forward(self, batch: Any) -> TrainingStep:
         """Return the loss of a batch; all randomness is torch's own, seeded before each step."""
 
     @abstractmethod
@@ -144,7 +144,7 @@ class PotentialObjective(Objective):
         self.names = [name for name, _ in model.named_parameters()]
         self.plain = tuple(model.parameters())
 
-    def forward(self, batch: Graph) -> Step:
+    def forward(self, batch: Graph) -> TrainingStep:
         """Return the loss of a batch whose labels are in its fields."""
         predictor = Predictor(self.model, self.options)
         if self.low_rank is None:
@@ -154,7 +154,9 @@ class PotentialObjective(Objective):
             prediction = functional_call(predictor, changed, (batch, True))
         by_structure = structure_losses(prediction, batch, self.options)
         loss, means = total_loss(by_structure, batch, self.options)
-        return Step(loss, means, {key: value.detach() for key, value in by_structure.items()})
+        return TrainingStep(
+            loss, means, {key: value.detach() for key, value in by_structure.items()}
+        )
 
     def validate(
         self, model: Conservative, batches: Iterable[Graph], fabric: Fabric

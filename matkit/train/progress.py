@@ -1,30 +1,20 @@
-"""How far a training has come, and the checkpoint that holds it together with all weights."""
+"""How far a training has come."""
 
 from __future__ import annotations
 
-import dataclasses
-import io
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
-from matkit.cache import write_atomically
 from matkit.errors import CheckpointError
 from matkit.train.optimizers import learning_rate
 from matkit.train.options import OptimizerOptions
 
-if TYPE_CHECKING:
-    from matkit.train.loop import Trainer
-
 Row = dict[str, float]
-CHECKPOINT = "checkpoint.pt"
 
 
 @dataclass
-class Progress:
+class TrainingProgress:
     """How far a training has come.
 
     Attributes:
@@ -87,50 +77,7 @@ class Progress:
         return row
 
 
-def save_state(folder: Path, trainer: Trainer) -> None:
-    """Write the checkpoint; all processes must come here, the first one writes."""
-    if trainer.fabric.is_global_zero:
-        state = {
-            "progress": dataclasses.asdict(trainer.progress),
-            "objective": trainer.objective.state_dict(),
-            "average": trainer.average.model.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in trainer.optimizers],
-            "options": trainer.options.model_dump(),
-        }
-        buffer = io.BytesIO()
-        torch.save(state, buffer)
-        write_atomically(folder / CHECKPOINT, buffer.getvalue())
-    trainer.fabric.barrier()
-
-
-def load_state(folder: Path, trainer: Trainer) -> Progress:
-    """Put everything back where the checkpoint says; without one, return a new beginning.
-
-    Raises:
-        CheckpointError: the checkpoint is damaged or belongs to other options, or the run is beyond
-            the last epoch that is asked for.
-    """
-    path = folder / CHECKPOINT
-    if not path.exists():
-        return Progress()
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        trainer.objective.load_state_dict(state["objective"])
-        trainer.average.model.load_state_dict(state["average"])
-        for optimizer, content in zip(trainer.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(content)
-    except Exception as error:
-        raise CheckpointError(
-            f"{path} is damaged or belongs to another model ({error}). Start anew with --overwrite."
-        ) from error
-    _refuse_changed(path, state["options"], trainer.options.model_dump())
-    progress = Progress(**state["progress"])
-    if said := _extend(progress, state["options"]["max_num_epochs"], trainer.options):
-        trainer.hooks.note(said)
-    return progress
-
-
-def _extend(progress: Progress, before: int, options: OptimizerOptions) -> str:
+def extend(progress: TrainingProgress, before: int, options: OptimizerOptions) -> str:
     """Let a run go on to another last epoch, and return what that means.
 
     Raises:
@@ -153,29 +100,3 @@ def _extend(progress: Progress, before: int, options: OptimizerOptions) -> str:
         f"course ({options.scheduler}) over all {epochs} epochs: after epoch {done} it is "
         f"{rate:.3g}, where it was {learning_rate(done / max(before, 1), options):.3g}."
     )
-
-
-# Options that may differ when a run goes on.
-MAY_CHANGE = {
-    "max_num_epochs",
-    *("work_dir", "name", "device", "num_workers", "restart", "max_time", "overwrite", "patience"),
-    *(
-        "checkpoint_interval",
-        "report",
-        "spot_checks",
-        "dry_run",
-        "valid_batch_size",
-        "test_file",
-        "retain_limit",
-    ),
-}
-
-
-def _refuse_changed(path: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
-    differing = [key for key in new if key not in MAY_CHANGE and old.get(key) != new[key]]
-    if differing:
-        changes = ", ".join(f"{key} ({old.get(key)!r} then, {new[key]!r} now)" for key in differing)
-        raise CheckpointError(
-            f"{path} was written with other options: {changes}. Go on with the old ones, or start "
-            "anew under another name or with --overwrite."
-        )

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from matkit import zoo
 from matkit.elements import atomic_number
-from matkit.evaluate.report import NamedSet, Record, training_report, with_changes
+from matkit.evaluate.report import NamedSet, TrainingRecord, training_report, with_changes
+from matkit.models import zoo
 from matkit.train.common import as_predicted
 from matkit.train.options import FinetuneOptions, TrainOptions
 
 if TYPE_CHECKING:
-    from matkit.train import session
-    from matkit.train.run import Outcome, Start
+    from matkit.train.start import TrainedPotential, TrainingStart
 
 
 # What the set is called on which forgetting is measured if no other is given.
@@ -24,7 +23,7 @@ COMMON = "common structures, labelled by the base"
 
 
 def report(
-    outcome: Outcome,
+    outcome: TrainedPotential,
     options: TrainOptions | FinetuneOptions,
     device: torch.device,
     note: Callable[[str], None],
@@ -46,7 +45,7 @@ def report(
     models = {"result": result}
     if start.base is not None:
         models = {"before": start.base.to(device), "after": result}
-    record = Record(
+    record = TrainingRecord(
         title=_title(options),
         settings=options.model_dump(),
         facts=start.facts,
@@ -57,7 +56,7 @@ def report(
     return training_report(outcome.folder, record, _sets(start), models, options.spot_checks, note)
 
 
-def _sets(start: Start) -> list[NamedSet]:
+def _sets(start: TrainingStart) -> list[NamedSet]:
     sets = [NamedSet("validation" if start.sets.validated else "training", start.sets.valid)]
     if start.sets.test is not None:
         sets = [NamedSet("test", start.sets.test), *sets]
@@ -85,7 +84,7 @@ def _title(options: TrainOptions | FinetuneOptions) -> str:
     return f"Training of {options.name}"
 
 
-def ending(outcome: session.Outcome) -> str:
+def ending(outcome: TrainingResult) -> str:
     """Return how a training ended, as a sentence."""
     epochs = f"{outcome.history[-1]['epoch']:.0f} epochs" if outcome.history else "0 epochs"
     if outcome.failure:

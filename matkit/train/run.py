@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from matkit import checkpoint
 from matkit.data.ase import to_ase
 from matkit.data.dataset import Dataset, ignored_in
 from matkit.derivatives import Conservative
 from matkit.elements import format_species
 from matkit.graph import Graph
-from matkit.interfaces import Potential
+from matkit.models import checkpoint
 from matkit.simulate.plausibility import closest_contacts
 from matkit.structures import Structures, cat
-from matkit.train import session as sessions
 from matkit.train.batching import Batches, GraphSet, loader, weighted
 from matkit.train.hessian_sets import check_head
 from matkit.train.hessian_targets import of_one_width
 from matkit.train.network import freeze, new_network
-from matkit.train.objective import Average, LowRank, PotentialObjective
+from matkit.train.objective import Average, PotentialObjective
 from matkit.train.optimizers import optimizers
 from matkit.train.options import FinetuneOptions, TrainOptions
 from matkit.train.outcome import errors_of_the_mean
 from matkit.train.progress import Row
 from matkit.train.session import Listener, Session, carry_out, open_session
 from matkit.train.sets import Sets, read_sets
+from matkit.train.start import TrainedPotential, TrainingStart
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
@@ -38,43 +37,7 @@ if TYPE_CHECKING:
 AnyOptions = TrainOptions | FinetuneOptions
 
 
-@dataclass(frozen=True)
-class Start:
-    """What training starts from.
-
-    Attributes:
-        network: Network to train.
-        sets: Labelled structures.
-        facts: What was found out about the data, for the log.
-        low_rank: Changes to train instead of the network's own parameters.
-        replay: Structures with labels to be retained, added to the training set.
-        retained: Structures on which forgetting is measured.
-        base: The model before fine-tuning.
-        origin: What the card of the result says of that model, and of the elements.
-    """
-
-    network: Potential
-    sets: Sets
-    facts: dict[str, Any]
-    low_rank: LowRank | None = None
-    replay: Dataset | None = None
-    retained: Dataset | None = None
-    base: Conservative | None = None
-    origin: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome(sessions.Outcome):
-    """What training a potential left.
-
-    Attributes:
-        start: What it started from.
-    """
-
-    start: Start
-
-
-def train(options: TrainOptions, listener: Listener | None = None) -> Outcome:
+def train(options: TrainOptions, listener: Listener | None = None) -> TrainedPotential:
     """Train a new potential.
 
     Raises:
@@ -84,7 +47,9 @@ def train(options: TrainOptions, listener: Listener | None = None) -> Outcome:
     return run(options, listener, lambda sets: _from_scratch(options, sets))
 
 
-def run(options: AnyOptions, listener: Listener | None, begin: Callable[[Sets], Start]) -> Outcome:
+def run(
+    options: AnyOptions, listener: Listener | None, begin: Callable[[Sets], TrainingStart]
+) -> TrainedPotential:
     """Train what `begin` makes of the sets."""
     with open_session(options, listener) as session:
         sets = read_sets(options)
@@ -106,10 +71,12 @@ def run(options: AnyOptions, listener: Listener | None, begin: Callable[[Sets], 
             checkpoint.save(network, session.model, card)
 
         done = carry_out(session, trainer, start.facts, keep)
-        return _with_report(Outcome(**vars(done), start=start), options, session)
+        return _with_report(TrainedPotential(**vars(done), start=start), options, session)
 
 
-def _with_report(outcome: Outcome, options: AnyOptions, session: Session) -> Outcome:
+def _with_report(
+    outcome: TrainedPotential, options: AnyOptions, session: Session
+) -> TrainedPotential:
     if not (options.report and outcome.model and session.fabric.is_global_zero):
         return outcome
     from matkit.train.reporting import report
@@ -118,16 +85,16 @@ def _with_report(outcome: Outcome, options: AnyOptions, session: Session) -> Out
     return replace(outcome, metrics=metrics)
 
 
-def _from_scratch(options: TrainOptions, sets: Sets) -> Start:
+def _from_scratch(options: TrainOptions, sets: Sets) -> TrainingStart:
     network, facts = new_network(options, sets)
     freeze(network, options.freeze)
     present, origin = set(sets.train.structures.species.unique().tolist()), {}
     if "backbone" not in facts and set(network.species) - present:  # what nothing was learnt of
         origin = {"valid_elements": format_species(present)}
-    return Start(network, sets, facts, origin=origin)
+    return TrainingStart(network, sets, facts, origin=origin)
 
 
-def _trainer(fabric: Fabric, options: AnyOptions, start: Start) -> Trainer:
+def _trainer(fabric: Fabric, options: AnyOptions, start: TrainingStart) -> Trainer:
     from matkit.train.loop import Trainer
 
     device = fabric.device
@@ -147,7 +114,7 @@ def _trainer(fabric: Fabric, options: AnyOptions, start: Start) -> Trainer:
     )
 
 
-def _batched(fabric: Fabric, options: AnyOptions, start: Start) -> Batched:
+def _batched(fabric: Fabric, options: AnyOptions, start: TrainingStart) -> Batched:
     from matkit.train.loop import Batched
 
     processes = (fabric.global_rank, fabric.world_size)
@@ -169,7 +136,7 @@ def _batched(fabric: Fabric, options: AnyOptions, start: Start) -> Batched:
     )
 
 
-def _to_learn(options: AnyOptions, start: Start) -> Structures:
+def _to_learn(options: AnyOptions, start: TrainingStart) -> Structures:
     """Return the training set, with what is replayed behind it."""
     train = weighted(start.sets.train, options.config_type_weights)
     if start.replay is None or not isinstance(options, FinetuneOptions):
@@ -180,7 +147,7 @@ def _to_learn(options: AnyOptions, start: Start) -> Structures:
     return cat([part.replace(system={key: part.system[key] for key in common}) for part in parts])
 
 
-def _card(options: AnyOptions, row: Row, start: Start) -> dict[str, Any]:
+def _card(options: AnyOptions, row: Row, start: TrainingStart) -> dict[str, Any]:
     """Return what a user of the model file should know."""
     errors = {key.removeprefix("valid_"): value for key, value in row.items() if "valid_" in key}
     return {

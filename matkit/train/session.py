@@ -15,10 +15,11 @@ import torch
 from matkit.errors import ConfigError, MissingExtraError, OutputExistsError
 from matkit.runs.locking import alone
 from matkit.runs.replacing import OldResults
+from matkit.train.checkpoints import CHECKPOINT
 from matkit.train.logs import CONFIG, FACTS, LOG, Log, write_settings
 from matkit.train.memory import keep_freed_memory
 from matkit.train.options import TrainerOptions
-from matkit.train.progress import CHECKPOINT, Row
+from matkit.train.progress import Row
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
@@ -55,7 +56,7 @@ class Listener:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class TrainingResult:
     """What training left.
 
     Attributes:
@@ -127,7 +128,7 @@ def open_session(options: TrainerOptions, listener: Listener | None) -> Iterator
 
 def carry_out(
     session: Session, trainer: Trainer, facts: Mapping[str, Any], keep: Callable[[Row], None]
-) -> Outcome:
+) -> TrainingResult:
     """Train, or only estimate the cost if that is what the options say.
 
     Everything that can be checked has been when this begins: an older run in the folder, if it is
@@ -144,14 +145,14 @@ def carry_out(
         from matkit.train.estimate import estimate
 
         session.listener.note(str(estimate(trainer)))
-        return Outcome(folder=session.folder)
+        return TrainingResult(folder=session.folder)
     with _replacing(session, options):
         if session.fabric.is_global_zero:
             settings = options.model_dump(exclude={"overwrite", "restart", "dry_run"})
             write_settings(session.folder, settings, facts)
         session.fabric.barrier()
         progress = trainer.fit(session.folder, _hooks(session, trainer, keep))
-    return Outcome(
+    return TrainingResult(
         folder=session.folder,
         model=session.model if session.model.exists() else None,
         finished=progress.finished,

@@ -7,29 +7,18 @@ from typing import TYPE_CHECKING
 from matkit.lazy import exports
 
 if TYPE_CHECKING:
-    from matkit.vibrations.modes import NormalModes, normal_modes
     from matkit.vibrations.options import VibrationsOptions
     from matkit.vibrations.results import VibrationsResult
     from matkit.vibrations.run import vibrations
     from matkit.vibrations.thermochemistry import Thermochemistry, ideal_gas
 
 _HOME = {
-    "NormalModes": "modes",
     "Thermochemistry": "thermochemistry",
     "VibrationsOptions": "options",
     "VibrationsResult": "results",
     "ideal_gas": "thermochemistry",
-    "normal_modes": "modes",
     "vibrations": "run",
 }
-__all__ = [
-    "NormalModes",
-    "Thermochemistry",
-    "VibrationsOptions",
-    "VibrationsResult",
-    "ideal_gas",
-    "normal_modes",
-    "vibrations",
-]
+__all__ = ["Thermochemistry", "VibrationsOptions", "VibrationsResult", "ideal_gas", "vibrations"]
 
 __getattr__ = exports(__name__, _HOME)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from ase import Atoms
 
-from matkit.vibrations.modes import NormalModes
+from matkit.hessians.modes import NormalModes
 
 # Frames of one period.
 FRAMES = 20

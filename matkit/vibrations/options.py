@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from matkit.simulate.options import Options
+from matkit.options import Options
 
 
 class VibrationsOptions(Options):

@@ -10,8 +10,8 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Bool
 
+from matkit.hessians.modes import NormalModes
 from matkit.simulate.results import Reason, Result
-from matkit.vibrations.modes import NormalModes
 from matkit.vibrations.thermochemistry import Thermochemistry
 
 

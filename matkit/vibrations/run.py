@@ -8,18 +8,20 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
+from matkit.calculator_info import at_precision
 from matkit.data.ase import SPIN_KEYS
 from matkit.errors import StructureError
+from matkit.hessians.calculators import FINITE_DIFFERENCE, check_method, hessian
+from matkit.hessians.free_atoms import free_atoms
+from matkit.hessians.modes import NormalModes, normal_modes
+from matkit.options import PRECISION, resolve
 from matkit.simulate.frames import check_input, max_force
-from matkit.simulate.options import PRECISION, RelaxOptions, resolve
+from matkit.simulate.options import RelaxOptions
 from matkit.simulate.plausibility import disagreement, implausible, lone_atoms, unknown_contacts
 from matkit.simulate.results import OnStep
 from matkit.simulate.stationary import stationary_point
-from matkit.simulate.summary import at_precision
-from matkit.vibrations.modes import NormalModes, normal_modes
 from matkit.vibrations.options import VibrationsOptions
 from matkit.vibrations.results import VibrationsResult
-from matkit.vibrations.sources import FINITE_DIFFERENCE, check_method, hessian
 from matkit.vibrations.symmetry import infrared_active
 from matkit.vibrations.thermochemistry import (
     Thermochemistry,
@@ -106,26 +108,6 @@ def _with_spin(atoms: Atoms, spin: int | None) -> Atoms:
     copy.info = {key: value for key, value in atoms.info.items() if key not in SPIN_KEYS}
     copy.info["spin"] = spin
     return copy
-
-
-def free_atoms(atoms: Atoms) -> list[int] | None:
-    """Return the atoms that no `FixAtoms` holds, None if none is held.
-
-    Raises:
-        StructureError: there is another constraint, or every atom is held.
-    """
-    others = [type(c).__name__ for c in atoms.constraints if type(c).__name__ != "FixAtoms"]
-    if others:
-        raise StructureError(
-            f"Expected no constraints but FixAtoms, got {', '.join(others)}. Remove them."
-        )
-    if not atoms.constraints:
-        return None
-    held = {int(i) for constraint in atoms.constraints for i in constraint.get_indices()}
-    free = [i for i in range(len(atoms)) if i not in held]
-    if not free:
-        raise StructureError("Expected some atoms that may move, but FixAtoms holds all of them.")
-    return free if held else None
 
 
 def _refuse_periodic(atoms: Atoms, free: list[int] | None) -> None:

@@ -9,7 +9,7 @@ from ase import Atoms
 from ase.data import chemical_symbols
 from jaxtyping import Bool, Float
 
-from matkit.vibrations.modes import NormalModes, is_linear
+from matkit.hessians.modes import NormalModes, is_linear
 
 if TYPE_CHECKING:
     from pymatgen.symmetry.analyzer import PointGroupAnalyzer

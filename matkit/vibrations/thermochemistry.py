@@ -10,7 +10,7 @@ from ase.thermochemistry import IdealGasThermo
 
 from matkit.data.ase import charge_or_spin
 from matkit.errors import StructureError
-from matkit.vibrations.modes import FLAT, NormalModes, is_linear
+from matkit.hessians.modes import FLAT, NormalModes, is_linear
 from matkit.vibrations.options import VibrationsOptions
 from matkit.vibrations.symmetry import point_group
 

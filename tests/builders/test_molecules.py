@@ -22,7 +22,7 @@ from matkit.builders.conformers import (
 )
 from matkit.builders.smiles import choose, part_of, rdkit, read_smiles, scaffold
 from matkit.errors import ConfigError, DataError, MissingExtraError
-from matkit.vibrations.modes import normal_modes
+from matkit.hessians.modes import normal_modes
 
 SMILES = ("CCO", "c1ccccc1O", "c1ccccc1CN", "CC#N", "O", "C1CC1C", "CC(=O)N", "OCC")
 

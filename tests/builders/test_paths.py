@@ -7,11 +7,11 @@ from ase.io import read
 
 from matkit.builders import MoleculesOptions, build_molecules
 from matkit.builders.conformers import bonds_of, embedded
+from matkit.builders.elementary_steps import REACH, steps
 from matkit.builders.paths import HIGHEST, KEPT, paths
-from matkit.builders.steps import REACH, steps
 from matkit.label.calculator_engine import xtb_engine
 from matkit.label.labels import Labels
-from matkit.second_order.ends import bonds, rmsd
+from matkit.transition.likeness import bonds, rmsd
 
 pytest.importorskip("rdkit")
 # Of each: some products, and whether these are all.

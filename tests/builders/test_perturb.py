@@ -12,7 +12,7 @@ from ase.io import read, write
 from matkit.builders import PerturbOptions, perturb
 from matkit.data.dataset import read_dataset
 from matkit.errors import ConfigError, UnknownNameError
-from matkit.simulate.options import build
+from matkit.options import build
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 from typer.testing import CliRunner
 
-from matkit import checkpoint
 from matkit.cli.app import app
+from matkit.models import checkpoint
 from tests.evaluate.labelled import network
 
 MODEL = "water.safetensors"

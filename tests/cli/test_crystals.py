@@ -8,7 +8,7 @@ import yaml
 from ase.io import write
 from pymatgen.io.ase import AseAtomsAdaptor
 
-from matkit import checkpoint
+from matkit.models import checkpoint
 from tests.crystals import samples
 from tests.evaluate.labelled import network
 

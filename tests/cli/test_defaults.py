@@ -2,11 +2,11 @@
 
 from pydantic import BaseModel
 
-from matkit import zoo
 from matkit.cli.app import BUILDERS, MORE
 from matkit.cli.configs import ALL
 from matkit.cli.data_options import OPTIONS
-from matkit.shipped import DEFAULT_POTENTIAL
+from matkit.models import zoo
+from matkit.models.shipped import DEFAULT_POTENTIAL
 
 EVERY: dict[str, type[BaseModel]] = {**ALL, **OPTIONS, **BUILDERS, **MORE}
 

@@ -6,10 +6,12 @@ from rich.console import Console
 from matkit.cli import display
 from matkit.cli.flags import normalise
 from matkit.cli.training import _listener
-from matkit.simulate import Progress
+from matkit.simulate import SimulationProgress
 from matkit.train.options import TrainOptions
 
-STATES = [Progress(step=i, steps=4, energy=-1.0 - i, max_force=0.5 / (i + 1)) for i in range(5)]
+STATES = [
+    SimulationProgress(step=i, steps=4, energy=-1.0 - i, max_force=0.5 / (i + 1)) for i in range(5)
+]
 
 
 def test_plain_lines_where_there_is_no_terminal(capsys, monkeypatch):
@@ -38,7 +40,7 @@ def test_a_bar_on_a_terminal():
     with shown.progress("cu.xyz") as show:
         for state in STATES:
             show(state)
-        show(Progress(step=4, steps=4, energy=-5.0, temperature=301.0))
+        show(SimulationProgress(step=4, steps=4, energy=-5.0, temperature=301.0))
     text = shown._err.export_text()
     assert "cu.xyz" in text
     assert "301 K" in text

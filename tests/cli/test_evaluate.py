@@ -10,9 +10,9 @@ import yaml
 from ase.build import molecule
 from ase.io import read, write
 
-from matkit import checkpoint
 from matkit.data.dataset import read_dataset
 from matkit.evaluate.comparison import evaluate
+from matkit.models import checkpoint
 from tests.evaluate.labelled import frames, model, network
 
 RESULTS = ["config.yaml", "errors.csv", "metrics.json", "parity.png", "predictions.extxyz"]
@@ -184,7 +184,7 @@ def test_mistakes_are_explained(files, words, message):
 
 def test_progress_in_lines(files, monkeypatch):
     monkeypatch.setattr("matkit.cli.evaluation.INTERVAL", 0.0)
-    monkeypatch.setattr("matkit.evaluate.predict.BATCH_ATOMS", 8)
+    monkeypatch.setattr("matkit.evaluator.BATCH_ATOMS", 8)
     stderr = files("evaluate", "all.safetensors", "data.extxyz").stderr
     assert "1 of 8 structures" in stderr
     assert "8 of 8 structures, 0 s left" in stderr

@@ -7,8 +7,8 @@ from matkit.cli.app import BUILDERS, MORE
 from matkit.cli.configs import ALL
 from matkit.cli.data_options import OPTIONS
 from matkit.errors import ConfigError, UnknownNameError
-from matkit.foreign_words import ANSWERS, answer
-from matkit.simulate.options import build
+from matkit.options import build
+from matkit.options.foreign_words import ANSWERS, answer
 from matkit.train.options import FinetuneOptions, TrainOptions
 from tests.train.labelled import frames, labelled_file
 

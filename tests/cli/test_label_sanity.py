@@ -7,8 +7,8 @@ import pytest
 from ase.build import bulk
 from ase.io import read
 
-from matkit import checkpoint
 from matkit.data.dataset import read_dataset
+from matkit.models import checkpoint
 from tests.data.sets import labelled, save
 from tests.evaluate.labelled import network
 

@@ -5,9 +5,9 @@ import sys
 import pytest
 import yaml
 
-from matkit import checkpoint
 from matkit.cli.training import training_options
 from matkit.errors import ConfigError
+from matkit.models import checkpoint
 from matkit.train.generator_options import GeneratorOptions
 from matkit.train.options import TrainOptions
 from tests.test_layers import ROOT

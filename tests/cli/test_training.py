@@ -6,7 +6,7 @@ import torch
 import yaml
 from ase.io import write
 
-from matkit import checkpoint
+from matkit.models import checkpoint
 from tests.train.labelled import TINY, frames, labelled_file
 
 

@@ -2,7 +2,7 @@ import json
 
 from ase.io import write
 
-from matkit import checkpoint, zoo
+from matkit.models import checkpoint, zoo
 from tests.test_trimming import network, salt
 
 

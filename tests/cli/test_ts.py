@@ -6,7 +6,7 @@ from ase import Atoms
 from ase.calculators.calculator import CalculationFailed
 from ase.io import read, write
 
-from tests.second_order.surfaces import MINIMA, SADDLES, MuellerBrown, particle
+from tests.transition.surfaces import MINIMA, SADDLES, MuellerBrown, particle
 
 DIFFERENCES = ("--hessian", "finite-difference")
 STRUCTURES = ("path.extxyz", "ts.extxyz", "irc.extxyz", "minima.extxyz")

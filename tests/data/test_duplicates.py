@@ -12,7 +12,7 @@ from matkit.data.dataset import Dataset, dataset_of
 from matkit.data.duplicates import _look, _same, duplicates
 from matkit.data.fingerprints import fingerprints
 from matkit.data.labels import LabelKeys
-from matkit.data.near import near_pairs
+from matkit.data.small_steps import near_pairs
 from tests.systems import SYSTEMS, crystal, random_rotation, slab, water
 
 

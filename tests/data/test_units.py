@@ -7,9 +7,9 @@ from ase.build import molecule
 
 from matkit.data.dataset import read_dataset
 from matkit.data.labels import LabelKeys
+from matkit.data.options import LabelOptions
 from matkit.data.unit_names import factor, known_units
 from matkit.errors import DataError, UnknownNameError
-from matkit.train.options import LabelOptions
 from matkit.units import BOHR, GPA, HARTREE
 from tests.data.sets import save
 

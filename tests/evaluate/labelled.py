@@ -6,10 +6,10 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.io import write
 
-from matkit import checkpoint
 from matkit.data.dataset import Dataset, read_dataset
 from matkit.derivatives import Conservative
 from matkit.interfaces import Potential
+from matkit.models import checkpoint
 from tests.train.labelled import TINY
 
 

@@ -8,7 +8,7 @@ from matkit.errors import DataError, UnknownElementError
 from matkit.evaluate.comparison import compare, evaluate
 from matkit.evaluate.elements import known_part, refuse_unknown, with_unknown
 from matkit.evaluate.errors import ErrorSums
-from matkit.evaluate.predict import predict
+from matkit.evaluator import predict
 from tests.evaluate.labelled import dataset, frames, guesses, model
 
 
@@ -153,7 +153,7 @@ def test_evaluate_compares_what_the_model_predicts(data):
 def test_many_batches_are_one(data, monkeypatch):
     potential = model((1, 8, 11, 17)).double()
     whole = predict(potential, data.structures)
-    monkeypatch.setattr("matkit.evaluate.predict.BATCH_ATOMS", 5)
+    monkeypatch.setattr("matkit.evaluator.BATCH_ATOMS", 5)
     parts = predict(potential, data.structures)
     for key in ("energy", "forces", "stress"):
         torch.testing.assert_close(parts[key], whole[key], equal_nan=True)

@@ -3,10 +3,10 @@
 import torch
 from ase.build import molecule
 
-from matkit import checkpoint
 from matkit.data.ase import from_ase
 from matkit.derivatives import Conservative
 from matkit.evaluate.hessians import hessian_differences
+from matkit.models import checkpoint
 from matkit.structures import cat
 from matkit.train.hessian_targets import with_hessians
 from tests.train.hessian_labels import TINY_HIP
@@ -25,7 +25,7 @@ def test_differences_are_those_of_whole_matrices(monkeypatch):
     torch.manual_seed(1)
     labels = [torch.randn(3 * len(part.species), 3 * len(part.species)) for part in parts]
     target = with_hessians(cat(parts), [*labels[:2], None, labels[3]], True)
-    monkeypatch.setattr("matkit.evaluate.predict.BATCH_ATOMS", 6)
+    monkeypatch.setattr("matkit.evaluator.BATCH_ATOMS", 6)
     found = hessian_differences(model, target)
     assert found.shape == (12, 4, 3, 3)
     for part, label, rows in zip(parts, labels, found.split([4, 3, 2, 3]), strict=True):

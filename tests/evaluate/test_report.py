@@ -7,18 +7,18 @@ import pytest
 import torch
 
 from matkit.evaluate.comparison import evaluate
-from matkit.evaluate.figures import png
-from matkit.evaluate.html import settings, table
-from matkit.evaluate.report import METRICS, REPORT, NamedSet, Record, training_report
-from matkit.evaluate.tables import number
-from matkit.simulate.summary import versions
+from matkit.evaluate.report import METRICS, REPORT, NamedSet, TrainingRecord, training_report
+from matkit.report.figures import png
+from matkit.report.html import settings, table
+from matkit.report.tables import number
+from matkit.runs.versions import versions
 from tests.evaluate.labelled import dataset, frames, model
 
 HISTORY = [
     {"epoch": e, "step": 9 * e, "train_loss": 2.0 / e, "valid_loss": 3.0 / e, "valid_forces_mae": 1}
     for e in (1, 2)
 ]
-RECORD = Record(
+RECORD = TrainingRecord(
     title="Fine-tuning of <base>",
     settings={"lr": 0.001, "train_file": ["a.xyz", "b.xyz"], "seed": None, "E0s": {"H": -13.5}},
     facts={"new_elements": {"Na": "Li"}},
@@ -189,7 +189,7 @@ def test_broken_predictions_are_told(tmp_path, data):
 
 
 def test_a_training_without_a_completed_epoch(tmp_path, data):
-    record = Record("t", {}, {}, [], "The allowed time was up after 0 epochs.")
+    record = TrainingRecord("t", {}, {}, [], "The allowed time was up after 0 epochs.")
     assert "No epoch was completed." in words(report(tmp_path, data, record=record)[1])
 
 

@@ -7,20 +7,13 @@ import numpy as np
 import pytest
 
 from matkit.evaluate.comparison import compare
-from matkit.evaluate.documents import document, json_bytes, plain
-from matkit.evaluate.figures import learning_figure, png
+from matkit.evaluate.documents import document
+from matkit.evaluate.figures import learning_figure
 from matkit.evaluate.parity import DOTS, parity_figure, parity_points
-from matkit.evaluate.tables import (
-    HEAD_ROWS,
-    as_csv,
-    as_text,
-    cells,
-    lines_of,
-    number,
-    overview,
-    remarks,
-    verdicts,
-)
+from matkit.evaluate.tables import HEAD_ROWS, as_csv, cells, lines_of, overview, remarks, verdicts
+from matkit.report.figures import png
+from matkit.report.json_files import json_bytes, plain
+from matkit.report.tables import as_text, number
 from tests.evaluate.labelled import dataset, frames, guesses
 
 

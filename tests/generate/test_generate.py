@@ -11,8 +11,6 @@ import torch
 from ase.build import bulk
 from ase.io import read, write
 
-from matkit import checkpoint, shipped
-from matkit.campaign.items import Item
 from matkit.cli.display import Display
 from matkit.cli.generate import run_generate
 from matkit.errors import ConfigError, DataError, UnknownElementError, UnknownNameError
@@ -21,7 +19,9 @@ from matkit.generate.relaxing import Relaxer, check_potential, fault
 from matkit.generate.requests import parse_conditions, requests, strange_conditions
 from matkit.generate.results import pictures_of
 from matkit.generate.run import Batch
-from matkit.simulate.options import build
+from matkit.models import checkpoint, shipped
+from matkit.options import build
+from matkit.runs.items import Item
 
 SMALL = {"width": 16, "layers": 2, "harmonics": 4, "time_channels": 8, "miller": 2}
 ELEMENTS = [3, 8, 11, 17, 26]

@@ -10,7 +10,6 @@ from ase import Atoms
 from ase.build import bulk
 from ase.io import read, write
 
-from matkit import checkpoint
 from matkit.cli.display import Display
 from matkit.cli.generate import run_generate
 from matkit.crystals.evaluation import evaluate_crystals
@@ -20,7 +19,8 @@ from matkit.errors import ConfigError, DataError
 from matkit.generate.options import CrystalOptions
 from matkit.generate.requests import requests
 from matkit.generate.run import draw
-from matkit.simulate.options import build
+from matkit.models import checkpoint
+from matkit.options import build
 
 SMALL = {"width": 16, "layers": 2, "harmonics": 4, "time_channels": 8, "miller": 2}
 SALT = bulk("NaCl", "rocksalt", a=5.64)

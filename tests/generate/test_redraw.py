@@ -4,12 +4,12 @@ import pytest
 import torch
 from ase.io import read
 
-from matkit import checkpoint
-from matkit.campaign.items import Item
 from matkit.generate import sampling
 from matkit.generate.options import CrystalOptions
 from matkit.generate.relaxing import fault
 from matkit.generate.run import generate
+from matkit.models import checkpoint
+from matkit.runs.items import Item
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import pytest
 import torch
 from pymatgen.core.structure_matcher import StructureMatcher
 
-from matkit import checkpoint
 from matkit.data.pymatgen import to_pymatgen
 from matkit.errors import ConfigError, StructureError, UnknownElementError
 from matkit.interfaces import Condition, Generator
+from matkit.models import checkpoint
 from matkit.structures import Structures, cat
 from tests.generative.crystals import ELEMENTS, batch, draw, monoxide, salt, seeded, titania
 from tests.systems import water

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from matkit import checkpoint
 from matkit.errors import CheckpointError, ConfigError, UnknownNameError
 from matkit.interfaces import Condition, Generator, Potential
+from matkit.models import checkpoint
 
 TWO = torch.tensor([2, 3])
 

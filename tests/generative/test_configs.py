@@ -3,8 +3,8 @@
 import pytest
 import yaml
 
-from matkit import checkpoint
-from matkit.simulate.options import build
+from matkit.models import checkpoint
+from matkit.options import build
 from matkit.train.generator_options import GeneratorOptions
 from tests.test_configs import REQUIRED
 from tests.test_layers import ROOT

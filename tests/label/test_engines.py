@@ -10,14 +10,14 @@ from ase.calculators.emt import EMT
 from ase.io import write
 from ase.units import Bohr, Hartree
 
-from matkit import checkpoint
 from matkit.errors import ConfigError, MissingExtraError, UnknownNameError
 from matkit.label import LabellingOptions, label
 from matkit.label.calculator_engine import is_factory
 from matkit.label.engines import EngineSpec, _load, load_engine
 from matkit.label.hessians import difference_hessian, symmetrised
 from matkit.label.labels import Labels
-from matkit.zoo import load_calculator
+from matkit.models import checkpoint
+from matkit.models.zoo import load_calculator
 from tests.evaluate.labelled import network
 from tests.label.calculators import matrix_of
 from tests.systems import crystal, slab, water
@@ -261,7 +261,7 @@ class TestXTB:
         from ase.vibrations import Vibrations
         from tblite.ase import TBLite
 
-        from matkit.vibrations.modes import normal_modes
+        from matkit.hessians.modes import normal_modes
 
         atoms = molecule("H2O")
         atoms.calc = TBLite(method="GFN2-xTB", accuracy=0.01, verbosity=0)

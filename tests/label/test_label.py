@@ -15,8 +15,6 @@ from ase import Atoms
 from ase.build import molecule
 from ase.io import read, write
 
-from matkit import checkpoint
-from matkit.campaign.items import Shard
 from matkit.data.cached import convert
 from matkit.data.dataset import located_atoms, read_dataset
 from matkit.data.labels import LabelKeys
@@ -24,6 +22,8 @@ from matkit.errors import ConfigError, DataError, UnknownNameError
 from matkit.label import LabellingOptions, label, read_hessians
 from matkit.label.entries import entries
 from matkit.label.run import Where
+from matkit.models import checkpoint
+from matkit.runs.items import Shard
 from tests.evaluate.labelled import frames, network
 from tests.label.calculators import matrix_of
 from tests.label.test_engines import QUADRATIC
@@ -130,7 +130,7 @@ def killed_after(lines, words, ledger):
 
 RUN = """
 import sys
-from matkit.campaign.schedule import open_executor
+from matkit.runs.schedule import open_executor
 from matkit.label import LabellingOptions, label
 from matkit.label.run import Where
 source, out, trace = sys.argv[1:]

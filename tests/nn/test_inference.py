@@ -11,10 +11,10 @@ import pytest
 import torch
 from ase import Atoms
 
-from matkit import checkpoint
 from matkit.data.ase import from_ase
 from matkit.derivatives import Conservative
 from matkit.errors import ConfigError
+from matkit.models import checkpoint
 from matkit.nn import inference
 from matkit.structures import cat
 from tests.potentials.test_nequip import SEVENNET, TINY

@@ -6,14 +6,14 @@ import torch
 from ase import Atoms, units
 from ase.data import covalent_radii
 
-from matkit import checkpoint
 from matkit.data.ase import from_ase
 from matkit.derivatives import Conservative
 from matkit.errors import ConfigError
+from matkit.models import checkpoint
 from matkit.neighbors import radius_graph
+from matkit.neighbors.padding import pad
 from matkit.nn import layered
 from matkit.nn.repulsion import STILL, ZBL, Core, screened_coulomb
-from matkit.padding import pad
 from matkit.structures import cat
 from tests.potentials.test_facet import GATE
 from tests.potentials.test_nequip import SEVENNET

@@ -11,11 +11,12 @@ import torch
 from ase import Atoms
 from torch.autograd import gradcheck, gradgradcheck
 
-from matkit import checkpoint
 from matkit.data.ase import from_ase
 from matkit.derivatives import Conservative
 from matkit.errors import ConfigError, MissingExtraError
+from matkit.models import checkpoint
 from matkit.neighbors import radius_graph
+from matkit.neighbors.padding import pad
 from matkit.nn.convolution import (
     Convolution,
     backends,
@@ -31,7 +32,6 @@ from matkit.nn.convolution.triton_source import EDGES, Source
 from matkit.nn.convolution.triton_writer import generate
 from matkit.nn.harmonics import harmonics, harmonics_gradient
 from matkit.nn.irreps import parse_irreps
-from matkit.padding import pad
 from tests.nn.convolutions import CASES, F64, make, make_graph, make_inputs, relative
 from tests.potentials.test_nequip import TINY
 

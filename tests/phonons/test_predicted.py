@@ -7,16 +7,16 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
-from matkit import checkpoint
 from matkit.calculator import MatkitCalculator
 from matkit.data.ase import from_ase
 from matkit.derivatives import Conservative
 from matkit.errors import ConfigError, SimulationError
-from matkit.hessian import predicted_blocks
+from matkit.hessians.calculators import hessian
+from matkit.hessians.potentials import predicted_blocks
+from matkit.models import checkpoint
 from matkit.phonons import PhononsOptions, phonons
 from matkit.phonons.predicted import fold, predicted_force_constants, with_reach
 from matkit.phonons.supercell import make_phonopy, to_ase
-from matkit.vibrations.sources import hessian
 from tests.phonons.lattice import argon, morse
 from tests.potentials.test_hip import TINY
 from tests.test_hessian import known

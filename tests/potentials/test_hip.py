@@ -6,11 +6,11 @@ from ase import Atoms
 from ase.build import molecule
 from torch import Tensor, nn
 
-from matkit import checkpoint
 from matkit.data.ase import from_ase
 from matkit.derivatives import Conservative
 from matkit.errors import CheckpointError, ConfigError
 from matkit.interfaces import Potential
+from matkit.models import checkpoint
 from matkit.pair_blocks import PairBlocks
 from matkit.potentials.hip import HIP
 from matkit.structures import Structures, cat

@@ -4,8 +4,8 @@ import pytest
 import torch
 from e3nn.nn import Gate as E3nnGate
 
-from matkit import checkpoint
 from matkit.errors import ConfigError
+from matkit.models import checkpoint
 from tests.contracts import PotentialContract
 
 TINY = {

@@ -3,7 +3,8 @@ import pytest
 import torch
 from ase.io import read
 
-from matkit import checkpoint, demo, shipped
+from matkit import demo
+from matkit.models import checkpoint, shipped
 from matkit.simulate import relax
 from tests.simulate.calculators import Springs
 

@@ -4,9 +4,9 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.io import read, write
 
-from matkit.cache import write_atomically
 from matkit.errors import OutputExistsError, SimulationError, StructureError
-from matkit.simulate.files import (
+from matkit.runs.atomic import write_atomically
+from matkit.runs.text_files import (
     TextFile,
     check_length,
     refuse_existing,

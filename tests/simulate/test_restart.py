@@ -15,10 +15,10 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.md.verlet import VelocityVerlet
 
-from matkit import checkpoint
 from matkit.calculator import MatkitCalculator
 from matkit.derivatives import Conservative
 from matkit.errors import ConfigError, SimulationError
+from matkit.models import checkpoint
 from matkit.simulate import md
 from matkit.simulate.integrators import set_state
 from matkit.simulate.restart import read_restart

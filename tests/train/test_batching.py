@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from matkit import checkpoint
 from matkit.data.ase import from_ase
+from matkit.models import checkpoint
 from matkit.train import batching
 from matkit.train.batching import Batches, GraphSet, loader
 from tests.systems import SYSTEMS, crystal, water

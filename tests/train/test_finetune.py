@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from matkit import checkpoint
 from matkit.derivatives import Conservative
 from matkit.errors import ConfigError, TrainingError
-from matkit.evaluate.predict import predict
-from matkit.simulate.options import build
+from matkit.evaluator import predict
+from matkit.models import checkpoint
+from matkit.options import build
 from matkit.train.elements import extended, nearest_element
 from matkit.train.finetune import finetune
 from matkit.train.objective import LowRank, PotentialObjective

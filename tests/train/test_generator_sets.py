@@ -10,7 +10,7 @@ from ase.io import write
 from matkit.data.ase import from_ase, to_ase
 from matkit.data.pymatgen import to_pymatgen
 from matkit.errors import ConfigError, DataError
-from matkit.simulate.options import build
+from matkit.options import build
 from matkit.train.generator_options import GeneratorOptions
 from matkit.train.generator_sets import read_crystal_sets
 from tests.train.crystal_files import cif_archive, cif_text, crystals, csv_file

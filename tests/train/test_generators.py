@@ -12,10 +12,10 @@ from ase.build import bulk
 from ase.io import write
 from lightning.fabric import Fabric
 
-from matkit import checkpoint
 from matkit.errors import CheckpointError, ConfigError, StructureError, TrainingError
 from matkit.interfaces import Condition
-from matkit.simulate.options import build
+from matkit.models import checkpoint
+from matkit.options import build
 from matkit.train.generator_network import new_generator
 from matkit.train.generator_options import GeneratorOptions
 from matkit.train.generators import GeneratorObjective, train_generator
@@ -234,7 +234,7 @@ def test_an_architecture_without_properties(options, monkeypatch):
         def __init__(self, species, max_atoms):
             pass
 
-    monkeypatch.setattr("matkit.checkpoint.generator_class", lambda name: Bare)
+    monkeypatch.setattr("matkit.models.checkpoint.generator_class", lambda name: Bare)
     with pytest.raises(ConfigError, match="'crystalflow' cannot be told properties"):
         train_generator(options(properties=["size"]))
 

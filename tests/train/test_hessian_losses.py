@@ -3,14 +3,15 @@ import torch
 from ase import Atoms
 from ase.build import molecule
 
-from matkit import checkpoint
 from matkit.data.ase import from_ase
 from matkit.data.dataset import Dataset
 from matkit.data.labels import Found, LabelReport
 from matkit.derivatives import Conservative
 from matkit.errors import DataError
-from matkit.hessian import autograd_hessian
+from matkit.hessians.modes import normal_modes
+from matkit.hessians.potentials import autograd_hessian
 from matkit.interfaces import Potential
+from matkit.models import checkpoint
 from matkit.neighbors import radius_graph
 from matkit.nn.scatter import scatter_sum
 from matkit.pair_blocks import PairBlocks
@@ -27,7 +28,6 @@ from matkit.train.hessian_targets import (
     zero_point_slope,
 )
 from matkit.train.options import LossOptions
-from matkit.vibrations.modes import normal_modes
 
 
 class Bent(Potential):

@@ -10,11 +10,12 @@ import torch
 import yaml
 from ase.io import read
 
-from matkit import checkpoint, load_calculator
+from matkit import load_calculator
 from matkit.errors import ConfigError, DataError, TrainingError
 from matkit.evaluate.tables import cells, overview
 from matkit.label import read_hessians
-from matkit.simulate.options import build
+from matkit.models import checkpoint
+from matkit.options import build
 from matkit.train.finetune import finetune
 from matkit.train.options import FinetuneOptions, TrainOptions
 from matkit.train.run import train

@@ -9,11 +9,11 @@ from ase.io import write
 from typer.testing import CliRunner
 
 import matkit
-from matkit import checkpoint, zoo
 from matkit.cli.app import app
 from matkit.data.ase import from_ase
 from matkit.errors import UnknownElementError
-from matkit.simulate.options import build
+from matkit.models import checkpoint, zoo
+from matkit.options import build
 from matkit.train.finetune import finetune
 from matkit.train.options import FinetuneOptions, TrainOptions
 from matkit.train.run import train

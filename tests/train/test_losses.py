@@ -5,7 +5,7 @@ import torch
 from matkit.data.ase import from_ase
 from matkit.data.dataset import has_label
 from matkit.errors import ConfigError
-from matkit.simulate.options import build
+from matkit.options import build
 from matkit.train.losses import structure_losses, total_loss
 from matkit.train.options import LossOptions
 from tests.systems import crystal, water

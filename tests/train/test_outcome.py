@@ -5,12 +5,12 @@ from math import inf, nan
 import pytest
 import torch
 
-from matkit import checkpoint
 from matkit.cli.display import Display
 from matkit.cli.training import run_training
 from matkit.data.dataset import read_dataset
 from matkit.errors import CheckpointError
-from matkit.simulate.options import build
+from matkit.models import checkpoint
+from matkit.options import build
 from matkit.train.finetune import finetune
 from matkit.train.options import FinetuneOptions, TrainOptions
 from matkit.train.outcome import errors_of_the_mean, failure_of

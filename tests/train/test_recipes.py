@@ -3,10 +3,10 @@
 import pytest
 import yaml
 
-from matkit import checkpoint
 from matkit.cli.training import training_options
 from matkit.cli.yaml_files import read_config
-from matkit.simulate.options import build
+from matkit.models import checkpoint
+from matkit.options import build
 from matkit.train.generator_network import generator_architecture
 from matkit.train.network import architecture
 from matkit.train.options import FinetuneOptions, TrainOptions

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from matkit import checkpoint
 from matkit.errors import ConfigError, OutputExistsError, UnknownNameError
+from matkit.models import checkpoint
+from matkit.options import build
 from matkit.runs.locking import alone
-from matkit.simulate.options import build
 from matkit.train.finetune import finetune
 from matkit.train.options import FinetuneOptions, TrainOptions
 from matkit.train.run import Listener, train

@@ -8,14 +8,14 @@ from ase.neighborlist import neighbor_list
 from matkit.cli.training import run_training
 from matkit.data.dataset import read_dataset
 from matkit.evaluate.comparison import evaluate
-from matkit.evaluate.documents import plain
-from matkit.simulate.options import build
+from matkit.models.zoo import load
+from matkit.options import build
+from matkit.report.json_files import plain
 from matkit.train.common import common_structures
 from matkit.train.finetune import finetune
 from matkit.train.options import FinetuneOptions, TrainOptions
 from matkit.train.reporting import COMMON
 from matkit.train.run import train
-from matkit.zoo import load
 from tests.train.labelled import TINY, frames, labelled_file
 
 QUICK = {"max_num_epochs": 2, "batch_size": 4, "spot_checks": False}

@@ -10,7 +10,7 @@ import yaml
 from ase import Atoms
 from ase.io import read
 
-from matkit import checkpoint, load_calculator
+from matkit import load_calculator
 from matkit.derivatives import Conservative
 from matkit.errors import (
     CheckpointError,
@@ -21,8 +21,9 @@ from matkit.errors import (
     UnknownElementError,
 )
 from matkit.evaluate.errors import ErrorSums
-from matkit.evaluate.predict import predict
-from matkit.simulate.options import build
+from matkit.evaluator import predict
+from matkit.models import checkpoint
+from matkit.options import build
 from matkit.train.options import TrainOptions
 from matkit.train.run import Listener, train
 from tests.train.labelled import TINY, frames, labelled_file, timeless

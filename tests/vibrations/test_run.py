@@ -10,8 +10,8 @@ from ase.constraints import FixAtoms, FixBondLength
 import matkit.vibrations
 from matkit.calculator import MatkitCalculator
 from matkit.errors import ConfigError, IgnoredConditionError, SimulationError, StructureError
+from matkit.hessians.calculators import difference_hessian
 from matkit.vibrations import vibrations
-from matkit.vibrations.sources import difference_hessian
 from tests.simulate.calculators import Springs as Misbehaving
 from tests.vibrations.springs import ammonia, carbon_dioxide, nitrogen, springs
 

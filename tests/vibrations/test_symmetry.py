@@ -3,7 +3,7 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 
-from matkit.vibrations import normal_modes
+from matkit.hessians import normal_modes
 from matkit.vibrations.results import mode_table
 from matkit.vibrations.symmetry import infrared_active
 from tests.systems import random_rotation

@@ -4,7 +4,8 @@ from ase import Atoms, units
 from ase.build import molecule
 
 from matkit.errors import StructureError
-from matkit.vibrations import NormalModes, VibrationsOptions, ideal_gas, normal_modes
+from matkit.hessians import NormalModes, normal_modes
+from matkit.vibrations import VibrationsOptions, ideal_gas
 from matkit.vibrations.thermochemistry import multiplicity, symmetry_number
 from tests.vibrations.springs import nitrogen, springs
 

@@ -12,7 +12,8 @@ from typing import Any
 import llvmlite
 import llvmlite.binding as llvm
 
-from matkit.cache import cache_folder, is_private, write_atomically
+from matkit.cache import cache_folder, is_private
+from matkit.runs.atomic import write_atomically
 
 logger = logging.getLogger(__name__)
 

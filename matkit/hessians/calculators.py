@@ -1,0 +1,69 @@
+"""Where a Hessian comes from: the calculator itself, or differences of its forces."""
+
+from __future__ import annotations
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import BaseCalculator
+
+from matkit.errors import ConfigError, did_you_mean
+
+FINITE_DIFFERENCE = "finite-difference"
+
+
+def check_method(calc: BaseCalculator, method: str) -> None:
+    """Check that a calculator can give a Hessian by `method`.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    if (check := getattr(calc, "check_hessian", None)) is not None:
+        check(method)
+    elif method != FINITE_DIFFERENCE:
+        raise ConfigError(
+            f"{type(calc).__name__} has no Hessian by method {method!r}."
+            f"{did_you_mean(method, [FINITE_DIFFERENCE])}"
+        )
+
+
+def hessian(
+    atoms: Atoms, calc: BaseCalculator, method: str, free: list[int] | None = None
+) -> np.ndarray:
+    """Return second derivatives [3N, 3N] in eV/Å².
+
+    Args:
+        atoms: Structure.
+        calc: Any ASE calculator; those of other packages give forces.
+        method: One of those that `check_method` accepts.
+        free: Atoms whose rows are wanted; None for all.
+    """
+    if hasattr(calc, "check_hessian"):
+        matrix: np.ndarray = calc.get_hessian(atoms, method=method)  # type: ignore[attr-defined]
+        return matrix
+    return difference_hessian(atoms, calc, range(len(atoms)) if free is None else free)
+
+
+def difference_hessian(
+    atoms: Atoms, calc: BaseCalculator, free: range | list[int], step: float = 1e-3
+) -> np.ndarray:
+    """Return the Hessian [3N, 3N] in eV/Å² by central differences of a calculator's forces.
+
+    Args:
+        atoms: Structure.
+        calc: Any ASE calculator.
+        free: Atoms that are displaced; what two others do to each other stays zero.
+        step: Displacement, Å.
+    """
+    matrix = np.zeros((len(atoms), 3, len(atoms), 3))
+    work = atoms.copy()
+    work.set_constraint()
+    work.calc = calc
+    for atom in free:
+        for axis in range(3):
+            for sign in (1, -1):
+                work.positions = atoms.positions
+                work.positions[atom, axis] += sign * step
+                matrix[atom, axis] -= sign * work.get_forces() / (2 * step)
+    rows = matrix.reshape(3 * len(atoms), -1)
+    known = np.repeat(np.isin(np.arange(len(atoms)), free), 3)
+    return (rows + rows.T) / np.where(np.outer(known, known), 2, 1)

@@ -1,0 +1,32 @@
+"""Options that several commands share, written once."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from pydantic import Field
+
+from matkit.options.base import Options
+
+# Marks options that name a calculator by any function: only users may do that, and no file.
+ANY_CALCULATOR: dict[str, Any] = {"names": "calculator"}
+# In which models compute if nobody says otherwise: curvatures and small forces need the second, and
+# dynamics, whose trajectories part anyway, the speed of the first.
+PRECISION: Final = "float64"
+MD_PRECISION: Final = "float32"
+# Of every command that computes with a model.
+IGNORE_CHARGE: Any = Field(
+    False,
+    description="compute structures with a charge or multiplicity that the model does not take "
+    "into account as neutral singlets, instead of refusing them",
+)
+
+
+class ReadingOptions(Options):
+    """How files of structures are read."""
+
+    format: str | None = Field(
+        None,
+        description="format of the files if their names do not tell it, as ASE calls it, such as "
+        "extxyz, cif, vasp or espresso-in; also csv and parquet",
+    )

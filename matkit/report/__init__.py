@@ -1,0 +1,1 @@
+"""Reports to look at: pages in one file, figures, tables."""

@@ -1,0 +1,106 @@
+"""The checkpoint of a training: how far it has come, with all weights and optimisers."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from matkit.errors import CheckpointError
+from matkit.runs.atomic import write_atomically
+from matkit.train.options import TrainerOptions
+from matkit.train.progress import TrainingProgress, extend
+
+CHECKPOINT = "checkpoint.pt"
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """Everything that training changes.
+
+    Attributes:
+        objective: Loss with the network in it.
+        average: The copy that is validated and becomes the result.
+        optimizers: Optimisers of the trainable parameters.
+        options: Options of the training, which must stay the same.
+    """
+
+    objective: nn.Module
+    average: nn.Module
+    optimizers: Sequence[Optimizer]
+    options: TrainerOptions
+
+
+def save_state(folder: Path, state: TrainingState, progress: TrainingProgress) -> None:
+    """Write the checkpoint."""
+    content = {
+        "progress": dataclasses.asdict(progress),
+        "objective": state.objective.state_dict(),
+        "average": state.average.state_dict(),
+        "optimizers": [optimizer.state_dict() for optimizer in state.optimizers],
+        "options": state.options.model_dump(),
+    }
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_atomically(folder / CHECKPOINT, buffer.getvalue())
+
+
+def load_state(folder: Path, state: TrainingState) -> tuple[TrainingProgress, str]:
+    """Put everything back where the checkpoint says.
+
+    Returns:
+        How far the training had come, none without a checkpoint, and what is to be said of it.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged or belongs to other options, or the run is beyond
+            the last epoch that is asked for.
+    """
+    path = folder / CHECKPOINT
+    if not path.exists():
+        return TrainingProgress(), ""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        state.objective.load_state_dict(content["objective"])
+        state.average.load_state_dict(content["average"])
+        for optimizer, values in zip(state.optimizers, content["optimizers"], strict=True):
+            optimizer.load_state_dict(values)
+    except Exception as error:
+        raise CheckpointError(
+            f"{path} is damaged or belongs to another model ({error}). Start anew with --overwrite."
+        ) from error
+    _refuse_changed(path, content["options"], state.options.model_dump())
+    progress = TrainingProgress(**content["progress"])
+    return progress, extend(progress, content["options"]["max_num_epochs"], state.options)
+
+
+# Options that may differ when a run goes on.
+MAY_CHANGE = {
+    "max_num_epochs",
+    *("work_dir", "name", "device", "num_workers", "restart", "max_time", "overwrite", "patience"),
+    *(
+        "checkpoint_interval",
+        "report",
+        "spot_checks",
+        "dry_run",
+        "valid_batch_size",
+        "test_file",
+        "retain_limit",
+    ),
+}
+
+
+def _refuse_changed(path: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
+    differing = [key for key in new if key not in MAY_CHANGE and old.get(key) != new[key]]
+    if differing:
+        changes = ", ".join(f"{key} ({old.get(key)!r} then, {new[key]!r} now)" for key in differing)
+        raise CheckpointError(
+            f"{path} was written with other options: {changes}. Go on with the old ones, or start "
+            "anew under another name or with --overwrite."
+        )
