@@ -15,6 +15,7 @@ from matkit.train.common import as_predicted
 from matkit.train.options import FinetuneOptions, TrainOptions
 
 if TYPE_CHECKING:
+    from matkit.train.session import TrainingResult
     from matkit.train.start import TrainedPotential, TrainingStart
 
 
