@@ -22,6 +22,7 @@ from ase.io import write
 from experiments import table
 
 from matkit.crystals.evaluation import match_rates
+from matkit.crystals.generation import CrystalOptions
 from matkit.crystals.judging import judge
 from matkit.crystals.matching import Repeats
 from matkit.crystals.pairing import pair
@@ -29,8 +30,8 @@ from matkit.crystals.parallel import Pool, open_pool
 from matkit.crystals.reading import Crystal, crystal_of, read_crystals, read_entries
 from matkit.crystals.results import Judged
 from matkit.crystals.scores import Match
-from matkit.generate.options import CrystalOptions
-from matkit.generate.run import Batch, draw
+from matkit.generate.batch import Batch
+from matkit.generate.run import draw
 from matkit.models.zoo import load_generator
 
 

@@ -39,7 +39,7 @@ def built(name: str, species: list[int], max_atoms: int) -> Generator:
     size = {key: recipe[key] for key in SHARED}
     size |= {"miller": recipe["miller"]} if name == "crystalflow" else {}  # DiffCSP has none
     torch.manual_seed(0)
-    return checkpoint.build_generator(name, {"species": species, "max_atoms": max_atoms, **size})
+    return checkpoint.build(name, {"species": species, "max_atoms": max_atoms, **size}, Generator)
 
 
 def timed(generator: Generator, condition: Condition, steps: int) -> float:

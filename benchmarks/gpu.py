@@ -25,7 +25,7 @@ from ase.md.verlet import VelocityVerlet
 import matkit
 from matkit.calculator import MatkitCalculator
 from matkit.data.ase import from_ase
-from matkit.derivatives import Conservative
+from matkit.derivatives import ForceField, force_field
 from matkit.errors import MissingExtraError
 from matkit.graph import Graph
 from matkit.models import checkpoint
@@ -47,13 +47,13 @@ SHAPE = {
 KNOTS = 1024
 
 
-def model() -> Conservative:
+def model() -> ForceField:
     try:
         found = matkit.load("sevennet-0")
     except MissingExtraError:
         print("The package sevenn is not installed: random weights.")
         torch.manual_seed(0)
-        found = Conservative(checkpoint.build("nequip", SHAPE))
+        found = force_field(checkpoint.build("nequip", SHAPE))
     return found.float().eval()
 
 
@@ -83,7 +83,7 @@ def copper(cells: int) -> list[Atoms]:
     return found
 
 
-def time_dynamics(network: Conservative, steps: int, recorded: bool) -> dict[str, float]:
+def time_dynamics(network: ForceField, steps: int, recorded: bool) -> dict[str, float]:
     """Median milliseconds of a step of dynamics, and of what the GPU does in it."""
     atoms = salt()
     atoms.calc = calculator = MatkitCalculator(network, device="cuda")
@@ -107,7 +107,7 @@ def time_dynamics(network: Conservative, steps: int, recorded: bool) -> dict[str
     return found
 
 
-def time_batch(network: Conservative, cells: int, repeat: int) -> dict[str, float]:
+def time_batch(network: ForceField, cells: int, repeat: int) -> dict[str, float]:
     structures = from_ase(copper(cells)).to("cuda")
     graph = network.featurize(structures)
     torch.cuda.reset_peak_memory_stats()

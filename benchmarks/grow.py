@@ -19,7 +19,7 @@ from ase.build import molecule
 
 import matkit
 from matkit.data.ase import from_ase
-from matkit.derivatives import Conservative
+from matkit.derivatives import force_field
 from matkit.interfaces import Potential
 from matkit.models import checkpoint
 from matkit.structures import Structures
@@ -50,7 +50,7 @@ def difference(a: Potential, b: Potential) -> float:
 
 def predicted(network: Potential, structures: Structures) -> torch.Tensor:
     """Return the Hessian of a molecule [3N, 3N] where the network predicts it, else its forces."""
-    potential = Conservative(network)
+    potential = force_field(network)
     graph = potential.featurize(structures)
     blocks = potential.hessian_blocks(graph)
     if blocks is None:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 import yaml
 
-from matkit.derivatives import Conservative
+from matkit.derivatives import force_field
 from matkit.interfaces import Generator, Potential
 from matkit.models import checkpoint
 from matkit.models.shipped import FOLDER, MOST_BYTES
@@ -26,7 +26,7 @@ from matkit.models.shipped import FOLDER, MOST_BYTES
 def last_epoch(folder: Path, model: Generator | Potential) -> dict[str, Any]:
     """Give a model the averaged weights of the last epoch; return that epoch's card."""
     state = torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)
-    trained = model if isinstance(model, Generator) else Conservative(model)
+    trained = model if isinstance(model, Generator) else force_field(model)
     trained.load_state_dict(state["average"])
     with (folder / "log.csv").open(encoding="utf-8") as file:
         row = list(csv.DictReader(file))[-1]
@@ -43,7 +43,7 @@ def main() -> None:
     arguments = parser.parse_args()
     source = arguments.run / "model.safetensors"
     generates = checkpoint.kind_of(source) == "generator"
-    model, metadata = (checkpoint.load_generator if generates else checkpoint.load)(source)
+    model, metadata = checkpoint.load(source, Generator if generates else Potential)
     written = metadata["card"] | (last_epoch(arguments.run, model) if arguments.last else {})
     texts = yaml.safe_load(arguments.card.read_text(encoding="utf-8"))
     FOLDER.mkdir(exist_ok=True)

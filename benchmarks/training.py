@@ -25,7 +25,7 @@ from contenders import rattled_silicon
 
 import matkit
 from matkit.data.ase import from_ase
-from matkit.derivatives import Conservative
+from matkit.derivatives import ForceField, force_field
 from matkit.models import zoo
 from matkit.models.checkpoint import build
 
@@ -38,7 +38,7 @@ def loss(energy: torch.Tensor, forces: torch.Tensor) -> torch.Tensor:
     return energy.double().square().mean() * 1e-4 + forces.double().square().mean()
 
 
-def ours(model: Conservative, batch: list[Atoms]) -> Callable[[], None]:
+def ours(model: ForceField, batch: list[Atoms]) -> Callable[[], None]:
     model.train()
     graph = model.featurize(from_ase(batch))
 
@@ -97,7 +97,7 @@ def against_mace(options: argparse.Namespace) -> dict[str, dict[str, float]]:
     results = {}
     for name in ("facet-s", "facet-m"):
         network = zoo.configurations()[name]["model"] | {"species": [14], "cutoff": CUTOFF}
-        model = Conservative(build(network.pop("name"), network))
+        model = force_field(build(network.pop("name"), network))
         step = ours(model, rattled_silicon(options.batch))
         ms = timed({"matkit": step}, options.repeats)
         results[name] = ms | {"mace": theirs_ms, "ratio": theirs_ms / ms["matkit"]}

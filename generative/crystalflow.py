@@ -74,7 +74,6 @@ class CrystalFlow(Generator):
     """
 
     steps = 100
-    space_groups = True
     center: Tensor
     spread: Tensor
 
@@ -111,8 +110,11 @@ class CrystalFlow(Generator):
             slope=slope,
             miller=miller,
         )
-        self.generates_species, self.given, self.pairing = generates_species, given, pairing
-        self.takes_species = not generates_species or given > 0
+        self.given, self.pairing = given, pairing
+        self.required = frozenset({"n_atoms"} if generates_species else {"n_atoms", "species"})
+        self.inputs = (
+            self.required | {"space_group", "properties"} | ({"species"} if given else set())
+        )
         self.properties, self.withheld = tuple(sorted(properties or {})), withheld
         self.weights = (lattice_weight, coordinate_weight, species_weight)
         self.slope, self.temperature = slope, temperature
@@ -170,7 +172,7 @@ class CrystalFlow(Generator):
             raise ConfigError(f"Expected at least one sampling step, got {steps}.")
         noise = Noise(seeds.to(self.center.device))
         symmetry = symmetry_of(condition, self.max_atoms, noise)
-        mask = atom_mask(condition.n_atoms.to(self.center.device))
+        mask = atom_mask(condition.sizes.to(self.center.device))
         with torch.no_grad():
             state = self._base(mask, noise)
             if condition.species is not None:

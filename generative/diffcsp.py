@@ -56,7 +56,6 @@ class DiffCSP(Generator):
     """
 
     calls_per_step = 2
-    space_groups = True
     signal: Tensor
     sigmas: Tensor
     norms: Tensor
@@ -81,7 +80,8 @@ class DiffCSP(Generator):
         check_positive(max_atoms=max_atoms, levels=levels, step_size=step_size)
         check_not_negative(species_weight=species_weight)
         self.species, self.max_atoms = tuple(species), max_atoms
-        self.generates_species, self.takes_species = generates_species, not generates_species
+        self.required = frozenset({"n_atoms"} if generates_species else {"n_atoms", "species"})
+        self.inputs = self.required | {"space_group", "properties"}
         self.properties, self.withheld = tuple(sorted(properties or {})), withheld
         self.levels, self.step_size, self.species_weight = levels, step_size, species_weight
         self.steps = levels
@@ -154,7 +154,7 @@ class DiffCSP(Generator):
 
     def _prior(self, condition: Condition, noise: Noise, symmetry: Symmetry | None) -> Noisy:
         """Return crystals of noise alone."""
-        mask = atom_mask(condition.n_atoms.to(self.sigmas.device))
+        mask = atom_mask(condition.sizes.to(self.sigmas.device))
         state = self.network.normal(mask, 9, noise)
         uniform = noise.uniform(mask.shape[1], 3).to(self.dtype)
         state = replace(state, fractional=uniform)

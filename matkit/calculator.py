@@ -19,7 +19,7 @@ from torch import Tensor
 
 from matkit.conditions import NEUTRAL, ignored_conditions, refuse_ignored
 from matkit.data.ase import charge_or_spin, from_ase
-from matkit.derivatives import stress_is_defined
+from matkit.derivatives import force_field, stress_is_defined
 from matkit.devices import find_device, find_dtype, placed
 from matkit.errors import ConfigError, StructureError, UnknownElementError, did_you_mean
 from matkit.geometry import to_voigt
@@ -64,6 +64,7 @@ class MatkitCalculator(Shareable):
 
     Args:
         potentials: One potential or a committee; copied where type, device or mode must change.
+            Networks without forces are differentiated, see `matkit.derivatives.force_field`.
         device: `cpu`, `cuda`, ...; `auto` takes the GPU if there is one.
         dtype: `float32` or `float64`; None leaves it to the task, see `at`, and is the first
             potential's own type elsewhere.
@@ -76,6 +77,7 @@ class MatkitCalculator(Shareable):
     Raises:
         ConfigError: `dtype` is none of the above, `device` is not there, `skin` is no length, or
             there is no potential.
+        ModelError: a potential gives no energies and forces, or not what it declares.
     """
 
     implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]  # noqa: RUF012 ASE's form
@@ -97,11 +99,11 @@ class MatkitCalculator(Shareable):
         members = [potentials] if isinstance(potentials, Potential) else list(potentials)
         if not members:
             raise ConfigError("Expected at least one potential, got none.")
-        self.info = dict(info or {})
-        if len(members) > 1:
-            extra = ["energy_var", "forces_comm"]
-            self.implemented_properties = [*type(self).implemented_properties, *extra]
-        self._members = members
+        self._members = [force_field(member) for member in members]
+        self.conservative = all(member.conservative for member in self._members)
+        self.info = {**(info or {}), "conservative": self.conservative}
+        self._provides = frozenset.intersection(*(m.provides for m in self._members))
+        self.implemented_properties = self._implemented()
         self.parameters = Parameters(
             device=str(device),
             dtype=None if dtype is None else str(dtype).removeprefix("torch."),
@@ -110,6 +112,13 @@ class MatkitCalculator(Shareable):
             ignore_charge=ignore_charge,
         )
         self._set_up()
+
+    def _implemented(self) -> list[str]:
+        """Return what ASE may ask for: of a committee what all members give."""
+        sources = {"energies": "atom_energy", "stress": "stress"}
+        names = type(self).implemented_properties
+        given = [n for n in names if n not in sources or sources[n] in self._provides]
+        return given + (["energy_var", "forces_comm"] if len(self._members) > 1 else [])
 
     def _set_up(self) -> None:
         """Make everything that depends on the parameters."""
@@ -124,7 +133,7 @@ class MatkitCalculator(Shareable):
         cutoff = max(member.cutoff for member in self.potentials)
         self.neighbors = VerletList(cutoff, float(skin), given["neighbors"])
         self._replay: Replay | None = None
-        if self.device.type == "cuda":
+        if self.device.type == "cuda" and "atom_energy" in self._provides:
             record = cuda_graphs(self.device)
             self._replay = Replay(self.potentials, self.neighbors, self.device, record)
         self._stress: np.ndarray | None = None
@@ -255,6 +264,11 @@ class MatkitCalculator(Shareable):
         """
         if method not in HESSIANS:
             raise ConfigError(f"Unknown Hessian method {method!r}.{did_you_mean(method, HESSIANS)}")
+        if method == "autograd" and not self.conservative:
+            raise ConfigError(
+                "The forces of this model are not the derivative of its energy, so that the second "
+                "derivatives of the energy do not belong to them. Use method 'finite-difference'."
+            )
         if method == "predict" and any(p.hessian_cutoff is None for p in self.potentials):
             raise ConfigError(NO_HESSIAN)
 
@@ -313,16 +327,24 @@ class MatkitCalculator(Shareable):
         self.results = {
             "energy": float(energy.mean()),
             "free_energy": float(energy.mean()),
-            "energies": _numpy(torch.stack([r["atom_energy"] for r in results]).mean(0)),
             "forces": _numpy(forces.mean(0)),
         }
+        if "atom_energy" in self._provides:
+            energies = torch.stack([r["atom_energy"] for r in results])
+            self.results["energies"] = _numpy(energies.mean(0))
         stress = to_voigt(torch.stack([r["stress"] for r in results]).mean(0)[0])
-        self._stress = _numpy(stress) if bool(stress_is_defined(structures)) else None
+        defined = "stress" in self._provides and bool(stress_is_defined(structures))
+        self._stress = _numpy(stress) if defined else None
         if len(results) > 1:
             self.results["energy_var"] = float(energy.var(unbiased=False))
             self.results["forces_comm"] = _numpy(forces)
 
     def _checked_stress(self) -> np.ndarray:
+        if "stress" not in self._provides:
+            raise NoStressError(
+                "The model predicts forces of its own and no stress. Relax without the cell, or "
+                "take a model whose forces are derivatives of its energy."
+            )
         if self._stress is None:
             atoms = self.atoms or Atoms()
             raise NoStressError(

@@ -16,8 +16,10 @@ from ase.constraints import FixAtoms
 from ase.io import write
 
 from matkit import load_calculator
+from matkit.crystals.generation import CrystalOptions
 from matkit.errors import UnknownNameError
-from matkit.generate import CrystalOptions, generate
+from matkit.generate import generate
+from matkit.generate.domains import room_of
 from matkit.generate.folder import write_results
 from matkit.interfaces import Generator
 from matkit.models.shipped import DEFAULT_POTENTIAL
@@ -105,7 +107,7 @@ def new_crystals(out: Path) -> None:
     common = CrystalOptions(model=card["path"], relax=MODEL, overwrite=True)
     given = {"formula": FORMULA, "num_samples": 8, "out": str(out / FORMULA)}
     free = {"num_samples": 4, "out": str(out / "free")}
-    if generator.takes_species:
+    if "species" in generator.inputs:
         batch_of(generator, card, common.model_copy(update=given))
     else:
         print(f"   No {FORMULA}: the model finds the species itself")
@@ -121,7 +123,9 @@ def batch_of(generator: Generator, card: Mapping[str, Any], options: CrystalOpti
     begin = time.perf_counter()
     learnt = {int(size): count for size, count in card.get("n_atoms", {}).items()}
     batch = generate(generator, options, lambda stage: nullcontext(), learnt=learnt)
-    metrics = write_results(batch, options, card, time.perf_counter() - begin)
+    metrics = write_results(
+        batch, room_of(generator.domain), options, card, time.perf_counter() - begin
+    )
     formulas = sorted({a.get_chemical_formula("metal") for a in batch.generated})
     print(
         f"   {len(batch.generated)} crystals ({', '.join(formulas)}), {len(batch.relaxed)} of them "

@@ -34,6 +34,10 @@ class CheckpointError(MatkitError, ValueError):
     """A model file is missing, damaged, foreign, unsafe or too new."""
 
 
+class ModelError(MatkitError, TypeError):
+    """A model does not return what it declares, or not what a task needs."""
+
+
 class ConfigError(MatkitError, ValueError):
     """A configuration has an unknown key or a value out of range."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 
 import torch
 
-from matkit.derivatives import DERIVED, Conservative
+from matkit.derivatives import DERIVED, ForceField
 from matkit.interfaces import Properties
 from matkit.structures import Structures
 
@@ -15,7 +15,7 @@ BATCH_ATOMS = 2000
 
 
 def predict(
-    model: Conservative,
+    model: ForceField,
     structures: Structures,
     properties: Collection[str] = DERIVED,
     on_batch: Callable[[int, int], None] | None = None,

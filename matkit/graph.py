@@ -5,16 +5,16 @@ Edge e points from its centre i to its neighbour j, possibly in another periodic
 Edges are sorted by centre, so ``pointers`` gives every atom's edges as one contiguous range.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from matkit.structures import Structures, _ranges, scoped
+from matkit.scopes import scoped
+from matkit.structures import Structures
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -28,10 +28,11 @@ class Graph(Structures):
         cutoff: Longest edge, Å.
     """
 
-    center: Int[Tensor, " E"] = scoped("edge")
-    neighbor: Int[Tensor, " E"] = scoped("edge")
+    center: Int[Tensor, " E"] = scoped("edge", points=True)
+    neighbor: Int[Tensor, " E"] = scoped("edge", points=True)
     shift: Int[Tensor, "E 3"] = scoped("edge")
     cutoff: float
+    owners: ClassVar[dict[str, str]] = {**Structures.owners, "edge": "center"}
 
     @cached_property
     def vectors(self) -> Float[Tensor, "E 3"]:
@@ -59,15 +60,5 @@ class Graph(Structures):
             center=self.center[keep], neighbor=self.neighbor[keep], shift=self.shift[keep]
         )
 
-    def index(self, which: Sequence[int]) -> Self:
-        """Return the graphs of the structures numbered `which`, atoms renumbered."""
-        part = super().index(which)
-        chosen = torch.as_tensor(list(which), dtype=torch.long, device=self.device)
-        moved = part.offsets[:-1] - self.offsets[chosen]
-        count = (self.pointers[self.offsets[1:]] - self.pointers[self.offsets[:-1]])[chosen]
-        move = torch.repeat_interleave(moved, count)
-        return part.replace(center=part.center + move, neighbor=part.neighbor + move)
-
-    def _rows(self, which: Tensor) -> dict[str, Tensor]:
-        first, last = self.pointers[self.offsets[which]], self.pointers[self.offsets[which + 1]]
-        return super()._rows(which) | {"edge": _ranges(first, last - first)}
+    def _starts(self, scope: str) -> Int[Tensor, " B_plus_1"]:
+        return self.pointers[self.offsets] if scope == "edge" else super()._starts(scope)

@@ -222,6 +222,8 @@ def _shapes(structures: Structures) -> Any:
 def _copy(source: Structures, target: Structures, names: Sequence[str]) -> None:
     for name in names:
         new, old = getattr(source, name), getattr(target, name)
+        if new is None:
+            continue
         pairs = [(new, old)] if isinstance(new, Tensor) else [(new[k], old[k]) for k in new]
         for value, place in pairs:
             place.copy_(value, non_blocking=True)

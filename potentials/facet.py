@@ -47,7 +47,7 @@ from matkit.nn.layered import LayeredPotential, check_choice, check_domain
 from matkit.nn.mixing import EquivariantNorm, GateMixer, GridMixer
 from matkit.nn.radial import BesselBasis, polynomial_envelope
 from matkit.nn.radial_functions import Mixture
-from matkit.nn.readout import SpeciesScaleShift
+from matkit.nn.references import References
 from matkit.nn.repulsion import ZBL, Core
 from matkit.nn.splines import CosineSplines
 
@@ -81,8 +81,6 @@ class Facet(LayeredPotential):
         norm_offset: Offset of the norms' mean squares.
         species_scale: Scale the messages by trainable weights of the receiving atom's species, so
             that what two elements have in common is learnt for the pair.
-        scale: Energy unit of each species, eV.
-        shift: Energy of an isolated atom of each species, eV; zero if not given.
         zbl: Add the repulsion of nuclei at distances that data do not reach; what was learnt there
             can still outweigh it.
         core: Part of the sum of two atoms' covalent radii inside of which the network sees them no
@@ -94,6 +92,7 @@ class Facet(LayeredPotential):
     """
 
     provides = frozenset({"atom_energy", "features"})
+    statistics = frozenset({"neighbor_norm"})
 
     def __init__(
         self,
@@ -112,8 +111,6 @@ class Facet(LayeredPotential):
         residual_init: float = 0.0,
         norm_offset: float = 1.0,
         species_scale: bool = False,
-        scale: Sequence[float] | None = None,
-        shift: Sequence[float] | None = None,
         zbl: bool = False,
         core: float | None = None,
     ) -> None:
@@ -141,8 +138,7 @@ class Facet(LayeredPotential):
                 Interaction(convolution, chosen, norm, widths, neighbor_norm, by_species)
             )
         self.readout = ScalarMLP((features[-1][0].channels, 1))
-        ones, zeros = [1.0] * len(species), [0.0] * len(species)
-        self.scale_shift = SpeciesScaleShift(scale or ones, shift or zeros)
+        self.references = References(len(species))
         if zbl and core is not None:
             raise ConfigError("`core` holds the repulsion of `zbl` already; set one of them.")
         self.repulsion = ZBL(self.species, self.cutoff) if zbl else None
@@ -158,7 +154,7 @@ class Facet(LayeredPotential):
         x = self._features(graph, torch.cat([index, kinds]), len(self.interactions))
         scalars, isolated = x[0].squeeze(1).split([len(index), len(kinds)])
         relative = self.readout(scalars - isolated[place]).squeeze(1)
-        energy = self.repelled(self.scale_shift(relative, index), graph)
+        energy = self.repelled(self.references(relative, index), graph)
         return Properties(atom_energy=energy, features=scalars)
 
     def equivariant_features(self, graph: Graph) -> Features:
@@ -181,8 +177,8 @@ class Facet(LayeredPotential):
         """Return atomic energies [N] and the derivative of their sum by the scalars [N, 1, C]."""
         matrix = self.readout.last.detach()
         relative = ((scalars - self._isolated_scalars()[index]) @ matrix).squeeze(1)
-        by_scalars = self.scale_shift.scale[index].unsqueeze(1).to(matrix) * matrix.T
-        return self.scale_shift(relative, index), by_scalars.unsqueeze(1)
+        by_scalars = self.references.scale[index].unsqueeze(1).to(matrix) * matrix.T
+        return self.references(relative, index), by_scalars.unsqueeze(1)
 
     def _isolated_scalars(self) -> Tensor:
         """Return the last scalars of single atoms of all species [S, C], for inference.

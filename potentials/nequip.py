@@ -32,7 +32,7 @@ from matkit.nn.irreps import Irreps, parse_irreps, spherical_harmonics
 from matkit.nn.layered import LayeredPotential, check_choice, check_domain
 from matkit.nn.radial import BesselBasis, polynomial_envelope, xplor_envelope
 from matkit.nn.radial_functions import Mixture, Radial
-from matkit.nn.readout import SpeciesScaleShift
+from matkit.nn.references import References
 from matkit.nn.repulsion import Core
 
 ENVELOPES = ("polynomial", "xplor")
@@ -105,8 +105,6 @@ class NequIP(LayeredPotential):
         self_connection: One matrix for all species (`linear`) or one for each (`species`).
         readout_hidden: Size of the read-out's hidden layer, 0 for none.
         readout_activation: Whether that layer is activated.
-        scale: Energy unit of each species, eV.
-        shift: Reference energy of each species, eV; zero if not given.
         core: Part of the sum of two atoms' covalent radii inside of which the network sees them no
             nearer and screened nuclei repel; bonds are longer than 0.6. None if not given.
 
@@ -115,6 +113,7 @@ class NequIP(LayeredPotential):
     """
 
     provides = frozenset({"atom_energy", "features"})
+    statistics = frozenset({"neighbor_norm"})
 
     def __init__(
         self,
@@ -132,8 +131,6 @@ class NequIP(LayeredPotential):
         self_connection: str = "species",
         readout_hidden: int = 32,
         readout_activation: bool = False,
-        scale: Sequence[float] | None = None,
-        shift: Sequence[float] | None = None,
         core: float | None = None,
     ) -> None:
         super().__init__()
@@ -163,8 +160,7 @@ class NequIP(LayeredPotential):
         channels = features[-1][0].channels
         hidden = (readout_hidden,) if readout_hidden else ()
         self.readout = ScalarMLP((channels, *hidden, 1), readout_activation)
-        ones, zeros = [1.0] * len(species), [0.0] * len(species)
-        self.scale_shift = SpeciesScaleShift(scale or ones, shift or zeros)
+        self.references = References(len(species))
         self.repulsion = None if core is None else Core(self.species, self.cutoff, core)
 
     def forward(self, graph: Graph) -> Properties:
@@ -172,7 +168,7 @@ class NequIP(LayeredPotential):
         index = self.index(graph.species)
         x = self._features(graph, index, len(self.interactions))
         scalars = x[0].squeeze(1)
-        energy = self.scale_shift(self.readout(scalars).squeeze(1), index)
+        energy = self.references(self.readout(scalars).squeeze(1), index)
         return Properties(atom_energy=self.repelled(energy, graph), features=scalars)
 
     def equivariant_features(self, graph: Graph) -> Features:
@@ -196,11 +192,11 @@ class NequIP(LayeredPotential):
         """Return atomic energies [N] and the derivative of their sum by the scalars [N, 1, C]."""
         if not self.readout.activate:
             matrix = self.readout.folded.detach()
-            g = self.scale_shift.scale[index].unsqueeze(1).to(matrix) * matrix.T
-            return self.scale_shift((scalars @ matrix).squeeze(1), index), g.unsqueeze(1)
+            g = self.references.scale[index].unsqueeze(1).to(matrix) * matrix.T
+            return self.references((scalars @ matrix).squeeze(1), index), g.unsqueeze(1)
         with torch.enable_grad():
             leaf = scalars.detach().requires_grad_()
-            energy = self.scale_shift(self.readout(leaf).squeeze(1), index)
+            energy = self.references(self.readout(leaf).squeeze(1), index)
             (g,) = torch.autograd.grad(energy.sum(), leaf)
         return energy.detach(), g.unsqueeze(1)
 

@@ -20,8 +20,8 @@ from matkit.errors import (
     UnknownElementError,
 )
 from matkit.models import checkpoint
+from matkit.testing.systems import crystal, slab, water
 from tests.potentials.test_nequip import TINY
-from tests.systems import crystal, slab, water
 
 
 def potential(seed: int = 0, **changes) -> Conservative:

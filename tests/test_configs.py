@@ -3,7 +3,8 @@
 import pytest
 import yaml
 
-from matkit.models import checkpoint, zoo
+from matkit.interfaces import Potential
+from matkit.models import building, checkpoint, zoo
 from tests.test_layers import ROOT
 
 CONFIGS = sorted((ROOT / "configs" / "potentials").glob("*.yaml"))
@@ -16,7 +17,7 @@ def test_config(path):
     config = yaml.safe_load(path.read_text())
     assert config.keys() >= REQUIRED
     name, settings = config["model"]["name"], dict(config["model"])
-    assert name in checkpoint.potential_names()
+    assert name in building.model_names(Potential)
     if "weights" in config:
         assert config["weights"].keys() == WEIGHTS
         assert path.stem in zoo.models()

@@ -20,9 +20,9 @@ from matkit.nn.convolution.check import TOLERANCE, largest_error
 from matkit.nn.harmonics import harmonics, harmonics_gradient
 from matkit.nn.irreps import parse_irreps
 from matkit.nn.table_check import largest_error as largest_table_error
+from matkit.testing.systems import SYSTEMS, crystal, water
 from tests.nn.convolutions import CASES, F64, make, make_graph, make_inputs, relative
 from tests.potentials.test_nequip import SEVENNET, TINY
-from tests.systems import SYSTEMS, crystal, water
 
 pytestmark = [
     pytest.mark.gpu,

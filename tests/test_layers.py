@@ -14,18 +14,18 @@ ROOT = Path(__file__).parents[1]
 # "matkit" is the package itself: `from matkit import load` reaches everything it exports.
 ROOMS = [
     *("errors", "units", "elements", "lazy", "cache", "shareable"),
-    *("geometry", "structures", "symmetry", "graph", "pair_blocks", "conditions"),
+    *("geometry", "scopes", "structures", "symmetry", "graph", "pair_blocks", "conditions"),
     *("neighbors", "interfaces", "runs", "options", "report"),
     *("nn", "derivatives", "devices", "hessians", "replay", "evaluator"),
-    *("data", "calculator_info", "calculator", "models", "doctor"),
+    *("data", "calculator_info", "calculator", "models", "doctor", "testing"),
     *("simulate", "vibrations", "phonons", "transition"),
-    *("label", "builders", "evaluate", "crystals", "train", "generate"),
+    *("label", "builders", "evaluate", "generate", "crystals", "train"),
     *("matkit", "demo", "cli"),
 ]
 HEIGHT = {name: height for height, name in enumerate(ROOMS)}
 MODELS = ("potentials", "generative")
 MODELS_MAY_IMPORT = {
-    *("derivatives", "elements", "errors", "geometry", "graph"),
+    *("derivatives", "elements", "errors", "geometry", "graph", "scopes"),
     *("interfaces", "neighbors", "nn", "pair_blocks", "structures", "symmetry", "units"),
 }
 

@@ -21,8 +21,8 @@ from matkit.neighbors.verlet import VerletList
 from matkit.nn.radial import polynomial_envelope
 from matkit.nn.scatter import scatter_sum
 from matkit.replay import RECORDINGS, Replay
+from matkit.testing.systems import SYSTEMS, crystal, water
 from tests.potentials.test_nequip import SEVENNET, TINY
-from tests.systems import SYSTEMS, crystal, water
 
 CPU = torch.device("cpu")
 

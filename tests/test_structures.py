@@ -1,11 +1,13 @@
 import pytest
 import torch
+from ase import Atoms
+from ase.build import molecule
 
 from matkit.data.ase import from_ase
 from matkit.errors import StructureError
 from matkit.neighbors import radius_graph
 from matkit.structures import Structures, cat
-from tests.systems import SYSTEMS, crystal, slab, water
+from matkit.testing.systems import SYSTEMS, crystal, slab, water
 
 
 def labelled(atoms) -> Structures:
@@ -76,3 +78,47 @@ def test_to_moves_every_tensor():
     moved = labelled(water()).to("meta")
     assert moved.positions.device.type == "meta"
     assert moved.atom["forces"].device.type == "meta"
+
+
+def bonded(order=(1.0, 1.0)):
+    """Water with its two bonds."""
+    water = from_ase(molecule("H2O"))
+    return water.replace(bonds=torch.tensor([[0, 1], [0, 2]]), bond={"order": torch.tensor(order)})
+
+
+def test_bonds_follow_their_atoms():
+    single = from_ase(molecule("H2")).replace(
+        bonds=torch.tensor([[0, 1]]), bond={"order": torch.tensor([3.0])}
+    )
+    batch = cat([bonded(), single, bonded((2.0, 1.5))])
+    assert batch.bonds.tolist() == [[0, 1], [0, 2], [3, 4], [5, 6], [5, 7]]
+    chosen = batch.index([2, 1, 2])
+    assert chosen.bonds.tolist() == [[0, 1], [0, 2], [3, 4], [5, 6], [5, 7]]
+    assert chosen.bond["order"].tolist() == [2.0, 1.5, 3.0, 2.0, 1.5]
+    assert [len(part.bonds) for part in batch.split()] == [2, 1, 2]
+    assert torch.equal(cat(batch.split()).bonds, batch.bonds)
+
+
+def test_a_structure_without_bonds_among_others():
+    alone = from_ase(Atoms("He")).replace(
+        bonds=torch.zeros(0, 2, dtype=torch.long), bond={"order": torch.zeros(0)}
+    )
+    batch = cat([alone, bonded(), alone])
+    assert batch.bonds.tolist() == [[1, 2], [1, 3]]
+    assert batch.index([2, 1]).bonds.tolist() == [[1, 2], [1, 3]]
+    assert batch.index([0]).bonds.shape == (0, 2)
+
+
+def test_bonds_known_of_some_structures_only():
+    with pytest.raises(StructureError, match="`bonds`, or none of them; item 1 of 2 has none"):
+        cat([bonded(), from_ase(molecule("H2O"))])
+    with pytest.raises(StructureError, match=r"one row per bond, 0; got 2"):
+        bonded().replace(bonds=None)
+
+
+def test_a_graph_keeps_bonds_and_joins_with_others():
+    graphs = [radius_graph(bonded(), 1.2), radius_graph(bonded((2.0, 2.0)), 1.2)]
+    together, batch = cat(graphs), radius_graph(cat([bonded(), bonded((2.0, 2.0))]), 1.2)
+    assert torch.equal(together.neighbor, batch.neighbor)
+    assert torch.equal(together.vectors, batch.vectors)
+    assert together.bonds.tolist() == batch.bonds.tolist() == [[0, 1], [0, 2], [3, 4], [3, 5]]

@@ -23,7 +23,7 @@ NEAR, FAR, POINTS = 0.5, 6.0, 111
 LEAST, PART = 0.55, 0.6
 
 
-def curve(potential: matkit.Conservative, pair: tuple[int, int], r: np.ndarray) -> np.ndarray:
+def curve(potential: ForceField, pair: tuple[int, int], r: np.ndarray) -> np.ndarray:
     """Return the energies in eV of a pair of atoms at distances [K] in Å."""
     dimers = [Atoms(pair, [(0, 0, 0), (0, 0, distance)]) for distance in r]
     graph = potential.featurize(from_ase(dimers))

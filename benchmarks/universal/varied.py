@@ -80,7 +80,7 @@ def _write(part: Sequence[Atoms], path: Path) -> str:
 
 
 @lru_cache(maxsize=1)
-def _potential() -> matkit.Conservative:
+def _potential() -> ForceField:
     return matkit.load(MODEL).float()
 
 

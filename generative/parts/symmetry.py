@@ -178,7 +178,7 @@ def symmetry_of(condition: Condition, max_atoms: int, noise: Noise) -> Symmetry 
     if condition.space_group is None:
         return None
     choices, shapes = noise.uniform().tolist(), noise.normal(6).cpu().numpy()
-    empty = _nothing(len(condition), int(condition.n_atoms.max()))
+    empty = _nothing(len(condition), int(condition.sizes.max()))
     known: dict[tuple[int, tuple[int, ...]], Assignments] = {}
     for b, (number, members) in enumerate(_wanted(condition)):
         key = number, tuple(map(len, members))
@@ -196,7 +196,7 @@ def symmetry_of(condition: Condition, max_atoms: int, noise: Noise) -> Symmetry 
 
 def _wanted(condition: Condition) -> list[tuple[int, list[list[int]]]]:
     """Return for each crystal its group, and the indices of the atoms of each species."""
-    counts = condition.n_atoms.tolist()
+    counts = condition.sizes.tolist()
     species = torch.zeros(sum(counts)) if condition.species is None else condition.species
     groups = [] if condition.space_group is None else condition.space_group.tolist()
     wanted = []

@@ -15,9 +15,9 @@ from matkit.cli.configs import ALL, CONFIGS, TEMPLATES, TRAINING
 from matkit.cli.data_options import DATA, OPTIONS, DownloadOptions
 from matkit.cli.flags import answered, normalise, switches, with_flags
 from matkit.cli.label_options import LabelConfig
+from matkit.crystals.generation import CrystalOptions
 from matkit.crystals.options import CrystalsOptions
 from matkit.evaluate.options import EvaluateOptions
-from matkit.generate.options import CrystalOptions
 from matkit.options import Options
 
 if TYPE_CHECKING:
@@ -253,7 +253,7 @@ def _generation() -> Callable[..., None]:
     def start(options: Any, display: Display) -> int:
         from matkit.cli.generate import run_generate
 
-        return run_generate(options, display)
+        return run_generate(options, "crystal", display)
 
     only = _only("out", "expected one folder for the results")
     return _command(CrystalOptions, start, "[OUT]", only)

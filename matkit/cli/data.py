@@ -198,8 +198,8 @@ def _known_elements(model: str | None, sets: Iterable[Dataset]) -> KnownElements
     """Return the elements of a model, and whether it could learn those that the sets have more."""
     if model is None:
         return None
+    from matkit.models.grow import extended
     from matkit.models.zoo import load
-    from matkit.train.elements import extended
 
     network = load(model).network
     present = {z for one in sets for z in one.structures.species.unique().tolist()}

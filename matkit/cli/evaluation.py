@@ -16,7 +16,7 @@ from matkit.cli.display import INTERVAL, Display
 from matkit.cli.yaml_files import dump_config
 from matkit.data.cached import is_folder
 from matkit.data.dataset import Dataset, ignored_in, read_usable
-from matkit.derivatives import Conservative
+from matkit.derivatives import ForceField
 from matkit.errors import ConfigError
 from matkit.evaluate.comparison import Evaluation, check_comparable, evaluate
 from matkit.evaluate.documents import UNITS, document
@@ -115,7 +115,7 @@ def _model(options: EvaluateOptions) -> str:
     return options.model
 
 
-def _potential(calc: MatkitCalculator) -> Conservative:
+def _potential(calc: MatkitCalculator) -> ForceField:
     """Return the one potential of a calculator."""
     if len(calc.potentials) > 1:
         raise ConfigError(
@@ -123,7 +123,7 @@ def _potential(calc: MatkitCalculator) -> Conservative:
             "one after another."
         )
     potential = calc.potentials[0]
-    assert isinstance(potential, Conservative)
+    assert isinstance(potential, ForceField)
     return potential
 
 
@@ -135,7 +135,7 @@ def _files(options: EvaluateOptions) -> dict[str, Path]:
 
 
 def _choose(
-    everything: Dataset, options: EvaluateOptions, model: Conservative, display: Display
+    everything: Dataset, options: EvaluateOptions, model: ForceField, display: Display
 ) -> tuple[Dataset, dict[str, int]]:
     """Return the structures to compare, and how many are left out for which reason."""
     display.note(f"Found {everything.found}")

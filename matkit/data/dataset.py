@@ -223,9 +223,12 @@ def dataset_of(columns: Mapping[str, Column], names: Names, found: LabelReport) 
         "stress": torch.full((n_systems, 3, 3), torch.nan, dtype=torch.float64),
     }
     labels = {label: tensors.get(label, missing[label]) for label in LABELS}
-    fields = ("positions", "species", "cell", "pbc", "n_atoms")
     structures = Structures(
-        **{name: tensors[name] for name in fields},
+        positions=tensors["positions"],
+        species=tensors["species"],
+        cell=tensors["cell"],
+        pbc=tensors["pbc"],
+        n_atoms=tensors["n_atoms"],
         atom={"forces": labels["forces"]},
         system={
             **{name: labels[name] for name in ("energy", "stress")},

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from matkit.data.dataset import Dataset
 from matkit.data.references import compositions
-from matkit.derivatives import Conservative
+from matkit.derivatives import ForceField
 from matkit.elements import SYMBOLS
 from matkit.errors import DataError
 from matkit.evaluate.errors import Errors, errors, summary
@@ -71,7 +71,7 @@ class Evaluation:
 
 
 def evaluate(
-    model: Conservative, dataset: Dataset, on_batch: Callable[[int, int], None] | None = None
+    model: ForceField, dataset: Dataset, on_batch: Callable[[int, int], None] | None = None
 ) -> Evaluation:
     """Predict labelled structures and compare.
 

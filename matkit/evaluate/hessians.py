@@ -6,14 +6,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from matkit.derivatives import Conservative
+from matkit.derivatives import ForceField
 from matkit.evaluator import batches
 from matkit.structures import Structures
 
 
 @torch.no_grad()
 def hessian_differences(
-    model: Conservative, structures: Structures
+    model: ForceField, structures: Structures
 ) -> Float[Tensor, "N S 3 3"] | None:
     """Return prediction minus label of the Hessian, eV/Å², float64, on the CPU.
 

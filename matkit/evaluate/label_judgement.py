@@ -8,7 +8,7 @@ from matkit.data.dataset import Dataset
 from matkit.data.findings import Finding
 from matkit.data.model_checks import check_with_model
 from matkit.data.sanity import judge_labels, refuse_problems
-from matkit.derivatives import Conservative
+from matkit.derivatives import ForceField
 from matkit.evaluator import predict
 from matkit.models import zoo
 from matkit.models.shipped import DEFAULT_POTENTIAL
@@ -53,5 +53,5 @@ def refuse_wrong_labels(dataset: Dataset, name: str, allow: bool) -> list[str]:
 
 
 @lru_cache(maxsize=1)
-def _default() -> Conservative:
+def _default() -> ForceField:
     return zoo.load(DEFAULT_POTENTIAL)

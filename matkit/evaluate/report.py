@@ -12,7 +12,7 @@ from torch import Tensor
 
 from matkit.calculator import MatkitCalculator
 from matkit.data.dataset import Dataset
-from matkit.derivatives import Conservative
+from matkit.derivatives import ForceField
 from matkit.elements import format_species
 from matkit.evaluate.comparison import Evaluation, evaluate
 from matkit.evaluate.documents import UNITS, document
@@ -28,7 +28,7 @@ METRICS, REPORT = "metrics.json", "report.html"
 # Seconds that the dynamics of one model may take.
 SECONDS = 15.0
 
-Models = Mapping[str, Conservative]
+Models = Mapping[str, ForceField]
 Note = Callable[[str], None]
 
 
@@ -171,7 +171,7 @@ def _spot_checks(dataset: Dataset, models: Models) -> dict[str, Any]:
     return checks
 
 
-def _described(model: Conservative) -> dict[str, Any]:
+def _described(model: ForceField) -> dict[str, Any]:
     return {
         "architecture": type(model.network).__name__,
         "parameters": sum(p.numel() for p in model.parameters()),

@@ -1,4 +1,4 @@
-"""The folder of generated crystals: tables, scores, archive and page."""
+"""The folder of generated structures: tables, scores, archive and page."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from matkit.generate.options import CrystalOptions
-from matkit.generate.results import archive, as_csv, counts, render, scores, structure_rows
-from matkit.generate.run import Batch
+from matkit.generate.batch import Batch
+from matkit.generate.domains import DomainRoom
+from matkit.generate.options import GenerateOptions
+from matkit.generate.results import as_csv, counts, render
 from matkit.report.json_files import json_bytes, plain
 from matkit.runs.atomic import write_atomically
 from matkit.runs.items import parse_shard
@@ -18,42 +19,52 @@ ENDINGS = {
     "config": ("config", "yaml"),
     "metrics": ("metrics", "json"),
     "structures": ("structures", "csv"),
-    "archive": ("crystals", "zip"),
     "report": ("report", "html"),
 }
 
 
-def paths_of(options: CrystalOptions) -> dict[str, Path]:
-    """Return the files of results beside the crystals themselves."""
+def paths_of(options: GenerateOptions, noun: str) -> dict[str, Path]:
+    """Return the files of results beside the structures themselves.
+
+    Args:
+        options: How they were made.
+        noun: What one of them is called.
+    """
     suffix, folder = parse_shard(options.shard).suffix, Path(options.out)
-    return {kind: folder / f"{stem}{suffix}.{end}" for kind, (stem, end) in ENDINGS.items()}
+    endings = {**ENDINGS, "archive": (f"{noun}s", "zip")}
+    return {kind: folder / f"{stem}{suffix}.{end}" for kind, (stem, end) in endings.items()}
 
 
 def write_results(
-    batch: Batch, options: CrystalOptions, card: Mapping[str, Any], seconds: float
+    batch: Batch,
+    room: DomainRoom,
+    options: GenerateOptions,
+    card: Mapping[str, Any],
+    seconds: float,
 ) -> dict[str, Any]:
-    """Write all but the configuration into the folder of the crystals; return the metrics.
+    """Write all but the configuration into the folder of the structures; return the metrics.
 
     Args:
-        batch: Crystals.
+        batch: Structures.
+        room: What is known of their domain.
         options: How they were made.
         card: What is known of the generator.
         seconds: How long everything took.
     """
     metrics: dict[str, Any] = plain(
         {
-            "command": "generate crystal",
+            "command": f"generate {batch.noun}",
             "model": card,
             "options": options.model_dump(),
             "counts": counts(batch),
-            "scores": scores(batch),
+            "scores": room.scores(batch),
             "versions": versions(),
             "wall_time": seconds,
         }
     )
-    paths = paths_of(options)
+    paths = paths_of(options, batch.noun)
     write_atomically(paths["metrics"], json_bytes(metrics))
-    write_atomically(paths["structures"], as_csv(structure_rows(batch)).encode())
-    write_atomically(paths["archive"], archive(batch, options.dedupe))
-    write_atomically(paths["report"], render(batch, metrics).encode())
+    write_atomically(paths["structures"], as_csv(room.rows(batch)).encode())
+    write_atomically(paths["archive"], room.archive(batch, options.dedupe))
+    write_atomically(paths["report"], render(batch, metrics, room.sections(batch)).encode())
     return metrics

@@ -1,4 +1,4 @@
-"""Relax generated crystals with a potential."""
+"""Relax generated structures with a potential."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from ase import Atoms
-
-from matkit.crystals.reading import crystal_of
-from matkit.crystals.validity import CLOSEST, smallest_distance, smallest_self_distance
 from matkit.elements import format_species
 from matkit.errors import UnknownElementError
+from matkit.generate.domains import room_of
+from matkit.interfaces.generator import Domain
 from matkit.runs.items import Item, ItemResult, failed
 from matkit.simulate.options import RelaxOptions
 from matkit.simulate.relaxation import relax
@@ -20,12 +18,10 @@ from matkit.simulate.relaxation import relax
 if TYPE_CHECKING:
     from matkit.calculator import MatkitCalculator
 
-# A crystal that has grown to this many times its volume has come apart.
-BURST = 3.0
 # Of 40 free crystals by the shipped generator, with SevenNet-0: BFGS relaxes all within 500 steps
 # (median 114), L-BFGS leaves 2 and FIRE 5 unfinished (medians 127 and 146).
 OPTIMIZER: Final = "BFGS"
-# Enough for crystals that are drawn and judged by the hundred, and twice as fast as float64.
+# Enough for structures that are drawn and judged by the hundred, and twice as fast as float64.
 PRECISION: Final = "float32"
 
 
@@ -38,32 +34,35 @@ class Relaxer:
         device: Where it runs.
         steps: Most steps.
         fmax: Largest force at the end, eV/Å.
+        domain: What is relaxed; crystals with their cell.
     """
 
     model: str
     device: str
     steps: int
     fmax: float
+    domain: Domain = "crystal"
 
     def __call__(self, items: Sequence[Item]) -> list[ItemResult]:
-        """Return what became of some crystals."""
+        """Return what became of some structures."""
         return [self.one(item) for item in items]
 
     def one(self, item: Item) -> ItemResult:
-        """Relax positions and cell of one crystal; it has failed if that does not converge."""
+        """Relax one structure; it has failed if that does not converge."""
         if item.content is None:
             return ItemResult(item, "rejected", reason=item.reason)
-        if objection := fault(item.content):
+        room = room_of(self.domain)
+        if objection := room.fault(item.content):
             return ItemResult(item, "rejected", reason=objection)
         calc = _calculator(self.model, self.device)
         options = RelaxOptions(
-            optimizer=OPTIMIZER, relax_cell=True, fmax=self.fmax, steps=self.steps
+            optimizer=OPTIMIZER, relax_cell=room.RELAX_CELL, fmax=self.fmax, steps=self.steps
         )
         try:
             result = relax(item.content, calc, options)
         except Exception as error:  # e.g. an element that the potential does not know
             return failed(item, error)
-        n_atoms, volume = len(item.content), result.atoms.get_volume()
+        n_atoms = len(item.content)
         facts = {
             "energy_before": result.initial_energy / n_atoms,
             "energy_after": result.energy / n_atoms,
@@ -72,8 +71,8 @@ class Relaxer:
         }
         if result.reason != "converged":
             return ItemResult(item, "failed", reason=result.message or result.reason, facts=facts)
-        if volume > BURST * item.content.get_volume():
-            return ItemResult(item, "failed", reason="it came apart", facts=facts)
+        if damage := room.damage(item.content, result.atoms):
+            return ItemResult(item, "failed", reason=damage, facts=facts)
         atoms = result.atoms.copy()
         atoms.info = dict(item.content.info)
         return ItemResult(item, "done", (atoms,), facts=facts)
@@ -82,12 +81,12 @@ class Relaxer:
 def check_potential(
     model: str, device: str, wanted: Collection[int], possible: Collection[int]
 ) -> str:
-    """Raise what is wrong with a potential before hours are spent on crystals for it.
+    """Raise what is wrong with a potential before hours are spent on structures for it.
 
     Args:
         model: Name or file.
         device: Where it is to run.
-        wanted: Atomic numbers that crystals are sure to have.
+        wanted: Atomic numbers that structures are sure to have.
         possible: Those that they may have.
 
     Returns:
@@ -109,18 +108,9 @@ def check_potential(
     text = f"Relaxing with {calc.info['model']}; {PRECISION} on {calc.device}"
     if lacking := set(possible) - known:
         text += (
-            f". Crystals with {format_species(lacking)} cannot be relaxed: it does not know them"
+            f". Structures with {format_species(lacking)} cannot be relaxed: it does not know them"
         )
     return text
-
-
-def fault(atoms: Atoms) -> str:
-    """Return why a crystal is not worth relaxing, or nothing."""
-    crystal = crystal_of(atoms, "")
-    if crystal.structure is None:
-        return crystal.reason
-    closest = min(smallest_distance(crystal.structure), smallest_self_distance(crystal.structure))
-    return f"atoms {closest:.2f} Å apart" if closest < CLOSEST else ""
 
 
 @lru_cache(maxsize=1)

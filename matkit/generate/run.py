@@ -1,79 +1,51 @@
-"""Generate crystals, relax them if asked, and judge them; go on after any interruption."""
+"""Generate structures, relax them if asked, and judge them; go on after any interruption."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from ase import Atoms
 from ase.io import read
 
-from matkit.crystals.evaluation import Note, evaluate_crystals
-from matkit.crystals.options import CrystalsOptions
-from matkit.crystals.reading import Crystal, crystal_of, read_and_tell
-from matkit.crystals.results import CrystalEvaluation
-from matkit.generate.options import GENERATED, RELAXED, CrystalOptions
+from matkit.generate.batch import Batch
+from matkit.generate.domains import Note, room_of
+from matkit.generate.options import GENERATED, RELAXED, GenerateOptions
 from matkit.generate.relaxing import Relaxer, check_potential
-from matkit.generate.requests import requests
 from matkit.generate.sampling import Sampler
 from matkit.interfaces import Generator
+from matkit.interfaces.generator import Domain
 from matkit.runs.items import Item, parse_shard
 from matkit.runs.ledger import Ledger
 from matkit.runs.ledger_files import Files, Row, last_rows
 from matkit.runs.schedule import OnProgress, Plan, carry_out, open_executor
 
-# What has no influence on the crystals, and may be another when a run goes on.
+# What has no influence on the structures, and may be another when a run goes on.
 FREE = {"out", "overwrite", "workers", "device", "batch_size", "shard", "dedupe", "known"}
 RELAXATION = {"relax", "relax_steps", "fmax"}
 
 Watch = Callable[[str], AbstractContextManager[OnProgress | None]]
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Crystals that were made, and what is known of them.
-
-    Attributes:
-        generated: Crystals as they were drawn.
-        rows: What the ledger says of each of them: seconds, why one failed.
-        relaxed: Relaxed crystals by number.
-        relaxation: What the ledger says of the relaxations, by number.
-        evaluation: Scores; None if there are no crystals.
-        network_calls: Steps of the sampler.
-    """
-
-    generated: Sequence[Atoms]
-    rows: dict[int, Row]
-    relaxed: dict[int, Atoms] = field(default_factory=dict)
-    relaxation: dict[int, Row] = field(default_factory=dict)
-    evaluation: CrystalEvaluation | None = None
-    network_calls: int = 0
-
-    @property
-    def drawn(self) -> dict[int, Atoms]:
-        """Crystals as they were drawn, by number."""
-        return {int(atoms.info["crystal"]): atoms for atoms in self.generated}
-
-
 def generate(
     generator: Generator,
-    options: CrystalOptions,
+    options: GenerateOptions,
     watch: Watch,
     note: Note = lambda text: None,
     learnt: Mapping[int, int] | None = None,
 ) -> Batch:
-    """Generate crystals into a folder, relax them if asked, and judge them.
+    """Generate structures into a folder, relax them if asked, and judge them.
 
     Args:
         generator: The network, on its device.
         options: What is asked for.
         watch: Shows the progress of a stage, which it is told the name of.
         note: Told what is being done.
-        learnt: How many crystals of each number of atoms the generator was trained on.
+        learnt: How many structures of each number of atoms the generator was trained on.
 
     Raises:
         ConfigError: what is asked for is impossible, or the folder holds something else.
@@ -82,26 +54,31 @@ def generate(
         DataError: there are no structures where known ones, or those that they are to be like,
             should be.
     """
-    known = read_and_tell(options.known) if options.known else []
+    room = room_of(generator.domain)
+    known = room.read_known(options.known) if options.known else []
     if options.relax is not None:
-        asked = {z for item in requests(options, generator, learnt) for z in item.content[2:]}
+        items = room.requests(options, generator, learnt)
+        asked = {z for item in items for z in item.content[2:]}
         possible = generator.species if not asked else ()
         note(check_potential(options.relax, options.device, asked, possible))
     batch = draw(generator, options, watch, learnt)
-    relaxed, relaxation = _relaxed(batch.generated, options, watch)
-    return _judged(replace(batch, relaxed=relaxed, relaxation=relaxation), known, options, note)
+    relaxed, relaxation = _relaxed(batch, generator.domain, options, watch)
+    batch = replace(batch, relaxed=relaxed, relaxation=relaxation)
+    if not batch.generated:
+        return batch
+    return replace(batch, evaluation=room.judged(batch, known, options, note))
 
 
 def draw(
     generator: Generator,
-    options: CrystalOptions,
+    options: GenerateOptions,
     watch: Watch,
     learnt: Mapping[int, int] | None = None,
 ) -> Batch:
-    """Sample crystals into a folder; arguments and errors as of `generate`."""
-    steps = options.steps or generator.steps
-    sampler = Sampler(generator, steps, options)
-    items = requests(options, generator, learnt)
+    """Sample structures into a folder; arguments and errors as of `generate`."""
+    steps, room = options.steps or generator.steps, room_of(generator.domain)
+    sampler = Sampler(generator, steps, options, room)
+    items = room.requests(options, generator, learnt)
     sampler.check(items)
     settings = options.model_dump(exclude=FREE | RELAXATION)
     settings |= {"steps": steps, "weights": _checksum(generator)}
@@ -110,7 +87,7 @@ def draw(
         plan = Plan(sampler.cost, sampler.limit)
         carry_out(lambda: parse_shard(options.shard).of(items), sampler, ledger, plan, show)
     calls = steps * generator.calls_per_step
-    return Batch(_frames(files), last_rows(files), network_calls=calls)
+    return Batch(room.NOUN, _frames(files), last_rows(files), network_calls=calls)
 
 
 def _checksum(generator: Generator) -> str:
@@ -121,7 +98,7 @@ def _checksum(generator: Generator) -> str:
     return found.hexdigest()[:12]
 
 
-def _files(options: CrystalOptions, stem: str) -> Files:
+def _files(options: GenerateOptions, stem: str) -> Files:
     return Files(Path(options.out), stem, parse_shard(options.shard))
 
 
@@ -135,14 +112,14 @@ def _frames(files: Files) -> list[Atoms]:
 
 
 def _relaxed(
-    drawn: Sequence[Atoms], options: CrystalOptions, watch: Watch
+    batch: Batch, domain: Domain, options: GenerateOptions, watch: Watch
 ) -> tuple[dict[int, Atoms], dict[int, Row]]:
-    """Return the relaxed crystals and what became of all, by number."""
+    """Return the relaxed structures and what became of all, by number."""
     if options.relax is None:
         return {}, {}
     files = _files(options, RELAXED)
-    work = Relaxer(options.relax, options.device, options.relax_steps, options.fmax)
-    items = [Item(int(a.info["crystal"]), f"crystal {a.info['crystal']}", a) for a in drawn]
+    work = Relaxer(options.relax, options.device, options.relax_steps, options.fmax, domain)
+    items = [Item(number, f"{batch.noun} {number}", a) for number, a in batch.drawn.items()]
     settings = options.model_dump(include=RELAXATION)
     with (
         Ledger(files, settings, options.overwrite) as ledger,
@@ -151,21 +128,8 @@ def _relaxed(
     ):
         plan = Plan(_one, 0, executor, 4 * options.workers)
         carry_out(lambda: iter(items), work, ledger, plan, show)
-    return {int(a.info["crystal"]): a for a in _frames(files)}, last_rows(files)
+    return {batch.number(a): a for a in _frames(files)}, last_rows(files)
 
 
 def _one(item: Item) -> int:
     return 1
-
-
-def _judged(batch: Batch, known: Sequence[Crystal], options: CrystalOptions, note: Note) -> Batch:
-    """Return the batch with its scores."""
-    if not batch.generated:
-        return batch
-    entries = [crystal_of(a, f"crystal {a.info['crystal']}") for a in batch.generated]
-    sets: dict[str, Sequence[Crystal]] = {"generated": entries}
-    if known:
-        sets["known"] = known
-    judging = CrystalsOptions(workers=options.workers, seed=options.seed)
-    evaluation = evaluate_crystals(sets, judging, note=note)
-    return replace(batch, evaluation=evaluation)

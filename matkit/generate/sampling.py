@@ -1,4 +1,4 @@
-"""Draw crystals in batches; each depends on its own seed alone."""
+"""Draw structures in batches; each depends on its own seed alone."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ import torch
 from ase import Atoms
 
 from matkit.data.ase import to_ase
-from matkit.generate.options import CrystalOptions
-from matkit.generate.relaxing import fault
-from matkit.generate.requests import parse_conditions
-from matkit.interfaces import Condition, Generator
+from matkit.generate.conditions import parse_conditions
+from matkit.generate.domains import DomainRoom
+from matkit.generate.options import GenerateOptions
+from matkit.interfaces import Blueprint, Condition, Generator
 from matkit.runs.items import Item, ItemResult, failed
-from matkit.symmetry.groups import parse
 
-# Between the seeds of two attempts at a crystal.
+# Between the seeds of two attempts at a structure.
 NEXT = 0x9E3779B97F4A7C15
 # Pairs of atoms in a batch: more do not make a CPU faster, and a GPU is kept busy by them.
 PAIRS = {"cpu": 16_000, "cuda": 400_000}
@@ -30,13 +29,15 @@ class Sampler:
 
     Attributes:
         generator: The network, on its device.
-        steps: Steps from noise to crystal.
+        steps: Steps from noise to structure.
         options: What is asked for.
+        room: What is known of its domain.
     """
 
     generator: Generator
     steps: int
-    options: CrystalOptions
+    options: GenerateOptions
+    room: DomainRoom
 
     def cost(self, item: Item) -> int:
         """Return what an item takes of a batch: its pairs of atoms, or one place."""
@@ -51,7 +52,7 @@ class Sampler:
         return self.options.batch_size or PAIRS.get(device, PAIRS["cuda"])
 
     def check(self, items: Sequence[Item]) -> None:
-        """Raise what is wrong with any request before the first crystal is drawn.
+        """Raise what is wrong with any request before the first structure is drawn.
 
         Raises:
             ConfigError: more atoms than trained for, or something that was not learnt.
@@ -60,34 +61,35 @@ class Sampler:
         self.generator.check_condition(self.condition([i for i in items if i.content]))
 
     def condition(self, items: Sequence[Item]) -> Condition:
-        """Return what the crystals of some items must be."""
+        """Return what the structures of some items must be."""
         species = [z for item in items for z in item.content[2:]]
         properties = {
             name: torch.full((len(items),), value)
             for name, value in parse_conditions(self.options.condition).items()
         }
-        group = self.options.space_group
+        sizes = [item.content[1] for item in items]
         return Condition(
-            space_group=None if group is None else torch.full((len(items),), parse(group)),
-            n_atoms=torch.tensor([item.content[1] for item in items]),
+            count=len(items),
+            n_atoms=torch.tensor(sizes) if all(sizes) else None,
             species=torch.tensor(species) if species else None,
+            **self.room.fields(self.options, len(items)),
             properties=properties,
             guidance=self.options.guidance if properties else 1.0,
         )
 
     def __call__(self, items: Sequence[Item]) -> list[ItemResult]:
-        """Return the crystals of some items; a crystal that is not finite has failed."""
+        """Return the structures of some items; one that is not finite has failed."""
         outcomes = [ItemResult(i, "rejected", reason=i.reason) for i in items if i.content is None]
         items = [item for item in items if item.content is not None]
         return outcomes + self._drawn(items) if items else outcomes
 
     def _drawn(self, items: Sequence[Item]) -> list[ItemResult]:
         begin = time.perf_counter()
-        drawn = self._crystals(items, 0)
+        drawn = self._structures(items, 0)
         times = [0] * len(items)
         for attempt in range(1, 1 + self.options.redraw):
-            again = [i for i, atoms in enumerate(drawn) if fault(atoms)]
-            fresh = self._crystals([items[i] for i in again], attempt) if again else []
+            again = [i for i, atoms in enumerate(drawn) if self.room.fault(atoms)]
+            fresh = self._structures([items[i] for i in again], attempt) if again else []
             for i, atoms in zip(again, fresh, strict=True):
                 drawn[i], times[i] = atoms, attempt
         seconds = (time.perf_counter() - begin) / len(items)
@@ -96,21 +98,19 @@ class Sampler:
             if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
                 outcomes.append(failed(item, "positions or cell are not numbers"))
                 continue
-            atoms.info = {"crystal": item.index, "seed": item.content[0], **self._aim(item)}
+            atoms.info = {
+                self.room.NOUN: item.index,
+                "seed": item.content[0],
+                **self.room.aim(self.options, item),
+            }
             formula = atoms.get_chemical_formula("metal")
             facts = {"formula": formula, "seconds": seconds, "redrawn": redrawn}
             outcomes.append(ItemResult(item, "done", (atoms,), facts=facts))
         return outcomes
 
-    def _crystals(self, items: Sequence[Item], attempt: int) -> list[Atoms]:
-        """Return the crystals of one attempt; its seeds follow from those of the crystals."""
-        seeds = [(item.content[0] + attempt * NEXT) % (1 << 63) for item in items]
-        condition = self.condition(items)
-        return to_ase(self.generator.sample(condition, self.steps, torch.tensor(seeds)).to("cpu"))
-
-    def _aim(self, item: Item) -> dict[str, int]:
-        """Return which structure a crystal is to be like, and which attempt at it this is."""
-        if self.options.like is None:
-            return {}
-        target, attempt = divmod(item.index, self.options.num_samples)
-        return {"like": target, "attempt": attempt}
+    def _structures(self, items: Sequence[Item], attempt: int) -> list[Atoms]:
+        """Return the structures of one attempt; its seeds follow from those of the items."""
+        numbers = [(item.content[0] + attempt * NEXT) % (1 << 63) for item in items]
+        seeds = torch.tensor(numbers)
+        made = self.generator.sample(self.condition(items), self.steps, seeds).to("cpu")
+        return to_ase(self.room.realize(made, seeds) if isinstance(made, Blueprint) else made)

@@ -34,7 +34,7 @@ def autograd_hessian(
     Copies of the structure are evaluated together and each gives one row in one backward pass.
 
     Args:
-        potential: `Conservative` potential.
+        potential: `ForceField` potential.
         structures: Batch of one.
         block: Atoms evaluated at once.
     """

@@ -19,7 +19,7 @@ from ase.build import bulk
 from torch import Tensor
 
 from matkit.data.ase import from_ase
-from matkit.derivatives import Conservative
+from matkit.derivatives import force_field
 from matkit.errors import ConfigError, StructureError
 from matkit.interfaces import Potential
 from matkit.models import checkpoint
@@ -196,7 +196,7 @@ def _compare(
 
 
 def _predict(network: Potential, structures: Structures) -> dict[str, Tensor]:
-    model = Conservative(network).eval()
+    model = force_field(network).eval()
     return {**model(model.featurize(structures))}
 
 

@@ -23,12 +23,13 @@ import torch
 import yaml
 
 from matkit.cache import cache_folder
-from matkit.derivatives import Conservative
+from matkit.derivatives import ForceField, force_field
 from matkit.elements import ATOMIC_NUMBERS, format_species
 from matkit.errors import ConfigError, MissingExtraError, UnknownNameError, did_you_mean
 from matkit.interfaces import Generator, Potential
 from matkit.models import checkpoint
 from matkit.models.shipped import DEFAULT_POTENTIAL, find_generator, shipped
+from matkit.models.upgrades import FORMAT_VERSION
 from matkit.options.foreign_words import answer
 
 if TYPE_CHECKING:
@@ -51,6 +52,10 @@ class ModelCard:
         fine_tuned_from: Model that this training began with.
         elements_seen: Elements in the structures of this training.
         valid_elements: Those whose energies fit together; all if not given.
+        domain: How far a potential's training reached: how near atoms may come.
+        makes: What a generator makes, crystals or molecules, and whether with coordinates.
+        provides: What the network itself predicts.
+        conservative: Whether its forces are the derivative of its energy; None if it has none.
     """
 
     name: str
@@ -68,12 +73,22 @@ class ModelCard:
     fine_tuned_from: str = ""
     elements_seen: str = ""
     valid_elements: str = ""
+    domain: str = ""
+    makes: str = ""
+    provides: str | None = None
+    conservative: bool | None = None
     elements: str | None = None
     cutoff: float | None = None
     max_atoms: int | None = None
     parameters: int | None = None
     sha256: str | None = None
     path: str | None = None
+
+
+def _is_conservative(potential: Potential) -> bool | None:
+    if potential.provides.isdisjoint({"energy", "atom_energy"}):
+        return None
+    return "forces" not in potential.provides
 
 
 def models() -> dict[str, ModelCard]:
@@ -101,6 +116,8 @@ def model_card(name_or_path: str | Path) -> ModelCard:
         card = _foreign_card(metadata)
     return replace(
         card,
+        provides=", ".join(sorted(potential.provides)),
+        conservative=_is_conservative(potential),
         elements=format_species(potential.species),
         cutoff=potential.cutoff,
         parameters=sum(p.numel() for p in potential.parameters()),
@@ -109,7 +126,7 @@ def model_card(name_or_path: str | Path) -> ModelCard:
     )
 
 
-def load(name_or_path: str | Path, any_level: bool = False) -> Conservative:
+def load(name_or_path: str | Path, any_level: bool = False) -> ForceField:
     """Load a potential with forces and stress, ready for use.
 
     Args:
@@ -118,15 +135,16 @@ def load(name_or_path: str | Path, any_level: bool = False) -> Conservative:
             left at the level of its base.
 
     Returns:
-        Potential that gives `energy`, `atom_energy`, `forces` and `stress`, in float32 as
-        trained; ``.double()`` makes it float64.
+        Potential that gives `energy`, `forces` and what the network gives besides, mostly
+        `atom_energy` and `stress`, in float32 as trained; ``.double()`` makes it float64.
 
     Raises:
         UnknownNameError: no model has that name.
         MissingExtraError: the package that carries the weights is not installed.
         CheckpointError: the model file cannot be read.
+        ModelError: the model gives no energy, or not what it declares.
     """
-    return Conservative(_load(name_or_path, any_level)[0]).eval()
+    return force_field(_load(name_or_path, any_level)[0]).eval()
 
 
 def load_calculator(
@@ -162,6 +180,7 @@ def load_calculator(
         ConfigError: no model is named, device or type are none, or an argument is unknown.
         MissingExtraError: the package that carries the weights is not installed.
         CheckpointError: a model file cannot be read.
+        ModelError: a model gives no energies and forces, or not what it declares.
     """
     from matkit.calculator import MatkitCalculator
 
@@ -175,7 +194,14 @@ def load_calculator(
             log.warning("Energies of %s are good for %s only.", name, format_species(level))
     info = {"model": ", ".join(map(str, names)), **_summary(loaded[0][1])}
     info["sha256"] = ", ".join(metadata["sha256"] for _, metadata in loaded)
-    potentials = [Conservative(potential).eval() for potential, _ in loaded]
+    potentials = [force_field(potential).eval() for potential, _ in loaded]
+    for name, potential in zip(names, potentials, strict=True):
+        if not potential.conservative:
+            log.warning(
+                "Forces of %s are predicted, not derivatives of its energy (conservative: false): "
+                "energies drift in dynamics, and relaxations may not end in a minimum.",
+                name,
+            )
     return MatkitCalculator(potentials, device, dtype, skin, neighbors, info, ignore_charge)
 
 
@@ -208,7 +234,7 @@ def load_generator(
     path = find_generator(name_or_path)
     if checkpoint.kind_of(path) != "generator":
         raise _not_a_generator(str(name_or_path))
-    generator, metadata = checkpoint.load_generator(path)
+    generator, metadata = checkpoint.load(path, Generator)
     known = {key: metadata[key] for key in ("model", "sha256")}
     known |= {"name": path.stem, "path": str(path)}
     return generator.to(find_device(device)), known | metadata["card"]
@@ -314,10 +340,11 @@ def _foreign_card(metadata: dict[str, Any]) -> ModelCard:
 
 def _generator_card(path: Path) -> ModelCard:
     """Return the card in the file of a generator."""
-    generator, metadata = checkpoint.load_generator(path)
+    generator, metadata = checkpoint.load(path, Generator)
     card = ModelCard(path.stem, metadata["model"], available=True, install="", kind="generator")
     return replace(
         _described(card, metadata["card"]),
+        makes=f"{generator.domain}s ({generator.outputs})",
         elements=format_species(generator.species),
         max_atoms=generator.max_atoms,
         parameters=sum(p.numel() for p in generator.parameters()),
@@ -332,6 +359,8 @@ def _described(card: ModelCard, texts: Mapping[str, Any]) -> ModelCard:
         *("level", "fine_tuned_from", "elements_seen", "valid_elements"),
     )
     given: dict[str, Any] = {key: str(texts[key]).strip() for key in known if key in texts}
+    if isinstance(domain := texts.get("domain"), Mapping):
+        given["domain"] = "; ".join(f"{key}: {value}" for key, value in domain.items())
     return replace(card, **given)
 
 
@@ -357,7 +386,7 @@ def _converted(name: str, config: dict[str, Any]) -> Path:
     path = (
         (cache_folder() or _temporary())
         / "models"
-        / f"{name}-v{checkpoint.FORMAT_VERSION}-{digest}.safetensors"
+        / f"{name}-v{FORMAT_VERSION}-{digest}.safetensors"
     )
     if not path.is_file():
         _convert(weights, config, path)

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from matkit.geometry import complete_cell, heights
-from matkit.structures import Structures, _ranges
+from matkit.scopes import ranges
+from matkit.structures import Structures
 
 Edges = tuple[Tensor, Tensor, Tensor]
 
@@ -137,7 +138,7 @@ def _candidates(structures: Structures, bins: _Bins) -> Iterator[Edges]:
         number = _number(target, bins.count[system[pair]], bins.first[system[pair]])
         first = torch.searchsorted(bins.keys, number)
         inside = torch.searchsorted(bins.keys, number, right=True) - first
-        neighbor = bins.order[_ranges(first, inside)]
+        neighbor = bins.order[ranges(first, inside)]
         yield (
             torch.repeat_interleave(atoms[pair], inside),
             neighbor,

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from matkit.graph import Graph
-from matkit.structures import scoped
+from matkit.scopes import scoped
 
 SMALLEST = 64  # edges
 PER_DOUBLING = 8  # numbers of edges used between a power of two and the next

@@ -27,7 +27,7 @@ from matkit.nn.inference import EdgeData, Layer, agrees, reverse, run
 from matkit.nn.irreps import Irreps
 from matkit.nn.radial_functions import Radial
 from matkit.nn.radial_table import RadialTable, tabulate
-from matkit.nn.readout import SpeciesScaleShift
+from matkit.nn.references import References
 from matkit.nn.repulsion import ZBL
 from matkit.nn.table_check import check_table
 
@@ -45,7 +45,7 @@ class LayeredPotential(Potential):
         embedding: First features.
         interactions: Layers, each of which has a `convolution`.
         readout: From the last layer's scalars to energies.
-        scale_shift: Unit and zero of the energies of every species.
+        references: Unit and zero of the energies of every species.
         feature_irreps: Irreps of `equivariant_features`.
         natural_parity: Whether harmonics have parity (-1)^l.
         whole: Whether it has its last layer and what follows, see `features_only`.
@@ -59,7 +59,7 @@ class LayeredPotential(Potential):
     embedding: SpeciesEmbedding
     interactions: nn.ModuleList
     readout: ScalarMLP
-    scale_shift: SpeciesScaleShift
+    references: References
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class LayeredPotential(Potential):
         """Return a copy that gives `equivariant_features`, without what comes after them."""
         copied = copy.deepcopy(self)
         copied.whole = False
-        del copied.interactions[-1], copied.readout, copied.scale_shift
+        del copied.interactions[-1], copied.readout, copied.references
         return copied
 
     @property

@@ -10,7 +10,7 @@ from ase.calculators.calculator import BaseCalculator
 
 from matkit.calculator import MatkitCalculator
 from matkit.data.ase import from_ase
-from matkit.derivatives import Conservative
+from matkit.derivatives import ForceField
 from matkit.errors import SimulationError
 from matkit.evaluator import predict
 from matkit.hessians.calculators import FINITE_DIFFERENCE, hessian
@@ -80,7 +80,7 @@ def many_forces(cells: list[Atoms], calc: BaseCalculator) -> np.ndarray:
     batch = from_ase(cells)
     found = []
     for member in calc.potentials:
-        assert isinstance(member, Conservative)
+        assert isinstance(member, ForceField)
         found.append(predict(member, batch, ("forces",))["forces"].numpy())
     mean: np.ndarray = np.mean(found, axis=0)
     return mean.reshape(len(cells), -1, 3)

@@ -74,6 +74,11 @@ def md(
         saved.check(atoms, options, source)
     elif restart is None and not overwrite:
         refuse_existing(files.values())
+    if getattr(calc, "conservative", True) is False:
+        log.warning(
+            "The forces of this model are not the derivative of its energy: the energy is not "
+            "conserved, and a thermostat hides that. Compare with a conservative model."
+        )
     work = atoms.copy()
     work.calc = at_precision(calc, MD_PRECISION)
     return Run(work, options, files, saved).run(on_step)

@@ -82,11 +82,22 @@ def reduced_basis(number: int, normal: Float[np.ndarray, "6"]) -> Float[np.ndarr
         number: Number of the space group.
         normal: Standard normal numbers that choose the shape [6].
     """
-    lattice = np.linalg.cholesky(_metric(number, SHAPE_SPREAD * normal))
-    reduced = spglib.niggli_reduce(lattice)
+    vectors = lattice(number, normal)
+    reduced = spglib.niggli_reduce(vectors)
     assert reduced is not None  # as for every lattice with a volume
-    basis = np.rint(reduced @ np.linalg.inv(lattice))
+    basis = np.rint(reduced @ np.linalg.inv(vectors))
     return basis * np.rint(np.linalg.det(basis))  # no mirror image
+
+
+def lattice(number: int, normal: Float[np.ndarray, "6"]) -> Float[np.ndarray, "3 3"]:
+    """Return lattice vectors of a primitive cell that the group allows, of about unit volume.
+
+    Args:
+        number: Number of the space group.
+        normal: Standard normal numbers that choose the shape [6].
+    """
+    vectors: np.ndarray = np.linalg.cholesky(_metric(number, SHAPE_SPREAD * normal))
+    return vectors
 
 
 def _metric(number: int, strain: Float[np.ndarray, "6"]) -> Float[np.ndarray, "3 3"]:

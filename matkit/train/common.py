@@ -16,7 +16,7 @@ from ase.build import bulk, molecule
 from matkit.data.ase import from_ase
 from matkit.data.dataset import Dataset
 from matkit.data.labels import Found, LabelReport
-from matkit.derivatives import Conservative
+from matkit.derivatives import ForceField
 from matkit.evaluator import predict
 
 # Lattice constants in Å: a of cubic and hexagonal crystals.
@@ -64,7 +64,7 @@ def common_structures(species: Collection[int]) -> list[Atoms]:
     return [atoms for atoms in made if set(atoms.numbers.tolist()) <= set(species)]
 
 
-def as_predicted(model: Conservative) -> Dataset | None:
+def as_predicted(model: ForceField) -> Dataset | None:
     """Return the structures that a model knows, with its predictions; None if it knows none."""
     frames = common_structures(model.species)
     if not frames:

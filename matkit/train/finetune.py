@@ -12,15 +12,15 @@ import torch
 
 from matkit.data.dataset import Dataset, has_label, read_dataset
 from matkit.data.references import WAYS, fit_references, resolve_e0s
-from matkit.derivatives import Conservative
+from matkit.derivatives import ForceField, force_field
 from matkit.elements import format_species
 from matkit.errors import TrainingError
 from matkit.evaluator import predict
 from matkit.interfaces import Potential
 from matkit.models import zoo
-from matkit.nn.readout import SpeciesScaleShift
+from matkit.models.grow import extended
+from matkit.nn.references import References, references_of
 from matkit.structures import Structures
-from matkit.train.elements import extended
 from matkit.train.network import freeze
 from matkit.train.objective import LowRank
 from matkit.train.options import FinetuneOptions
@@ -114,7 +114,7 @@ def shift_energies(network: Potential, sets: Sets, spec: Any) -> None:
     """Move the network's reference energies so that it starts near the labels.
 
     Args:
-        network: Network with a `SpeciesScaleShift`.
+        network: Network with reference energies.
         sets: Labelled structures.
         spec: `fit`: least squares of the errors of the network on the compositions;
             `foundation`: nothing is moved; `isolated` or a table: an isolated atom gets the
@@ -126,8 +126,8 @@ def shift_energies(network: Potential, sets: Sets, spec: Any) -> None:
     way = WAYS.get(spec.lower(), spec) if isinstance(spec, str) else spec
     if way == "foundation":
         return
-    layer, index = _layer(network), {z: i for i, z in enumerate(network.species)}
-    model = Conservative(network).eval()
+    references, index = _references(network), {z: i for i, z in enumerate(network.species)}
+    model = force_field(network).eval()
     if way == "fit":
         energy = predict(model, sets.train.structures, ("energy",))["energy"]
         change = fit_references(sets.train, sets.train.structures.system["energy"] - energy).e0s
@@ -137,24 +137,24 @@ def shift_energies(network: Potential, sets: Sets, spec: Any) -> None:
         change = {z: e - _alone(model, z) for z, e in wanted.items()}
     with torch.no_grad():
         for z, value in change.items():
-            layer.shift[index[z]] += value
+            references.shift[index[z]] += value
 
 
-def _layer(network: Potential) -> SpeciesScaleShift:
-    for module in network.modules():
-        if isinstance(module, SpeciesScaleShift):
-            return module
-    raise TrainingError(
-        f"{type(network).__name__} has no reference energies that could be fitted; use "
-        "E0s: foundation."
-    )
+def _references(network: Potential) -> References:
+    references = references_of(network)
+    if references is None:
+        raise TrainingError(
+            f"{type(network).__name__} has no reference energies that could be fitted; use "
+            "E0s: foundation."
+        )
+    return references
 
 
 def _shifts(network: Potential) -> dict[int, float]:
-    return dict(zip(network.species, _layer(network).shift.tolist(), strict=True))
+    return dict(zip(network.species, _references(network).shift.tolist(), strict=True))
 
 
-def _alone(model: Conservative, z: int) -> float:
+def _alone(model: ForceField, z: int) -> float:
     atom = Structures(
         positions=torch.zeros(1, 3, dtype=torch.float64),
         species=torch.tensor([z]),
@@ -186,7 +186,7 @@ def _sum_of(structures: Structures, changes: dict[int, float]) -> torch.Tensor:
     return sums.index_add(0, structures.batch, table[structures.species])
 
 
-def _replayed(options: FinetuneOptions, base: Conservative, changes: dict[int, float]) -> Dataset:
+def _replayed(options: FinetuneOptions, base: ForceField, changes: dict[int, float]) -> Dataset:
     """Return structures labelled by the base model itself, on the new references."""
     read = read_dataset(options.replay_file, options.label_keys(), format=options.format)
     dataset = read.without_isolated()

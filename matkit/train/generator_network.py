@@ -10,7 +10,7 @@ import torch
 from matkit.elements import format_species
 from matkit.errors import ConfigError, did_you_mean
 from matkit.interfaces import Generator
-from matkit.models import checkpoint
+from matkit.models import building, checkpoint
 from matkit.models.zoo import configurations
 from matkit.structures import Structures
 from matkit.train.generator_options import GeneratorOptions
@@ -26,35 +26,30 @@ def new_generator(
 
     Args:
         options: Options.
-        structures: Crystals to learn from, with their properties.
+        structures: Structures to learn from, with their properties.
 
     Returns:
         The generator in the wanted precision, and what was found out, for the log.
 
     Raises:
         ConfigError: the architecture or a hyper-parameter is unknown, or a property is constant.
-        StructureError, UnknownElementError: the hyper-parameters exclude some of the crystals.
+        StructureError, UnknownElementError: the hyper-parameters exclude some of the structures.
     """
     name, chosen = generator_architecture(options)
-    found: dict[str, Any] = {
-        "species": sorted(structures.species.unique().tolist()),
-        "max_atoms": int(structures.n_atoms.max()),
-        "generates_species": options.generates_species,
-        **checkpoint.generator_class(name).constants(structures),
-    }
-    if options.properties:
-        found["properties"] = {key: _scale(key, structures) for key in options.properties}
+    cls = building.model_class(name, Generator)
+    found = _taken(cls, options, structures) | cls.constants(structures)
     torch.manual_seed(options.seed)
-    generator = checkpoint.build_generator(name, found | chosen)
+    generator = checkpoint.build(name, found | chosen, Generator)
     generator.check_structures(structures)
     facts = {
         "architecture": name,
-        "crystals": len(structures),
-        "elements": format_species(found["species"]),
+        f"{cls.domain}s": len(structures),
+        "elements": format_species(generator.species),
         "n_atoms": atom_counts(structures),
-        "volume_per_atom": float((structures.volume / structures.n_atoms).mean()),
-        **found,
     }
+    if cls.domain == "crystal":
+        facts["volume_per_atom"] = float((structures.volume / structures.n_atoms).mean())
+    facts |= found
     return generator.to(getattr(torch, options.default_dtype)), facts
 
 
@@ -69,43 +64,63 @@ def generator_architecture(options: GeneratorOptions) -> tuple[str, dict[str, An
     if "name" not in model:
         raise ConfigError(f"Expected `name` of the architecture in `model`, got {sorted(model)}.")
     name = model.pop("name")
-    known = inspect.signature(checkpoint.generator_class(name).__init__).parameters
+    known = inspect.signature(building.model_class(name, Generator)).parameters
     if options.properties and "properties" not in known:
         raise ConfigError(f"Architecture {name!r} cannot be told properties; leave them out.")
+    if options.generates_species and "generates_species" not in known:
+        raise ConfigError(
+            f"Architecture {name!r} has no choice whether species are generated; leave "
+            "generates_species out."
+        )
     return name, model
+
+
+def _taken(
+    cls: type[Generator], options: GeneratorOptions, structures: Structures
+) -> dict[str, Any]:
+    """Return what the training set says, as far as the constructor takes it."""
+    found: dict[str, Any] = {
+        "species": sorted(structures.species.unique().tolist()),
+        "max_atoms": int(structures.n_atoms.max()),
+        "generates_species": options.generates_species,
+    }
+    if options.properties:
+        found["properties"] = {key: _scale(key, structures) for key in options.properties}
+    known = inspect.signature(cls).parameters
+    return {key: value for key, value in found.items() if key in known}
 
 
 def is_generator(model: Any) -> bool:
     """Return whether the option `model` names a generator, by name or with hyper-parameters."""
     name = model.get("name") if isinstance(model, dict) else model
-    return name in {*checkpoint.generator_names(), *configurations("generative")}
+    return name in {*building.model_names(Generator), *configurations("generative")}
 
 
 def atom_counts(structures: Structures) -> dict[int, int]:
-    """Return how many crystals there are by their number of atoms."""
+    """Return how many structures there are by their number of atoms."""
     sizes, counts = structures.n_atoms.unique(return_counts=True)
     return dict(zip(sizes.tolist(), counts.tolist(), strict=True))
 
 
 def _published(name: str) -> dict[str, Any]:
-    """Return the architecture; a configuration's size of crystals is that of its own data."""
+    """Return the architecture; a configuration's largest size is that of its own data."""
     configs = configurations("generative")
     if name in configs:
         return {k: v for k, v in configs[name]["model"].items() if k != "max_atoms"}
-    if name in checkpoint.generator_names():
+    if name in building.model_names(Generator):
         return {"name": name}
-    names = [*configs, *checkpoint.generator_names()]
+    names = [*configs, *building.model_names(Generator)]
     raise ConfigError(f"Unknown generator {name!r}.{did_you_mean(name, names)}")
 
 
 def _scale(name: str, structures: Structures) -> list[float]:
-    """Return mean and standard deviation of a property over the crystals that have it."""
+    """Return mean and standard deviation of a property over the structures that have it."""
     values = structures.system[name]
     known = values[values.isfinite()]
     mean, spread = float(known.mean()), float(known.std(correction=0))
     if not spread > 1e-12 * abs(mean):
         raise ConfigError(
-            f"The property {name} is {mean:g} for all crystals; there is nothing to ask for. Leave "
-            "it out of properties."
+            f"The property {name} is {mean:g} for all structures; there is nothing to ask for. "
+            "Leave it out of properties."
         )
     return [mean, spread]

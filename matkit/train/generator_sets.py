@@ -1,15 +1,16 @@
-"""The crystals of a training: read, reduced and split."""
+"""The structures that a generator learns from: read, reduced and split."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
 from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import spglib
 import torch
+from ase import Atoms
 
 from matkit.crystals.reading import fault_of, read_entries
 from matkit.data.ase import from_ase
@@ -17,20 +18,18 @@ from matkit.data.groups import reduced_formula
 from matkit.data.splitting import split_groups
 from matkit.elements import format_species
 from matkit.errors import ConfigError, DataError
+from matkit.interfaces.generator import Domain
 from matkit.structures import Structures
 from matkit.train.generator_options import GeneratorOptions
 from matkit.train.sets import UNVALIDATED
 
-if TYPE_CHECKING:
-    from ase import Atoms
-
-# Names of crystals that a message lists before it stops.
+# Names of structures that a message lists before it stops.
 LISTED = 5
 
 
 @dataclass(frozen=True)
-class Crystals:
-    """Crystals with their properties.
+class Examples:
+    """Structures with their properties.
 
     Attributes:
         structures: One batch of all, float64; properties in `system`, NaN where missing.
@@ -43,12 +42,12 @@ class Crystals:
     sources: tuple[str, ...]
 
     def __len__(self) -> int:
-        """Return the number of crystals."""
+        """Return the number of structures."""
         return len(self.sources)
 
-    def subset(self, which: Sequence[int]) -> Crystals:
-        """Return the crystals numbered `which`, in that order."""
-        return Crystals(
+    def subset(self, which: Sequence[int]) -> Examples:
+        """Return the structures numbered `which`, in that order."""
+        return Examples(
             self.structures.index(which),
             tuple(self.formulas[i] for i in which),
             tuple(self.sources[i] for i in which),
@@ -56,26 +55,33 @@ class Crystals:
 
 
 @dataclass(frozen=True)
-class CrystalSets:
-    """Crystals to learn from, crystals that choose the best epoch, and what happened to them."""
+class GeneratorSets:
+    """Structures to learn from, those that choose the best epoch, and what happened to them."""
 
-    train: Crystals
-    valid: Crystals
+    train: Examples
+    valid: Examples
+    domain: Domain
     notes: tuple[str, ...]
 
 
-def read_crystal_sets(options: GeneratorOptions) -> CrystalSets:
+def read_generator_sets(options: GeneratorOptions, domain: Domain) -> GeneratorSets:
     """Read the files of the options.
 
+    Args:
+        options: Options.
+        domain: What the generator makes.
+
     Raises:
-        ConfigError: no training file is named, or no crystal has a property.
-        DataError: an entry is no crystal, or lacks a property, and that is not allowed.
+        ConfigError: no training file is named, or no structure has a property.
+        DataError: an entry is of another domain, or lacks a property, and that is not allowed.
     """
     if not options.train_file:
-        raise ConfigError("Expected crystals to learn from, got none. Name them: --train-file FILE")
-    train, notes = _read(options.train_file, options)
+        raise ConfigError(
+            f"Expected {domain}s to learn from, got none. Name them: --train-file FILE"
+        )
+    train, notes = _read(options.train_file, options, domain)
     if options.valid_file:
-        valid, more = _read(options.valid_file, options)
+        valid, more = _read(options.valid_file, options, domain)
         notes += more
     elif not options.valid_fraction:
         valid = train
@@ -85,32 +91,49 @@ def read_crystal_sets(options: GeneratorOptions) -> CrystalSets:
         fractions = (1 - options.valid_fraction, options.valid_fraction)
         parts = split_groups(names, range(len(train)), fractions, options.seed)
         train, valid = train.subset(parts[0]), train.subset(parts[1])
-        notes.append(f"{len(valid)} of {len(train) + len(valid)} crystals kept for validation")
-    valid, note = _familiar(train, valid)
-    return CrystalSets(train, valid, (*notes, *note))
+        notes.append(f"{len(valid)} of {len(train) + len(valid)} {domain}s kept for validation")
+    valid, note = _familiar(train, valid, domain)
+    return GeneratorSets(train, valid, domain, (*notes, *note))
 
 
-def _read(files: Sequence[str], options: GeneratorOptions) -> tuple[Crystals, list[str]]:
+def _read(
+    files: Sequence[str], options: GeneratorOptions, domain: Domain
+) -> tuple[Examples, list[str]]:
+    fault = FAULTS[domain]
     atoms: list[Atoms] = []
     sources, faults = [], []
     for source, item in read_entries(files, options.format):
-        if isinstance(item, str) or fault_of(item):
-            faults.append(f"{source} ({item if isinstance(item, str) else fault_of(item)})")
+        if isinstance(item, str) or fault(item):
+            faults.append(f"{source} ({item if isinstance(item, str) else fault(item)})")
         else:
             atoms.append(item)
             sources.append(source)
-    notes = _left_out(faults, len(sources), options)
-    reduced = [_niggli(one) for one in atoms] if options.cell == "niggli" else atoms
+    notes = _left_out(faults, len(sources), options, domain)
+    niggli = options.cell == "niggli" and domain == "crystal"
+    reduced = [_niggli(one) for one in atoms] if niggli else atoms
     structures = from_ase(reduced)
-    system = _properties(atoms, sources, options)
+    system = _properties(atoms, sources, options, domain)
     formulas = tuple(reduced_formula(one.numbers) for one in atoms)
-    return Crystals(structures.replace(system=system), formulas, tuple(sources)), notes
+    return Examples(structures.replace(system=system), formulas, tuple(sources)), notes
 
 
-def _left_out(faults: Sequence[str], good: int, options: GeneratorOptions) -> list[str]:
+def _fault_of_molecule(atoms: Atoms) -> str:
+    return "it is periodic" if atoms.pbc.any() else ""
+
+
+# Why a structure does not belong to a domain, or nothing.
+FAULTS: dict[Domain, Callable[[Atoms], str]] = {
+    "crystal": fault_of,
+    "molecule": _fault_of_molecule,
+}
+
+
+def _left_out(
+    faults: Sequence[str], good: int, options: GeneratorOptions, domain: Domain
+) -> list[str]:
     if not faults:
         return []
-    text = f"{len(faults)} of {good + len(faults)} entries are no crystals: {_some(faults)}"
+    text = f"{len(faults)} of {good + len(faults)} entries are no {domain}s: {_some(faults)}"
     if not (options.allow_missing and good):
         raise DataError(f"{text}. Repair them, or set allow_missing to leave them out.")
     return [f"Left out: {text}"]
@@ -125,7 +148,7 @@ def _niggli(atoms: Atoms) -> Atoms:
 
 
 def _properties(
-    atoms: Sequence[Atoms], sources: Sequence[str], options: GeneratorOptions
+    atoms: Sequence[Atoms], sources: Sequence[str], options: GeneratorOptions, domain: Domain
 ) -> dict[str, torch.Tensor]:
     """Return each property [B], NaN where missing."""
     found = {}
@@ -134,11 +157,12 @@ def _properties(
         lacking = [s for s, value in zip(sources, values, strict=True) if value != value]
         if len(lacking) == len(values):
             raise ConfigError(
-                f"No crystal has the property {name!r}. There are: {', '.join(_numeric(atoms[0]))}."
+                f"No {domain} has the property {name!r}. There are: "
+                f"{', '.join(_numeric(atoms[0]))}."
             )
         if lacking and not options.allow_missing:
             raise DataError(
-                f"{len(lacking)} of {len(values)} crystals have no {name}: {_some(lacking)}. Set "
+                f"{len(lacking)} of {len(values)} {domain}s have no {name}: {_some(lacking)}. Set "
                 "allow_missing to learn from them without it."
             )
         found[name] = torch.tensor(values, dtype=torch.float64)
@@ -150,7 +174,7 @@ def _carried(atoms: Atoms) -> Mapping[str, Any]:
 
 
 def _number(atoms: Atoms, name: str, source: str) -> float:
-    """Return the property of one crystal.
+    """Return the property of one structure.
 
     Raises:
         DataError: there is something else than a number.
@@ -166,7 +190,7 @@ def _numeric(atoms: Atoms) -> list[str]:
     return sorted(names) or ["none"]
 
 
-def _familiar(train: Crystals, valid: Crystals) -> tuple[Crystals, list[str]]:
+def _familiar(train: Examples, valid: Examples, domain: Domain) -> tuple[Examples, list[str]]:
     """Return the validation set without what no training can teach.
 
     Raises:
@@ -181,11 +205,11 @@ def _familiar(train: Crystals, valid: Crystals) -> tuple[Crystals, list[str]]:
         return valid, []
     elements = format_species(valid.structures.species[strange].tolist())
     text = (
-        f"{len(valid) - len(kept)} of {len(valid)} validation crystals are larger than any for "
+        f"{len(valid) - len(kept)} of {len(valid)} validation {domain}s are larger than any for "
         f"training or hold elements that these lack ({elements or 'none'})"
     )
     if not kept:
-        raise ConfigError(f"{text}. Validate on crystals like those of train_file.")
+        raise ConfigError(f"{text}. Validate on {domain}s like those of train_file.")
     return valid.subset(kept), [f"Left out: {text}"]
 
 

@@ -1,4 +1,4 @@
-"""Train a generator: from files of crystals to a model file, a log and a report in one folder."""
+"""Train a generator: from files of structures to a model file, a log and a report in one folder."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from matkit.interfaces import Generator
-from matkit.models import checkpoint
+from matkit.models import building, checkpoint
 from matkit.structures import Structures
 from matkit.train.batching import Batches, loader
-from matkit.train.generator_network import atom_counts, new_generator
+from matkit.train.generator_network import atom_counts, generator_architecture, new_generator
 from matkit.train.generator_options import GeneratorOptions
-from matkit.train.generator_sets import Crystals, CrystalSets, read_crystal_sets
+from matkit.train.generator_sets import Examples, GeneratorSets, read_generator_sets
 from matkit.train.objective import Average, Objective, TrainingStep
 from matkit.train.optimizers import optimizers
 from matkit.train.progress import Row
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class GeneratorObjective(Objective):
-    """Loss of a generator on a batch of crystals.
+    """Loss of a generator on a batch of structures.
 
     Args:
         model: Generator.
@@ -74,16 +74,16 @@ class GeneratorObjective(Objective):
         return {"loss": sum(means.values()), **means}
 
 
-class CrystalSet(TorchDataset[Structures]):
-    """Any crystals of a set as one batch, asked for by their numbers.
+class ExampleSet(TorchDataset[Structures]):
+    """Any structures of a set as one batch, asked for by their numbers.
 
     Args:
-        crystals: Crystals.
+        examples: Structures.
     """
 
-    def __init__(self, crystals: Crystals) -> None:
-        structures = crystals.structures
-        index = torch.arange(len(crystals))  # which crystal of the set it is, for messages
+    def __init__(self, examples: Examples) -> None:
+        structures = examples.structures
+        index = torch.arange(len(examples))  # which structure of the set it is, for messages
         self.structures = structures.replace(system={**structures.system, "index": index})
 
     def __len__(self) -> int:
@@ -101,7 +101,9 @@ def train_generator(options: GeneratorOptions, listener: Listener | None = None)
         ConfigError, DataError, TrainingError, CheckpointError: see `matkit.train`.
     """
     with open_session(options, listener) as session:
-        sets = read_crystal_sets(options)
+        name, _ = generator_architecture(options)
+        domain = building.model_class(name, Generator).domain
+        sets = read_generator_sets(options, domain)
         for note in sets.notes:
             session.listener.note(note)
         generator, facts = new_generator(options, sets.train.structures)
@@ -119,7 +121,7 @@ def train_generator(options: GeneratorOptions, listener: Listener | None = None)
 
 
 def _trainer(
-    fabric: Fabric, options: GeneratorOptions, sets: CrystalSets, generator: Generator
+    fabric: Fabric, options: GeneratorOptions, sets: GeneratorSets, generator: Generator
 ) -> Trainer:
     from matkit.train.loop import Batched, Trainer
 
@@ -128,7 +130,7 @@ def _trainer(
     objective = GeneratorObjective(generator.train(), options)
     order = _batches(fabric, sets.train, options, True)
     batched = Batched(
-        train=loader(CrystalSet(sets.train), order, options.num_workers),
+        train=loader(ExampleSet(sets.train), order, options.num_workers),
         order=order,
         valid=_in_order(fabric, sets.valid, options),
         retained=None,
@@ -139,17 +141,17 @@ def _trainer(
 
 
 def _in_order(
-    fabric: Fabric, crystals: Crystals, options: GeneratorOptions
+    fabric: Fabric, examples: Examples, options: GeneratorOptions
 ) -> DataLoader[Structures]:
-    return loader(CrystalSet(crystals), _batches(fabric, crystals, options, False))
+    return loader(ExampleSet(examples), _batches(fabric, examples, options, False))
 
 
 def _batches(
-    fabric: Fabric, crystals: Crystals, options: GeneratorOptions, shuffled: bool
+    fabric: Fabric, examples: Examples, options: GeneratorOptions, shuffled: bool
 ) -> Batches:
-    """Return batches of crystals of similar size: their cost grows with the pairs of atoms."""
+    """Return batches of structures of similar size: their cost grows with the pairs of atoms."""
     return Batches(
-        crystals.structures.n_atoms.square().numpy(),
+        examples.structures.n_atoms.square().numpy(),
         options.batch_size if shuffled else options.valid_batch_size,
         options.max_pairs,
         options.seed if shuffled else None,
@@ -157,14 +159,14 @@ def _batches(
     )
 
 
-def _card(options: GeneratorOptions, row: Row, sets: CrystalSets) -> dict[str, Any]:
+def _card(options: GeneratorOptions, row: Row, sets: GeneratorSets) -> dict[str, Any]:
     """Return what a user of the model file should know; `n_atoms` is what to draw sizes from."""
     structures = sets.train.structures
     errors = {key.removeprefix("valid_"): value for key, value in row.items() if "valid_" in key}
     known = {name: structures.system[name] for name in options.properties}
     return {
         "training_data": ", ".join(options.train_file),
-        "crystals": len(sets.train),
+        f"{sets.domain}s": len(sets.train),
         "epoch": int(row["epoch"]),
         "validation_errors": errors,
         "n_atoms": {str(size): count for size, count in atom_counts(structures).items()},

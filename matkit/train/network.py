@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
@@ -11,16 +10,16 @@ from typing import Any
 import torch
 import yaml
 
-from matkit.data.dataset import Dataset
 from matkit.data.references import resolve_e0s
 from matkit.elements import format_species
 from matkit.errors import ConfigError, did_you_mean
 from matkit.interfaces import Potential
-from matkit.models import checkpoint, zoo
+from matkit.models import building, checkpoint, zoo
 from matkit.models.zoo import configurations
-from matkit.neighbors import radius_graph
+from matkit.nn.references import references_of
 from matkit.train.options import TrainOptions
 from matkit.train.sets import Sets
+from matkit.train.statistics import force_scale, statistics
 
 # MACE's names of options that architectures here call otherwise.
 OVERRIDES = {
@@ -30,17 +29,14 @@ OVERRIDES = {
     "num_interactions": "num_layers",
 }
 
-# Structures from which the mean number of neighbours is taken.
-SAMPLE = 500
-
 
 def new_network(options: TrainOptions, sets: Sets) -> tuple[Potential, dict[str, Any]]:
     """Build an untrained network whose constants fit the data.
 
-    Species, reference energies (`shift`), the root mean square of the forces (`scale`) and the
-    mean number of neighbours (`neighbor_norm`, its square root) are taken from the data unless
-    the options give them. They are those of the backbone if there is one. A backbone that is a
-    model's name or file brings its own, with its weights.
+    Species and what the architecture declares as its `statistics` are taken from the data unless
+    the options give them; reference energies and the unit of energy (the root mean square of the
+    forces) go into its `References`. With a backbone they are the backbone's. A backbone that is
+    a model's name or file brings its own, with its weights.
 
     Returns:
         The network in the wanted precision, and what was found out, for the log.
@@ -93,22 +89,20 @@ def _untrained(
             f"hyper-parameters of an architecture, got {inner!r}."
         )
     settings = {**chosen, **inner}
-    known = inspect.signature(checkpoint.potential_class(_name(inner)).__init__).parameters
+    cls = building.model_class(_name(inner), Potential)
     dataset = sets.train
     present = sorted(dataset.structures.species.unique().tolist())
     e0s = reference_energies(options.E0s, sets, present)
     species = list(settings.get("species") or present)
-    found: dict[str, Any] = {
-        "species": species,
-        "shift": [e0s.get(z, 0.0) for z in species],
-        "scale": [force_scale(dataset)] * len(species),
-    }
-    if "neighbor_norm" in known and "neighbor_norm" not in settings:
-        cutoff = float(settings.get("cutoff", known["cutoff"].default))
-        found["neighbor_norm"] = math.sqrt(max(mean_neighbors(dataset, cutoff), 1.0))
-    hyperparameters = {key: value for key, value in found.items() if key in known} | chosen
-    network = checkpoint.build(name, hyperparameters)
-    facts = {"architecture": name, "elements": format_species(species), **found, "E0s": e0s}
+    measured = statistics(cls, settings, dataset)
+    network = checkpoint.build(name, {"species": species, **measured, **chosen})
+    facts = {"architecture": name, "elements": format_species(species), **measured}
+    if (references := references_of(network)) is not None:
+        shift = [e0s.get(z, 0.0) for z in species]
+        # Forces that a network predicts itself are not in units of its energies.
+        scale = 1.0 if "forces" in network.provides else force_scale(dataset)
+        references.set(scale=[scale] * len(species), shift=shift)
+        facts |= {"shift": shift, "scale": references.scale.tolist(), "E0s": e0s}
     return network, facts
 
 
@@ -139,7 +133,7 @@ def architecture(options: TrainOptions) -> tuple[str, dict[str, Any]]:
     model = _published(options.model) if isinstance(options.model, str) else dict(options.model)
     name = _name(model)
     del model["name"]
-    known = inspect.signature(checkpoint.potential_class(name).__init__).parameters
+    known = inspect.signature(building.model_class(name, Potential).__init__).parameters
     for option, parameter in OVERRIDES.items():
         value = getattr(options, option)
         if value is None:
@@ -182,28 +176,10 @@ def _published(name: str) -> dict[str, Any]:
     configs = configurations()
     if name in configs:
         return dict(configs[name]["model"])
-    if name in checkpoint.potential_names():
+    if name in building.model_names(Potential):
         return {"name": name}
-    names = [*configs, *checkpoint.potential_names()]
+    names = [*configs, *building.model_names(Potential)]
     raise ConfigError(f"Unknown model {name!r}.{did_you_mean(name, names)}")
-
-
-def force_scale(dataset: Dataset) -> float:
-    """Return the root mean square of the force components in eV/Å, 1 if there are no forces."""
-    forces = dataset.structures.atom["forces"]
-    known = forces[~torch.isnan(forces)]
-    scale = float(known.square().mean().sqrt()) if len(known) else 0.0
-    return scale if scale > 1e-6 else 1.0
-
-
-def mean_neighbors(dataset: Dataset, cutoff: float) -> float:
-    """Return the mean number of neighbours of an atom, from some hundred structures."""
-    which = range(0, len(dataset), max(1, len(dataset) // SAMPLE))
-    edges = atoms = 0
-    for i in which:
-        graph = radius_graph(dataset.structures.index([i]), cutoff)
-        edges, atoms = edges + len(graph.center), atoms + len(graph.species)
-    return edges / atoms
 
 
 def describe(facts: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from matkit.derivatives import Conservative
+from matkit.derivatives import ForceField
 from matkit.errors import ConfigError
 from matkit.evaluate.errors import LABELS, ErrorSums, as_row
 from matkit.graph import Graph
@@ -48,7 +48,7 @@ class Predictor(nn.Module):
         options: What is minimised.
     """
 
-    def __init__(self, model: Conservative, options: LossOptions) -> None:
+    def __init__(self, model: ForceField, options: LossOptions) -> None:
         super().__init__()
         self.model, self.options = model, options
 
@@ -134,10 +134,10 @@ class PotentialObjective(Objective):
     """
 
     def __init__(
-        self, model: Conservative, options: LossOptions, low_rank: LowRank | None = None
+        self, model: ForceField, options: LossOptions, low_rank: LowRank | None = None
     ) -> None:
         super().__init__()
-        self.model: Conservative = model
+        self.model: ForceField = model
         self.options, self.low_rank = options, low_rank
         if low_rank is not None:
             model.requires_grad_(False)
@@ -159,7 +159,7 @@ class PotentialObjective(Objective):
         )
 
     def validate(
-        self, model: Conservative, batches: Iterable[Graph], fabric: Fabric
+        self, model: ForceField, batches: Iterable[Graph], fabric: Fabric
     ) -> dict[str, float]:
         """Return the loss of a model on some batches and its errors."""
         predictor = Predictor(model, self.options)

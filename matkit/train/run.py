@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from matkit.data.ase import to_ase
 from matkit.data.dataset import Dataset, ignored_in
-from matkit.derivatives import Conservative
+from matkit.derivatives import force_field
 from matkit.elements import format_species
 from matkit.graph import Graph
 from matkit.models import checkpoint
@@ -98,7 +98,7 @@ def _trainer(fabric: Fabric, options: AnyOptions, start: TrainingStart) -> Train
     from matkit.train.loop import Trainer
 
     device = fabric.device
-    model = Conservative(start.network).to(device)
+    model = force_field(start.network).to(device)
     low_rank = start.low_rank.to(device) if start.low_rank is not None else None
     averaged = copy.deepcopy(model)
     averaged.analytic = False  # its weights change before preparing them could pay off

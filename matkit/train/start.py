@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from matkit.data.dataset import Dataset
-from matkit.derivatives import Conservative
+from matkit.derivatives import ForceField
 from matkit.interfaces import Potential
 from matkit.train.objective import LowRank
 from matkit.train.session import TrainingResult
@@ -35,7 +35,7 @@ class TrainingStart:
     low_rank: LowRank | None = None
     replay: Dataset | None = None
     retained: Dataset | None = None
-    base: Conservative | None = None
+    base: ForceField | None = None
     origin: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -7,6 +7,7 @@ import yaml
 
 from matkit.cli.training import training_options
 from matkit.errors import ConfigError
+from matkit.interfaces import Generator
 from matkit.models import checkpoint
 from matkit.train.generator_options import GeneratorOptions
 from matkit.train.options import TrainOptions
@@ -29,7 +30,7 @@ def test_train_a_generator(cli, folder, words):
     result = cli("train", *words, "--name", "mine", "--properties", "size", "--lr", "0.002")
     assert "epoch 2/2, loss" in result.output
     assert ", lattice 0." in result.output
-    generator, metadata = checkpoint.load_generator(folder / "results/mine/model.safetensors")
+    generator, metadata = checkpoint.load(folder / "results/mine/model.safetensors", Generator)
     assert generator.properties == ("size",)
     assert metadata["card"]["training_data"] == "train.csv"
     settings = yaml.safe_load((folder / "results/mine/config.yaml").read_text())
@@ -113,4 +114,4 @@ def test_two_processes(folder):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("epoch 5/5") == 1
-    assert checkpoint.load_generator(folder / "results/model/model.safetensors")
+    assert checkpoint.load(folder / "results/model/model.safetensors", Generator)

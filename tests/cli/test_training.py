@@ -7,6 +7,7 @@ import yaml
 from ase.io import write
 
 from matkit.models import checkpoint
+from matkit.nn.references import references_of
 from tests.train.labelled import TINY, frames, labelled_file
 
 
@@ -49,7 +50,7 @@ def test_finetune_the_trained_model(cli, folder):
 def test_tables_can_be_given_as_flags(cli, folder):
     cli("train", "-c", "train.yaml", "--E0s", "{Cu: -1.0, Au: -2.0}", "--max-num-epochs", "1")
     network = checkpoint.load(folder / "results/model/model.safetensors")[0]
-    assert network.scale_shift.shift.tolist() == [-1.0, -2.0]
+    assert references_of(network).shift.tolist() == [-1.0, -2.0]
 
 
 def test_what_is_wrong_is_said_in_one_message(cli, folder):

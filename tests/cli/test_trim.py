@@ -3,7 +3,7 @@ import json
 from ase.io import write
 
 from matkit.models import checkpoint, zoo
-from tests.test_trimming import network, salt
+from tests.models.test_trim import network, salt
 
 
 def test_the_command(cli):
@@ -22,5 +22,5 @@ def test_the_command(cli):
 
 
 def test_the_command_needs_structures(cli):
-    checkpoint.save(network(species=[2], scale=None, shift=None), "helium.safetensors")
+    checkpoint.save(network(species=[2]), "helium.safetensors")
     assert "give --structures" in cli("trim", "helium.safetensors", "x.safetensors", code=2).stderr

@@ -5,7 +5,7 @@ from ase import Atoms
 
 from matkit.data.ase import from_ase, to_ase
 from matkit.errors import StructureError
-from tests.systems import SYSTEMS, crystal, water
+from matkit.testing.systems import SYSTEMS, crystal, water
 
 
 @pytest.mark.parametrize("system", SYSTEMS)

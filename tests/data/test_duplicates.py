@@ -13,7 +13,7 @@ from matkit.data.duplicates import _look, _same, duplicates
 from matkit.data.fingerprints import fingerprints
 from matkit.data.labels import LabelKeys
 from matkit.data.small_steps import near_pairs
-from tests.systems import SYSTEMS, crystal, random_rotation, slab, water
+from matkit.testing.systems import SYSTEMS, crystal, random_rotation, slab, water
 
 
 def dataset(frames) -> Dataset:

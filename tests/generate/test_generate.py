@@ -13,12 +13,15 @@ from ase.io import read, write
 
 from matkit.cli.display import Display
 from matkit.cli.generate import run_generate
+from matkit.crystals.generation import CrystalOptions
+from matkit.crystals.generation.requests import requests
+from matkit.crystals.generation.results import pictures_of
+from matkit.crystals.generation.room import fault
 from matkit.errors import ConfigError, DataError, UnknownElementError, UnknownNameError
-from matkit.generate.options import CrystalOptions
-from matkit.generate.relaxing import Relaxer, check_potential, fault
-from matkit.generate.requests import parse_conditions, requests, strange_conditions
-from matkit.generate.results import pictures_of
-from matkit.generate.run import Batch
+from matkit.generate.batch import Batch
+from matkit.generate.conditions import parse_conditions, strange_conditions
+from matkit.generate.relaxing import Relaxer, check_potential
+from matkit.interfaces import Generator
 from matkit.models import checkpoint, shipped
 from matkit.options import build
 from matkit.runs.items import Item
@@ -37,8 +40,8 @@ def files(tmp_path_factory):
         ("both", {"generates_species": True, "given": 0.5}),
     ):
         torch.manual_seed(0)
-        generator = checkpoint.build_generator(
-            "crystalflow", {"species": ELEMENTS, "max_atoms": 8, **SMALL, **more}
+        generator = checkpoint.build(
+            "crystalflow", {"species": ELEMENTS, "max_atoms": 8, **SMALL, **more}, Generator
         )
         checkpoint.save(generator, folder / f"{name}.safetensors")
         paths.append(str(folder / f"{name}.safetensors"))
@@ -52,7 +55,7 @@ def generate(files, tmp_path):
     def run(out="out", model="given", **changes):
         values = {"model": files[model], "steps": 3, "out": str(tmp_path / out), **changes}
         options = build(CrystalOptions, values)
-        return Path(options.out), run_generate(options, Display(quiet=True))
+        return Path(options.out), run_generate(options, "crystal", Display(quiet=True))
 
     return run
 
@@ -208,7 +211,7 @@ def test_the_default_potential_may_be_asked_for_by_that_name():
     text = check_potential("default", "cpu", [11, 17], [])
     assert text == "Relaxing with nequip-universal; float32 on cpu"
     text = check_potential("default, hip-gfn2-chno", "cpu", [], [8, 26])
-    assert "Crystals with Fe cannot be relaxed" in text
+    assert "Structures with Fe cannot be relaxed" in text
 
 
 def test_conditions_outside_of_the_training_set_are_remarked_on():
@@ -227,7 +230,7 @@ def test_enormous_cells_are_not_drawn():
     cells = {0: bulk("NaCl", "rocksalt", a=5.64), 1: bulk("NaCl", "rocksalt", a=1e7)}
     for number, atoms in cells.items():
         atoms.info["crystal"] = number
-    first, second = pictures_of(Batch(list(cells.values()), {})).axes[:2]
+    first, second = pictures_of(Batch("crystal", list(cells.values()), {})).axes[:2]
     assert len(first.patches) > 10, "atoms and edges"
     assert not second.patches
     assert "not drawn" in second.get_title()
@@ -251,7 +254,7 @@ def test_a_model_is_needed(tmp_path, monkeypatch):
     for model in (None, "no-such-model"):
         options = build(CrystalOptions, {"model": model, "out": str(tmp_path), "formula": "NaCl"})
         with pytest.raises(UnknownNameError, match="generator"):
-            run_generate(options, Display(quiet=True))
+            run_generate(options, "crystal", Display(quiet=True))
 
 
 def test_conditions_are_numbers_given_once():
@@ -262,7 +265,7 @@ def test_conditions_are_numbers_given_once():
 
 
 def test_requests_are_sorted_by_size_and_repeatable(files):
-    generator, _ = checkpoint.load_generator(files["given"])
+    generator, _ = checkpoint.load(files["given"], Generator)
     options = CrystalOptions(num_samples=20, elements="Li,Na,O,Cl")
     items = requests(options, generator)
     sizes = [item.content[1] for item in items]
@@ -272,7 +275,7 @@ def test_requests_are_sorted_by_size_and_repeatable(files):
 
 
 def test_sizes_are_drawn_as_in_the_training_set(files):
-    generator, _ = checkpoint.load_generator(files["found"])
+    generator, _ = checkpoint.load(files["found"], Generator)
     options = CrystalOptions(num_samples=400)
     drawn = [item.content[1] for item in requests(options, generator, {2: 3, 5: 1})]
     assert set(drawn) == {2, 5}

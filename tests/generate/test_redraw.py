@@ -4,10 +4,12 @@ import pytest
 import torch
 from ase.io import read
 
+from matkit.crystals.generation import CrystalOptions
+from matkit.crystals.generation.room import fault
 from matkit.generate import sampling
-from matkit.generate.options import CrystalOptions
-from matkit.generate.relaxing import fault
+from matkit.generate.domains import room_of
 from matkit.generate.run import generate
+from matkit.interfaces import Generator
 from matkit.models import checkpoint
 from matkit.runs.items import Item
 
@@ -17,12 +19,12 @@ def generator():
     torch.manual_seed(0)
     size = {"width": 16, "layers": 2, "harmonics": 4, "time_channels": 8, "miller": 0}
     given = {"species": [8, 11, 17], "max_atoms": 8, **size}
-    return checkpoint.build_generator("crystalflow", given).eval()
+    return checkpoint.build("crystalflow", given, Generator).eval()
 
 
 def made(generator, redraw, count=40, first=0):
     options = CrystalOptions(redraw=redraw)
-    sampler = sampling.Sampler(generator, 2, options)
+    sampler = sampling.Sampler(generator, 2, options, room_of("crystal"))
     items = [Item(i, f"{i}", (i, 6, 11, 11, 11, 17, 17, 17)) for i in range(first, first + count)]
     return sampler(items)
 
@@ -49,10 +51,11 @@ def test_what_is_drawn_again_depends_on_the_crystal_alone(generator):
 
 
 def test_the_results_say_how_many_were_drawn_again(generator, tmp_path):
-    from matkit.generate.results import counts, structure_rows
+    from matkit.crystals.generation.results import rows
+    from matkit.generate.results import counts
 
     options = CrystalOptions(formula="Na3Cl3", num_samples=20, steps=2, out=str(tmp_path))
     batch = generate(generator, options, lambda stage: nullcontext())
-    redrawn = [row["redrawn"] for row in structure_rows(batch)]
+    redrawn = [row["redrawn"] for row in rows(batch)]
     assert counts(batch)["redrawn"] == sum(times > 0 for times in redrawn) > 0
     assert len(read(tmp_path / "generated.extxyz", ":")) == 20

@@ -3,7 +3,8 @@
 import pytest
 import yaml
 
-from matkit.models import checkpoint
+from matkit.interfaces import Generator
+from matkit.models import building, checkpoint
 from matkit.options import build
 from matkit.train.generator_options import GeneratorOptions
 from tests.test_configs import REQUIRED
@@ -13,7 +14,7 @@ CONFIGS = sorted((ROOT / "configs" / "generative").glob("*.yaml"))
 
 
 def test_every_generator_has_a_configuration():
-    assert {path.stem for path in CONFIGS} >= set(checkpoint.generator_names())
+    assert {path.stem for path in CONFIGS} >= set(building.model_names(Generator))
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -21,7 +22,7 @@ def test_config(path):
     config = yaml.safe_load(path.read_text())
     assert config.keys() >= REQUIRED | {"training", "sampling"}
     settings = dict(config["model"])
-    generator = checkpoint.build_generator(settings.pop("name"), {"species": [1, 8]} | settings)
+    generator = checkpoint.build(settings.pop("name"), {"species": [1, 8]} | settings, Generator)
     assert generator.max_atoms == settings["max_atoms"]
     assert config["sampling"]["steps"] >= 1
     build(GeneratorOptions, {"model": config["model"], **config["training"]})

@@ -15,8 +15,8 @@ from matkit.models import checkpoint
 from matkit.neighbors import radius_graph
 from matkit.pair_blocks import PairBlocks
 from matkit.structures import Structures
+from matkit.testing.systems import crystal, water
 from tests.potentials.test_hip import TINY
-from tests.systems import crystal, water
 from tests.vibrations.springs import K, Springs, carbon_dioxide, nitrogen
 
 

@@ -18,9 +18,9 @@ from matkit.label.hessians import difference_hessian, symmetrised
 from matkit.label.labels import Labels
 from matkit.models import checkpoint
 from matkit.models.zoo import load_calculator
+from matkit.testing.systems import crystal, slab, water
 from tests.evaluate.labelled import network
 from tests.label.calculators import matrix_of
-from tests.systems import crystal, slab, water
 
 QUADRATIC = "tests.label.calculators:Quadratic"
 

@@ -21,7 +21,7 @@ from matkit.data.labels import LabelKeys
 from matkit.errors import ConfigError, DataError, UnknownNameError
 from matkit.label import LabellingOptions, label, read_hessians
 from matkit.label.entries import entries
-from matkit.label.run import Where
+from matkit.label.run import Placement
 from matkit.models import checkpoint
 from matkit.runs.items import Shard
 from tests.evaluate.labelled import frames, network
@@ -132,13 +132,13 @@ RUN = """
 import sys
 from matkit.runs.schedule import open_executor
 from matkit.label import LabellingOptions, label
-from matkit.label.run import Where
+from matkit.label.run import Placement
 source, out, trace = sys.argv[1:]
 options = {"pause": 0.2, "trace": trace}
 name = "tests.label.calculators:Quadratic"
 options = LabellingOptions(calculator=name, calculator_options=options)
 with open_executor(2) as executor:
-    label(source, Where(out, executor=executor), options)
+    label(source, Placement(out, executor=executor), options)
 """
 
 
@@ -187,10 +187,10 @@ def test_shards_and_executors_give_the_same_labels(tmp_path, source):
     label(source, tmp_path / "one", quadratic())
     whole = (tmp_path / "one/labels.extxyz").read_text()
     with ThreadPoolExecutor(3) as executor:
-        label(source, Where(tmp_path / "many", executor=executor), quadratic(pause=0.01))
+        label(source, Placement(tmp_path / "many", executor=executor), quadratic(pause=0.01))
     assert (tmp_path / "many/labels.extxyz").read_text() == whole
     for number in (1, 2):
-        label(source, Where(tmp_path / "parts", Shard(number, 2)), quadratic())
+        label(source, Placement(tmp_path / "parts", Shard(number, 2)), quadratic())
     parts = [read(tmp_path / f"parts/labels-{n}-of-2.extxyz", ":") for n in (1, 2)]
     joined = sorted((a for part in parts for a in part), key=lambda a: a.positions[0, 0])
     for one, other in zip(joined, read(tmp_path / "one/labels.extxyz", ":"), strict=True):
@@ -304,7 +304,7 @@ def test_large_forces_are_rejected(tmp_path, source):
 
 def test_hessians_are_stored_and_read(tmp_path, source):
     for number in (1, 2):
-        where = Where(tmp_path / "out", Shard(number, 2))
+        where = Placement(tmp_path / "out", Shard(number, 2))
         label(source, where, quadratic(hessian="finite-difference", max_force=100.0))
     found = read_hessians(tmp_path / "out")
     assert len(found) == COUNT

@@ -7,7 +7,8 @@ import torch
 
 from matkit.derivatives import Conservative
 from matkit.errors import CheckpointError, ConfigError, UnknownNameError
-from matkit.models import checkpoint
+from matkit.interfaces import Potential
+from matkit.models import building, checkpoint, upgrades
 from tests.potentials.test_nequip import TINY
 
 
@@ -53,7 +54,7 @@ def test_a_failed_write_leaves_the_old_file(network, tmp_path, monkeypatch):
 
 
 def test_a_model_built_by_hand_cannot_be_saved(tmp_path):
-    network = checkpoint.potential_class("nequip")(**TINY)
+    network = building.model_class("nequip", Potential)(**TINY)
     with pytest.raises(CheckpointError, match="matkit.models.checkpoint.build"):
         checkpoint.save(network, tmp_path / "m.safetensors")
 
@@ -126,7 +127,7 @@ def test_older_formats_are_upgraded_step_by_step(network, tmp_path, monkeypatch)
     def upgrade(content):
         return content[0] | {"model": "nequip"}, content[1]
 
-    monkeypatch.setitem(checkpoint.UPGRADES, 0, upgrade)
+    monkeypatch.setitem(upgrades.UPGRADES, 0, upgrade)
     assert checkpoint.load(path)[0].species == network.species
 
 
@@ -156,7 +157,7 @@ def test_plug_in_models_are_found_by_name(monkeypatch):
         return [point] if (group, name) == ("matkit.potentials", "guest") else []
 
     monkeypatch.setattr("importlib.metadata.entry_points", entry_points)
-    assert "guest" in checkpoint.potential_names()
+    assert "guest" in building.model_names(Potential)
     assert checkpoint.build("guest", TINY).cutoff == TINY["cutoff"]
 
 
@@ -165,4 +166,4 @@ def test_a_module_must_hold_one_model(monkeypatch):
     second = type("Second", (module.NequIP,), {"__module__": module.__name__})
     monkeypatch.setattr(module, "Second", second, raising=False)
     with pytest.raises(UnknownNameError, match="found 2"):
-        checkpoint.potential_class("nequip")
+        building.model_class("nequip", Potential)

@@ -13,6 +13,7 @@ from ase.build import bulk
 
 from matkit import load_calculator
 from matkit.errors import CheckpointError, MatkitError
+from matkit.interfaces import Generator, Potential
 from matkit.models import checkpoint
 from matkit.models.files import NoLargerThan
 from matkit.models.shipped import shipped
@@ -161,7 +162,7 @@ def test_a_file_without_a_card(tmp_path, good):
 def test_every_model_that_comes_with_matkit_passes():
     for path in shipped().values():
         generator = checkpoint.kind_of(path) == "generator"
-        (checkpoint.load_generator if generator else checkpoint.load)(path)
+        checkpoint.load(path, Generator if generator else Potential)
 
 
 def test_a_calculator_is_freed_without_the_garbage_collector():

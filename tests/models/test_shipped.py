@@ -9,8 +9,9 @@ import torch
 from matkit.cli.app import app
 from matkit.cli.display import Display
 from matkit.cli.generate import run_generate
+from matkit.crystals.generation import CrystalOptions
 from matkit.errors import CheckpointError, UnknownNameError
-from matkit.generate.options import CrystalOptions
+from matkit.interfaces import Generator
 from matkit.models import checkpoint, shipped, zoo
 from matkit.options import build
 from tests.test_layers import ROOT
@@ -29,7 +30,7 @@ def weights(tmp_path, monkeypatch):
 def come_with(name):
     torch.manual_seed(0)
     kwargs = {"species": [11, 17], "max_atoms": 4, **SMALL}
-    generator = checkpoint.build_generator("crystalflow", kwargs)
+    generator = checkpoint.build("crystalflow", kwargs, Generator)
     checkpoint.save(generator, shipped.FOLDER / f"{name}.safetensors", CARD)
     return name
 
@@ -42,7 +43,7 @@ def options(tmp_path, **changes):
 @pytest.mark.parametrize("named", [True, False])
 def test_crystals_are_generated_by_name_or_without_one(weights, tmp_path, named):
     chosen = options(tmp_path, model=weights if named else None)
-    assert run_generate(chosen, Display(quiet=True)) == 0
+    assert run_generate(chosen, "crystal", Display(quiet=True)) == 0
     model = json.loads((tmp_path / "out" / "metrics.json").read_text())["model"]
     assert (model["name"], model["licence"]) == (weights, "MIT")
 

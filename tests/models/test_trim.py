@@ -11,7 +11,9 @@ from matkit.derivatives import Conservative
 from matkit.errors import ConfigError, StructureError
 from matkit.models import checkpoint
 from matkit.models.trim import default_crystals, trim
+from matkit.nn.references import references_of
 from matkit.potentials.nequip import NequIP
+from matkit.testing.potentials import SCALE, SHIFT
 from tests.potentials.test_nequip import TINY
 
 
@@ -24,7 +26,10 @@ def salt() -> list:
 
 def network(**changes):
     torch.manual_seed(0)
-    return checkpoint.build("nequip", TINY | changes)
+    made = checkpoint.build("nequip", TINY | changes)
+    n_species = len(made.species)
+    references_of(made).set(scale=SCALE[:n_species], shift=SHIFT[:n_species])
+    return made
 
 
 def predict(potential, atoms) -> dict[str, torch.Tensor]:

@@ -13,8 +13,8 @@ from matkit.errors import CheckpointError, ConfigError, MissingExtraError, Unkno
 from matkit.models import checkpoint, zoo
 from matkit.models.foreign import sevennet
 from matkit.models.safe_unpickle import Opaque, read_torch_zip
+from matkit.testing.systems import crystal
 from tests.potentials.test_nequip import TINY
-from tests.systems import crystal
 
 needs_sevenn = pytest.mark.skipif(
     importlib.util.find_spec("sevenn") is None, reason="the package sevenn carries the weights"

@@ -5,14 +5,13 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.neighborlist import neighbor_list
 
-from matkit import neighbors
 from matkit.data.ase import from_ase
 from matkit.doctor import nasty_cells
 from matkit.errors import UnknownNameError
-from matkit.neighbors import cell_list, radius_graph
+from matkit.neighbors import cell_list, radius_graph, search
 from matkit.neighbors.verlet import VerletList
 from matkit.structures import cat
-from tests.systems import crystal, slab, water
+from matkit.testing.systems import crystal, slab, water
 
 CELLS = nasty_cells()
 BACKENDS = ("vesin", "torch")
@@ -75,8 +74,8 @@ def test_the_order_made_on_a_gpu_is_that_of_the_cpu():
     graph = radius_graph(from_ase(list(CELLS.values())), 4.0)
     shuffled = torch.randperm(len(graph.center), generator=torch.Generator().manual_seed(0))
     keys = [part[shuffled] for part in (graph.center, graph.neighbor, graph.shift)]
-    order = neighbors._order_on_device(*keys)
-    assert torch.equal(order, neighbors._order_on_cpu(*keys))
+    order = search._order_on_device(*keys)
+    assert torch.equal(order, search._order_on_cpu(*keys))
 
 
 @pytest.mark.parametrize("pbc", [True, False, (True, False, True)])

@@ -17,8 +17,8 @@ from matkit.errors import ConfigError
 from matkit.models import checkpoint
 from matkit.nn import inference
 from matkit.structures import cat
+from matkit.testing.systems import SYSTEMS, crystal, water
 from tests.potentials.test_nequip import SEVENNET, TINY
-from tests.systems import SYSTEMS, crystal, water
 
 SWITCHES = {
     "natural parity": {},
@@ -162,7 +162,7 @@ def test_results_repeat_to_the_bit_and_do_not_depend_on_threads():
 def test_the_first_energy_imports_no_symbolic_algebra():
     # torch imports sympy (60 MB, a second) in some of its less travelled functions.
     code = (
-        "import sys; from ase.build import bulk; from matkit import checkpoint; "
+        "import sys; from ase.build import bulk; from matkit.models import checkpoint; "
         "from matkit.data.ase import from_ase; from matkit.derivatives import Conservative; "
         f"model = Conservative(checkpoint.build('nequip', {TINY!r}).float()).eval(); "
         "structures = from_ase(bulk('NaCl', 'rocksalt', a=5.6)); "

@@ -13,11 +13,12 @@ from matkit.models import checkpoint
 from matkit.neighbors import radius_graph
 from matkit.neighbors.padding import pad
 from matkit.nn import layered
+from matkit.nn.references import references_of
 from matkit.nn.repulsion import STILL, ZBL, Core, screened_coulomb
 from matkit.structures import cat
+from matkit.testing.systems import SYSTEMS, crystal
 from tests.potentials.test_facet import GATE
 from tests.potentials.test_nequip import SEVENNET
-from tests.systems import SYSTEMS, crystal
 
 # Elements of the universal potential: hydrogen to plutonium without polonium to radium.
 ELEMENTS = [z for z in range(1, 95) if not 84 <= z <= 88]
@@ -179,7 +180,7 @@ def test_a_core_hides_distances_smoothly():
 def test_nothing_a_network_learns_attracts_inside_of_a_core():
     torch.manual_seed(0)
     bare, cored = (
-        Conservative(checkpoint.build("nequip", SEVENNET | changes | {"scale": [-50.0] * 4}))
+        in_units(-50.0, Conservative(checkpoint.build("nequip", SEVENNET | changes)))
         for changes in ({}, {"core": 0.5})
     )
     cored.network.load_state_dict(bare.network.state_dict())
@@ -207,6 +208,12 @@ def test_a_core_has_a_size(part):
 def model(**changes) -> Conservative:
     torch.manual_seed(0)
     return Conservative(checkpoint.build("facet", GATE | changes).double()).eval()
+
+
+def in_units(scale: float, potential: Conservative) -> Conservative:
+    """The potential with what it learns in other units."""
+    references_of(potential).scale.fill_(scale)
+    return potential
 
 
 def test_facet_adds_it_to_what_it_learns():
@@ -245,7 +252,7 @@ def test_the_self_check_does_not_hide_behind_it(monkeypatch, caplog):
 
 def test_facet_never_lets_atoms_touch():
     """A network that attracts as it may is overcome at short distances."""
-    potential = model(zbl=True, scale=[-20.0] * 4)
+    potential = in_units(-20.0, model(zbl=True))
     energy = [
         float(potential(potential.featurize(from_ase(dimer(8, 11, r))))["energy"])
         for r in (0.3, 0.2, 0.1, 0.05)

@@ -6,7 +6,7 @@ from matkit.nn.activation import smooth_silu
 from matkit.nn.irreps import Irrep, parse_irreps, spherical_harmonics
 from matkit.nn.mixing import EquivariantNorm, GateMixer, GridMixer
 from matkit.nn.sphere import DEGREES, Sphere, check_points, half_rule, required_degree
-from tests.systems import random_rotation
+from matkit.testing.systems import random_rotation
 
 RULES = [(n, degree // 2) for n, degree in DEGREES.items() if degree // 2 <= 6]
 

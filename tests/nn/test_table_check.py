@@ -9,8 +9,8 @@ from matkit.data.ase import from_ase
 from matkit.nn.convolution import Convolution, check, fused
 from matkit.nn.irreps import parse_irreps
 from matkit.nn.table_check import check_table, largest_error
+from matkit.testing.systems import crystal
 from tests.nn.test_inference import pair, results
-from tests.systems import crystal
 
 F32, F64 = torch.float32, torch.float64
 

@@ -17,9 +17,9 @@ from matkit.models import checkpoint
 from matkit.phonons import PhononsOptions, phonons
 from matkit.phonons.predicted import fold, predicted_force_constants, with_reach
 from matkit.phonons.supercell import make_phonopy, to_ase
+from tests.hessians.test_potentials import known
 from tests.phonons.lattice import argon, morse
 from tests.potentials.test_hip import TINY
-from tests.test_hessian import known
 
 QUICK = {"method": "predict", "relax": False, "band_points": 3, "mesh": 10.0, "min_length": 1.0}
 QPOINTS = np.random.default_rng(0).random((5, 3)) * 4 - 2

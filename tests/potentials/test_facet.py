@@ -11,9 +11,10 @@ from matkit.derivatives import Conservative
 from matkit.errors import ConfigError
 from matkit.models import checkpoint
 from matkit.nn import frozen_node
+from matkit.nn.references import references_of
 from matkit.structures import cat
-from tests.contracts import PotentialContract
-from tests.systems import SYSTEMS, crystal, random_rotation, water
+from matkit.testing.potentials import SCALE, SHIFT, PotentialContract
+from matkit.testing.systems import SYSTEMS, crystal, random_rotation, water
 
 # The layers of a new model add nothing to their input; most tests need a model that does more.
 TINY = {
@@ -24,8 +25,6 @@ TINY = {
     "grid_channels": 4,
     "neighbor_norm": 3.0,
     "residual_init": 0.5,
-    "scale": [1.0, 1.5, 0.7, 1.2],
-    "shift": [-1.0, -4.0, -0.5, -2.0],
 }
 GATE = TINY | {"mixer": "gate"}
 SPLINES = TINY | {"radial_basis": "spline", "basis_size": 16, "radial_hidden": [8]}
@@ -75,7 +74,9 @@ class TestSplines(PotentialContract):
 
 def model(settings: dict, dtype: torch.dtype = torch.float64) -> Conservative:
     torch.manual_seed(0)
-    return Conservative(checkpoint.build("facet", settings).to(dtype)).eval()
+    network = checkpoint.build("facet", settings)
+    references_of(network).set(scale=SCALE, shift=SHIFT)
+    return Conservative(network.to(dtype)).eval()
 
 
 def results(potential: Conservative, structures) -> dict[str, torch.Tensor]:
@@ -139,7 +140,7 @@ def test_a_few_steps_bring_gradients_to_every_parameter(name):
 @pytest.mark.parametrize("name", VARIANTS)
 def test_an_isolated_atom_has_the_energy_of_its_shift(name):
     potential = model(VARIANTS[name])
-    for number, shift in zip(TINY["species"], TINY["shift"], strict=True):
+    for number, shift in zip(TINY["species"], SHIFT, strict=True):
         energy = results(potential, from_ase(Atoms(numbers=[number])))["energy"]
         assert float(energy) == pytest.approx(shift, abs=1e-12)
     atoms = water() + Atoms("Na", [[30.0, 0, 0]])

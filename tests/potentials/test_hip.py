@@ -11,13 +11,13 @@ from matkit.derivatives import Conservative
 from matkit.errors import CheckpointError, ConfigError
 from matkit.interfaces import Potential
 from matkit.models import checkpoint
+from matkit.models.grow import extended
 from matkit.pair_blocks import PairBlocks
 from matkit.potentials.hip import HIP
 from matkit.structures import Structures, cat
-from matkit.train.elements import extended
+from matkit.testing.potentials import PotentialContract
+from matkit.testing.systems import SYSTEMS, crystal, random_rotation, water
 from matkit.train.finetune import freeze
-from tests.contracts import PotentialContract
-from tests.systems import SYSTEMS, crystal, random_rotation, water
 
 FACET = {
     "name": "facet",
@@ -35,8 +35,6 @@ NEQUIP = {
 }
 TINY = {
     "species": [1, 8, 11, 17],
-    "scale": [1.0, 1.5, 0.7, 1.2],  # the backbone's, like all that the head does not take
-    "shift": [-1.0, -4.0, -0.5, -2.0],
     "backbone": FACET,
     "hessian_cutoff": 5.0,
     "channels": 4,

@@ -6,7 +6,7 @@ from e3nn.nn import Gate as E3nnGate
 
 from matkit.errors import ConfigError
 from matkit.models import checkpoint
-from tests.contracts import PotentialContract
+from matkit.testing.potentials import PotentialContract
 
 TINY = {
     "species": [1, 8, 11, 17],
@@ -15,8 +15,6 @@ TINY = {
     "cutoff": 3.6,
     "radial_hidden": [8],
     "neighbor_norm": 3.0,
-    "scale": [1.0, 1.5, 0.7, 1.2],
-    "shift": [-1.0, -4.0, -0.5, -2.0],
 }
 SEVENNET = TINY | {
     "irreps": ["8x0e", "8x0e+4x1e+2x2e", "8x0e+4x1e+2x2e", "8x0e"],

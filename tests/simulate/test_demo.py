@@ -4,6 +4,7 @@ import torch
 from ase.io import read
 
 from matkit import demo
+from matkit.interfaces import Generator
 from matkit.models import checkpoint, shipped
 from matkit.simulate import relax
 from tests.simulate.calculators import Springs
@@ -21,7 +22,7 @@ def weights(tmp_path, monkeypatch):
 def come_with(weights, **changes):
     torch.manual_seed(0)
     kwargs = {"species": [8, 11, 17], "max_atoms": 5, **SMALL, **changes}
-    generator = checkpoint.build_generator("crystalflow", kwargs)
+    generator = checkpoint.build("crystalflow", kwargs, Generator)
     checkpoint.save(generator, weights / "crystalflow-perov5.safetensors", {"licence": "MIT"})
 
 

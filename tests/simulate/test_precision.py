@@ -7,9 +7,9 @@ from matkit.calculator import MatkitCalculator
 from matkit.cli.configs import CONFIGS, TSConfig
 from matkit.phonons import phonons
 from matkit.simulate import md, relax, singlepoint
+from matkit.testing.systems import crystal, water
 from matkit.transition import transition_state
 from matkit.vibrations import vibrations
-from tests.systems import crystal, water
 from tests.test_calculator import potential
 
 TASKS = {

@@ -4,9 +4,9 @@ import torch
 
 from matkit.data.ase import from_ase
 from matkit.models import checkpoint
+from matkit.testing.systems import SYSTEMS, crystal, water
 from matkit.train import batching
 from matkit.train.batching import Batches, GraphSet, loader
-from tests.systems import SYSTEMS, crystal, water
 
 SIZES = np.random.default_rng(0).integers(1, 100, 1003)
 HYPER = {"species": [1, 8, 11, 17], "irreps": ["4x0e", "4x0e"], "lmax": 0, "cutoff": 3.0}

@@ -5,8 +5,9 @@ from matkit.derivatives import Conservative
 from matkit.errors import ConfigError, TrainingError
 from matkit.evaluator import predict
 from matkit.models import checkpoint
+from matkit.models.grow import extended, nearest_element
+from matkit.nn.references import references_of
 from matkit.options import build
-from matkit.train.elements import extended, nearest_element
 from matkit.train.finetune import finetune
 from matkit.train.objective import LowRank, PotentialObjective
 from matkit.train.options import FinetuneOptions, LossOptions, TrainOptions
@@ -47,8 +48,8 @@ def options(tmp_path, base):
 
 def test_reference_energies_are_fitted_first(options, base):
     outcome = finetune(options(lr=1e-12, ema=False))
-    shift = checkpoint.load(outcome.model)[0].scale_shift.shift
-    before = checkpoint.load(base)[0].scale_shift.shift
+    shift = references_of(checkpoint.load(outcome.model)[0]).shift
+    before = references_of(checkpoint.load(base)[0]).shift
     # The rest is the error of the base, which the fit takes away too.
     assert (shift - before).tolist() == pytest.approx([3.0, -7.0], abs=0.3)
     assert outcome.history[0]["valid_energy_mae"] < 0.15
@@ -56,8 +57,8 @@ def test_reference_energies_are_fitted_first(options, base):
 
 def test_reference_energies_can_stay(options, base):
     outcome = finetune(options(E0s="foundation"))
-    shift = checkpoint.load(outcome.model)[0].scale_shift.shift
-    assert torch.equal(shift, checkpoint.load(base)[0].scale_shift.shift)
+    shift = references_of(checkpoint.load(outcome.model)[0]).shift
+    assert torch.equal(shift, references_of(checkpoint.load(base)[0]).shift)
 
 
 def test_a_table_says_what_an_isolated_atom_has(options):

@@ -12,13 +12,13 @@ from matkit.data.pymatgen import to_pymatgen
 from matkit.errors import ConfigError, DataError
 from matkit.options import build
 from matkit.train.generator_options import GeneratorOptions
-from matkit.train.generator_sets import read_crystal_sets
+from matkit.train.generator_sets import read_generator_sets
 from tests.train.crystal_files import cif_archive, cif_text, crystals, csv_file
 
 
 def read(path, **changes):
     files = {"train_file": str(path), "valid_file": str(path)}
-    return read_crystal_sets(build(GeneratorOptions, {**files, **changes}))
+    return read_generator_sets(build(GeneratorOptions, {**files, **changes}), "crystal")
 
 
 def parquet_file(path, atoms):
@@ -131,7 +131,7 @@ def test_nothing_but_molecules(tmp_path):
 
 def test_no_file():
     with pytest.raises(ConfigError, match="--train-file"):
-        read_crystal_sets(build(GeneratorOptions, {}))
+        read_generator_sets(build(GeneratorOptions, {}), "crystal")
 
 
 def test_missing_properties(tmp_path):

@@ -13,7 +13,7 @@ from ase.io import write
 from lightning.fabric import Fabric
 
 from matkit.errors import CheckpointError, ConfigError, StructureError, TrainingError
-from matkit.interfaces import Condition
+from matkit.interfaces import Condition, Generator
 from matkit.models import checkpoint
 from matkit.options import build
 from matkit.train.generator_network import new_generator
@@ -41,7 +41,7 @@ def options(tmp_path):
 
 
 def weights(outcome):
-    return checkpoint.load_generator(outcome.model)[0].state_dict()
+    return checkpoint.load(outcome.model, Generator)[0].state_dict()
 
 
 def same(a, b):
@@ -64,7 +64,7 @@ def test_training_learns_and_leaves_everything(options, tmp_path, model):
     assert facts["n_atoms"] == {2: 12, 6: 12}
     assert json.loads((outcome.folder / "metrics.json").read_text()) == outcome.metrics
     assert "data:image/png" in (outcome.folder / "report.html").read_text()
-    generator, metadata = checkpoint.load_generator(outcome.model)
+    generator, metadata = checkpoint.load(outcome.model, Generator)
     assert generator.max_atoms == 6
     assert metadata["card"]["n_atoms"] == {"2": 12, "6": 12}
     condition = Condition(n_atoms=torch.tensor([2]), species=torch.tensor([22, 8]))
@@ -74,7 +74,7 @@ def test_training_learns_and_leaves_everything(options, tmp_path, model):
 
 def test_species_may_be_generated(options):
     outcome = train_generator(options(generates_species=True))
-    generator = checkpoint.load_generator(outcome.model)[0]
+    generator = checkpoint.load(outcome.model, Generator)[0]
     assert generator.generates_species
     assert "valid_species" in outcome.history[0]
 
@@ -108,7 +108,7 @@ def test_a_run_in_pieces_ends_with_the_same_weights(options):
 
 KILLED = """
 import os, sys, yaml
-from matkit.simulate.options import build
+from matkit.options import build
 from matkit.train.generator_network import new_generator
 from matkit.train.generator_options import GeneratorOptions
 from matkit.train.generators import train_generator
@@ -130,7 +130,7 @@ def test_kill_9_in_the_middle_of_an_epoch_changes_nothing(options, tmp_path):
     environment = {**os.environ, "PYTHONPATH": path}
     killed = subprocess.run(command, capture_output=True, check=False, env=environment)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
-    checkpoint.load_generator(tmp_path / "killed" / "model.safetensors")  # the first epoch's
+    checkpoint.load(tmp_path / "killed" / "model.safetensors", Generator)  # the first epoch's
     assert same(weights(whole), weights(train_generator(settings)))
 
 
@@ -141,7 +141,7 @@ def test_a_run_does_not_go_on_with_other_properties(options):
 
 
 def test_validation_draws_the_same_noise_every_time_in_any_batches(options):
-    generator = checkpoint.build_generator("crystalflow", _hyperparameters()).eval().double()
+    generator = checkpoint.build("crystalflow", _hyperparameters(), Generator).eval().double()
     objective, fabric = GeneratorObjective(generator, options()), Fabric(accelerator="cpu")
     batch = _structures(options())
     a = objective.validate(generator, [batch], fabric)
@@ -156,13 +156,13 @@ def _hyperparameters():
 
 
 def _structures(options):
-    from matkit.train.generator_sets import read_crystal_sets
+    from matkit.train.generator_sets import read_generator_sets
 
-    return read_crystal_sets(options).train.structures.index(range(6))
+    return read_generator_sets(options, "crystal").train.structures.index(range(6))
 
 
 def test_steps_draw_new_noise(options):
-    generator = checkpoint.build_generator("crystalflow", _hyperparameters())
+    generator = checkpoint.build("crystalflow", _hyperparameters(), Generator)
     objective, batch = GeneratorObjective(generator, options()), _structures(options())
     torch.manual_seed(1)
     first, second = (objective(batch).loss.detach() for _ in range(2))
@@ -174,7 +174,7 @@ def test_steps_draw_new_noise(options):
 @pytest.mark.parametrize("model", [FLOW, DIFFUSION], ids=lambda model: model["name"])
 def test_mixed_precision_is_close(options, model):
     rest = {key: value for key, value in model.items() if key != "name"}
-    generator = checkpoint.build_generator(model["name"], {"species": [8, 11, 22], **rest})
+    generator = checkpoint.build(model["name"], {"species": [8, 11, 22], **rest}, Generator)
     losses = []
     for mixed in (False, True):
         torch.manual_seed(1)
@@ -217,7 +217,7 @@ def test_the_time_limit_stops_and_restart_goes_on(options):
         ({"model": {"width": 8}}, "Expected `name`"),
         ({"model": {**FLOW, "depth": 8}}, "Cannot build 'crystalflow'.*depth"),
         ({"properties": ["gap"]}, "No crystal has the property 'gap'. There are: .*size"),
-        ({"properties": ["same"]}, "same is 1 for all crystals"),
+        ({"properties": ["same"]}, "same is 1 for all structures"),
     ],
 )
 def test_what_cannot_be_trained(options, tmp_path, changes, message):
@@ -234,7 +234,7 @@ def test_an_architecture_without_properties(options, monkeypatch):
         def __init__(self, species, max_atoms):
             pass
 
-    monkeypatch.setattr("matkit.models.checkpoint.generator_class", lambda name: Bare)
+    monkeypatch.setattr("matkit.models.building.model_class", lambda name, kind: Bare)
     with pytest.raises(ConfigError, match="'crystalflow' cannot be told properties"):
         train_generator(options(properties=["size"]))
 
@@ -266,7 +266,7 @@ def test_a_property_decides_the_size_of_what_is_drawn(options, tmp_path, model, 
     changes = {"train_file": path, "valid_file": path, "properties": "size", "model": model}
     changes |= {"max_num_epochs": epochs, "batch_size": 64, "lr": 0.01, "eval_interval": epochs}
     outcome = train_generator(options(**changes, allow_missing=True))
-    generator, metadata = checkpoint.load_generator(outcome.model)
+    generator, metadata = checkpoint.load(outcome.model, Generator)
     assert metadata["card"]["properties"]["size"] == pytest.approx({"min": 2.6, "max": 4.175})
     edges = {}
     for wanted in (2.8, 3.9):

@@ -15,6 +15,7 @@ from matkit.errors import ConfigError, DataError, TrainingError
 from matkit.evaluate.tables import cells, overview
 from matkit.label import read_hessians
 from matkit.models import checkpoint
+from matkit.nn.references import references_of
 from matkit.options import build
 from matkit.train.finetune import finetune
 from matkit.train.options import FinetuneOptions, TrainOptions
@@ -119,8 +120,8 @@ def test_the_data_set_the_constants_of_the_backbone(options):
     inner = network.backbone
     assert network.species == inner.species == (1, 8)
     assert facts["scale"][0] not in (0.0, 1.0)
-    assert inner.scale_shift.scale.tolist() == pytest.approx(facts["scale"])
-    assert inner.scale_shift.shift.tolist() == pytest.approx(facts["shift"])
+    assert references_of(inner).scale.tolist() == pytest.approx(facts["scale"])
+    assert references_of(inner).shift.tolist() == pytest.approx(facts["shift"])
     assert facts["neighbor_norm"] == pytest.approx(
         np.mean([2, 3, 2, 2, 3, 2, 2, 3, 2]) ** 0.5, rel=0.2
     )

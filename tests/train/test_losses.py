@@ -6,9 +6,9 @@ from matkit.data.ase import from_ase
 from matkit.data.dataset import has_label
 from matkit.errors import ConfigError
 from matkit.options import build
+from matkit.testing.systems import crystal, water
 from matkit.train.losses import structure_losses, total_loss
 from matkit.train.options import LossOptions
-from tests.systems import crystal, water
 
 
 def batch():

@@ -5,6 +5,7 @@ import yaml
 
 from matkit.cli.training import training_options
 from matkit.cli.yaml_files import read_config
+from matkit.interfaces import Generator
 from matkit.models import checkpoint
 from matkit.options import build
 from matkit.train.generator_network import generator_architecture
@@ -27,7 +28,7 @@ def test_a_recipe_builds_its_network(path):
         return
     name, hyperparameters = generator_architecture(options)
     known = {"species": list(range(1, 90)), "generates_species": options.generates_species}
-    generator = checkpoint.build_generator(name, known | hyperparameters)
+    generator = checkpoint.build(name, known | hyperparameters, Generator)
     assert sum(p.numel() for p in generator.parameters()) <= 2_000_000, "8 MB of weights at most"
 
 

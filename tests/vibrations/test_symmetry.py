@@ -4,9 +4,9 @@ from ase import Atoms
 from ase.build import molecule
 
 from matkit.hessians import normal_modes
+from matkit.testing.systems import random_rotation
 from matkit.vibrations.results import mode_table
 from matkit.vibrations.symmetry import infrared_active
-from tests.systems import random_rotation
 from tests.vibrations.springs import ammonia, carbon_dioxide, nitrogen, springs
 
 

@@ -99,8 +99,8 @@ def _tensors(config: dict[str, Any], state: dict[str, Tensor]) -> dict[str, Tens
         "embedding.weight": state["onehot_to_feature_x.linear.weight"].reshape(n_species, -1),
         "readout.weights.0": first.reshape(channels, hidden),
         "readout.weights.1": second.reshape(hidden, 1),
-        "scale_shift.scale": state["rescale_atomic_energy.scale"].double(),
-        "scale_shift.shift": state["rescale_atomic_energy.shift"].double(),
+        "references.scale": state["rescale_atomic_energy.scale"].double(),
+        "references.shift": state["rescale_atomic_energy.shift"].double(),
     }
     for t, (before, after) in enumerate(pairwise(irreps)):
         tensors |= _interaction(t, before, after, config["lmax"], state)

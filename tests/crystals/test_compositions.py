@@ -5,9 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from matkit.crystals.validity import composition_validity
-from matkit.errors import ConfigError, UnknownNameError
-from matkit.generate.compositions import (
+from matkit.crystals.generation.compositions import (
     Composition,
     draw_composition,
     draw_system,
@@ -16,6 +14,8 @@ from matkit.generate.compositions import (
     parse_formula,
     parse_range,
 )
+from matkit.crystals.validity import composition_validity
+from matkit.errors import ConfigError, UnknownNameError
 
 LI, OX, NA, CL, FE = 3, 8, 11, 17, 26
 

@@ -8,16 +8,13 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from matkit.derivatives.force_field import DERIVED, ForceField, stress_is_defined
 from matkit.graph import Graph
 from matkit.interfaces import Potential, Properties
 from matkit.nn.scatter import scatter_sum
-from matkit.pair_blocks import PairBlocks
-from matkit.structures import Structures
-
-DERIVED = frozenset({"energy", "forces", "stress"})
 
 
-class Conservative(Potential):
+class Conservative(ForceField):
     """An energy network together with the exact derivatives of its energy.
 
     With a symmetric strain ε applied to positions and cell, ``r' = r (1 + ε)``,
@@ -26,26 +23,13 @@ class Conservative(Potential):
 
     Args:
         network: Potential that provides `atom_energy`.
-
-    Attributes:
-        analytic: Use the network's own derivative where it has one and nothing is to be
-            differentiated further. It may prepare the weights first, which a model that is being
-            trained need not do.
     """
 
-    analytic: bool = True
-    provides = DERIVED | {"atom_energy", "features"}
+    conservative = True
 
     def __init__(self, network: Potential) -> None:
-        super().__init__()
-        self.network = network
-        self.cutoff, self.species = network.cutoff, network.species
-        self.conditions, self.hessian_cutoff = network.conditions, network.hessian_cutoff
-        self.one_level = network.one_level
-
-    def hessian_blocks(self, graph: Graph) -> PairBlocks | None:
-        """Return the Hessian that the network predicts, not the derivative of the energy."""
-        return self.network.hessian_blocks(graph)
+        super().__init__(network)
+        self.provides = DERIVED | network.provides
 
     def forward(
         self,
@@ -53,19 +37,7 @@ class Conservative(Potential):
         properties: Collection[str] = DERIVED,
         differentiable: bool | None = None,
     ) -> Properties:
-        """Predict the energy and the derivatives asked for.
-
-        Args:
-            graph: Batch of graphs.
-            properties: Any of `energy`, `forces`, `stress`; energies always come. The stress of
-                a structure with a missing lattice vector or without periodicity is NaN.
-            differentiable: Whether the results can be differentiated further, by parameters or
-                positions; None means while training.
-
-        Returns:
-            `energy` [B], `atom_energy` [N], what the network adds, `forces` [N, 3] and
-            `stress` [B, 3, 3].
-        """
+        """Predict the energy and the derivatives asked for; see `ForceField.forward`."""
         wanted = frozenset(properties) & {"forces", "stress"}
         keep = self.training if differentiable is None else differentiable
         if not wanted:
@@ -145,11 +117,6 @@ def _gradient(
         materialize_grads=True,
     )
     return by_position, by_strain
-
-
-def stress_is_defined(structures: Structures) -> Tensor:
-    """Return which structures [B] are periodic and have all three lattice vectors."""
-    return (structures.volume > 0) & structures.pbc.any(dim=1)
 
 
 def _stress(graph: Graph, by_strain: Tensor) -> Tensor:

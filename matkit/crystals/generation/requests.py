@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from matkit.crystals.reading import read_crystals
-from matkit.errors import ConfigError
-from matkit.generate.compositions import (
+from matkit.crystals.generation.compositions import (
     Composition,
     draw_composition,
     draw_system,
@@ -17,8 +15,11 @@ from matkit.generate.compositions import (
     parse_formula,
     parse_range,
 )
-from matkit.generate.like import requests_like
-from matkit.generate.options import ATOMS, SEEDS, CrystalOptions
+from matkit.crystals.generation.like import requests_like
+from matkit.crystals.generation.options import ATOMS, CrystalOptions
+from matkit.crystals.reading import read_crystals
+from matkit.errors import ConfigError
+from matkit.generate.options import SEEDS
 from matkit.interfaces import Generator
 from matkit.runs.items import Item
 from matkit.symmetry.assignments import assignments, is_possible
@@ -61,7 +62,7 @@ def requests(
 def _finds_species(options: CrystalOptions, generator: Generator) -> bool:
     """Return whether the generator is to find the species itself: where nothing says them."""
     given = [name for name in ATOMS if getattr(options, name) is not None]
-    if given and not generator.takes_species:
+    if given and "species" not in generator.inputs:
         raise ConfigError(
             f"The generator finds the species itself and cannot keep to a {given[0]}. Leave it "
             "out, or choose a model of crystal structure prediction."
@@ -169,40 +170,3 @@ def _sizes(
         weights = learnt
     total = sum(weights.values())
     return {size: weight / total for size, weight in weights.items()}
-
-
-def strange_conditions(texts: list[str], learnt: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """Return what is to be said of conditions outside of what the generator was trained on.
-
-    Args:
-        texts: Conditions as name=value.
-        learnt: `min` and `max` of each property in the training set.
-    """
-    remarks = []
-    for name, value in parse_conditions(texts).items():
-        bounds = learnt.get(name)
-        if bounds is not None and not bounds["min"] <= value <= bounds["max"]:
-            remarks.append(
-                f"{name} = {value:g} lies outside of the training set ({bounds['min']:g} to "
-                f"{bounds['max']:g}): what comes is a guess"
-            )
-    return remarks
-
-
-def parse_conditions(texts: list[str]) -> dict[str, float]:
-    """Return the properties that are asked for.
-
-    Raises:
-        ConfigError: one is not written as name=value, or twice.
-    """
-    found: dict[str, float] = {}
-    for text in texts:
-        name, _, value = text.partition("=")
-        try:
-            number = float(value)
-        except ValueError:
-            number = float("nan")
-        if not name.strip() or not np.isfinite(number) or name.strip() in found:
-            raise ConfigError(f"Expected conditions as name=value, each once; got {texts}.")
-        found[name.strip()] = number
-    return found

@@ -1,14 +1,20 @@
 """Small structures that between them have every kind of periodicity."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 
 from matkit.data.ase import from_ase
+from matkit.structures import Structures
 
 
 def water() -> Atoms:
+    """A distorted molecule of water."""
     atoms = molecule("H2O")
     atoms.rattle(0.05, seed=1)
     return atoms
@@ -24,6 +30,7 @@ def crystal() -> Atoms:
 
 
 def slab() -> Atoms:
+    """Three layers of sodium, periodic along the surface."""
     atoms = fcc111("Na", (1, 1, 3), a=4.2, vacuum=6.0)
     atoms.pbc = (True, True, False)
     atoms.rattle(0.05, seed=3)
@@ -35,14 +42,21 @@ def tiny_cell() -> Atoms:
     return bulk("Na", "bcc", a=4.1)
 
 
-SYSTEMS = {"molecule": water, "crystal": crystal, "slab": slab, "tiny cell": tiny_cell}
+SYSTEMS: dict[str, Callable[[], Atoms]] = {
+    "molecule": water,
+    "crystal": crystal,
+    "slab": slab,
+    "tiny cell": tiny_cell,
+}
 
 
-def batch(*atoms: Atoms):
+def batch(*atoms: Atoms) -> Structures:
+    """Return structures as one batch."""
     return from_ase(list(atoms))
 
 
 def random_rotation(seed: int = 0) -> torch.Tensor:
+    """Return a proper rotation [3, 3], float64."""
     generator = torch.Generator().manual_seed(seed)
     q, r = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64, generator=generator))
     q = q * torch.sign(torch.diagonal(r))

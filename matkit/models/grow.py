@@ -15,11 +15,8 @@ from matkit.interfaces import Potential
 from matkit.models import checkpoint
 from matkit.nn.embedding import SpeciesEmbedding, SpeciesScale
 from matkit.nn.equivariant import Linear
-from matkit.nn.readout import SpeciesScaleShift
+from matkit.nn.references import References
 from matkit.structures import Structures
-
-# Hyper-parameters with one value for each species.
-PER_SPECIES = ("scale", "shift")
 
 
 def extended(network: Potential, new: Sequence[int]) -> tuple[Potential, dict[int, int]]:
@@ -44,12 +41,7 @@ def extended(network: Potential, new: Sequence[int]) -> tuple[Potential, dict[in
     old = list(network.species)
     parents = {z: nearest_element(z, old) for z in new}
     rows = [*range(len(old)), *(old.index(parents[z]) for z in new)]
-    values = {
-        key: [hyperparameters[key][row] for row in rows]
-        for key in PER_SPECIES
-        if hyperparameters.get(key) is not None
-    }
-    larger = checkpoint.build(name, {**hyperparameters, "species": [*old, *new], **values})
+    larger = checkpoint.build(name, {**hyperparameters, "species": [*old, *new]})
     larger = larger.to(network.dtype)
     with torch.no_grad():
         _copy(network, larger, rows)
@@ -106,7 +98,7 @@ def _factor(module: nn.Module, parent: nn.Module, n_old: int, n_new: int) -> flo
     """Return by how much a row grows so that its effect stays the same."""
     if isinstance(module, SpeciesEmbedding) or isinstance(parent, Linear):
         return sqrt(n_new / n_old)
-    if isinstance(module, SpeciesScaleShift) or isinstance(parent, SpeciesScale):
+    if isinstance(module, References) or isinstance(parent, SpeciesScale):
         return 1.0
     raise TrainingError(
         f"{type(module).__name__} depends on the number of species in a way that matkit cannot "

@@ -13,12 +13,13 @@ from ase.io import read, write
 from matkit.cli.display import Display
 from matkit.cli.generate import run_generate
 from matkit.crystals.evaluation import evaluate_crystals
+from matkit.crystals.generation import CrystalOptions
+from matkit.crystals.generation.requests import requests
 from matkit.crystals.options import CrystalsOptions
 from matkit.crystals.reading import attempt_of, read_crystals
 from matkit.errors import ConfigError, DataError
-from matkit.generate.options import CrystalOptions
-from matkit.generate.requests import requests
 from matkit.generate.run import draw
+from matkit.interfaces import Generator
 from matkit.models import checkpoint
 from matkit.options import build
 
@@ -31,7 +32,7 @@ IRON = bulk("Fe")
 def saved(path, seed=0, **changes):
     torch.manual_seed(seed)
     kwargs = {"species": [8, 11, 17, 26], "max_atoms": 6, **SMALL, **changes}
-    return str(checkpoint.save(checkpoint.build_generator("crystalflow", kwargs), path))
+    return str(checkpoint.save(checkpoint.build("crystalflow", kwargs, Generator), path))
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def options(folder, **changes):
 
 def generate(folder, **changes):
     chosen = options(folder, **changes)
-    generator, _ = checkpoint.load_generator(chosen.model)
+    generator, _ = checkpoint.load(chosen.model, Generator)
     return list(draw(generator, chosen, lambda stage: nullcontext()).generated)
 
 
@@ -77,7 +78,7 @@ def test_the_first_attempt_is_the_same_however_many_follow(folder):
 
 
 def test_the_smallest_are_made_together_and_first(folder):
-    generator, _ = checkpoint.load_generator(folder / "model.safetensors")
+    generator, _ = checkpoint.load(folder / "model.safetensors", Generator)
     items = requests(options(folder), generator)
     assert [item.content[1] for item in items] == [1, 1, 2, 2, 6, 6]
     assert sorted(item.index for item in items) == list(range(6))
@@ -99,7 +100,7 @@ def test_a_run_does_not_go_on_with_other_weights(folder):
 
 def test_what_cannot_be_made_is_told_and_left_out(folder):
     write(folder / "test.extxyz", [SALT, bulk("Au"), OXIDE.repeat((2, 1, 1)), IRON])
-    assert run_generate(options(folder), Display(quiet=True)) == 0
+    assert run_generate(options(folder), "crystal", Display(quiet=True)) == 0
     made = read(folder / "out" / "generated.extxyz", ":")
     assert [attempt_of(atoms)[0] for atoms in made] == [0, 0, 3, 3]
     counts = json.loads((folder / "out" / "metrics.json").read_text())["counts"]

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import torch
 
+from matkit.crystals.generation.options import CrystalOptions
 from matkit.crystals.reading import Crystal
 from matkit.errors import ConfigError, MatkitError
-from matkit.generate.options import SEEDS, CrystalOptions
+from matkit.generate.options import SEEDS
 from matkit.interfaces import Condition, Generator
 from matkit.runs.items import Item
 

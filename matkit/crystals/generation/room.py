@@ -1,0 +1,75 @@
+"""What generating needs to know of crystals; see `matkit.generate.domains.DomainRoom`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from ase import Atoms
+
+from matkit.crystals.evaluation import Note, evaluate_crystals
+from matkit.crystals.generation.options import CrystalOptions
+from matkit.crystals.generation.realize import realize
+from matkit.crystals.generation.requests import requests
+from matkit.crystals.generation.results import archive, lines, rows, scores, sections
+from matkit.crystals.options import CrystalsOptions
+from matkit.crystals.reading import Crystal, crystal_of, read_and_tell
+from matkit.crystals.results import CrystalEvaluation
+from matkit.crystals.validity import CLOSEST, smallest_distance, smallest_self_distance
+from matkit.generate.batch import Batch
+from matkit.generate.options import GenerateOptions
+from matkit.runs.items import Item
+from matkit.symmetry.groups import parse
+
+__all__ = ["archive", "lines", "realize", "requests", "rows", "scores", "sections"]
+
+NOUN = "crystal"
+RELAX_CELL = True
+# A crystal that has grown to this many times its volume has come apart.
+BURST = 3.0
+
+
+def fields(options: CrystalOptions, count: int) -> dict[str, Any]:
+    """Return the space group, if one is asked for."""
+    group = options.space_group
+    return {} if group is None else {"space_group": torch.full((count,), parse(group))}
+
+
+def aim(options: CrystalOptions, item: Item) -> dict[str, int]:
+    """Return which structure a crystal is to be like, and which attempt at it this is."""
+    if options.like is None:
+        return {}
+    target, attempt = divmod(item.index, options.num_samples)
+    return {"like": target, "attempt": attempt}
+
+
+def fault(atoms: Atoms) -> str:
+    """Return why a crystal is not worth relaxing, or nothing."""
+    crystal = crystal_of(atoms, "")
+    if crystal.structure is None:
+        return crystal.reason
+    closest = min(smallest_distance(crystal.structure), smallest_self_distance(crystal.structure))
+    return f"atoms {closest:.2f} Å apart" if closest < CLOSEST else ""
+
+
+def damage(before: Atoms, after: Atoms) -> str:
+    """Return whether a crystal came apart when it was relaxed."""
+    return "it came apart" if after.get_volume() > BURST * before.get_volume() else ""
+
+
+def read_known(paths: Sequence[str]) -> Sequence[Crystal]:
+    """Return crystals that are not novel."""
+    return read_and_tell(paths)
+
+
+def judged(
+    batch: Batch, known: Sequence[Crystal], options: GenerateOptions, note: Note
+) -> CrystalEvaluation:
+    """Return all scores of the crystals as they were drawn."""
+    entries = [crystal_of(atoms, f"crystal {batch.number(atoms)}") for atoms in batch.generated]
+    sets: dict[str, Sequence[Crystal]] = {"generated": entries}
+    if known:
+        sets["known"] = known
+    judging = CrystalsOptions(workers=options.workers, seed=options.seed)
+    return evaluate_crystals(sets, judging, note=note)

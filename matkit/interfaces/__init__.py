@@ -1,0 +1,9 @@
+"""What models are: the types that all others are written against."""
+
+from matkit.interfaces.blueprint import Blueprint
+from matkit.interfaces.condition import Condition
+from matkit.interfaces.generator import Generator
+from matkit.interfaces.potential import Potential
+from matkit.interfaces.properties import Properties
+
+__all__ = ["Blueprint", "Condition", "Generator", "Potential", "Properties"]

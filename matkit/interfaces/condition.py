@@ -1,0 +1,99 @@
+"""What structures that are to be generated must be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from jaxtyping import Int
+from torch import Tensor
+
+from matkit.errors import ConfigError
+from matkit.structures import Structures
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Condition:
+    """What B structures to be generated must be; what is None is left to the generator.
+
+    Attributes:
+        count: B; needed only if no other field says it.
+        n_atoms: Atoms of each [B]; None leaves the sizes open.
+        species: Atomic numbers [N], in the order of the structures; needs `n_atoms`.
+        space_group: Number of the space group of each [B].
+        scaffold: B structures whose atoms and bonds are to be part of what is made.
+        properties: Properties they should have, each [B], in the unit of the training set.
+        guidance: How much the properties are stressed: 0 ignores them, 1 is the conditional model.
+    """
+
+    count: int | None = None
+    n_atoms: Int[Tensor, " B"] | None = None
+    species: Int[Tensor, " N"] | None = None
+    space_group: Int[Tensor, " G"] | None = None
+    scaffold: Structures | None = None
+    properties: Mapping[str, Tensor] = field(default_factory=dict)
+    guidance: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check that the fields describe the same number of structures and of atoms.
+
+        Raises:
+            ConfigError: they do not, or none says how many structures there are to be.
+        """
+        sizes = {name: len(value) for name, value in self._rows().items()}
+        sizes |= {} if self.count is None else {"count": self.count}
+        if not sizes or min(sizes.values()) < 1:
+            raise ConfigError(
+                "Expected at least one structure to generate: give `n_atoms` or `count`; got "
+                f"{sizes or 'neither'}."
+            )
+        if len(set(sizes.values())) > 1:
+            said = ", ".join(f"{name} {size}" for name, size in sizes.items())
+            raise ConfigError(f"Expected rows for the same number of structures, got {said}.")
+        self._check_atoms()
+
+    def _check_atoms(self) -> None:
+        if self.n_atoms is not None and int(self.n_atoms.min()) < 1:
+            raise ConfigError(
+                "Expected at least one atom in each structure to generate; got n_atoms = "
+                f"{self.n_atoms.tolist()}."
+            )
+        if self.species is None:
+            return
+        total = None if self.n_atoms is None else int(self.n_atoms.sum())
+        if len(self.species) != total:
+            raise ConfigError(
+                f"`species` must have one row per atom of n_atoms, {total}; got "
+                f"{len(self.species)}."
+            )
+
+    def _rows(self) -> dict[str, Tensor | Structures]:
+        given: dict[str, Tensor | Structures | None] = {
+            "n_atoms": self.n_atoms,
+            "space_group": self.space_group,
+            "scaffold": self.scaffold,
+            **self.properties,
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
+    def __len__(self) -> int:
+        """Return the number of structures B."""
+        return self.count or len(next(iter(self._rows().values())))
+
+    @property
+    def sizes(self) -> Int[Tensor, " B"]:
+        """Atoms of each [B], for generators that must be told.
+
+        Raises:
+            ConfigError: the condition leaves them open.
+        """
+        if self.n_atoms is None:
+            raise ConfigError("Expected numbers of atoms, got a condition that leaves them open.")
+        return self.n_atoms
+
+    @property
+    def inputs(self) -> frozenset[str]:
+        """Names of the fields that say something of the structures."""
+        named = ("n_atoms", "species", "space_group", "scaffold")
+        given = {name for name in named if getattr(self, name) is not None}
+        return frozenset(given | ({"properties"} if self.properties else set()))
