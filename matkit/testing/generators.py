@@ -180,7 +180,7 @@ class GeneratorContract:
     @classmethod
     def target(cls, generator: Generator) -> Structures:
         """Return many copies of the smallest structure."""
-        return cls.samples(generator).index([-1]).index([0] * 64)
+        return cls.samples(generator).split()[-1].index([0] * 64)
 
     @classmethod
     def trained(cls) -> tuple[Generator, list[float]]:
