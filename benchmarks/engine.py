@@ -22,12 +22,12 @@ from e3nn import o3
 
 from matkit.data.ase import from_ase
 from matkit.neighbors import radius_graph
-from matkit.nn.convolution import Convolution, autograd, fused
 from matkit.nn.equivariant import ScalarMLP
+from matkit.nn.frozen.radial_table import tabulate
 from matkit.nn.harmonics import harmonics, harmonics_gradient
 from matkit.nn.irreps import format_irreps, parse_irreps, spherical_harmonics
+from matkit.nn.kernels import Convolution, autograd, fused
 from matkit.nn.radial import BesselBasis, polynomial_envelope
-from matkit.nn.radial_table import tabulate
 
 LAYERS = {
     "SevenNet-0": ("128x0e+64x1e+32x2e", 2),

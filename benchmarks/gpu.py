@@ -29,10 +29,10 @@ from matkit.data.ase import from_ase
 from matkit.derivatives import Conservative
 from matkit.errors import MissingExtraError
 from matkit.graph import Graph
-from matkit.nn.convolution import Convolution, backends, fused
-from matkit.nn.convolution.fused import Interpolated
 from matkit.nn.harmonics import harmonics
 from matkit.nn.irreps import parse_irreps
+from matkit.nn.kernels import Convolution, backends, fused
+from matkit.nn.kernels.fused import Interpolated
 
 LAYER = "128x0e+64x1e+32x2e"
 SHAPE = {

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from matkit.elements import atomic_number
 from matkit.errors import CheckpointError
-from matkit.nn.convolution import Convolution
-from matkit.nn.convolution import Path as ConvolutionPath
 from matkit.nn.equivariant import Gate
 from matkit.nn.irreps import Irreps, parse_irreps, wigner_3j
+from matkit.nn.kernels import Convolution
+from matkit.nn.kernels import Path as ConvolutionPath
 from matkit.safe_unpickle import read_torch_zip
 
 Converted = tuple[str, dict[str, Any], dict[str, Tensor]]

@@ -10,7 +10,7 @@ from matkit import checkpoint
 from matkit.data.ase import from_ase
 from matkit.derivatives import Conservative
 from matkit.errors import ConfigError
-from matkit.nn import frozen_node
+from matkit.nn.frozen import nodes
 from matkit.structures import cat
 from tests.contracts import PotentialContract
 from tests.systems import SYSTEMS, crystal, random_rotation, water
@@ -190,7 +190,7 @@ def test_rotation_error(points, bound):
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 2e-5)])
 @pytest.mark.parametrize("name", VARIANTS)
 def test_written_out_derivative_agrees_with_autograd(monkeypatch, name, dtype, tolerance):
-    monkeypatch.setattr(frozen_node, "ATOMS", 5)
+    monkeypatch.setattr(nodes, "ATOMS", 5)
     potential = model(VARIANTS[name], dtype)
     reference = copy.deepcopy(potential).double()
     for layer in reference.network.interactions:
