@@ -113,8 +113,8 @@ def time_ours(case, repeat):
     leaves = case.leaves()
 
     def layer():
-        where = autograd.Where(fused, layout, edges)
-        return autograd.convolve(where, tuple(leaves[:n]), *leaves[n:])
+        setting = autograd.Setting(fused, layout, edges)
+        return autograd.convolve(setting, tuple(leaves[:n]), *leaves[n:])
 
     rows["training"] = milliseconds(lambda: training(layer, leaves, case.g), repeat)
     return rows
@@ -154,7 +154,7 @@ def time_reference_compiled(case, repeat):
 
 
 def time_inference(case, repeat):
-    """Weights from a table inside the kernels, from a table before them, and from the network."""
+    """Weights from a table inside the kernels and from the network."""
     conv, edges, lengths = case.conv, case.edges, case.lengths
     basis, mlp = BesselBasis(CUTOFF), ScalarMLP((8, 64, 64, conv.weight_numel))
     exact = ScalarMLP((8, 64, 64, conv.weight_numel)).double()
@@ -167,7 +167,6 @@ def time_inference(case, repeat):
         network = milliseconds(lambda: mlp(embedded), repeat)
     return {
         "network": network,
-        "table lookup": milliseconds(lambda: table.lookup(lengths), repeat),
         "forward with table": milliseconds(
             lambda: fused.product(conv.layout, case.x, case.y, inner, edges), repeat
         ),

@@ -48,11 +48,13 @@ class Potential(nn.Module, ABC):
             moved the reference energies of some; None if all do.
         conditions: Fields of `Structures.system` that it takes into account, such as `charge`.
         hessian_cutoff: Longest pair of atoms in the predicted Hessian, Å; None if there is none.
+        pair_cutoff: Longest pair of atoms with a block of its own in any predicted matrix, Å.
         recipe: Name and hyper-parameters, if made by `matkit.checkpoint.build`.
     """
 
     recipe: tuple[str, dict[str, Any]] | None = None
     hessian_cutoff: float | None = None
+    pair_cutoff: float | None = None
     provides: ClassVar[frozenset[str]] = frozenset({"atom_energy"})
     conditions: frozenset[str] = frozenset()
     one_level: frozenset[int] | None = None
@@ -91,6 +93,19 @@ class Potential(nn.Module, ABC):
         """
         self.check_species(structures)
         return radius_graph(structures, self.cutoff, neighbors)
+
+    def featurize_pairs(self, structures: Structures) -> Graph:
+        """Build the graph of the pairs that have a block of their own in a predicted matrix.
+
+        Raises:
+            ConfigError: the potential predicts no matrix.
+        """
+        if self.pair_cutoff is None:
+            raise ConfigError(
+                f"{type(self).__name__} predicts no matrix with blocks for pairs of atoms: it has "
+                "no `pair_cutoff`."
+            )
+        return radius_graph(structures, self.pair_cutoff)
 
     @property
     def usable_species(self) -> tuple[int, ...]:

@@ -99,6 +99,7 @@ class HIP(Potential):
         self.own = network.features_only() if own_features else None
         self.species, self.cutoff = network.species, network.cutoff
         self.conditions, self.hessian_cutoff = network.conditions, float(hessian_cutoff)
+        self.pair_cutoff = self.hessian_cutoff
         irreps = network.feature_irreps
         harmonics = network.lmax, network.natural_parity
         further = FurtherLayers(irreps, *harmonics, network.cutoff, layers) if layers else None
@@ -132,7 +133,8 @@ class HIP(Potential):
     def hessian_blocks(self, graph: Graph) -> PairBlocks:
         """Return the Hessian in blocks in eV/Å², for all pairs within `hessian_cutoff`."""
         network = self.backbone if self.own is None else self.own
-        return self.head(network.equivariant_features(graph), graph)
+        features = network.equivariant_features(graph)
+        return self.head(features, graph, self.featurize_pairs(graph))
 
 
 def _checked(backbone: Potential, species: Sequence[int]) -> LayeredPotential:

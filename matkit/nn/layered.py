@@ -178,7 +178,7 @@ class LayeredPotential(Potential):
             self._frozen = (state, [])
 
     def _table(self, radial: Radial, t: int, onset: float | None = None) -> RadialTable | None:
-        """Return a table of the weights of layer `t`, None where there is no kernel to read it.
+        """Return a table of the weights of layer `t`, None where none can be made or read.
 
         Args:
             radial: From lengths [n] in Å to weights, in float64 on the CPU.
@@ -189,11 +189,13 @@ class LayeredPotential(Potential):
         device = self.embedding.weight.device
         wanted = "xyw" if t else "yw"  # the embedding has no derivative
         name = backends.name_for(device) or "none"
-        if self.dtype != torch.float32 or not check_table(
-            convolution.layout, self.dtype, wanted, name, str(device)
-        ):
+        if not check_table(convolution.layout, self.dtype, wanted, name, str(device)):
             return None
-        return tabulate(radial, self.cutoff, onset=onset).to(device)
+        try:
+            return tabulate(radial, self.cutoff, onset=onset, dtype=self.dtype).to(device)
+        except ConfigError as error:
+            logger.warning("Radial functions of layer %d are evaluated exactly: %s", t, error)
+            return None
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is made again on demand."""

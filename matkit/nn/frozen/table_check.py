@@ -9,12 +9,14 @@ from math import log
 import torch
 from torch import Tensor
 
-from matkit.nn.frozen.radial_table import interpolate
+from matkit.nn.frozen.table_rows import interpolate
 from matkit.nn.kernels import fused, reference
 from matkit.nn.kernels.backends import NAMED
 from matkit.nn.kernels.check import TOLERANCE, random_graph
 from matkit.nn.kernels.fused import Interpolated
+from matkit.nn.kernels.launch import SCALARS
 from matkit.nn.kernels.paths import Layout
+from matkit.nn.kernels.spline import SPLINES
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +67,8 @@ def largest_error(
 
     x = tuple(random(ATOMS, 2 * degree + 1, channels) for degree, channels in layout.sources)
     g = tuple(random(ATOMS, 2 * degree + 1, channels) for degree, channels in layout.targets)
-    y, rows = random(EDGES, (layout.lmax + 1) ** 2), random(KNOTS, 3, layout.weight_numel)
+    y, spline = random(EDGES, (layout.lmax + 1) ** 2), SPLINES[SCALARS[dtype]]
+    rows = random(KNOTS, spline.rows, layout.weight_numel)
     step = log(HIGH / LOW) / (KNOTS - 1)
     grid = torch.tensor([log(LOW), 1 / step, KNOTS - 2], dtype=torch.float64)
     between = torch.rand(EDGES, generator=generator, dtype=torch.float64)
@@ -75,7 +78,7 @@ def largest_error(
     found = kernels.gradients(layout, (x, y, table), g, edges, wanted)
     got += [part for part in (*(found.x or ()), found.harmonics, found.weights) if part is not None]
 
-    w, slope = interpolate(*table)
+    w, slope = interpolate(spline, *table)
     with torch.enable_grad():
         leaves = {"x": x, "y": (y,), "w": (w,)}
         chosen = [part.requires_grad_() for key in wanted for part in leaves[key]]

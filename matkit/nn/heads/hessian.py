@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from matkit.errors import ConfigError
 from matkit.graph import Graph
-from matkit.neighbors import radius_graph
 from matkit.nn.equivariant import Features, Gate, Linear, ScalarMLP, normalized_silu
 from matkit.nn.heads.further_layers import FurtherLayers
 from matkit.nn.heads.matrices import GENERAL, SYMMETRIC, from_matrices, to_matrices
@@ -183,16 +182,16 @@ class HessianHead(nn.Module):
         for later in (*self.products[1:], *self.linear_back[1:]):
             later.begin_without()
 
-    def forward(self, x: Features, graph: Graph) -> PairBlocks:
+    def forward(self, x: Features, graph: Graph, pairs: Graph) -> PairBlocks:
         """Return the blocks, float64.
 
         Args:
             x: Features of the atoms [N, 2l + 1, channels] per irrep.
             graph: Graph that they were made with.
+            pairs: Pairs of atoms up to the cutoff, see `Potential.featurize_pairs`.
         """
         if self.further is not None:
             x = self.further(x, graph)
-        pairs = radius_graph(graph, self.cutoff)
         vectors = pairs.vectors
         lengths = vectors.norm(dim=1)
         harmonics = spherical_harmonics(self.pairs.lmax, vectors / lengths.unsqueeze(1))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from matkit.nn.equivariant import Features
 from matkit.nn.kernels import fused, triton_backend, triton_loader
-from matkit.nn.kernels.fused import Edges, Gradients, Weights
+from matkit.nn.kernels.fused import Edges, Gradients, Inputs, Weights
 from matkit.nn.kernels.paths import Layout
 
 logger = logging.getLogger(__name__)
@@ -27,12 +27,7 @@ class Kernels(Protocol):
         """Return the convolution, without autograd."""
 
     def gradients(
-        self,
-        layout: Layout,
-        inputs: tuple[Features, Tensor, Weights],
-        g: Features,
-        edges: Edges,
-        wanted: str = "xyw",
+        self, layout: Layout, inputs: Inputs, g: Features, edges: Edges, wanted: str = "xyw"
     ) -> Gradients:
         """Return derivatives of <g, conv(x, Y, w)>, without autograd."""
 

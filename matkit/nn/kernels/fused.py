@@ -20,6 +20,7 @@ from matkit.nn.kernels.codegen import generate
 from matkit.nn.kernels.kernel import Kernel
 from matkit.nn.kernels.launch import SCALARS, launch, row_chunks
 from matkit.nn.kernels.paths import Layout
+from matkit.nn.kernels.spline import SPLINES
 
 
 class Edges(NamedTuple):
@@ -93,8 +94,7 @@ class Interpolated(NamedTuple):
     """Weights given by a table of the edge length; see `matkit.nn.frozen.radial_table`.
 
     Attributes:
-        rows: Value, derivative by the logarithm of the length times the step, and difference to
-            the next value at every knot [knots, 3, weight_numel].
+        rows: Those of every knot [knots, rows, weight_numel], see `matkit.nn.kernels.spline`.
         grid: Logarithm of the first knot (in Å), one over the step, last index but one [3],
             float64.
         lengths: Edge lengths [E] in Å, float64.
@@ -106,6 +106,7 @@ class Interpolated(NamedTuple):
 
 
 Weights = Tensor | Interpolated
+Inputs = tuple[Features, Tensor, Weights]  # x, harmonics, weights
 
 
 @lru_cache(maxsize=256)
@@ -141,11 +142,7 @@ def product(
 
 
 def gradients(
-    layout: Layout,
-    inputs: tuple[Features, Tensor, Weights],
-    g: Features,
-    edges: Edges,
-    wanted: str = "xyw",
+    layout: Layout, inputs: Inputs, g: Features, edges: Edges, wanted: str = "xyw"
 ) -> Gradients:
     """Return derivatives of <g, conv(x, Y, w)> in one pass over the edges, without autograd.
 
@@ -184,7 +181,7 @@ def _weight_tensors(weights: Weights) -> list[Tensor | None]:
 
 def check_operands(
     layout: Layout,
-    inputs: tuple[Features, Tensor, Weights],
+    inputs: Inputs,
     edges: Edges,
     g: Features | None = None,
     device: str | None = None,
@@ -209,7 +206,9 @@ def check_operands(
         _check_features("g", g, layout.targets, (len(edges.start) - 1, like))
     _check_one("harmonics", harmonics, (n_edges, (layout.lmax + 1) ** 2), like)
     if isinstance(weights, Interpolated):
-        _check_one("rows", weights.rows, (*weights.rows.shape[:2], layout.weight_numel), like)
+        spline = SPLINES[SCALARS[like.dtype]]
+        shape = (len(weights.rows), spline.rows, layout.weight_numel)
+        _check_one("rows", weights.rows, shape, like)
         _check_one("lengths", weights.lengths, (n_edges,), like.double())
     else:
         _check_one("weights", weights, (n_edges, layout.weight_numel), like)

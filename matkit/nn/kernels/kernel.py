@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from matkit.nn.kernels.paths import Layout
+from matkit.nn.kernels.spline import SPLINES, Spline
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,11 @@ class Kernel:
     def by_neighbor(self) -> bool:
         """Whether rows are neighbours: grad x then has one writer."""
         return "x" in self.gradients
+
+    @property
+    def spline(self) -> Spline:
+        """How weights are interpolated."""
+        return SPLINES[self.scalar]
 
     @property
     def scalar_bytes(self) -> int:

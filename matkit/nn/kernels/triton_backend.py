@@ -12,6 +12,7 @@ from matkit.nn.kernels import triton_loader
 from matkit.nn.kernels.fused import (
     Edges,
     Gradients,
+    Inputs,
     Interpolated,
     Weights,
     check_operands,
@@ -49,11 +50,7 @@ def product(
 
 
 def gradients(
-    layout: Layout,
-    inputs: tuple[Features, Tensor, Weights],
-    g: Features,
-    edges: Edges,
-    wanted: str = "xyw",
+    layout: Layout, inputs: Inputs, g: Features, edges: Edges, wanted: str = "xyw"
 ) -> Gradients:
     """Return derivatives of <g, conv(x, Y, w)>, without autograd; see `fused.gradients`."""
     x, harmonics, weights = inputs

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from matkit.nn.kernels.paths import Layout
+from matkit.nn.kernels.spline import SPLINES, Spline
 
 EDGES = 4  # walked at once
 CHANNELS = 8  # of one program at most
@@ -32,6 +33,11 @@ class Source:
     scalar: str
     gradients: str = ""
     table: bool = False
+
+    @property
+    def spline(self) -> Spline:
+        """How weights are interpolated."""
+        return SPLINES[self.scalar]
 
     @property
     def arguments(self) -> list[str]:

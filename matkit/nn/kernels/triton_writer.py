@@ -9,7 +9,7 @@ from __future__ import annotations
 from textwrap import indent
 
 from matkit.nn.kernels.paths import Coupling, pairs
-from matkit.nn.kernels.tile import HERMITE, ROWS
+from matkit.nn.kernels.spline import Polynomial
 from matkit.nn.kernels.triton_source import (
     EDGES,
     SCALARS,
@@ -197,8 +197,8 @@ class _SourceWriter:
         return [f"for k_{s} in range(first, last, {EDGES}):", *_indented(head + body)]
 
     def _knots(self) -> list[str]:
-        """Return the place in the table and the Hermite factors of every edge, in float64."""
-        s = self.source
+        """Return the place in the table and the factors of its spline of every edge, in float64."""
+        s, spline = self.source, self.kernel.spline
         found = [
             f"u_{s} = tl.load(length + edge_{s}, mask=live_{s}, other=0.0)",
             f"u_{s} = (u_{s} - low) * inverse",
@@ -209,12 +209,14 @@ class _SourceWriter:
             f"knot_{s} = tl.where(u_{s} >= 0.0, tl.minimum(u_{s}, top), 0.0).to(tl.int64)",
             f"u_{s} = u_{s} - knot_{s}.to(tl.float64)",
         ]
-        for i, (c0, c1, c2, c3) in enumerate(HERMITE):
-            if i >= 3 and "w" not in self.kernel.gradients:
-                continue
-            value = f"((({c3}.0 * u_{s} + {c2}.0) * u_{s} + {c1}.0) * u_{s} + {c0}.0)"
-            value += " * inverse" if i >= 3 else ""
-            found.append(f"f{i}_{s} = ({value}).to({self.scalar})[:, None]")
+        if spline.middle:
+            found.append(f"u_{s} = u_{s} - {spline.middle}")
+        factors = [(polynomial, "") for polynomial in spline.factors]
+        if "w" in self.kernel.gradients:
+            factors += [(polynomial, " * inverse") for polynomial in spline.slopes]
+        for i, (polynomial, unit) in enumerate(factors):
+            value = _horner(polynomial, f"u_{s}")
+            found.append(f"f{i}_{s} = ({value}{unit}).to({self.scalar})[:, None]")
         return found
 
     def _weight(self, offset: int, slope: bool) -> list[str]:
@@ -223,14 +225,15 @@ class _SourceWriter:
         if not self.kernel.table:
             place = f"w + {self._weight_place(offset)}"
             return [f"weight_{s} = tl.load({place}, mask=mask_{s}, other=0.0)"]
-        numel = self.layout.weight_numel
-        base = f"w + (knot_{s} * {3 * numel})[:, None] + (c_{s} + {offset})[None, :]"
+        numel, spline = self.layout.weight_numel, self.kernel.spline
+        base = f"w + (knot_{s} * {spline.rows * numel})[:, None] + (c_{s} + {offset})[None, :]"
         found = [f"weight_{s} = tl.load({base}, mask=mask_{s}, other=0.0)"]
-        for i, row in enumerate(ROWS):
+        for i, row in enumerate(spline.places):
             found.append(f"r_{s} = tl.load({base} + {row * numel}, mask=mask_{s}, other=0.0)")
             found.append(f"weight_{s} += f{i}_{s} * r_{s}")
             if slope:
-                found.append(f"slope_{s} {'+=' if i else '='} f{3 + i}_{s} * r_{s}")
+                number = len(spline.places) + i
+                found.append(f"slope_{s} {'+=' if i else '='} f{number}_{s} * r_{s}")
         return found
 
     def _weight_place(self, offset: int) -> str:
@@ -275,6 +278,15 @@ class _SourceWriter:
 
     def _zeros(self) -> str:
         return f"tl.full([{EDGES}, {self.width}], 0.0, {self.scalar})"
+
+
+def _horner(polynomial: Polynomial, u: str) -> str:
+    """Return the value of a polynomial of the tensor u."""
+    *lower, highest = polynomial
+    value = f"{highest}.0" if lower else f"({highest}.0 + 0.0 * {u})"
+    for coefficient in reversed(lower):
+        value = f"({value} * {u} + {coefficient}.0)"
+    return value
 
 
 def _sum(name: str, axis: int) -> str:

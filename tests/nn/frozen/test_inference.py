@@ -15,6 +15,7 @@ from matkit import checkpoint
 from matkit.data.ase import from_ase
 from matkit.derivatives import Conservative
 from matkit.errors import ConfigError
+from matkit.hessian import finite_difference_hessian
 from matkit.nn.frozen import edge_ranges
 from matkit.nn.frozen.interaction import FrozenInteraction
 from matkit.structures import cat
@@ -114,8 +115,9 @@ def test_frozen_layers_stay_out_of_copies_and_pickles():
         assert torch.equal(results(duplicate, structures)["energy"], before)
 
 
-def test_a_network_that_cannot_be_tabulated_falls_back_and_says_so(monkeypatch, caplog):
-    model, reference = pair({}, torch.float32)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_network_that_cannot_be_tabulated_is_evaluated_and_says_so(monkeypatch, caplog, dtype):
+    model, reference = pair({}, dtype)
 
     def rough(*_, **__):
         raise ConfigError("too rough")
@@ -123,10 +125,30 @@ def test_a_network_that_cannot_be_tabulated_falls_back_and_says_so(monkeypatch, 
     monkeypatch.setattr("matkit.nn.layered.tabulate", rough)
     with caplog.at_level(logging.WARNING):
         got = results(model, from_ase(crystal()))
-    assert "falls back to autograd" in caplog.text
-    assert "too rough" in caplog.text
+    assert "evaluated exactly: too rough" in caplog.text
+    assert all(layer.table is None for layer in model.network._frozen[1])
     expected = results(reference, from_ase(crystal()))
-    assert torch.allclose(got["energy"], expected["energy"], rtol=1e-4)
+    tolerance = 1e-4 if dtype == torch.float32 else 1e-12
+    assert torch.allclose(got["energy"], expected["energy"], rtol=tolerance)
+
+
+def test_double_precision_forces_and_hessians_are_those_of_the_exact_radial_functions():
+    model, reference = pair(SEVENNET, torch.float64)
+    atoms = from_ase(water())
+    got, expected = results(model, atoms)["forces"], results(reference, atoms)["forces"]
+    assert all(layer.table is not None for layer in model.network._frozen[1])
+    assert 0 < (got - expected).abs().max() <= 1e-9 * expected.abs().max()
+    got, expected = (finite_difference_hessian(m, atoms) for m in (model, reference))
+    assert torch.allclose(got, expected, rtol=0, atol=1e-7 * float(expected.abs().max()))
+
+
+def test_results_that_are_differentiated_further_know_no_tables():
+    model, reference = pair({}, torch.float64)
+    graph = model.featurize(from_ase(water()))
+    model.train()
+    reference.analytic = False
+    got, expected = (m(graph, differentiable=True)["forces"] for m in (model, reference))
+    assert torch.allclose(got, expected, rtol=1e-12, atol=1e-13)
 
 
 def test_a_wrong_kernel_is_found_at_once(monkeypatch, caplog):

@@ -164,7 +164,7 @@ def test_autograd_without_gradients_to_make():
     graph, conv = make_graph(), make(CASES[1])
     x, y, w, _ = make_inputs(conv, graph)
     setting = autograd.Setting(fused, conv.layout, fused.edges_of(graph))
-    out = autograd.convolve(where, x, y, w)
+    out = autograd.convolve(setting, x, y, w)
     assert not out[0].requires_grad
 
 

@@ -29,6 +29,8 @@ from matkit.nn.kernels import (
 )
 from matkit.nn.kernels.backends import kernels_for, name_for
 from matkit.nn.kernels.check import TOLERANCE, largest_error
+from matkit.nn.kernels.launch import SCALARS
+from matkit.nn.kernels.spline import SPLINES
 from matkit.nn.kernels.triton_source import EDGES, Source
 from matkit.nn.kernels.triton_writer import generate
 from matkit.padding import pad
@@ -144,7 +146,8 @@ def test_edges_in_no_row_count_nothing():
 def table_of(conv, edges, dtype, low=0.5, knots=40, high=5.0):
     """A table of random numbers, and lengths: at and between knots."""
     generator = torch.Generator().manual_seed(3)
-    rows = torch.randn(knots, 3, conv.weight_numel, dtype=dtype, generator=generator)
+    shape = (knots, SPLINES[SCALARS[dtype]].rows, conv.weight_numel)
+    rows = torch.randn(shape, dtype=dtype, generator=generator)
     step = log(high / low) / (knots - 1)
     grid = torch.tensor([log(low), 1 / step, knots - 2], dtype=F64)
     lengths = low + (high - low) * torch.rand(edges, dtype=F64, generator=generator)
