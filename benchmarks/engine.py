@@ -161,7 +161,7 @@ def time_inference(case, repeat):
     table = tabulate(
         lambda r: exact(basis(r) * polynomial_envelope(r, CUTOFF).unsqueeze(1)), CUTOFF
     )
-    inner = table.interpolated(lengths)
+    inner = table.weights(lengths)
     embedded = basis(lengths).float()
     with torch.no_grad():
         network = milliseconds(lambda: mlp(embedded), repeat)

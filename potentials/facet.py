@@ -33,7 +33,7 @@ from matkit.interfaces import Properties
 from matkit.nn.arguments import check_positive
 from matkit.nn.embedding import SpeciesEmbedding, SpeciesIndex, SpeciesScale
 from matkit.nn.equivariant import Features, ScalarMLP
-from matkit.nn.frozen.channels import FrozenIdentity, FrozenLinear, FrozenScaled
+from matkit.nn.frozen.channels import FrozenIdentity, FrozenLinear, FrozenScaledLinear
 from matkit.nn.frozen.interaction import FrozenInteraction
 from matkit.nn.frozen.residual import FrozenResidual
 from matkit.nn.interaction import ResidualInteraction
@@ -208,7 +208,7 @@ class Facet(LayeredPotential):
         inner = FrozenInteraction(
             layout=layer.convolution.layout,
             linear_in=FrozenIdentity(),
-            linear_out=linear_out if scale is None else FrozenScaled(linear_out, scale),
+            linear_out=linear_out if scale is None else FrozenScaledLinear(linear_out, scale),
             self_connection=FrozenLinear.of(layer.self_connection),
             places=tuple(layer.places),
             gate=layer.frozen_update(),

@@ -196,7 +196,7 @@ class NequIP(LayeredPotential):
     def _energy(self, scalars: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
         """Return atomic energies [N] and the derivative of their sum by the scalars [N, 1, C]."""
         if not self.readout.activate:
-            matrix = self.readout.folded.detach()
+            matrix = self.readout.as_matrix.detach()
             g = self.scale_shift.scale[index].unsqueeze(1).to(matrix) * matrix.T
             return self.scale_shift((scalars @ matrix).squeeze(1), index), g.unsqueeze(1)
         with torch.enable_grad():

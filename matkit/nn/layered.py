@@ -187,9 +187,9 @@ class LayeredPotential(Potential):
         """
         convolution: Convolution = cast(Any, self.interactions[t]).convolution
         device = self.embedding.weight.device
-        wanted = "xyw" if t else "yw"  # the embedding has no derivative
+        variables = "xyw" if t else "yw"  # the embedding has no derivative
         name = backends.name_for(device) or "none"
-        if not check_table(convolution.layout, self.dtype, wanted, name, str(device)):
+        if not check_table(convolution.layout, self.dtype, variables, name, str(device)):
             return None
         try:
             return tabulate(radial, self.cutoff, onset=onset, dtype=self.dtype).to(device)

@@ -58,7 +58,7 @@ class FrozenIdentity:
 
 
 @dataclass(frozen=True)
-class FrozenScaled:
+class FrozenScaledLinear:
     """A linear map whose values are scaled by species.
 
     Attributes:

@@ -111,22 +111,22 @@ class FrozenInteraction:
 
     def _weights(self, lengths: Tensor, like: Tensor) -> Weights:
         if self.table is not None:
-            return self.table.interpolated(lengths)
+            return self.table.weights(lengths)
         return self.radial(lengths).to(like)
 
     def _edge_gradients(
-        self, sent: Features, g: Features, data: EdgeData, wanted: str
+        self, sent: Features, g: Features, data: EdgeData, variables: str
     ) -> tuple[Features | None, Tensor, Tensor]:
         """Return derivatives by what was sent, the harmonics and the lengths."""
         if self.table is None:
-            return self._exact_gradients(sent, g, data, wanted)
+            return self._exact_gradients(sent, g, data, variables)
         kernels = backends.kernels_for(data.harmonics.device)
-        inputs = (sent, data.harmonics, self.table.interpolated(data.lengths))
-        by = kernels.gradients(self.layout, inputs, g, data.edges, wanted)
+        inputs = (sent, data.harmonics, self.table.weights(data.lengths))
+        by = kernels.gradients(self.layout, inputs, g, data.edges, variables)
         return by.x, present(by.harmonics), present(by.weights)
 
     def _exact_gradients(
-        self, sent: Features, g: Features, data: EdgeData, wanted: str
+        self, sent: Features, g: Features, data: EdgeData, variables: str
     ) -> tuple[Features | None, Tensor, Tensor]:
         """Return the same without a table, some centres at a time."""
         kernels = backends.kernels_for(data.harmonics.device)
@@ -137,7 +137,7 @@ class FrozenInteraction:
             value, slope = with_slope(self.radial, data.lengths[first:last])
             inputs = (sent, data.harmonics[first:last], value.to(data.harmonics))
             part = tuple(block[atoms] for block in g)
-            by = kernels.gradients(self.layout, inputs, part, edges, wanted)
+            by = kernels.gradients(self.layout, inputs, part, edges, variables)
             by_harmonics[first:last] = present(by.harmonics)
             by_lengths[first:last] = (present(by.weights) * slope).sum(dim=1)
             if by.x is not None and by_sent is not None:

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from matkit.errors import ConfigError
 from matkit.nn.frozen.table_rows import interpolate, spline_rows
-from matkit.nn.kernels.fused import Interpolated
+from matkit.nn.kernels.fused import TableWeights
 from matkit.nn.kernels.launch import SCALARS
 from matkit.nn.kernels.spline import SPLINES
 from matkit.nn.radial_functions import Mixture, Radial, with_slope
@@ -93,9 +93,9 @@ class RadialTable:
         """Return whether no length [E] lies outside the table."""
         return not len(lengths) or bool(((lengths >= self.low) & (lengths <= self.high)).all())
 
-    def interpolated(self, lengths: Float[Tensor, " E"]) -> Interpolated:
+    def weights(self, lengths: Float[Tensor, " E"]) -> TableWeights:
         """Return what fused kernels interpolate from; `covers` must be true of the lengths."""
-        return Interpolated(self.rows, self.grid, lengths)
+        return TableWeights(self.rows, self.grid, lengths)
 
 
 def _on_one_thread(build: Callable[P, T]) -> Callable[P, T]:

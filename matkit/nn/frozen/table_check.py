@@ -13,7 +13,7 @@ from matkit.nn.frozen.table_rows import interpolate
 from matkit.nn.kernels import fused, reference
 from matkit.nn.kernels.backends import NAMED
 from matkit.nn.kernels.check import TOLERANCE, random_graph
-from matkit.nn.kernels.fused import Interpolated
+from matkit.nn.kernels.fused import TableWeights
 from matkit.nn.kernels.launch import SCALARS
 from matkit.nn.kernels.paths import Layout
 from matkit.nn.kernels.spline import SPLINES
@@ -26,7 +26,7 @@ LOW, HIGH = 0.5, 5.0
 
 @lru_cache(maxsize=256)
 def check_table(
-    layout: Layout, dtype: torch.dtype, wanted: str, backend: str = "fused", device: str = "cpu"
+    layout: Layout, dtype: torch.dtype, variables: str, backend: str = "fused", device: str = "cpu"
 ) -> bool:
     """Return whether a layer's kernels that interpolate weights agree; log a warning if not.
 
@@ -35,12 +35,12 @@ def check_table(
     Args:
         layout: Irreps and paths.
         dtype: Type of features and table.
-        wanted: Derivatives that will be asked for, as in `fused.gradients`.
+        variables: What will be differentiated by, as in `fused.gradients`.
         backend: Name of the kernels.
         device: Where to run them.
     """
     try:
-        error = largest_error(layout, dtype, wanted, backend, device)
+        error = largest_error(layout, dtype, variables, backend, device)
         problem = f"they are off by {error:.1e} (relative)"
     # Whatever goes wrong in compiling or loading code, there is a path that works.
     except Exception as failure:
@@ -56,7 +56,7 @@ def check_table(
 
 
 def largest_error(
-    layout: Layout, dtype: torch.dtype, wanted: str, backend: str = "fused", device: str = "cpu"
+    layout: Layout, dtype: torch.dtype, variables: str, backend: str = "fused", device: str = "cpu"
 ) -> float:
     """Return the largest difference from plain torch, relative to the largest number."""
     generator = torch.Generator().manual_seed(0)
@@ -72,21 +72,21 @@ def largest_error(
     step = log(HIGH / LOW) / (KNOTS - 1)
     grid = torch.tensor([log(LOW), 1 / step, KNOTS - 2], dtype=torch.float64)
     between = torch.rand(EDGES, generator=generator, dtype=torch.float64)
-    table = Interpolated(rows, grid.to(device), (LOW * (HIGH / LOW) ** between).to(device))
+    table = TableWeights(rows, grid.to(device), (LOW * (HIGH / LOW) ** between).to(device))
     edges = fused.edges_of(graph)
     got = [*kernels.product(layout, x, y, table, edges)]
-    found = kernels.gradients(layout, (x, y, table), g, edges, wanted)
+    found = kernels.gradients(layout, (x, y, table), g, edges, variables)
     got += [part for part in (*(found.x or ()), found.harmonics, found.weights) if part is not None]
 
     w, slope = interpolate(spline, *table)
     with torch.enable_grad():
         leaves = {"x": x, "y": (y,), "w": (w,)}
-        chosen = [part.requires_grad_() for key in wanted for part in leaves[key]]
+        chosen = [part.requires_grad_() for key in variables for part in leaves[key]]
         out = reference.convolve(layout, x, y, w, graph)
         # One number, because torch imports sympy when it is handed vectors.
         scalar = torch.stack([(a * b).sum() for a, b in zip(out, g, strict=True)]).sum()
         by = list(torch.autograd.grad(scalar, chosen, materialize_grads=True))
-    if "w" in wanted:
+    if "w" in variables:
         by[-1] = (by[-1] * slope).sum(dim=1)
     expected = [*(part.detach() for part in out), *by]
     return max(

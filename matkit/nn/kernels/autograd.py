@@ -46,22 +46,22 @@ class _Product(torch.autograd.Function):
     def backward(ctx: Any, *g: Tensor) -> tuple[Any, ...]:
         need = _needed(ctx)
         flags = {"x": any(need[2:]), "y": need[0], "w": need[1]}
-        wanted = "".join(name for name in "xyw" if flags[name])
-        return None, *_derive(ctx.setting, wanted, ctx.saved_tensors, g)
+        variables = "".join(name for name in "xyw" if flags[name])
+        return None, *_derive(ctx.setting, variables, ctx.saved_tensors, g)
 
 
 class _Gradients(torch.autograd.Function):
     """x-, Y- and w-derivatives of S."""
 
     @staticmethod
-    def forward(ctx: Any, setting: Setting, wanted: str, *args: Tensor) -> tuple[Any, ...]:
+    def forward(ctx: Any, setting: Setting, variables: str, *args: Tensor) -> tuple[Any, ...]:
         ctx.setting = setting
         ctx.save_for_backward(*args)
         ctx.set_materialize_grads(False)
         n = len(setting.layout.sources)
         harmonics, weights, x, g = args[0], args[1], args[2 : 2 + n], args[2 + n :]
         inputs = (x, harmonics, weights)
-        found = setting.kernels.gradients(setting.layout, inputs, g, setting.edges, wanted)
+        found = setting.kernels.gradients(setting.layout, inputs, g, setting.edges, variables)
         return found.harmonics, found.weights, *(found.x or [None] * n)
 
     @staticmethod
@@ -86,8 +86,8 @@ class _Gradients(torch.autograd.Function):
             replaced.append(("x", (y, w, *filled)))
         total: list[Tensor | None] = [None] * len(args)
         for name, inputs in replaced:
-            wanted = "".join(k for k in "xyw" if flags[k] and k != name)
-            parts = list(_derive(setting, wanted, inputs, g))
+            variables = "".join(k for k in "xyw" if flags[k] and k != name)
+            parts = list(_derive(setting, variables, inputs, g))
             parts += [None] * len(g)
             if flags["g"]:
                 inputs = tuple(part.contiguous() for part in inputs)
@@ -115,13 +115,13 @@ def _is_reached(function: Any) -> bool:
 
 
 def _derive(
-    setting: Setting, wanted: str, inputs: tuple[Tensor, ...], g: tuple[Tensor, ...]
+    setting: Setting, variables: str, inputs: tuple[Tensor, ...], g: tuple[Tensor, ...]
 ) -> tuple[Any, ...]:
-    """Return the derivatives by Y, w and every x, None where not wanted."""
-    if not wanted:
+    """Return the derivatives by Y, w and every x, None where not asked for."""
+    if not variables:
         return (None,) * len(inputs)
     args = (part.contiguous() for part in (*inputs, *g))
-    return tuple(_Gradients.apply(setting, wanted, *args))  # type: ignore[no-untyped-call]
+    return tuple(_Gradients.apply(setting, variables, *args))  # type: ignore[no-untyped-call]
 
 
 def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:

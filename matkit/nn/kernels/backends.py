@@ -27,7 +27,7 @@ class Kernels(Protocol):
         """Return the convolution, without autograd."""
 
     def gradients(
-        self, layout: Layout, inputs: Inputs, g: Features, edges: Edges, wanted: str = "xyw"
+        self, layout: Layout, inputs: Inputs, g: Features, edges: Edges, variables: str = "xyw"
     ) -> Gradients:
         """Return derivatives of <g, conv(x, Y, w)>, without autograd."""
 

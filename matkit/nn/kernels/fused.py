@@ -90,7 +90,7 @@ def _checked_edges(graph: Graph) -> Edges:
     return Edges(*(t.contiguous() for t in (graph.pointers, *ends, pointers, permutation)))
 
 
-class Interpolated(NamedTuple):
+class TableWeights(NamedTuple):
     """Weights given by a table of the edge length; see `matkit.nn.frozen.radial_table`.
 
     Attributes:
@@ -105,7 +105,7 @@ class Interpolated(NamedTuple):
     lengths: Tensor
 
 
-Weights = Tensor | Interpolated
+Weights = Tensor | TableWeights
 Inputs = tuple[Features, Tensor, Weights]  # x, harmonics, weights
 
 
@@ -136,13 +136,13 @@ def product(
         for degree, channels in layout.targets
     )
     tensors = [edges.start, None, edges.neighbor, harmonics, *_weight_tensors(weights), *x, *out]
-    entry = kernel_entry(layout, harmonics.dtype, "", isinstance(weights, Interpolated))
+    entry = kernel_entry(layout, harmonics.dtype, "", isinstance(weights, TableWeights))
     launch(entry, tensors, row_chunks(edges.start))
     return out
 
 
 def gradients(
-    layout: Layout, inputs: Inputs, g: Features, edges: Edges, wanted: str = "xyw"
+    layout: Layout, inputs: Inputs, g: Features, edges: Edges, variables: str = "xyw"
 ) -> Gradients:
     """Return derivatives of <g, conv(x, Y, w)> in one pass over the edges, without autograd.
 
@@ -151,30 +151,30 @@ def gradients(
         inputs: x, Y and w as in `product`.
         g: Cotangent of the output [N, 2l + 1, channels] per irrep.
         edges: Edges.
-        wanted: Which to return, a part of "xyw" in this order.
+        variables: What to differentiate by, a part of "xyw" in this order.
     """
     x, harmonics, weights = inputs
     check_operands(layout, inputs, edges, g, device="cpu")
-    table = isinstance(weights, Interpolated)
-    dx = tuple(torch.empty_like(part) for part in x) if "x" in wanted else None
+    table = isinstance(weights, TableWeights)
+    dx = tuple(torch.empty_like(part) for part in x) if "x" in variables else None
     # Edges in no row (padding) count nothing, and nothing is written for them.
     new = harmonics.new_empty if int(edges.start[-1]) == len(harmonics) else harmonics.new_zeros
-    dy = new(harmonics.shape) if "y" in wanted else None
+    dy = new(harmonics.shape) if "y" in variables else None
     dw = None
-    if "w" in wanted:
+    if "w" in variables:
         dw = new(len(harmonics), *(() if table else (layout.weight_numel,)))
-    start = edges.transpose_start if "x" in wanted else edges.start
-    rows = [edges.transpose, edges.center] if "x" in wanted else [None, edges.neighbor]
+    start = edges.transpose_start if "x" in variables else edges.start
+    rows = [edges.transpose, edges.center] if "x" in variables else [None, edges.neighbor]
     tensors = [start, *rows, harmonics, *_weight_tensors(weights), *x, *g, *(dx or ())]
     tensors += [part for part in (dy, dw) if part is not None]
-    launch(kernel_entry(layout, harmonics.dtype, wanted, table), tensors, row_chunks(start))
-    if dw is not None and isinstance(weights, Interpolated):
+    launch(kernel_entry(layout, harmonics.dtype, variables, table), tensors, row_chunks(start))
+    if dw is not None and isinstance(weights, TableWeights):
         dw.div_(weights.lengths)  # the kernel's is by the logarithm
     return Gradients(dx, dy, dw)
 
 
 def _weight_tensors(weights: Weights) -> list[Tensor | None]:
-    if isinstance(weights, Interpolated):
+    if isinstance(weights, TableWeights):
         return [weights.rows, weights.lengths.log(), weights.grid]
     return [weights, None, None]
 
@@ -205,7 +205,7 @@ def check_operands(
     if g is not None:
         _check_features("g", g, layout.targets, (len(edges.start) - 1, like))
     _check_one("harmonics", harmonics, (n_edges, (layout.lmax + 1) ** 2), like)
-    if isinstance(weights, Interpolated):
+    if isinstance(weights, TableWeights):
         spline = SPLINES[SCALARS[like.dtype]]
         shape = (len(weights.rows), spline.rows, layout.weight_numel)
         _check_one("rows", weights.rows, shape, like)

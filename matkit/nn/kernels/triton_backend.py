@@ -13,7 +13,7 @@ from matkit.nn.kernels.fused import (
     Edges,
     Gradients,
     Inputs,
-    Interpolated,
+    TableWeights,
     Weights,
     check_operands,
 )
@@ -42,7 +42,7 @@ def product(
     out = tuple(
         harmonics.new_empty(rows, 2 * degree + 1, channels) for degree, channels in layout.targets
     )
-    text = source_text(layout, harmonics.dtype, "", isinstance(weights, Interpolated))
+    text = source_text(layout, harmonics.dtype, "", isinstance(weights, TableWeights))
     tensors = [edges.start, edges.start, edges.neighbor, harmonics, *_weight_tensors(weights)]
     grid = (rows, sum(block_counts(layout)))
     triton_loader.launch(text, grid, [*tensors, *x, *out], warps=1)
@@ -50,28 +50,28 @@ def product(
 
 
 def gradients(
-    layout: Layout, inputs: Inputs, g: Features, edges: Edges, wanted: str = "xyw"
+    layout: Layout, inputs: Inputs, g: Features, edges: Edges, variables: str = "xyw"
 ) -> Gradients:
     """Return derivatives of <g, conv(x, Y, w)>, without autograd; see `fused.gradients`."""
     x, harmonics, weights = inputs
     check_operands(layout, inputs, edges, g)
-    table, blocks = isinstance(weights, Interpolated), sum(block_counts(layout))
+    table, blocks = isinstance(weights, TableWeights), sum(block_counts(layout))
     # Zero is right for what no program writes: unused irreps, edges in no row.
-    dx = tuple(torch.zeros_like(part) for part in x) if "x" in wanted else None
+    dx = tuple(torch.zeros_like(part) for part in x) if "x" in variables else None
     parts: dict[str, Tensor] = {}
-    if "y" in wanted:
+    if "y" in variables:
         parts["y"] = harmonics.new_zeros(len(harmonics), blocks, harmonics.shape[1])
-    if "w" in wanted:
+    if "w" in variables:
         columns = blocks if table else layout.weight_numel
         parts["w"] = harmonics.new_zeros(len(harmonics), columns)
-    text = source_text(layout, harmonics.dtype, wanted, table)
+    text = source_text(layout, harmonics.dtype, variables, table)
     tensors = [edges.transpose_start, edges.transpose, edges.center, harmonics]
     tensors += [*_weight_tensors(weights), *x, *g, *(dx or ()), *parts.values()]
     grid = (len(edges.transpose_start) - 1, blocks)
     triton_loader.launch(text, grid, tensors, warps=1)
-    if "y" in wanted:
+    if "y" in variables:
         parts["y"] = parts["y"].sum(dim=1)
-    if "w" in wanted and isinstance(weights, Interpolated):
+    if "w" in variables and isinstance(weights, TableWeights):
         # The kernel's is by the logarithm.
         parts["w"] = parts["w"].sum(dim=1, dtype=torch.float64).div_(weights.lengths)
         parts["w"] = parts["w"].to(harmonics)
@@ -79,6 +79,6 @@ def gradients(
 
 
 def _weight_tensors(weights: Weights) -> list[Tensor]:
-    if isinstance(weights, Interpolated):
+    if isinstance(weights, TableWeights):
         return [weights.rows, weights.lengths.log(), weights.grid]
     return [weights]

@@ -68,7 +68,7 @@ def test_slope_is_the_derivative():
 def values_of(table: RadialTable, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Values and derivatives by the length, in plain torch."""
     spline = SPLINES[SCALARS[table.rows.dtype]]
-    return interpolate(spline, *table.interpolated(lengths))
+    return interpolate(spline, *table.weights(lengths))
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_convolution_with_interpolated_weights(text, dtype, bound):
     g = tuple(torch.randn(6, i.dim, i.channels, dtype=dtype) for i in conv.irreps_out)
     table = tabulate(network(conv.weight_numel), CUTOFF, 0.8, ONSET, dtype)
     weights, slope = values_of(table, lengths)
-    edges, given = fused.edges_of(graph), table.interpolated(lengths)
+    edges, given = fused.edges_of(graph), table.weights(lengths)
     right = fused.product(conv.layout, x, y, weights, edges)
     got = fused.product(conv.layout, x, y, given, edges)
     for a, b in zip(got, right, strict=True):

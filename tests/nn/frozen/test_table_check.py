@@ -82,9 +82,9 @@ def test_a_kernel_that_does_not_compile(monkeypatch, caplog):
 def test_a_broken_table_kernel_makes_a_network_do_without_tables(monkeypatch, caplog):
     right = fused.gradients
 
-    def wrong(layout, inputs, g, edges, wanted="xyw"):
-        found = right(layout, inputs, g, edges, wanted)
-        tabulated = isinstance(inputs[2], fused.Interpolated)
+    def wrong(layout, inputs, g, edges, variables="xyw"):
+        found = right(layout, inputs, g, edges, variables)
+        tabulated = isinstance(inputs[2], fused.TableWeights)
         return found._replace(weights=found.weights * 1.01) if tabulated else found
 
     monkeypatch.setattr(fused, "gradients", wrong)

@@ -152,7 +152,7 @@ def table_of(conv, edges, dtype, low=0.5, knots=40, high=5.0):
     grid = torch.tensor([log(low), 1 / step, knots - 2], dtype=F64)
     lengths = low + (high - low) * torch.rand(edges, dtype=F64, generator=generator)
     lengths[:2] = torch.tensor([low, low * exp(step)])
-    return fused.Interpolated(rows, grid, lengths)
+    return fused.TableWeights(rows, grid, lengths)
 
 
 @pytest.mark.parametrize(
