@@ -41,7 +41,7 @@ class Conservative(Potential):
         self.network = network
         self.cutoff, self.species = network.cutoff, network.species
         self.conditions, self.hessian_cutoff = network.conditions, network.hessian_cutoff
-        self.one_level = network.one_level
+        self.one_level, self.pair_cutoff = network.one_level, network.pair_cutoff
 
     def hessian_blocks(self, graph: Graph) -> PairBlocks | None:
         """Return the Hessian that the network predicts, not the derivative of the energy."""

@@ -212,7 +212,7 @@ def test_smooth_at_the_cutoff_of_pairs(cutoff):
 
 def test_blocks_belong_to_the_pairs_that_the_model_featurizes(hip):
     structures = from_ase([crystal(), water()])
-    pairs = hip.featurize_pairs(structures)
+    pairs = Conservative(hip).featurize_pairs(structures)
     assert pairs.cutoff == hip.hessian_cutoff
     got = blocks(hip, structures).pairs
     assert torch.equal(got.center, pairs.center)
