@@ -14,7 +14,7 @@ import time
 
 import torch
 
-from matkit.nn.convolution.paths import Layout, pairs
+from matkit.nn.kernels.paths import Layout, pairs
 
 CUBIC, CUBIC_SLOPE = 6, 5
 

@@ -22,12 +22,12 @@ from e3nn import o3
 
 from matkit.data.ase import from_ase
 from matkit.neighbors import radius_graph
-from matkit.nn.convolution import Convolution, autograd, fused
 from matkit.nn.equivariant import ScalarMLP
+from matkit.nn.frozen.radial_table import tabulate
 from matkit.nn.harmonics import harmonics, harmonics_gradient
 from matkit.nn.irreps import format_irreps, parse_irreps, spherical_harmonics
+from matkit.nn.kernels import Convolution, autograd, fused
 from matkit.nn.radial import BesselBasis, polynomial_envelope
-from matkit.nn.radial_table import tabulate
 
 LAYERS = {
     "SevenNet-0": ("128x0e+64x1e+32x2e", 2),
@@ -113,8 +113,8 @@ def time_ours(case, repeat):
     leaves = case.leaves()
 
     def layer():
-        where = autograd.Where(fused, layout, edges)
-        return autograd.convolve(where, tuple(leaves[:n]), *leaves[n:])
+        setting = autograd.Setting(fused, layout, edges)
+        return autograd.convolve(setting, tuple(leaves[:n]), *leaves[n:])
 
     rows["training"] = milliseconds(lambda: training(layer, leaves, case.g), repeat)
     return rows
@@ -154,20 +154,19 @@ def time_reference_compiled(case, repeat):
 
 
 def time_inference(case, repeat):
-    """Weights from a table inside the kernels, from a table before them, and from the network."""
+    """Weights from a table inside the kernels and from the network."""
     conv, edges, lengths = case.conv, case.edges, case.lengths
     basis, mlp = BesselBasis(CUTOFF), ScalarMLP((8, 64, 64, conv.weight_numel))
     exact = ScalarMLP((8, 64, 64, conv.weight_numel)).double()
     table = tabulate(
         lambda r: exact(basis(r) * polynomial_envelope(r, CUTOFF).unsqueeze(1)), CUTOFF
     )
-    inner = table.interpolated(lengths)
+    inner = table.weights(lengths)
     embedded = basis(lengths).float()
     with torch.no_grad():
         network = milliseconds(lambda: mlp(embedded), repeat)
     return {
         "network": network,
-        "table lookup": milliseconds(lambda: table.lookup(lengths), repeat),
         "forward with table": milliseconds(
             lambda: fused.product(conv.layout, case.x, case.y, inner, edges), repeat
         ),

@@ -29,10 +29,10 @@ from matkit.derivatives import ForceField, force_field
 from matkit.errors import MissingExtraError
 from matkit.graph import Graph
 from matkit.models import checkpoint
-from matkit.nn.convolution import Convolution, backends, fused
-from matkit.nn.convolution.fused import Interpolated
 from matkit.nn.harmonics import harmonics
 from matkit.nn.irreps import parse_irreps
+from matkit.nn.kernels import Convolution, backends, fused
+from matkit.nn.kernels.fused import TableWeights
 
 LAYER = "128x0e+64x1e+32x2e"
 SHAPE = {
@@ -136,7 +136,7 @@ def time_kernels(graph: Graph, repeat: int) -> dict[str, float]:
     g = tuple(random(atoms, 2 * degree + 1, channels) for degree, channels in layout.targets)
     lengths, y = harmonics(graph.vectors, 2, torch.float32)
     grid = torch.tensor([np.log(0.5), (KNOTS - 1) / np.log(10.0), KNOTS - 2])
-    table = Interpolated(
+    table = TableWeights(
         random(KNOTS, 3, layout.weight_numel), grid.double().to(graph.device), lengths
     )
     w, found = random(n_edges, layout.weight_numel), {}

@@ -28,12 +28,12 @@ from torch import Tensor
 
 from matkit.errors import ConfigError
 from matkit.generative.parts.denoiser import Denoiser, Noisy, Size
-from matkit.generative.parts.embedding import told_properties
+from matkit.generative.parts.embedding import conditional_mask
 from matkit.generative.parts.lattice import from_logarithm, to_logarithm
 from matkit.generative.parts.layout import atom_mask, crystals
 from matkit.generative.parts.losses import atom_error, system_error
 from matkit.generative.parts.masked import cover, covered_error, uncover
-from matkit.generative.parts.pairing import paired
+from matkit.generative.parts.pairing import nearest_pairs
 from matkit.generative.parts.randomness import Noise, noise_for
 from matkit.generative.parts.straight import straight_path
 from matkit.generative.parts.symmetry import Symmetry, in_double, symmetry_of
@@ -62,7 +62,7 @@ class CrystalFlow(Generator):
         lattice_weight: Weight of the lattice in the loss, for errors in units of log(length).
         coordinate_weight: Weight of the coordinates in the loss.
         species_weight: Weight of the species in the loss.
-        pairing: Whether atoms of a species are paired with the nearest noise in training.
+        pairing: Whether atoms of a species are nearest_pairs with the nearest noise in training.
         slope: Anti-annealing: coordinates move 1 + slope t times as fast in sampling, but no step
             goes beyond where the flow would end.
         temperature: How far lattices start from the mean of the prior in sampling for given
@@ -138,19 +138,19 @@ class CrystalFlow(Generator):
         self.check_structures(structures)
         noise = noise_for(len(structures), rng, structures.device)
         values = {name: structures.system[name] for name in self.properties}
-        told = told_properties(values, self.withheld, noise)
+        conditional = conditional_mask(values, self.withheld, noise)
         time = noise.uniform().to(self.dtype)
         data = self.network.clean(structures, self.lattice_of(structures))
         base, n = self._base(data.mask, noise), data.mask.shape[1]
         if self.pairing:
-            start = paired(base.fractional, data.fractional, data.species, data.mask)
+            start = nearest_pairs(base.fractional, data.fractional, data.species, data.mask)
             base = replace(base, fractional=start)
         now, velocity = _path(base, data, time)
         if self.generates_species:
             known, draw = torch.where(noise.uniform() < self.given, 1, time), noise.uniform(n)
             species, covered = cover(data.species, known, draw, data.mask)
             now = replace(now, species=species)
-        predicted = self.network(now, time, values, told)
+        predicted = self.network(now, time, values, conditional)
         drift, spread = mean_free(predicted.coordinates, data.mask), self.spread.to(self.dtype)
         errors = {
             "lattice": system_error(spread * predicted.lattice, spread * velocity.lattice),

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from matkit.generative.parts import gaussian, wrapped_normal
 from matkit.generative.parts.denoiser import Denoiser, Noisy, Prediction, Size
-from matkit.generative.parts.embedding import told_properties
+from matkit.generative.parts.embedding import conditional_mask
 from matkit.generative.parts.lattice import product
 from matkit.generative.parts.layout import atom_mask, crystals, standard_orientation
 from matkit.generative.parts.losses import atom_error, system_error
@@ -99,14 +99,14 @@ class DiffCSP(Generator):
         self.check_structures(structures)
         noise = noise_for(len(structures), rng, structures.device)
         values = {name: structures.system[name] for name in self.properties}
-        told = told_properties(values, self.withheld, noise)
+        conditional = conditional_mask(values, self.withheld, noise)
         level = 1 + (noise.uniform() * self.levels).long()
         cell = standard_orientation(structures.cell)  # the one that it is to learn
         data = self.network.clean(structures, cell.flatten(1))
         draw = self.network.normal(data.mask, 9, noise)
         noisy = self._corrupt(data, draw, level)
         time = level.to(self.dtype) / self.levels
-        predicted = self.network(_seen(noisy), time, values, told)
+        predicted = self.network(_seen(noisy), time, values, conditional)
         sigma = self._at(self.sigmas, level)
         score = wrapped_normal.score(sigma * draw.fractional, sigma) / self._at(self.norms, level)
         terms = {

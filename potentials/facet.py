@@ -31,18 +31,14 @@ from matkit.errors import ConfigError
 from matkit.graph import Graph
 from matkit.interfaces import Properties
 from matkit.nn.arguments import check_positive
-from matkit.nn.convolution import Convolution
 from matkit.nn.embedding import SpeciesEmbedding, SpeciesIndex, SpeciesScale
 from matkit.nn.equivariant import Features, ScalarMLP
-from matkit.nn.frozen import FrozenLinear
-from matkit.nn.frozen_node import (
-    FrozenIdentity,
-    FrozenResidual,
-    FrozenScaled,
-)
-from matkit.nn.inference import FrozenInteraction
-from matkit.nn.interaction import Interaction
+from matkit.nn.frozen.channels import FrozenIdentity, FrozenLinear, FrozenScaledLinear
+from matkit.nn.frozen.interaction import FrozenInteraction
+from matkit.nn.frozen.residual import FrozenResidual
+from matkit.nn.interaction import ResidualInteraction
 from matkit.nn.irreps import parse_irreps, spherical_harmonics
+from matkit.nn.kernels import Convolution
 from matkit.nn.layered import LayeredPotential, check_choice, check_domain
 from matkit.nn.mixing import EquivariantNorm, GateMixer, GridMixer
 from matkit.nn.radial import BesselBasis, polynomial_envelope
@@ -135,7 +131,7 @@ class Facet(LayeredPotential):
             widths = (basis_size, *radial_hidden)
             by_species = SpeciesScale(len(species), chosen.irreps_in) if species_scale else None
             self.interactions.append(
-                Interaction(convolution, chosen, norm, widths, neighbor_norm, by_species)
+                ResidualInteraction(convolution, chosen, norm, widths, neighbor_norm, by_species)
             )
         self.readout = ScalarMLP((features[-1][0].channels, 1))
         self.references = References(len(species))
@@ -154,7 +150,7 @@ class Facet(LayeredPotential):
         x = self._features(graph, torch.cat([index, kinds]), len(self.interactions))
         scalars, isolated = x[0].squeeze(1).split([len(index), len(kinds)])
         relative = self.readout(scalars - isolated[place]).squeeze(1)
-        energy = self.repelled(self.references(relative, index), graph)
+        energy = self.with_repulsion(self.references(relative, index), graph)
         return Properties(atom_energy=energy, features=scalars)
 
     def equivariant_features(self, graph: Graph) -> Features:
@@ -163,7 +159,7 @@ class Facet(LayeredPotential):
 
     def _features(self, graph: Graph, index: Tensor, layers: int) -> Features:
         """Return features after a number of layers; atoms beyond the graph's have no neighbours."""
-        vectors = self.seen(graph)
+        vectors = self.network_vectors(graph)
         lengths = vectors.norm(dim=1)
         harmonics = spherical_harmonics(self.lmax, vectors / lengths.unsqueeze(1)).to(self.dtype)
         basis = self.enveloped_basis(lengths).to(self.dtype)
@@ -208,9 +204,9 @@ class Facet(LayeredPotential):
         inner = FrozenInteraction(
             layout=layer.convolution.layout,
             linear_in=FrozenIdentity(),
-            linear_out=linear_out if scale is None else FrozenScaled(linear_out, scale),
+            linear_out=linear_out if scale is None else FrozenScaledLinear(linear_out, scale),
             self_connection=FrozenLinear.of(layer.self_connection),
-            kept=tuple(layer.kept),
+            places=tuple(layer.places),
             gate=layer.frozen_update(),
             radial=here._radial(t),
             table=self._table(exact._radial(t), t),
@@ -226,8 +222,8 @@ class Facet(LayeredPotential):
 
         return Mixture(hidden, radial.last.detach())
 
-    def _interactions(self) -> list[Interaction]:
-        return cast(list[Interaction], list(self.interactions))
+    def _interactions(self) -> list[ResidualInteraction]:
+        return cast(list[ResidualInteraction], list(self.interactions))
 
     def enveloped_basis(self, lengths: Tensor) -> Tensor:
         """Return the radial basis [E, size], zero from the cutoff on, of order one."""

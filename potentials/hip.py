@@ -13,7 +13,7 @@ as the others and an atom without others has no Hessian; periodic structures hav
 lattice image; what rigid motions demand is made exact when the matrix is asked for. Switches:
 further layers of messages between atoms, which the energy does not see; messages that also see what
 lies between two atoms, by products of matrices over shared neighbours (see
-`matkit.nn.pair_products`); a unit of the blocks that falls with the distance; a copy of the
+`matkit.nn.heads.pair_products`); a unit of the blocks that falls with the distance; a copy of the
 backbone's layers for the head, so that energies and forces stay what they are while it learns.
 """
 
@@ -27,10 +27,10 @@ from torch import Tensor
 from matkit.errors import ConfigError
 from matkit.graph import Graph
 from matkit.interfaces import Potential, Properties
-from matkit.nn.hessian_head import HessianHead, PairMessages
-from matkit.nn.interaction import FurtherLayers
+from matkit.nn.heads.further_layers import FurtherLayers
+from matkit.nn.heads.hessian import HessianHead, PairMessages
+from matkit.nn.heads.pair_products import PairProducts
 from matkit.nn.layered import LayeredPotential, check_choice
-from matkit.nn.pair_products import PairProducts
 from matkit.pair_blocks import PairBlocks
 
 SUM_RULES = ("none", "project", "diagonal")
@@ -99,6 +99,7 @@ class HIP(Potential):
         self.own = network.features_only() if own_features else None
         self.species, self.cutoff = network.species, network.cutoff
         self.conditions, self.hessian_cutoff = network.conditions, float(hessian_cutoff)
+        self.pair_cutoff = self.hessian_cutoff
         irreps = network.feature_irreps
         harmonics = network.lmax, network.natural_parity
         further = FurtherLayers(irreps, *harmonics, network.cutoff, layers) if layers else None
@@ -132,7 +133,8 @@ class HIP(Potential):
     def hessian_blocks(self, graph: Graph) -> PairBlocks:
         """Return the Hessian in blocks in eV/Å², for all pairs within `hessian_cutoff`."""
         network = self.backbone if self.own is None else self.own
-        return self.head(network.equivariant_features(graph), graph)
+        features = network.equivariant_features(graph)
+        return self.head(features, graph, self.featurize_pairs(graph))
 
 
 def _checked(backbone: Potential, species: Sequence[int]) -> LayeredPotential:

@@ -23,12 +23,13 @@ from torch import Tensor, nn
 from matkit.graph import Graph
 from matkit.interfaces import Properties
 from matkit.nn.arguments import check_positive
-from matkit.nn.convolution import Convolution
 from matkit.nn.embedding import SpeciesEmbedding, SpeciesIndex
 from matkit.nn.equivariant import Features, Gate, Linear, ScalarMLP
-from matkit.nn.frozen import FrozenGate, FrozenLinear
-from matkit.nn.inference import FrozenInteraction
+from matkit.nn.frozen.channels import FrozenLinear
+from matkit.nn.frozen.interaction import FrozenInteraction
+from matkit.nn.frozen.nodes import FrozenGate
 from matkit.nn.irreps import Irreps, parse_irreps, spherical_harmonics
+from matkit.nn.kernels import Convolution
 from matkit.nn.layered import LayeredPotential, check_choice, check_domain
 from matkit.nn.radial import BesselBasis, polynomial_envelope, xplor_envelope
 from matkit.nn.radial_functions import Mixture, Radial
@@ -62,9 +63,9 @@ class Interaction(nn.Module):
         irreps_in = convolution.irreps_in
         self.gate = Gate(irreps_out)
         inputs = {irrep.kind for irrep in irreps_in}
-        self.kept = [i for i, irrep in enumerate(self.gate.irreps_in) if irrep.kind in inputs]
-        kept_irreps = tuple(self.gate.irreps_in[i] for i in self.kept)
-        self.self_connection = Linear(irreps_in, kept_irreps, n_species)
+        self.places = [i for i, irrep in enumerate(self.gate.irreps_in) if irrep.kind in inputs]
+        connected = tuple(self.gate.irreps_in[i] for i in self.places)
+        self.self_connection = Linear(irreps_in, connected, n_species)
         self.linear_in = Linear(irreps_in, irreps_in)
         self.radial = ScalarMLP((*radial_widths, convolution.weight_numel))
         self.convolution = convolution
@@ -79,7 +80,7 @@ class Interaction(nn.Module):
         connection = self.self_connection(x, index if self.by_species else None)
         messages = self.convolution(self.linear_in(x), harmonics, self.radial(basis), graph)
         mixed = list(self.linear_out(tuple(m / self.neighbor_norm for m in messages)))
-        for place, added in zip(self.kept, connection, strict=True):
+        for place, added in zip(self.places, connection, strict=True):
             mixed[place] = mixed[place] + added
         return self.gate(tuple(mixed))
 
@@ -169,7 +170,7 @@ class NequIP(LayeredPotential):
         x = self._features(graph, index, len(self.interactions))
         scalars = x[0].squeeze(1)
         energy = self.references(self.readout(scalars).squeeze(1), index)
-        return Properties(atom_energy=self.repelled(energy, graph), features=scalars)
+        return Properties(atom_energy=self.with_repulsion(energy, graph), features=scalars)
 
     def equivariant_features(self, graph: Graph) -> Features:
         """Return the atoms' features before the last layer."""
@@ -177,7 +178,7 @@ class NequIP(LayeredPotential):
 
     def _features(self, graph: Graph, index: Tensor, layers: int) -> Features:
         """Return features after a number of layers."""
-        vectors = self.seen(graph)
+        vectors = self.network_vectors(graph)
         lengths = vectors.norm(dim=1)
         basis = self.enveloped_basis(lengths)
         harmonics = spherical_harmonics(self.lmax, vectors / lengths.unsqueeze(1))
@@ -191,7 +192,7 @@ class NequIP(LayeredPotential):
     def _energy(self, scalars: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
         """Return atomic energies [N] and the derivative of their sum by the scalars [N, 1, C]."""
         if not self.readout.activate:
-            matrix = self.readout.folded.detach()
+            matrix = self.readout.as_matrix.detach()
             g = self.references.scale[index].unsqueeze(1).to(matrix) * matrix.T
             return self.references((scalars @ matrix).squeeze(1), index), g.unsqueeze(1)
         with torch.enable_grad():
@@ -210,7 +211,7 @@ class NequIP(LayeredPotential):
             linear_in=FrozenLinear.of(layer.linear_in),
             linear_out=FrozenLinear.of(layer.linear_out, 1 / layer.neighbor_norm),
             self_connection=FrozenLinear.of(layer.self_connection),
-            kept=tuple(layer.kept),
+            places=tuple(layer.places),
             gate=FrozenGate.of(layer.gate),
             radial=_frozen_radial(here, here._interactions()[t].radial),
             table=self._table(radial, t, onset),

@@ -1,4 +1,4 @@
-"""The tests; a package, so that they can share `tests.contracts`."""
+"""The tests; a package, so that they can share helpers."""
 
 from typing import Self
 

@@ -7,4 +7,4 @@ import pytest
 # workers of one run and by later runs.
 CACHE = Path(__file__).parents[1] / ".pytest_cache" / "matkit"
 os.environ.setdefault("MATKIT_CACHE", str(CACHE))
-pytest.register_assert_rewrite("tests.contracts")
+pytest.register_assert_rewrite("matkit.testing")

@@ -8,9 +8,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from matkit.models.checkpoint import build
-from matkit.nn.convolution import Convolution
 from matkit.nn.equivariant import Linear
 from matkit.nn.irreps import parse_irreps, wigner_3j
+from matkit.nn.kernels import Convolution
 from tests.potentials.test_nequip import TINY
 
 SPEC = importlib.util.spec_from_file_location(

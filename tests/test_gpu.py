@@ -15,13 +15,13 @@ from matkit.models import checkpoint
 from matkit.neighbors import radius_graph
 from matkit.neighbors.cell_list import cell_list_edges
 from matkit.neighbors.verlet import VerletList
-from matkit.nn.convolution import Convolution, backends, fused, reference
-from matkit.nn.convolution.check import TOLERANCE, largest_error
+from matkit.nn.frozen.table_check import largest_error as largest_table_error
 from matkit.nn.harmonics import harmonics, harmonics_gradient
 from matkit.nn.irreps import parse_irreps
-from matkit.nn.table_check import largest_error as largest_table_error
+from matkit.nn.kernels import Convolution, backends, fused, reference
+from matkit.nn.kernels.check import TOLERANCE, largest_error
 from matkit.testing.systems import SYSTEMS, crystal, water
-from tests.nn.convolutions import CASES, F64, make, make_graph, make_inputs, relative
+from tests.nn.kernels.convolutions import CASES, F64, make, make_graph, make_inputs, relative
 from tests.potentials.test_nequip import SEVENNET, TINY
 
 pytestmark = [

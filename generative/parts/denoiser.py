@@ -100,7 +100,7 @@ class Denoiser(nn.Module):
         noisy: Noisy,
         time: Float[Tensor, " B"],
         values: Mapping[str, Tensor],
-        told: Bool[Tensor, " B"],
+        conditional: Bool[Tensor, " B"],
     ) -> Prediction:
         """Predict what the model's objective asks for.
 
@@ -108,10 +108,10 @@ class Denoiser(nn.Module):
             noisy: The crystals.
             time: One time per crystal, between 0 and 1 [B].
             values: Properties the crystals should have, each [B].
-            told: For which crystals the network hears of them [B].
+            conditional: For which crystals the network hears of them [B].
         """
         context = embed_time(time, self.time_channels).to(noisy.fractional)
-        context = context + self.embed_properties(values, told, context)
+        context = context + self.embed_properties(values, conditional, context)
         context = context.unsqueeze(1).expand(-1, noisy.mask.shape[1], -1)
         nodes = self.start(torch.cat([self.embed_species(noisy.species), context], dim=-1))
         nodes = self.backbone(nodes, noisy.fractional, noisy.lattice, noisy.mask)
@@ -139,14 +139,14 @@ class Denoiser(nn.Module):
         everyone = torch.ones_like(time, dtype=torch.bool)
         if not values or guidance == 0:
             return self(noisy, time, {}, ~everyone)
-        told = self(noisy, time, values, everyone)
+        guided = self(noisy, time, values, everyone)
         if guidance == 1:
-            return told
+            return guided
         plain = self(noisy, time, {}, ~everyone)
         return Prediction(
-            _stress(told.coordinates, plain.coordinates, guidance),
-            _stress(told.lattice, plain.lattice, guidance),
-            None if told.species is None else _stress(told.species, plain.species, guidance),
+            _stress(guided.coordinates, plain.coordinates, guidance),
+            _stress(guided.lattice, plain.lattice, guidance),
+            None if guided.species is None else _stress(guided.species, plain.species, guidance),
         )
 
     def clean(self, structures: Structures, lattice: Float[Tensor, "B L"]) -> Noisy:
@@ -184,5 +184,5 @@ class Denoiser(nn.Module):
         return Noisy(species, fractional, cell, mask)
 
 
-def _stress(told: Tensor, plain: Tensor, guidance: float) -> Tensor:
-    return guidance * told + (1 - guidance) * plain
+def _stress(guided: Tensor, plain: Tensor, guidance: float) -> Tensor:
+    return guidance * guided + (1 - guidance) * plain

@@ -28,24 +28,24 @@ def embed_time(time: Float[Tensor, " B"], channels: int) -> Float[Tensor, "B cha
     return torch.cat([angle.sin(), angle.cos()], dim=1)
 
 
-def told_properties(
+def conditional_mask(
     values: Mapping[str, Tensor], withheld: float, noise: Noise
 ) -> Bool[Tensor, " B"]:
     """Return for which crystals of a training step the network hears of their properties [B].
 
     Args:
-        values: Each property [B]; a crystal of which one is missing (NaN) is never told.
+        values: Each property [B]; a crystal of which one is missing (NaN) is never conditional.
         withheld: Part of the others from which the properties are withheld.
         noise: One stream of random numbers per crystal.
     """
-    told = noise.uniform() >= withheld
+    conditional = noise.uniform() >= withheld
     for value in values.values():
-        told = told & value.isfinite()
-    return told
+        conditional = conditional & value.isfinite()
+    return conditional
 
 
 class PropertyEmbedding(nn.Module):
-    """What a network is told about the properties asked for, or that none is.
+    """What a network hears about the properties asked for, or that none is.
 
     Args:
         properties: Mean and standard deviation of each property in the training set.
@@ -61,20 +61,23 @@ class PropertyEmbedding(nn.Module):
             )
 
     def forward(
-        self, values: Mapping[str, Tensor], told: Bool[Tensor, " B"], like: Float[Tensor, "B c"]
+        self,
+        values: Mapping[str, Tensor],
+        conditional: Bool[Tensor, " B"],
+        like: Float[Tensor, "B c"],
     ) -> Float[Tensor, "B c"]:
         """Return features to be added to those of time, `like` [B, c].
 
         Args:
             values: Each property [B], in the unit of the training set.
-            told: For which crystals [B]; the others are unconditional.
+            conditional: For which crystals [B]; the others are unconditional.
             like: Sets shape, type and device.
         """
         if not self.scales:
             return torch.zeros_like(like)
-        flag = told.to(like).unsqueeze(1)
+        flag = conditional.to(like).unsqueeze(1)
         standard = [
-            torch.where(told, (values[name].to(like) - mean) / std, 0.0)
+            torch.where(conditional, (values[name].to(like) - mean) / std, 0.0)
             if name in values
             else torch.zeros_like(like[:, 0])
             for name, (mean, std) in self.scales.items()

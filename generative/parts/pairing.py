@@ -14,7 +14,7 @@ from torch import Tensor
 from matkit.generative.parts.torus import shortest
 
 
-def paired(
+def nearest_pairs(
     start: Float[Tensor, "B n 3"],
     end: Float[Tensor, "B n 3"],
     species: Float[Tensor, "B n S"],

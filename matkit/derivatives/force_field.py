@@ -37,7 +37,7 @@ class ForceField(Potential):
         self.network = network
         self.cutoff, self.species = network.cutoff, network.species
         self.conditions, self.hessian_cutoff = network.conditions, network.hessian_cutoff
-        self.one_level = network.one_level
+        self.one_level, self.pair_cutoff = network.one_level, network.pair_cutoff
 
     @abstractmethod
     def forward(

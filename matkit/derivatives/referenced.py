@@ -28,7 +28,8 @@ class Referenced(Potential):
         self.index = SpeciesIndex(network.species)
         self.cutoff, self.species = network.cutoff, network.species
         self.provides, self.conditions = network.provides, network.conditions
-        self.hessian_cutoff, self.one_level = network.hessian_cutoff, network.one_level
+        self.hessian_cutoff, self.pair_cutoff = network.hessian_cutoff, network.pair_cutoff
+        self.one_level = network.one_level
 
     def forward(self, graph: Graph) -> Properties:
         """Return what the network does, with energies counted from the references."""

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from matkit.errors import ConfigError
 from matkit.graph import Graph
 from matkit.interfaces.properties import Properties
 from matkit.interfaces.species import check_level, check_species
@@ -32,6 +33,7 @@ class Potential(nn.Module, ABC):
             moved the reference energies of some; None if all do.
         conditions: Fields of `Structures.system` that it takes into account, such as `charge`.
         hessian_cutoff: Longest pair of atoms in the predicted Hessian, Å; None if there is none.
+        pair_cutoff: Longest pair of atoms with a block of its own in any predicted matrix, Å.
         statistics: Arguments of the constructor that training takes from the data unless they are
             given; see `matkit.train.statistics`.
         recipe: Name and hyper-parameters, if made by `matkit.models.checkpoint.build`.
@@ -39,6 +41,7 @@ class Potential(nn.Module, ABC):
 
     recipe: tuple[str, dict[str, Any]] | None = None
     hessian_cutoff: float | None = None
+    pair_cutoff: float | None = None
     provides: frozenset[str] = frozenset({"atom_energy"})
     statistics: ClassVar[frozenset[str]] = frozenset()
     conditions: frozenset[str] = frozenset()
@@ -78,6 +81,19 @@ class Potential(nn.Module, ABC):
         """
         self.check_species(structures)
         return radius_graph(structures, self.cutoff, neighbors)
+
+    def featurize_pairs(self, structures: Structures) -> Graph:
+        """Build the graph of the pairs that have a block of their own in a predicted matrix.
+
+        Raises:
+            ConfigError: the potential predicts no matrix.
+        """
+        if self.pair_cutoff is None:
+            raise ConfigError(
+                f"{type(self).__name__} predicts no matrix with blocks for pairs of atoms: it has "
+                "no `pair_cutoff`."
+            )
+        return radius_graph(structures, self.pair_cutoff)
 
     @property
     def usable_species(self) -> tuple[int, ...]:

@@ -137,7 +137,7 @@ class ScalarMLP(nn.Module):
         return weight / sqrt(len(weight))
 
     @property
-    def folded(self) -> Tensor:
+    def as_matrix(self) -> Tensor:
         """All layers as one matrix [widths[0], widths[-1]]; right only where none is activated."""
         matrices = (weight / sqrt(len(weight)) for weight in self.weights)
         return reduce(torch.matmul, matrices)

@@ -14,11 +14,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from matkit.errors import ConfigError
-from matkit.nn.convolution import backends, compiler, triton_harmonics
-from matkit.nn.convolution.emitter import Carried, Emitter
-from matkit.nn.convolution.kernel import module_text
-from matkit.nn.convolution.launch import SCALARS, even_chunks, launch
 from matkit.nn.irreps import _ladder
+from matkit.nn.kernels import backends, compiler, triton_harmonics
+from matkit.nn.kernels.emitter import Carried, Emitter
+from matkit.nn.kernels.kernel import module_text
+from matkit.nn.kernels.launch import SCALARS, even_chunks, launch
 
 _LANES = 8
 

@@ -1,25 +1,21 @@
-"""Residual layers of messages, which can begin as the identity."""
+"""A residual layer of messages, which can begin as the identity."""
 
 from __future__ import annotations
-
-from math import sqrt
 
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from matkit.graph import Graph
-from matkit.nn.convolution import Convolution
 from matkit.nn.embedding import SpeciesScale
 from matkit.nn.equivariant import Features, Linear, ScalarMLP
-from matkit.nn.frozen_node import FrozenGateMixer, FrozenNode
-from matkit.nn.inference import NodeMap
-from matkit.nn.irreps import Irreps, spherical_harmonics
+from matkit.nn.frozen.contracts import NodeMap
+from matkit.nn.frozen.nodes import FrozenGateMixer, FrozenNode
+from matkit.nn.kernels import Convolution
 from matkit.nn.mixing import EquivariantNorm, GateMixer, GridMixer
-from matkit.nn.radial import BesselBasis, polynomial_envelope
 from matkit.nn.residual import add_matching, matching
 
 
-class Interaction(nn.Module):
+class ResidualInteraction(nn.Module):
     """One layer: convolution, linear, mixer, norm, and the layer's input added.
 
     Args:
@@ -42,9 +38,9 @@ class Interaction(nn.Module):
     ) -> None:
         super().__init__()
         inputs = {irrep.kind for irrep in convolution.irreps_in}
-        self.kept = [i for i, irrep in enumerate(mixer.irreps_in) if irrep.kind in inputs]
-        kept_irreps = tuple(mixer.irreps_in[i] for i in self.kept)
-        self.self_connection = Linear(convolution.irreps_in, kept_irreps)
+        self.places = [i for i, irrep in enumerate(mixer.irreps_in) if irrep.kind in inputs]
+        connected = tuple(mixer.irreps_in[i] for i in self.places)
+        self.self_connection = Linear(convolution.irreps_in, connected)
         self.radial = ScalarMLP((*radial_widths, convolution.weight_numel))
         self.convolution = convolution
         self.neighbor_norm, self.species_scale = neighbor_norm, species_scale
@@ -67,7 +63,7 @@ class Interaction(nn.Module):
         if self.species_scale is not None:
             received = self.species_scale(received, index[:n_atoms])
         mixed = [_padded(part, len(x[0])) for part in received]
-        for place, added in zip(self.kept, self.self_connection(x), strict=True):
+        for place, added in zip(self.places, self.self_connection(x), strict=True):
             mixed[place] = mixed[place] + added
         return add_matching(self.update(tuple(mixed)), x, self.same)
 
@@ -85,57 +81,9 @@ class Interaction(nn.Module):
         """Return the features of the next layer of atoms that have no neighbours."""
         shapes = [(len(x[0]), irrep.dim, irrep.channels) for irrep in self.mixer.irreps_in]
         mixed = [x[0].new_zeros(shape) for shape in shapes]
-        for place, added in zip(self.kept, self.self_connection(x), strict=True):
+        for place, added in zip(self.places, self.self_connection(x), strict=True):
             mixed[place] = added
         return add_matching(self.update(tuple(mixed)), x, self.same)
-
-
-class FurtherLayers(nn.Module):
-    """Layers on top of features that are there already, which begin as the identity.
-
-    Args:
-        irreps: Irreps of the features, even scalars first.
-        lmax: Highest degree of the spherical harmonics.
-        natural_parity: Whether harmonics have parity (-1)^l.
-        cutoff: Longest edge, Å.
-        count: Number of layers.
-        basis_size: Number of radial functions.
-        radial_hidden: Hidden size of the radial maps.
-        neighbor_norm: Sums over neighbours are divided by this.
-    """
-
-    def __init__(
-        self,
-        irreps: Irreps,
-        lmax: int,
-        natural_parity: bool,
-        cutoff: float,
-        count: int,
-        basis_size: int = 8,
-        radial_hidden: int = 32,
-        neighbor_norm: float = 5.0,
-    ) -> None:
-        super().__init__()
-        self.lmax, self.cutoff = lmax, cutoff
-        self.basis = BesselBasis(cutoff, basis_size)
-        self.layers = nn.ModuleList()
-        for _ in range(count):
-            mixer, norm = GateMixer(irreps), EquivariantNorm(irreps, 0.0)
-            convolution = Convolution(irreps, lmax, mixer.irreps_in, natural_parity)
-            widths = (basis_size, radial_hidden)
-            self.layers.append(Interaction(convolution, mixer, norm, widths, neighbor_norm))
-
-    def forward(self, x: Features, graph: Graph) -> Features:
-        """Return features [N, 2l + 1, channels] per irrep, of the same irreps."""
-        vectors = graph.vectors
-        lengths = vectors.norm(dim=1)
-        harmonics = spherical_harmonics(self.lmax, vectors / lengths.unsqueeze(1)).to(x[0])
-        # Bessel functions are normalised over the sphere; this makes their mean square one.
-        envelope = polynomial_envelope(lengths, self.cutoff) * (self.cutoff**2 / sqrt(6))
-        basis = (self.basis(lengths) * envelope.unsqueeze(1)).to(x[0])
-        for layer in self.layers:
-            x = layer(x, graph.species, basis, harmonics, graph)
-        return x
 
 
 def _padded(part: Tensor, rows: int) -> Tensor:

@@ -17,19 +17,21 @@ from matkit.elements import SYMBOLS
 from matkit.errors import ConfigError, did_you_mean
 from matkit.graph import Graph
 from matkit.interfaces import Potential, Properties
-from matkit.nn.convolution import Convolution, backends
-from matkit.nn.convolution.fused import edges_of
 from matkit.nn.embedding import SpeciesEmbedding, SpeciesIndex
 from matkit.nn.equivariant import Features, ScalarMLP
+from matkit.nn.frozen.agreement import agrees
+from matkit.nn.frozen.contracts import EdgeData, FrozenLayer
+from matkit.nn.frozen.passes import reverse, run
+from matkit.nn.frozen.radial_table import RadialTable, tabulate
+from matkit.nn.frozen.table_check import check_table
 from matkit.nn.harmonics import harmonics as fused_harmonics
 from matkit.nn.harmonics import harmonics_gradient
-from matkit.nn.inference import EdgeData, Layer, agrees, reverse, run
 from matkit.nn.irreps import Irreps
+from matkit.nn.kernels import Convolution, backends
+from matkit.nn.kernels.fused import edges_of
 from matkit.nn.radial_functions import Radial
-from matkit.nn.radial_table import RadialTable, tabulate
 from matkit.nn.references import References
 from matkit.nn.repulsion import ZBL
-from matkit.nn.table_check import check_table
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +65,7 @@ class LayeredPotential(Potential):
 
     def __init__(self) -> None:
         super().__init__()
-        self._frozen: tuple[Any, list[Layer]] | None = None
+        self._frozen: tuple[Any, list[FrozenLayer]] | None = None
         self.repulsion: ZBL | None = None
         self.whole = True
 
@@ -84,7 +86,7 @@ class LayeredPotential(Potential):
         return len(self.interactions) - self.whole
 
     @abstractmethod
-    def _freeze_layer(self, exact: Self, here: Self, t: int) -> Layer:
+    def _freeze_layer(self, exact: Self, here: Self, t: int) -> FrozenLayer:
         """Return a layer for inference.
 
         Args:
@@ -102,26 +104,26 @@ class LayeredPotential(Potential):
             index: Index of each atom's species [N].
         """
 
-    def repelled(self, energy: Tensor, graph: Graph) -> Tensor:
+    def with_repulsion(self, energy: Tensor, graph: Graph) -> Tensor:
         """Return atomic energies [N] with the repulsion of nuclei, if there is to be one."""
         return energy if self.repulsion is None else energy + self.repulsion(graph)
 
-    def seen(self, graph: Graph) -> Tensor:
+    def network_vectors(self, graph: Graph) -> Tensor:
         """Return the edge vectors [E, 3] that the network is given."""
-        return graph.vectors if self.repulsion is None else self.repulsion.seen(graph)
+        return graph.vectors if self.repulsion is None else self.repulsion.network_vectors(graph)
 
     def edge_gradient(self, graph: Graph) -> tuple[Properties, Tensor] | None:
         """Return the same as `forward`, with dE/d(edge vector) [E, 3] written out."""
-        found = self._learned_gradient(graph, self.seen(graph).detach())
-        if found is None or self.repulsion is None:
-            return found
-        result, by_seen = found
+        learned = self._learned_gradient(graph, self.network_vectors(graph).detach())
+        if learned is None or self.repulsion is None:
+            return learned
+        result, by_vectors = learned
         energy, added = self.repulsion.with_gradient(graph)
         result["atom_energy"] = result["atom_energy"] + energy
-        return result, self.repulsion.chained(graph, by_seen) + added
+        return result, self.repulsion.edge_gradient(graph, by_vectors) + added
 
     def _learned_gradient(self, graph: Graph, vectors: Tensor) -> tuple[Properties, Tensor] | None:
-        """Return the same without the repulsion, of and by the edge vectors [E, 3] `seen`."""
+        """Return the same without the repulsion, of and by the `network_vectors` [E, 3]."""
         layers = self._frozen_layers(graph)
         if not layers:
             return None
@@ -140,7 +142,7 @@ class LayeredPotential(Potential):
         gradient = harmonics_gradient(vectors, by_lengths, by_harmonics, reach)
         return Properties(atom_energy=energy, features=scalars), gradient
 
-    def _frozen_layers(self, graph: Graph) -> list[Layer]:
+    def _frozen_layers(self, graph: Graph) -> list[FrozenLayer]:
         """Return the layers for inference, made anew when a weight has changed."""
         if backends.name_for(graph.device) is None or not len(graph.center):
             return []
@@ -160,7 +162,7 @@ class LayeredPotential(Potential):
             here = exact if device.type == "cpu" else copy.deepcopy(exact).to(device)
             layers = [self._freeze_layer(exact, here, t) for t in range(len(self.interactions))]
             self._frozen = (state, layers)
-            exact.repulsion = None  # next to it, errors of what is learnt would not be seen
+            exact.repulsion = None  # next to it, errors of what is learnt would not show
             tolerance = 1e-4 if self.dtype == torch.float32 else 1e-8
 
             def learned(graph: Graph) -> tuple[Properties, Tensor] | None:
@@ -176,7 +178,7 @@ class LayeredPotential(Potential):
             self._frozen = (state, [])
 
     def _table(self, radial: Radial, t: int, onset: float | None = None) -> RadialTable | None:
-        """Return a table of the weights of layer `t`, None where there is no kernel to read it.
+        """Return a table of the weights of layer `t`, None where none can be made or read.
 
         Args:
             radial: From lengths [n] in Å to weights, in float64 on the CPU.
@@ -185,13 +187,15 @@ class LayeredPotential(Potential):
         """
         convolution: Convolution = cast(Any, self.interactions[t]).convolution
         device = self.embedding.weight.device
-        wanted = "xyw" if t else "yw"  # the embedding has no derivative
+        variables = "xyw" if t else "yw"  # the embedding has no derivative
         name = backends.name_for(device) or "none"
-        if self.dtype != torch.float32 or not check_table(
-            convolution.layout, self.dtype, wanted, name, str(device)
-        ):
+        if not check_table(convolution.layout, self.dtype, variables, name, str(device)):
             return None
-        return tabulate(radial, self.cutoff, onset=onset).to(device)
+        try:
+            return tabulate(radial, self.cutoff, onset=onset, dtype=self.dtype).to(device)
+        except ConfigError as error:
+            logger.warning("Radial functions of layer %d are evaluated exactly: %s", t, error)
+            return None
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is made again on demand."""

@@ -23,7 +23,7 @@ EXPONENTS = (3.19980, 0.94229, 0.40290, 0.20162)
 LENGTH, POWER = 0.8854, 0.23
 # Power of the envelope: its value and two derivatives vanish at the reach (as in MACE).
 ENVELOPE = 6
-# Part of a core's radius where atoms are seen at the least distance.
+# Part of a core's radius where atoms appear at the least distance.
 STILL = 0.85
 # Curium, the last element with a covalent radius (Cordero et al. 2008).
 LAST = 96
@@ -80,13 +80,13 @@ class ZBL(nn.Module):
         by_edge[near] = vectors[near] * (slope / (2 * lengths)).unsqueeze(1)
         return scatter_sum(energy / 2, graph.center[near], len(graph.species)), by_edge
 
-    def seen(self, graph: Graph) -> Float[Tensor, "E 3"]:
+    def network_vectors(self, graph: Graph) -> Float[Tensor, "E 3"]:
         """Return the edge vectors [E, 3] that the network next to it is given."""
         return graph.vectors
 
-    def chained(self, graph: Graph, by_seen: Float[Tensor, "E 3"]) -> Float[Tensor, "E 3"]:
-        """Return the derivative by the edge vectors [E, 3], given that by those `seen`."""
-        return by_seen
+    def edge_gradient(self, graph: Graph, by_vectors: Float[Tensor, "E 3"]) -> Float[Tensor, "E 3"]:
+        """Return the derivative by the edge vectors [E, 3], given that by the `network_vectors`."""
+        return by_vectors
 
     def _near(self, graph: Graph) -> Tensor | slice:
         """Return which edges are short enough to repel."""
@@ -131,22 +131,22 @@ class Core(ZBL):
             raise ConfigError(f"Expected a positive `core`, got {part}; leave it out for none.")
         super().__init__(species, cutoff, part)
 
-    def seen(self, graph: Graph) -> Float[Tensor, "E 3"]:
+    def network_vectors(self, graph: Graph) -> Float[Tensor, "E 3"]:
         """Return the edge vectors [E, 3] that the network next to it is given."""
         near = self._near(graph)
         vectors = graph.vectors[near]
-        _, ratio, _ = self._stretched(graph, near, vectors)
+        _, ratio, _ = self._stretch(graph, near, vectors)
         return _put(graph.vectors, near, vectors * ratio)
 
-    def chained(self, graph: Graph, by_seen: Float[Tensor, "E 3"]) -> Float[Tensor, "E 3"]:
-        """Return the derivative by the edge vectors [E, 3], given that by those `seen`."""
+    def edge_gradient(self, graph: Graph, by_vectors: Float[Tensor, "E 3"]) -> Float[Tensor, "E 3"]:
+        """Return the derivative by the edge vectors [E, 3], given that by the `network_vectors`."""
         near = self._near(graph)
-        direction, ratio, slope = self._stretched(graph, near, graph.vectors.detach()[near])
-        by_near = by_seen[near]
+        direction, ratio, slope = self._stretch(graph, near, graph.vectors.detach()[near])
+        by_near = by_vectors[near]
         along = (by_near * direction).sum(dim=1, keepdim=True) * direction
-        return _put(by_seen, near, ratio * by_near + (slope - ratio) * along)
+        return _put(by_vectors, near, ratio * by_near + (slope - ratio) * along)
 
-    def _stretched(
+    def _stretch(
         self, graph: Graph, which: Tensor | slice, vectors: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return directions [K, 3], and per edge [K, 1] s(x) / x and the derivative of s."""

@@ -8,7 +8,7 @@ from scipy import stats
 
 from matkit.data.ase import from_ase
 from matkit.errors import ConfigError
-from matkit.generative.parts.embedding import PropertyEmbedding, embed_time, told_properties
+from matkit.generative.parts.embedding import PropertyEmbedding, conditional_mask, embed_time
 from matkit.generative.parts.lattice import BASIS, from_logarithm, to_logarithm
 from matkit.generative.parts.layout import (
     atom_mask,
@@ -187,7 +187,7 @@ def test_properties_are_withheld_from_some():
     values = {"gap": torch.ones(5000), "density": torch.ones(5000)}
     values["density"][::2] = torch.nan
     for withheld in (0.0, 0.3):
-        told = told_properties(values, withheld, Noise(torch.arange(5000)))
+        told = conditional_mask(values, withheld, Noise(torch.arange(5000)))
         assert not told[::2].any()
         assert told[1::2].double().mean().item() == pytest.approx(1 - withheld, abs=0.03)
 

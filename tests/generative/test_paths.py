@@ -10,7 +10,7 @@ from scipy import stats
 from matkit.generative.parts import gaussian, wrapped_normal
 from matkit.generative.parts.layout import atom_mask
 from matkit.generative.parts.masked import cover, covered_error, uncover
-from matkit.generative.parts.pairing import paired
+from matkit.generative.parts.pairing import nearest_pairs
 from matkit.generative.parts.schedules import cosine_signal, geometric_sigma
 from matkit.generative.parts.straight import straight_path
 from matkit.generative.parts.torus import mean_free, shortest, torus_path, wrap
@@ -212,7 +212,7 @@ def test_pairs_are_the_nearest_of_each_species():
     species = torch.stack([one_hot(0, 1, 1, 0, 1), one_hot(2, 2, 2, 2, 2), one_hot(0, 1, 2, 3, 0)])
     mask = atom_mask(torch.tensor([5, 4, 5]))
     species = species * mask.unsqueeze(2)
-    found = paired(start, end, species, mask)
+    found = nearest_pairs(start, end, species, mask)
     for b, n in enumerate([5, 4, 5]):
         kinds = species[b, :n].argmax(dim=1)
         orders = [list(o) for o in permutations(range(n)) if torch.equal(kinds[list(o)], kinds)]

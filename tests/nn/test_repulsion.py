@@ -144,7 +144,7 @@ def test_elements_without_a_radius_are_refused():
 
 
 @pytest.mark.parametrize("dense", [False, True])
-def test_seen_edges_are_chained_as_by_autograd(monkeypatch, dense):
+def test_the_derivative_by_network_vectors_goes_on_as_by_autograd(monkeypatch, dense):
     if dense:
         monkeypatch.setattr(ZBL, "_near", lambda self, graph: slice(None))
     core = Core([8, 26], CUTOFF, 0.7)
@@ -153,12 +153,12 @@ def test_seen_edges_are_chained_as_by_autograd(monkeypatch, dense):
     vectors = graph.vectors.clone().requires_grad_()
     graph.__dict__["vectors"] = vectors
     torch.manual_seed(0)
-    by_seen = torch.randn(vectors.shape, dtype=torch.float64)
-    (expected,) = torch.autograd.grad(core.seen(graph), vectors, by_seen)
-    assert torch.allclose(core.chained(graph, by_seen), expected, rtol=1e-12, atol=1e-13)
+    by_vectors = torch.randn(vectors.shape, dtype=torch.float64)
+    (expected,) = torch.autograd.grad(core.network_vectors(graph), vectors, by_vectors)
+    assert torch.allclose(core.edge_gradient(graph, by_vectors), expected, rtol=1e-12, atol=1e-13)
     # Outside nothing changes, to the last bit.
-    assert torch.equal(core.seen(graph)[-4:], vectors[-4:])
-    assert torch.equal(core.chained(graph, by_seen)[-4:], by_seen[-4:])
+    assert torch.equal(core.network_vectors(graph)[-4:], vectors[-4:])
+    assert torch.equal(core.edge_gradient(graph, by_vectors)[-4:], by_vectors[-4:])
 
 
 def test_a_core_hides_distances_smoothly():
@@ -166,7 +166,7 @@ def test_a_core_hides_distances_smoothly():
     core, radius = Core([8, 26], CUTOFF, 0.7), 0.7 * (covalent_radii[8] + covalent_radii[26])
     x = torch.linspace(0.1, 1.2, 2201, dtype=torch.float64)
     graph = graph_of([dimer(8, 26, float(a) * radius) for a in x])
-    s = core.seen(graph)[::2].norm(dim=1) / radius
+    s = core.network_vectors(graph)[::2].norm(dim=1) / radius
     step = float(x[1] - x[0])
     slope, curvature = s.diff() / step, s.diff(n=2) / step**2
     assert torch.allclose(s[x < STILL], s[0], rtol=1e-12)

@@ -10,7 +10,7 @@ from matkit.data.ase import from_ase
 from matkit.derivatives import Conservative
 from matkit.errors import ConfigError
 from matkit.models import checkpoint
-from matkit.nn import frozen_node
+from matkit.nn.frozen import nodes
 from matkit.nn.references import references_of
 from matkit.structures import cat
 from matkit.testing.potentials import SCALE, SHIFT, PotentialContract
@@ -191,7 +191,7 @@ def test_rotation_error(points, bound):
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 2e-5)])
 @pytest.mark.parametrize("name", VARIANTS)
 def test_written_out_derivative_agrees_with_autograd(monkeypatch, name, dtype, tolerance):
-    monkeypatch.setattr(frozen_node, "ATOMS", 5)
+    monkeypatch.setattr(nodes, "ATOMS", 5)
     potential = model(VARIANTS[name], dtype)
     reference = copy.deepcopy(potential).double()
     for layer in reference.network.interactions:

@@ -208,6 +208,21 @@ def test_smooth_at_the_cutoff_of_pairs(cutoff):
     assert near / far == pytest.approx(8, rel=0.05)  # the third power: two derivatives continue
 
 
+def test_blocks_belong_to_the_pairs_that_the_model_featurizes(hip):
+    structures = from_ase([crystal(), water()])
+    pairs = Conservative(hip).featurize_pairs(structures)
+    assert pairs.cutoff == hip.hessian_cutoff
+    got = blocks(hip, structures).pairs
+    assert torch.equal(got.center, pairs.center)
+    assert torch.equal(got.neighbor, pairs.neighbor)
+    assert torch.equal(got.shift, pairs.shift)
+
+
+def test_a_model_without_blocks_has_no_pairs(hip):
+    with pytest.raises(ConfigError, match="predicts no matrix with blocks"):
+        hip.backbone.featurize_pairs(from_ase(water()))
+
+
 def test_one_atom_has_no_hessian(hip):
     assert not hessian(hip, from_ase(Atoms("O"))).any()
 

@@ -12,10 +12,9 @@ from torch import Tensor
 from matkit.elements import atomic_number
 from matkit.errors import CheckpointError
 from matkit.models.safe_unpickle import read_torch_zip
-from matkit.nn.convolution import Convolution
-from matkit.nn.convolution import Path as ConvolutionPath
 from matkit.nn.equivariant import Gate
 from matkit.nn.irreps import Irreps, parse_irreps, wigner_3j
+from matkit.nn.kernels import Convolution, Coupling
 
 Converted = tuple[str, dict[str, Any], dict[str, Tensor]]
 
@@ -145,9 +144,7 @@ def _sorted_columns(
     return torch.cat([columns[p] * _sign(p, t, convolution, state) for p in ours], dim=1)
 
 
-def _sign(
-    path: ConvolutionPath, t: int, convolution: Convolution, state: dict[str, Tensor]
-) -> float:
+def _sign(path: Coupling, t: int, convolution: Convolution, state: dict[str, Tensor]) -> float:
     l1, l3 = convolution.irreps_in[path.source].l, convolution.irreps_out[path.target].l
     key = f"{t}_convolution.convolution._compiled_main_left_right._w3j_{l1}_{path.l2}_{l3}"
     if key not in state:  # a coupling with a scalar, which needs no symbol

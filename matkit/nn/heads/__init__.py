@@ -1,0 +1,1 @@
+"""Heads: what is read off a network's features besides its energy."""

@@ -1,0 +1,45 @@
+"""Calls compiled kernels with tensors."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from matkit.nn.kernels import threads
+
+SCALARS = {torch.float32: "float", torch.float64: "double"}
+
+
+def launch(entry: int, tensors: Sequence[Tensor | None], bounds: list[int]) -> None:
+    """Run a kernel over the rows ``bounds[k]:bounds[k + 1]`` of every chunk k.
+
+    Args:
+        entry: Address of the compiled function.
+        tensors: Arguments in the kernel's order, contiguous; None for one that is not read.
+        bounds: First row of every chunk, closed by the number of rows.
+    """
+    pointers = (ctypes.c_void_p * len(tensors))(
+        *(None if tensor is None else tensor.data_ptr() for tensor in tensors)
+    )
+    rows = (ctypes.c_int64 * len(bounds))(*bounds)
+    threads.run(entry, ctypes.addressof(pointers), ctypes.addressof(rows), len(bounds) - 1)
+
+
+def row_chunks(start: Tensor) -> list[int]:
+    """Divide rows with pointers `start` [N + 1] into chunks of about equally many edges."""
+    rows, chunks = len(start) - 1, threads.chunk_count()
+    if chunks == 1 or rows < chunks:
+        return [0, rows]
+    pointers = start.numpy()
+    edges = int(pointers[-1])
+    middle = pointers.searchsorted([edges * k // chunks for k in range(1, chunks)])
+    return [0, *middle.tolist(), rows] if edges else [0, rows]
+
+
+def even_chunks(rows: int) -> list[int]:
+    """Divide rows of equal work into chunks."""
+    chunks = min(threads.chunk_count(), max(rows, 1))
+    return [rows * k // chunks for k in range(chunks + 1)]
