@@ -26,7 +26,7 @@ from contenders import rattled_silicon
 import matkit
 from matkit.data.ase import from_ase
 from matkit.derivatives import ForceField, force_field
-from matkit.models import zoo
+from matkit.models import published
 from matkit.models.checkpoint import build
 
 warnings.filterwarnings("ignore")
@@ -96,7 +96,7 @@ def against_mace(options: argparse.Namespace) -> dict[str, dict[str, float]]:
     theirs_ms = json.loads(output.stdout.splitlines()[-1])["ms"]
     results = {}
     for name in ("facet-s", "facet-m"):
-        network = zoo.configurations()[name]["model"] | {"species": [14], "cutoff": CUTOFF}
+        network = published.configurations()[name]["model"] | {"species": [14], "cutoff": CUTOFF}
         model = force_field(build(network.pop("name"), network))
         step = ours(model, rattled_silicon(options.batch))
         ms = timed({"matkit": step}, options.repeats)

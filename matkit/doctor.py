@@ -139,11 +139,11 @@ def _extras() -> list[Check]:
 
 
 def _models() -> list[Check]:
-    from matkit.models import zoo
+    from matkit.models import cards
 
     return [
         Check(f"model {name}", True, "ready" if card.available else f"to get it: {card.install}")
-        for name, card in zoo.models().items()
+        for name, card in cards.models().items()
     ]
 
 

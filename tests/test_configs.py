@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from matkit.interfaces import Potential
-from matkit.models import building, checkpoint, zoo
+from matkit.models import building, cards, checkpoint
 from tests.test_layers import ROOT
 
 CONFIGS = sorted((ROOT / "configs" / "potentials").glob("*.yaml"))
@@ -20,7 +20,7 @@ def test_config(path):
     assert name in building.model_names(Potential)
     if "weights" in config:
         assert config["weights"].keys() == WEIGHTS
-        assert path.stem in zoo.models()
+        assert path.stem in cards.models()
         assert config["source"]
         assert config["training_data"]
     else:

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from matkit import doctor
-from matkit.models import zoo
+from matkit.models import cards
 
 _MARKS = {True: "[green]ok[/green]", False: "[red]WRONG[/red]"}
 
@@ -29,13 +29,13 @@ def report_doctor(as_json: bool) -> int:
 
 def report_models(as_json: bool) -> int:
     """Print all models that have a name."""
-    cards = zoo.models()
+    known = cards.models()
     if as_json:
-        _print_json({name: dataclasses.asdict(card) for name, card in cards.items()})
+        _print_json({name: dataclasses.asdict(card) for name, card in known.items()})
         return 0
     names = Column("model", no_wrap=True)  # to be typed as they stand
     table = Table(names, "kind", "ready", "licence", "what it is")
-    for name, card in cards.items():
+    for name, card in known.items():
         ready = "yes" if card.available else f"after {card.install}"
         table.add_row(*map(escape, (name, card.kind, ready, card.licence, card.description)))
     Console().print(table)
@@ -44,7 +44,7 @@ def report_models(as_json: bool) -> int:
 
 def report_model(name: str, as_json: bool) -> int:
     """Print the card of one model."""
-    card = dataclasses.asdict(zoo.model_card(name))
+    card = dataclasses.asdict(cards.model_card(name))
     if as_json:
         _print_json(card)
         return 0

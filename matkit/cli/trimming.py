@@ -7,7 +7,7 @@ from typing import Any
 
 from matkit.cli.display import Display
 from matkit.errors import StructureError
-from matkit.models import checkpoint, zoo
+from matkit.models import cards, checkpoint, zoo
 from matkit.models.trim import default_crystals, trim
 from matkit.runs.locking import alone
 from matkit.runs.text_files import refuse_existing
@@ -57,7 +57,7 @@ def _trim(
 
 
 def _card(model: str, notes: str) -> dict[str, Any]:
-    card = zoo.model_card(model)
+    card = cards.model_card(model)
     texts = {key: getattr(card, key) for key in INHERITED}
     return texts | {
         "description": f"{card.name}, trimmed",

@@ -56,9 +56,7 @@ def check_names(provides: Iterable[str], model: str) -> None:
         )
 
 
-def check_properties(
-    result: Any, provides: Iterable[str], graph: Graph, model: str
-) -> None:
+def check_properties(result: Any, provides: Iterable[str], graph: Graph, model: str) -> None:
     """Compare what a model returned with what it declares in `provides`.
 
     Args:

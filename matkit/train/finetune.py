@@ -17,7 +17,7 @@ from matkit.elements import format_species
 from matkit.errors import TrainingError
 from matkit.evaluator import predict
 from matkit.interfaces import Potential
-from matkit.models import zoo
+from matkit.models import cards, sources, zoo
 from matkit.models.grow import extended
 from matkit.nn.references import References, references_of
 from matkit.structures import Structures
@@ -94,15 +94,15 @@ def _origin(
     Where reference energies were moved, energies of other elements are still at the level of the
     base, unless these were replayed: then they do not fit together.
     """
-    card = zoo.model_card(options.foundation_model)
+    card = cards.model_card(options.foundation_model)
     said = {"fine_tuned_from": options.foundation_model}
     for key in ("licence", "citation"):
         text = getattr(card, key)
-        if text != zoo.NOT_STATED:
+        if text != cards.NOT_STATED:
             said[key] = (
                 text if text.startswith("of the base") else f"of the base, {card.name}: {text}"
             )
-    before = zoo.valid_elements({"valid_elements": card.valid_elements})
+    before = sources.valid_elements({"valid_elements": card.valid_elements})
     if any(abs(value) > MOVED for value in moved.values()):
         said["valid_elements"] = format_species(present)
     elif before is not None:

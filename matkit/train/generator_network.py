@@ -11,7 +11,7 @@ from matkit.elements import format_species
 from matkit.errors import ConfigError, did_you_mean
 from matkit.interfaces import Generator
 from matkit.models import building, checkpoint
-from matkit.models.zoo import configurations
+from matkit.models.published import configurations
 from matkit.structures import Structures
 from matkit.train.generator_options import GeneratorOptions
 

@@ -15,7 +15,7 @@ from matkit.elements import format_species
 from matkit.errors import ConfigError, did_you_mean
 from matkit.interfaces import Potential
 from matkit.models import building, checkpoint, zoo
-from matkit.models.zoo import configurations
+from matkit.models.published import configurations
 from matkit.nn.references import references_of
 from matkit.train.options import TrainOptions
 from matkit.train.sets import Sets

@@ -10,7 +10,7 @@ import torch
 
 from matkit.elements import atomic_number
 from matkit.evaluate.report import NamedSet, TrainingRecord, training_report, with_changes
-from matkit.models import zoo
+from matkit.models import cards, zoo
 from matkit.train.common import as_predicted
 from matkit.train.options import FinetuneOptions, TrainOptions
 
@@ -74,7 +74,7 @@ def _sets(start: TrainingStart) -> list[NamedSet]:
 
 def _card(model: Path) -> dict[str, str]:
     """Return what the file of the result says of where it comes from and what it is good for."""
-    card = vars(zoo.model_card(model))
+    card = vars(cards.model_card(model))
     named = ("level", "fine_tuned_from", "elements_seen", "valid_elements", "licence", "citation")
     return {key: card[key] for key in named if card[key]}
 

@@ -5,7 +5,7 @@ from pydantic import BaseModel
 from matkit.cli.app import BUILDERS, MORE
 from matkit.cli.configs import ALL
 from matkit.cli.data_options import OPTIONS
-from matkit.models import zoo
+from matkit.models import published
 from matkit.models.shipped import DEFAULT_POTENTIAL
 
 EVERY: dict[str, type[BaseModel]] = {**ALL, **OPTIONS, **BUILDERS, **MORE}
@@ -13,7 +13,7 @@ EVERY: dict[str, type[BaseModel]] = {**ALL, **OPTIONS, **BUILDERS, **MORE}
 
 def test_no_default_needs_an_extra():
     """`label` and `finetune` began with a model whose weights come with another package."""
-    elsewhere = zoo._published()
+    elsewhere = published.published()
     for command, options in EVERY.items():
         defaults = {
             n: f.get_default(call_default_factory=True) for n, f in options.model_fields.items()

@@ -2,7 +2,7 @@ import json
 
 from ase.io import write
 
-from matkit.models import checkpoint, zoo
+from matkit.models import cards, checkpoint
 from tests.models.test_trim import network, salt
 
 
@@ -13,7 +13,7 @@ def test_the_command(cli):
     words += ("--structures", "salt.extxyz")
     text = cli(*words).stdout
     assert text.count(": R² ") == 3
-    card = zoo.model_card("small.safetensors")
+    card = cards.model_card("small.safetensors")
     assert card.licence == "MIT"
     assert "meV/atom" in card.notes
     assert "already are: small.safetensors" in cli(*words, code=2).stderr

@@ -15,9 +15,9 @@ from matkit import load_calculator
 from matkit.errors import CheckpointError, MatkitError
 from matkit.interfaces import Generator, Potential
 from matkit.models import checkpoint
+from matkit.models.cards import model_card
 from matkit.models.files import NoLargerThan
 from matkit.models.shipped import shipped
-from matkit.models.zoo import model_card
 from tests.potentials.test_nequip import TINY
 
 

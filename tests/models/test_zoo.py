@@ -10,7 +10,7 @@ import torch
 import matkit
 from matkit.derivatives import Conservative
 from matkit.errors import CheckpointError, ConfigError, MissingExtraError, UnknownNameError
-from matkit.models import checkpoint, zoo
+from matkit.models import cards, checkpoint, published, zoo
 from matkit.models.foreign import sevennet
 from matkit.models.safe_unpickle import Opaque, read_torch_zip
 from matkit.testing.systems import crystal
@@ -82,29 +82,29 @@ def test_missing_weights_package_gives_the_pip_command(monkeypatch):
     without_package(monkeypatch)
     with pytest.raises(MissingExtraError, match='pip install "sevenn>=0.13"'):
         matkit.load("sevennet-0")
-    assert not zoo.models()["sevennet-0"].available
-    card = zoo.model_card("sevennet-0")
+    assert not cards.models()["sevennet-0"].available
+    card = cards.model_card("sevennet-0")
     assert card.parameters is None
     assert "MIT" in card.licence
 
 
 def test_card_of_a_file(files):
-    card = zoo.model_card(files[0])
+    card = cards.model_card(files[0])
     assert card.architecture == "nequip"
     assert card.elements == "H, O, Na, Cl"
-    assert card.licence == zoo.NOT_STATED
+    assert card.licence == cards.NOT_STATED
 
 
 @needs_sevenn
 def test_cards_of_published_models():
-    potentials = {name for name, card in zoo.models().items() if card.kind == "potential"}
+    potentials = {name for name, card in cards.models().items() if card.kind == "potential"}
     ours = {"facet-universal", "hip-gfn2-chno", "nequip-universal"}
     assert potentials == {"sevennet-0", "sevennet-l3i5"} | ours
-    card = zoo.model_card("sevennet-0")
+    card = cards.model_card("sevennet-0")
     assert card.parameters == 842_440
     assert card.elements.count(",") == 88
     assert card.cutoff == 5.0
-    assert zoo.model_card("sevennet-l3i5").parameters == 1_171_144
+    assert cards.model_card("sevennet-l3i5").parameters == 1_171_144
 
 
 @needs_sevenn
@@ -136,7 +136,7 @@ def test_converting_does_not_import_the_package(tmp_path):
 
 
 def weights(name: str) -> Path:
-    return zoo._weights(zoo._published()[name])
+    return published.weights_of(published.published()[name])
 
 
 @needs_sevenn

@@ -12,7 +12,7 @@ import matkit
 from matkit.cli.app import app
 from matkit.data.ase import from_ase
 from matkit.errors import UnknownElementError
-from matkit.models import checkpoint, zoo
+from matkit.models import cards, checkpoint, sources
 from matkit.options import build
 from matkit.train.finetune import finetune
 from matkit.train.options import FinetuneOptions, TrainOptions
@@ -68,13 +68,13 @@ def test_elements_left_at_the_level_of_the_base_are_refused(tuned, caplog):
 
 
 def test_the_file_says_what_was_seen_and_where_it_comes_from(tuned, base):
-    card = zoo.model_card(tuned())
+    card = cards.model_card(tuned())
     assert (card.level, card.elements_seen, card.valid_elements) == ("PBE0", "Cu", "Cu")
     assert card.fine_tuned_from == str(base)
     assert card.licence == "of the base, known: MIT"
     assert card.citation == "of the base, known: Somebody (2024)"
     assert card.elements == "Cu, Au"
-    first = zoo.model_card(base)
+    first = cards.model_card(base)
     assert (first.level, first.elements_seen, first.valid_elements) == ("EMT", "Cu, Au", "")
 
 
@@ -93,7 +93,7 @@ def test_models_info_and_the_report_show_it(tuned):
 
 def test_what_was_not_moved_stays_valid(tuned):
     model = tuned(E0s="foundation")
-    assert zoo.model_card(model).valid_elements == ""
+    assert cards.model_card(model).valid_elements == ""
     assert energy(GOLD, model) < 50
 
 
@@ -109,7 +109,7 @@ def test_elements_that_nothing_was_learnt_of_are_refused(tmp_path):
 def test_what_was_replayed_stays_valid(tuned, tmp_path):
     replay = labelled_file(tmp_path / "replay.xyz", frames(4, ("Au",)))
     model = tuned(replay_file=replay)
-    assert zoo.model_card(model).valid_elements == "Cu, Au"
+    assert cards.model_card(model).valid_elements == "Cu, Au"
     assert energy(GOLD, model) < 50
 
 
@@ -117,7 +117,7 @@ def test_tuning_a_tuned_model_goes_on_from_what_it_is_good_for(tuned, tmp_path):
     first = tuned()
     gold = labelled_file(tmp_path / "gold.xyz", frames(6, ("Au",), seed=7))
     again = tuned(foundation_model=str(first), train_file=gold, E0s="foundation", name="again")
-    card = zoo.model_card(again)
+    card = cards.model_card(again)
     assert card.valid_elements == "Cu, Au"
     assert card.licence == "of the base, known: MIT"
 
@@ -140,5 +140,5 @@ def test_commands_refuse_too_and_have_a_way_out(tuned, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("text", [3, None, "", "nonsense", ["Cu"]])
 def test_any_card_can_be_read(text):
-    found = zoo.valid_elements({"valid_elements": text})
+    found = sources.valid_elements({"valid_elements": text})
     assert found is None or found == {29} or text == ["Cu"]
