@@ -111,7 +111,7 @@ def mace_medium() -> Calculator:
 
 
 CONTENDERS: dict[str, tuple[str, Callable[[], Calculator]]] = {
-    # label: (package, calculator)
+    # What is timed, its package, and what makes its calculator.
     "matkit nequip-universal": ("matkit", lambda: matkit("nequip-universal")),
     "matkit sevennet-0": ("matkit", lambda: matkit("sevennet-0")),
     "matkit sevennet-l3i5": ("matkit", lambda: matkit("sevennet-l3i5")),

@@ -76,7 +76,7 @@ def build(
     return built
 
 
-def _one(item: Item) -> int:
+def _one(_item: Item) -> int:
     return 1
 
 

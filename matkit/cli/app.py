@@ -167,7 +167,7 @@ def _simulation(command: str) -> Callable[..., None]:
     return _command(CONFIGS[command], start)
 
 
-def _last_is_out(files: list[str], given: Given, has_config: bool) -> None:
+def _last_is_out(files: list[str], given: Given, _has_config: bool) -> None:
     if "out" not in given and len(files) > 1:
         given["out"] = files.pop()
 
@@ -175,7 +175,7 @@ def _last_is_out(files: list[str], given: Given, has_config: bool) -> None:
 def _only(option: str, expected: str) -> Callable[[list[str], Given, bool], None]:
     """Return what takes the one word without a flag for an option."""
 
-    def take(files: list[str], given: Given, has_config: bool) -> None:
+    def take(files: list[str], given: Given, _has_config: bool) -> None:
         if len(files) + (option in given) > 1:
             raise typer.BadParameter(expected)
         if files:

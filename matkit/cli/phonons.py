@@ -26,13 +26,13 @@ ENDS = {
 
 
 def run(
-    atoms: Atoms, calc: BaseCalculator, config: PhononsConfig, out: Path, show: OnStep | None
+    atoms: Atoms, calc: BaseCalculator, config: PhononsConfig, _out: Path, show: OnStep | None
 ) -> PhononsResult:
     """Compute the phonons of one crystal."""
     return phonons(atoms, calc, config.options(), on_step=show)
 
 
-def write(result: PhononsResult, config: PhononsConfig, out: Path) -> None:
+def write(result: PhononsResult, _config: PhononsConfig, out: Path) -> None:
     """Write tables and figure."""
     from matkit.phonons.figures import phonon_figure
     from matkit.report.figures import png  # here, since Matplotlib is slow to import
@@ -49,7 +49,7 @@ def write(result: PhononsResult, config: PhononsConfig, out: Path) -> None:
             write_atomically(paths[kind], own[kind].read_bytes())
 
 
-def files(config: PhononsConfig, out: Path) -> list[Path]:
+def files(_config: PhononsConfig, out: Path) -> list[Path]:
     """Return the files of one crystal."""
     return [out.with_name(out.name + end) for end in ENDS.values()]
 
@@ -82,9 +82,9 @@ def _thermal_lines(result: PhononsResult, count: int = 6) -> list[str]:
     thermal = result.thermal
     lines = ["  T (K)  free energy (eV)  entropy (meV/K)  heat capacity (meV/K), primitive cell"]
     last = len(thermal.temperatures) - 1
-    for i in sorted(set(np.linspace(0, last, count).round().astype(int).tolist())):
-        lines.append(
-            f"{thermal.temperatures[i]:7.1f}{thermal.free_energy[i]:18.6f}"
-            f"{1000 * thermal.entropy[i]:17.6f}{1000 * thermal.heat_capacity[i]:15.6f}"
-        )
-    return lines
+    chosen = sorted(set(np.linspace(0, last, count).round().astype(int).tolist()))
+    return lines + [
+        f"{thermal.temperatures[i]:7.1f}{thermal.free_energy[i]:18.6f}"
+        f"{1000 * thermal.entropy[i]:17.6f}{1000 * thermal.heat_capacity[i]:15.6f}"
+        for i in chosen
+    ]

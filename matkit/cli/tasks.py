@@ -43,7 +43,7 @@ class Task:
 
 
 def _singlepoint(
-    atoms: Atoms, calc: BaseCalculator, config: SinglepointConfig, out: Path, show: OnStep | None
+    atoms: Atoms, calc: BaseCalculator, config: SinglepointConfig, _out: Path, _show: OnStep | None
 ) -> SinglepointResult:
     return singlepoint(atoms, calc, config.options())
 
@@ -69,7 +69,7 @@ def _md(
     )
 
 
-def _no_files(config: SinglepointConfig, out: Path) -> list[Path]:
+def _no_files(_config: SinglepointConfig, _out: Path) -> list[Path]:
     return []
 
 
@@ -77,7 +77,7 @@ def _relax_files(config: RelaxConfig, out: Path) -> list[Path]:
     return [out.with_name(f"{out.name}-traj.extxyz")] if config.write_traj else []
 
 
-def _md_files(config: MDConfig, out: Path) -> list[Path]:
+def _md_files(_config: MDConfig, out: Path) -> list[Path]:
     return list(md_files(out).values())
 
 

@@ -21,7 +21,7 @@ from matkit.vibrations.results import (
 
 
 def run(
-    atoms: Atoms, calc: BaseCalculator, config: VibrationsConfig, out: Path, show: OnStep | None
+    atoms: Atoms, calc: BaseCalculator, config: VibrationsConfig, _out: Path, show: OnStep | None
 ) -> VibrationsResult:
     """Compute the vibrations of one molecule."""
     return vibrations(atoms, calc, config.options(), on_step=show)
@@ -36,7 +36,7 @@ def write(result: VibrationsResult, config: VibrationsConfig, out: Path) -> None
                 append_frame(file, frame)
 
 
-def files(config: VibrationsConfig, out: Path) -> list[Path]:
+def files(_config: VibrationsConfig, out: Path) -> list[Path]:
     """Return the file of the animated modes."""
     return [out.with_name(f"{out.name}-modes.extxyz")]
 

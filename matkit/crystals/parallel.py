@@ -73,7 +73,7 @@ def with_timeout(function: Callable[..., Found], arguments: Sequence[Any], secon
         signal.signal(signal.SIGPROF, before)
 
 
-def _ring(number: int, frame: FrameType | None) -> None:
+def _ring(_number: int, _frame: FrameType | None) -> None:
     raise TimeoutError("out of time")
 
 

@@ -293,7 +293,7 @@ def _in_ev(place: Place, value: Array, labelled: Labelled, keys: LabelKeys) -> L
     return Label(place, value * STRESS_SIGNS[keys.stress_sign], unit=unit)
 
 
-def _as_scalar(value: Array, n_atoms: int) -> Array | None:
+def _as_scalar(value: Array, _n_atoms: int) -> Array | None:
     return value.reshape(()) if value.size == 1 else None
 
 
@@ -301,7 +301,7 @@ def _as_forces(value: Array, n_atoms: int) -> Array | None:
     return value.reshape(n_atoms, 3) if value.shape in ((n_atoms, 3), (3 * n_atoms,)) else None
 
 
-def _as_matrix(value: Array, n_atoms: int) -> Array | None:
+def _as_matrix(value: Array, _n_atoms: int) -> Array | None:
     if value.shape == (6,):
         return value[_FROM_VOIGT]
     return value.reshape(3, 3) if value.shape in ((9,), (3, 3)) else None

@@ -94,9 +94,7 @@ def compare(
         }
     best = min(left, key=lambda name: left[name])
     correlation = both / np.sqrt(norm * squares) if norm else 0.0
-    near = tuple(
-        n for n in sorted(left, key=lambda n: left[n]) if left[n] < left[best] + ALIKE_LEFT
-    )
+    near = tuple(n for n in sorted(left, key=lambda n: left[n]) if left[n] < left[best] + alike)
     return Comparison(both / squares, float(correlation), best, left[best], left[RIGHT], near)
 
 

@@ -131,5 +131,5 @@ def _relaxed(
     return {batch.number(a): a for a in _frames(files)}, last_rows(files)
 
 
-def _one(item: Item) -> int:
+def _one(_item: Item) -> int:
     return 1

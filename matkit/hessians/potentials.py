@@ -80,14 +80,14 @@ def finite_difference_hessian(
 
 
 def predicted_hessian(
-    potential: Potential, structures: Structures, block: int = 512
+    potential: Potential, structures: Structures, _block: int = 512
 ) -> Float[Tensor, "M M"]:
     """Return the Hessian [3N, 3N] in eV/Å² that the network predicts in one forward pass.
 
     Args:
         potential: Potential with a Hessian of its own, and forces.
         structures: Batch of one.
-        block: Without effect: all pairs are evaluated at once.
+        _block: Without effect: all pairs are evaluated at once.
 
     Raises:
         ConfigError: the potential predicts no Hessian.

@@ -209,7 +209,7 @@ def factory_engine(name: str, options: Mapping[str, Any]) -> CalculatorEngine:
             "or class that returns one."
         )
 
-    def make(atoms: Atoms) -> BaseCalculator:
+    def make(_atoms: Atoms) -> BaseCalculator:
         if hasattr(calc, "reset"):
             calc.reset()
         return calc

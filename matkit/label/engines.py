@@ -53,7 +53,7 @@ def load_engine(spec: EngineSpec) -> Engine:
 
 
 @lru_cache(maxsize=32)
-def _load(spec: EngineSpec, thread: int) -> Engine:
+def _load(spec: EngineSpec, _thread: int) -> Engine:
     options: Mapping[str, Any] = json.loads(spec.options)
     if spec.name in XTB:
         return xtb_engine(spec.name, options)

@@ -62,9 +62,7 @@ def wyckoff_positions(number: int) -> tuple[Position, ...]:
     known.add(whole)
     for part in found:  # grows on the way
         for operation in np.flatnonzero(~part.fixing).tolist():
-            for smaller in _intersection(group, part, operation):
-                if known.add(smaller):
-                    found.append(smaller)
+            found += [s for s in _intersection(group, part, operation) if known.add(s)]
     positions = [_position(group, part) for part in found]
     order = [(p.multiplicity, p.free, p.point.round(6).tolist()) for p in positions]
     return tuple(positions[i] for i in sorted(range(len(order)), key=order.__getitem__))

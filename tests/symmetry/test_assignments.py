@@ -18,9 +18,11 @@ def brute_force(number: int, counts: tuple[int, ...]) -> set[tuple[tuple[int, in
     def fillings(species: int) -> list[tuple[tuple[int, int], ...]]:
         found = []
         for length in range(1, counts[species] + 1):
-            for chosen in combinations_with_replacement(range(len(positions)), length):
-                if sum(positions[i].multiplicity for i in chosen) == counts[species]:
-                    found.append(tuple((i, species) for i in chosen))
+            found += [
+                tuple((i, species) for i in chosen)
+                for chosen in combinations_with_replacement(range(len(positions)), length)
+                if sum(positions[i].multiplicity for i in chosen) == counts[species]
+            ]
         return found
 
     ways = set()
