@@ -7,7 +7,7 @@ from matkit.builders.running import Built
 from matkit.cache import write_atomically
 from matkit.cli.display import Display
 from matkit.cli.label import progress, report_failures
-from matkit.cli.yaml_files import dump_config
+from matkit.simulate.options import dump_config
 
 OK, SOME_FAILED = 0, 1
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from matkit.cache import write_atomically
 from matkit.cli.display import Display
-from matkit.cli.yaml_files import dump_config
 from matkit.crystals.evaluation import evaluate_crystals
 from matkit.crystals.options import CrystalsOptions
 from matkit.crystals.pages import render
@@ -31,6 +30,7 @@ from matkit.evaluate.tables import as_text
 from matkit.generate.options import GENERATED, RELAXED
 from matkit.runs.locking import alone
 from matkit.simulate.files import refuse_existing
+from matkit.simulate.options import dump_config
 from matkit.simulate.summary import model_info, package_version, versions
 from matkit.zoo import load_calculator
 

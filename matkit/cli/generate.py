@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from functools import partial
-from typing import Any
 
-from matkit.cache import write_atomically
 from matkit.cli.display import Display
 from matkit.cli.label import progress
-from matkit.cli.yaml_files import dump_config
 from matkit.crystals.writing import score_lines
-from matkit.generate.folder import paths_of, write_results
+from matkit.generate.api import generate
+from matkit.generate.folder import paths_of
 from matkit.generate.options import CrystalOptions
-from matkit.generate.requests import strange_conditions
-from matkit.generate.run import Batch, generate
-from matkit.zoo import load_generator
+from matkit.generate.run import Batch
 
 OK, NONE_GENERATED = 0, 1
 
@@ -31,27 +26,18 @@ def run_generate(options: CrystalOptions, display: Display) -> int:
         UnknownNameError: there is no such model, or none is named and none comes with matkit.
         CheckpointError: the model cannot be read.
     """
-    begin = time.perf_counter()
-    generator, card = load_generator(options.model, options.device)
-    if options.model is None:
-        display.note(f"No model is named; taking {card['name']}")
-    for remark in strange_conditions(options.condition, card.get("properties", {})):
-        display.note(f"Warning: {remark}")
-    learnt = {int(size): count for size, count in card.get("n_atoms", {}).items()}
-    batch = generate(generator, options, partial(progress, display), display.note, learnt)
-    metrics = write_results(batch, options, card, time.perf_counter() - begin)
-    paths = paths_of(options)
-    write_atomically(paths["config"], dump_config(options).encode())
-    _show(batch, metrics, display)
-    display.note(f"Wrote {options.out}: {', '.join(path.name for path in paths.values())}")
+    batch = generate(options, watch=partial(progress, display), note=display.note)
+    _show(batch, display)
+    names = ", ".join(path.name for path in paths_of(options).values())
+    display.note(f"Wrote {options.out}: {names}")
     return OK if batch.generated else NONE_GENERATED
 
 
-def _show(batch: Batch, metrics: dict[str, Any], display: Display) -> None:
+def _show(batch: Batch, display: Display) -> None:
     if batch.evaluation is not None:
         for line in score_lines(batch.evaluation.scores):
             display.result(line)
-    for name, value in metrics["counts"].items():
+    for name, value in batch.metrics["counts"].items():
         text = f"{value:.4g}" if isinstance(value, float) else str(value)
         display.result(f"{name.replace('_', ' ')}: {text}")
-    display.document(metrics)
+    display.document(batch.metrics)

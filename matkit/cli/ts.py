@@ -16,7 +16,6 @@ from matkit.cache import write_atomically
 from matkit.cli import execute
 from matkit.cli.configs import TSConfig
 from matkit.cli.display import Display
-from matkit.cli.yaml_files import dump_config
 from matkit.data.species import isotopes
 from matkit.errors import ConfigError, MatkitError, SimulationError, StructureError
 from matkit.evaluate.documents import json_bytes, plain
@@ -30,6 +29,7 @@ from matkit.second_order.report import profile_figure, ts_page, verdict
 from matkit.second_order.results import TSResult
 from matkit.second_order.run import transition_state
 from matkit.simulate.files import refuse_existing
+from matkit.simulate.options import dump_config
 from matkit.simulate.reading import read_frames
 from matkit.simulate.results import OnStep
 from matkit.simulate.summary import model_info, versions

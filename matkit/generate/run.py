@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from ase import Atoms
@@ -44,6 +45,7 @@ class Batch:
         relaxation: What the ledger says of the relaxations, by number.
         evaluation: Scores; None if there are no crystals.
         network_calls: Steps of the sampler.
+        metrics: Counts and scores as they were written.
     """
 
     generated: Sequence[Atoms]
@@ -52,6 +54,7 @@ class Batch:
     relaxation: dict[int, Row] = field(default_factory=dict)
     evaluation: Evaluation | None = None
     network_calls: int = 0
+    metrics: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def drawn(self) -> dict[int, Atoms]:

@@ -12,7 +12,7 @@ from ase import Atoms
 from matkit.second_order.band import Band
 from matkit.second_order.ends import BONDED, SAME, Likeness, bond_changes
 from matkit.second_order.irc import Branch
-from matkit.simulate.results import Reason
+from matkit.simulate.results import Reason, Result
 from matkit.vibrations.modes import NormalModes
 
 CRITERION = (
@@ -43,7 +43,7 @@ class Foot:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TSResult:
+class TSResult(Result):
     """Result of `transition_state`.
 
     Attributes:

@@ -17,7 +17,7 @@ from pydantic import (
 
 from matkit.errors import ConfigError, did_you_mean
 from matkit.foreign_words import answer
-from matkit.runs.yaml_text import load_yaml
+from matkit.runs.yaml_text import dump_yaml, load_yaml
 
 Ensemble = Literal["nve", "nvt", "npt"]
 Thermostat = Literal["langevin", "nose-hoover", "bussi"]
@@ -227,6 +227,12 @@ def build(model: type[OptionsT], values: Mapping[str, Any], where: str = "") -> 
         problems = [_problem(dict(item), model.model_fields) for item in error.errors()]
         source = f" ({where})" if where else ""
         raise ConfigError("\n".join(problem + source for problem in problems)) from None
+
+
+def dump_config(config: Options) -> str:
+    """Return the resolved configuration as YAML, fit to be used again."""
+    values = config.model_dump(exclude={"overwrite"})
+    return dump_yaml(values)
 
 
 def _problem(item: dict[str, Any], names: Mapping[str, Any]) -> str:
