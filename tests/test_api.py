@@ -17,6 +17,7 @@ import matkit
 from matkit.data.pymatgen import as_atoms, in_type
 from matkit.errors import ConfigError, StructureError
 from matkit.evaluate.options import EvaluateOptions
+from matkit.simulate.inputs import default_calculator
 from matkit.train.options import FinetuneOptions, TrainOptions
 
 SIMULATIONS = ("relax", "md", "singlepoint", "vibrations", "phonons", "transition_state")
@@ -99,6 +100,7 @@ def test_without_a_calculator_the_default_potential_computes():
     structure = bulk("Si")
     own = matkit.singlepoint(structure, matkit.load_calculator())
     assert matkit.singlepoint(structure).energy == own.energy
+    assert default_calculator() is default_calculator()
 
 
 def test_a_pymatgen_structure_comes_back_as_one():

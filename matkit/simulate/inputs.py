@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ase import Atoms
@@ -19,9 +20,12 @@ def prepare(structure: AnyStructure, calc: BaseCalculator | None) -> tuple[Atoms
     Raises:
         StructureError: it is no structure of ASE or pymatgen.
     """
-    atoms = as_atoms(structure)
-    if calc is None:
-        from matkit.zoo import load_calculator  # which needs torch, other calculators do not
+    return as_atoms(structure), default_calculator() if calc is None else calc
 
-        calc = load_calculator()
-    return atoms, calc
+
+@lru_cache
+def default_calculator() -> BaseCalculator:
+    """Return the calculator of the default potential: one, since its preparation takes seconds."""
+    from matkit.zoo import load_calculator  # which needs torch, other calculators do not
+
+    return load_calculator()
