@@ -22,7 +22,7 @@ def params(pages):
         yield pytest.param(page, marks=marks, id=page)
 
 
-@pytest.mark.parametrize("page", params(PAGES))
+@pytest.mark.parametrize("page", list(params(PAGES)))
 def test_the_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run_page(text_of(page))
