@@ -87,8 +87,8 @@ def test_simulations_answer_an_unknown_option(name):
 
 @pytest.mark.parametrize("name", WORK)
 def test_the_others_answer_an_unknown_option(name):
-    with pytest.raises(ConfigError, match="Unknown option 'modle'.* Known: "):
-        getattr(matkit, name)(modle="x")
+    with pytest.raises(ConfigError, match="Unknown option 'formulaa'.* Known: "):
+        getattr(matkit, name)(formulaa="x")
 
 
 def test_a_generator_is_trained_with_the_options_of_generators():
