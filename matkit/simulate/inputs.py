@@ -25,7 +25,7 @@ def prepare(structure: AnyStructure, calc: BaseCalculator | None) -> tuple[Atoms
 
 @lru_cache
 def default_calculator() -> BaseCalculator:
-    """Return the calculator of the default potential: one, since its preparation takes seconds."""
+    """Return the calculator of the default potential, loaded and prepared once."""
     from matkit.zoo import load_calculator  # which needs torch, other calculators do not
 
     return load_calculator()
