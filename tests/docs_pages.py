@@ -2,7 +2,8 @@
 
 A block of ``python`` or ``bash`` is run, ``text`` after it is what it prints, and a block with a
 ``title="NAME"`` is written to that file. ``<!-- not run: REASON -->`` above a block keeps it from
-being run, and ``<!-- slow -->`` makes a page one of the long tests.
+being run, but not the words of its commands from being checked; ``<!-- slow -->`` makes a page one
+of the long tests.
 """
 
 import contextlib
@@ -15,6 +16,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from matkit.cli.app import app
@@ -75,6 +77,7 @@ def run_page(text):
 def _run(block, namespace, printed):
     """What a block prints; None if that may not be looked at."""
     if block.reason is not None:
+        check_words(block)
         return None
     if block.title is not None:
         Path(block.title).write_text(block.code, encoding="utf-8")
@@ -88,6 +91,20 @@ def _run(block, namespace, printed):
     if block.language == "text" and printed is not None:
         check_printed(block.code, printed)
     return None
+
+
+def check_words(block):
+    """Raise if commands of matkit in a block that is not run have a flag that there is not."""
+    if block.language != "bash":
+        return
+    for words in commands(block.code):
+        if words[0] == "matkit":
+            command = get_command(app)
+            context = command.make_context("matkit", words[1:])
+            while hasattr(command, "resolve_command"):
+                rest = [*context._protected_args, *context.args]
+                name, command, rest = command.resolve_command(context, rest)
+                context = command.make_context(name, rest, parent=context)
 
 
 def check_printed(expected, printed):

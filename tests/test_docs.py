@@ -74,6 +74,14 @@ def test_other_commands_need_a_reason():
     run_page("<!-- not run: it would remove the folder -->\n```bash\nrm -r folder\n```\n")
 
 
+@pytest.mark.parametrize("words", ["relax a.cif --fmaks 1", "models lost", "generate crystal --x"])
+def test_flags_are_checked_also_where_a_command_is_not_run(words):
+    page = "<!-- not run: it takes long -->\n```bash\nmatkit {}\n```\n"
+    run_page(page.format("generate crystal out --num-samples 20"))
+    with pytest.raises(AssertionError, match="No such|no such"):
+        run_page(page.format(words))
+
+
 def test_a_block_with_a_title_is_a_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run_page('```yaml title="md.yaml"\nsteps: 3\n```\n')
