@@ -1,9 +1,11 @@
 """Every command and every snippet of the README and of docs/ runs, and prints what it shows."""
 
 import re
+from importlib import import_module
 
 import pytest
 
+import matkit
 from tests.docs_pages import blocks, check_printed, commands, is_slow, run_page, script
 from tests.test_layers import ROOT
 
@@ -49,6 +51,20 @@ def test_pages_are_in_the_navigation():
     navigation = text_of("mkdocs.yml")
     for page in PAGES[1:]:
         assert f" {page.removeprefix('docs/')}\n" in navigation, page
+
+
+REFERENCE = re.findall(r"^::: (\S+)$", text_of("docs/api.md"), re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", REFERENCE)
+def test_the_reference_names_what_exists(name):
+    room, _, last = name.rpartition(".")
+    assert getattr(import_module(room), last, None) or import_module(name)
+
+
+def test_the_reference_has_every_public_function():
+    named = {name.rpartition(".")[2] for name in REFERENCE}
+    assert set(matkit.__all__) - {"__version__"} <= named
 
 
 def test_what_is_printed_is_checked():
