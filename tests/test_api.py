@@ -177,12 +177,12 @@ def frames(path):
 def test_labels_and_their_evaluation_go_through_files(tmp_path):
     path = frames(tmp_path / "frames.extxyz")
     out = tmp_path / "labels"
-    labelled = matkit.label(struct=str(path), out=str(out), calculator=CALCULATOR)
+    labelled = matkit.label(struct=path, out=out, calculator=CALCULATOR)
     assert (labelled.done, labelled.failed) == (3, 0)
     assert labelled.files.path("-config.yaml").is_file()
     result = matkit.evaluate(
-        EvaluateOptions(model="nequip-universal", struct=[str(labelled.files.frames)]),
-        out=str(tmp_path / "evaluation"),
+        EvaluateOptions(model="nequip-universal", struct=[labelled.files.frames]),
+        out=tmp_path / "evaluation",
     )
     assert result.errors["forces"].mae > 0
     assert all(path.is_file() for path in result.files.values())
@@ -221,7 +221,7 @@ def test_crystals_are_generated_into_a_folder(tmp_path):
 def test_trainings_take_an_object_of_options_and_changes(name, options, tmp_path):
     path = frames(tmp_path / "frames.extxyz")
     out = tmp_path / "labels"
-    matkit.label(struct=str(path), out=str(out), calculator=CALCULATOR)
+    matkit.label(struct=path, out=out, calculator=CALCULATOR)
     given = options(train_file=[str(out / "labels.extxyz")], work_dir=str(tmp_path))
     outcome = getattr(matkit, name)(given, dry_run=True, valid_fraction=0)
     assert outcome.model is None  # a dry run writes nothing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final, Literal, Self, TypeVar, get_args, get_origin
 
 import yaml
@@ -42,7 +43,8 @@ IGNORE_CHARGE: Any = Field(
 class Options(BaseModel):
     """Base class: frozen, unknown names are refused, and one value will do for a list.
 
-    Flags give lists as text: ``[0.05, 0.1]`` for numbers, ``[]`` for anything.
+    Paths are taken for their text. Flags give lists as text: ``[0.05, 0.1]`` for numbers, ``[]``
+    for anything.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -51,6 +53,7 @@ class Options(BaseModel):
     @classmethod
     def _one_makes_a_list(cls, value: Any, info: Any) -> Any:
         annotation = cls.model_fields[str(info.field_name)].annotation
+        value = _without_paths(value)
         if get_origin(annotation) is not list:
             return value
         values = [value] if isinstance(value, str | int | float) else value
@@ -70,6 +73,13 @@ class ReadingOptions(Options):
         description="format of the files if their names do not tell it, as ASE calls it, such as "
         "extxyz, cif, vasp or espresso-in; also csv and parquet",
     )
+
+
+def _without_paths(value: Any) -> Any:
+    """Return a value with text in the place of paths, also in a list."""
+    if isinstance(value, list | tuple):
+        return [_without_paths(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 def _list_of(text: str) -> Any:
