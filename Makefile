@@ -8,10 +8,11 @@ ARGS ?=
 
 PY := .venv/bin/python
 STAMP := .venv/.installed
+DOCS := .venv/.installed-docs
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint bench clean
+.PHONY: help setup demo test test-slow lint docs docs-test bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -35,11 +36,17 @@ lint: $(STAMP) ## Check style, types and spelling
 	$(PY) -m mypy
 	$(PY) -m codespell_lib
 
+docs: $(DOCS) ## Build the documentation into site/
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
+
+docs-test: $(STAMP) ## Run every command and snippet of the documentation, and the examples
+	$(PYTEST) -n $(JOBS) -m "slow or not slow" tests/test_docs.py $(ARGS)
+
 bench: $(STAMP) ## Time the models
 	$(PY) benchmarks/inference.py $(ARGS)
 
 clean: ## Remove .venv, build folders and caches
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf .venv build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is written last, so an interrupted installation starts again.
@@ -51,4 +58,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv || { \
 	  echo "'$(PYTHON)' cannot create an environment; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	$(PY) -m pip install --quiet $(PIP_FLAGS) -c constraints.txt -e '.[dev,sevennet,train]'
+	@touch $@
+
+$(DOCS): $(STAMP)
+	$(PY) -m pip install --quiet $(PIP_FLAGS) -c constraints.txt -e '.[docs]'
 	@touch $@

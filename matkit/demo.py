@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import csv
 import time
-from collections.abc import Mapping
-from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 from ase import Atoms
 from ase.build import add_adsorbate, bulk, fcc111, molecule
@@ -15,13 +12,9 @@ from ase.calculators.calculator import BaseCalculator
 from ase.constraints import FixAtoms
 from ase.io import write
 
-from matkit import load_calculator
+from matkit import generate, load_calculator
 from matkit.crystals.generation import CrystalOptions
 from matkit.errors import UnknownNameError
-from matkit.generate import generate
-from matkit.generate.domains import room_of
-from matkit.generate.folder import write_results
-from matkit.interfaces import Generator
 from matkit.models.shipped import DEFAULT_POTENTIAL
 from matkit.models.zoo import load_generator
 from matkit.simulate import MDOptions, MDResult, RelaxResult, md, relax
@@ -108,28 +101,23 @@ def new_crystals(out: Path) -> None:
     given = {"formula": FORMULA, "num_samples": 8, "out": str(out / FORMULA)}
     free = {"num_samples": 4, "out": str(out / "free")}
     if "species" in generator.inputs:
-        batch_of(generator, card, common.model_copy(update=given))
+        batch_of(common.model_copy(update=given))
     else:
         print(f"   No {FORMULA}: the model finds the species itself")
     if generator.generates_species:
         free["num_atoms"] = f"2-{min(8, generator.max_atoms)}"  # large ones take long to relax
     else:
         free["chemical_system"] = SYSTEM
-    batch_of(generator, card, common.model_copy(update=free))
+    batch_of(common.model_copy(update=free))
 
 
-def batch_of(generator: Generator, card: Mapping[str, Any], options: CrystalOptions) -> None:
+def batch_of(options: CrystalOptions) -> None:
     """Generate and relax crystals, write everything known of them, and print how many came."""
-    begin = time.perf_counter()
-    learnt = {int(size): count for size, count in card.get("n_atoms", {}).items()}
-    batch = generate(generator, options, lambda stage: nullcontext(), learnt=learnt)
-    metrics = write_results(
-        batch, room_of(generator.domain), options, card, time.perf_counter() - begin
-    )
+    batch = generate(options)
     formulas = sorted({a.get_chemical_formula("metal") for a in batch.generated})
     print(
         f"   {len(batch.generated)} crystals ({', '.join(formulas)}), {len(batch.relaxed)} of them "
-        f"relaxed, in {metrics['wall_time']:.0f} s; pictures in {options.out}/report.html"
+        f"relaxed, in {batch.metrics['wall_time']:.0f} s; pictures in {options.out}/report.html"
     )
 
 

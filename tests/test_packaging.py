@@ -2,10 +2,15 @@
 
 import importlib.metadata
 import importlib.resources
+import shutil
+import subprocess
+import sys
+import tarfile
 import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 import matkit
 from tests.test_layers import MODELS, ROOT, imports, module_name, sources
@@ -53,3 +58,51 @@ def test_short_names_are_banned(name):
         package = module_name(path.parent / "__init__.py")
         used = imports((ROOT / path).read_text(encoding="utf-8"), package)
         assert name not in {target.split(".")[0] for target in used}, f"{path}: matkit.{name}"
+
+
+def test_the_metadata_names_the_licences_of_the_weights():
+    table = (ROOT / "LICENSES-OF-WEIGHTS.md").read_text(encoding="utf-8")
+    expression = set(PROJECT["project"]["license"].split(" AND "))
+    licences = set()
+    for path in (ROOT / "matkit" / "weights").glob("*.safetensors"):
+        card = yaml.safe_load((ROOT / f"configs/cards/{path.stem}.yaml").read_text("utf-8"))
+        licence = "CC-BY-4.0" if card["licence"].startswith("CC BY 4.0") else card["licence"]
+        assert f"| `{path.name}` | {licence} |" in table
+        licences.add(licence)
+    assert expression == licences | {"MIT"}
+    for name in PROJECT["project"]["license-files"]:
+        assert (ROOT / name).is_file()
+
+
+def test_the_extra_all_has_every_extra_with_wheels_everywhere():
+    extras = PROJECT["project"]["optional-dependencies"]
+    (everything,) = extras["all"]
+    named = set(everything.removeprefix("matkit[").removesuffix("]").split(","))
+    # Wheels for Linux on x86-64 only; built from source; tools of developers.
+    assert named == extras.keys() - {"xtb", "scatter", "dev", "all"}
+
+
+def test_the_citation_and_the_changelog_are_of_this_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert citation["version"] == matkit.__version__
+    assert f"\n## [{matkit.__version__}]" in (ROOT / "CHANGELOG.md").read_text("utf-8")
+
+
+@pytest.mark.slow
+def test_the_source_distribution_has_what_its_tests_need(tmp_path):
+    tracked = ["git", "-C", str(ROOT), "ls-files", "tests", "docs", "examples", "configs"]
+    files = subprocess.run(tracked, capture_output=True, text=True, check=True).stdout.split()
+    # A copy, since building writes into the folder.
+    copy = tmp_path / "copy"
+    everything = subprocess.run([*tracked[:4]], capture_output=True, text=True, check=True).stdout
+    for name in everything.split():
+        source, target = ROOT / name, copy / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, target, follow_symlinks=False)
+    code = f"from setuptools.build_meta import build_sdist; print(build_sdist({str(tmp_path)!r}))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=copy, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    with tarfile.open(tmp_path / done.stdout.split()[-1]) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert not set(files) - names
+    assert {"Makefile", "constraints.txt", "mkdocs.yml", "CHANGELOG.md", "README.md"} <= names

@@ -14,10 +14,10 @@ from matkit.builders.options import MoleculesOptions, PerturbOptions
 from matkit.cli.configs import ALL, CONFIGS, TEMPLATES, TRAINING
 from matkit.cli.data_options import DATA, OPTIONS, DownloadOptions
 from matkit.cli.flags import answered, normalise, switches, with_flags
-from matkit.cli.label_options import LabelConfig
 from matkit.crystals.generation import CrystalOptions
 from matkit.crystals.options import CrystalsOptions
 from matkit.evaluate.options import EvaluateOptions
+from matkit.label.options import LabelConfig
 from matkit.options import Options
 
 if TYPE_CHECKING:

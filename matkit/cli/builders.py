@@ -6,7 +6,7 @@ from matkit.builders.options import BuilderOptions, MoleculesOptions, PerturbOpt
 from matkit.builders.running import Built
 from matkit.cli.display import Display
 from matkit.cli.label import progress, report_failures
-from matkit.cli.yaml_files import dump_config
+from matkit.options import dump_config
 from matkit.runs.atomic import write_atomically
 
 OK, SOME_FAILED = 0, 1

@@ -9,7 +9,6 @@ from typing import Any
 
 from matkit.calculator_info import model_info
 from matkit.cli.display import Display
-from matkit.cli.yaml_files import dump_config
 from matkit.crystals.evaluation import evaluate_crystals
 from matkit.crystals.options import CrystalsOptions
 from matkit.crystals.pages import render
@@ -28,6 +27,7 @@ from matkit.crystals.writing import (
 from matkit.errors import ConfigError
 from matkit.generate.options import GENERATED, RELAXED
 from matkit.models.zoo import load_calculator
+from matkit.options import dump_config
 from matkit.report.json_files import json_bytes, plain
 from matkit.report.tables import as_text
 from matkit.runs.atomic import write_atomically

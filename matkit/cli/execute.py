@@ -17,8 +17,8 @@ from matkit.cli.display import Display
 from matkit.cli.jobs import Job, check_outputs, isotope_notes, plan, with_earlier
 from matkit.cli.products import Products, Row, unwritten
 from matkit.cli.tasks import TASKS, AnyResult, Task
-from matkit.cli.yaml_files import dump_config
 from matkit.errors import MatkitError
+from matkit.options import dump_config
 from matkit.runs.atomic import write_atomically
 from matkit.runs.versions import versions
 from matkit.simulate.reading import Frame

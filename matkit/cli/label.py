@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,13 +15,10 @@ from rich.progress import (
 )
 
 from matkit.cli.display import INTERVAL, Display
-from matkit.cli.label_options import LabelConfig
-from matkit.cli.yaml_files import dump_config
-from matkit.errors import ConfigError
-from matkit.label.run import Labelling, Placement, label
-from matkit.runs.atomic import write_atomically
-from matkit.runs.items import parse_shard
-from matkit.runs.schedule import OnProgress, WorkProgress, open_executor
+from matkit.label.api import label
+from matkit.label.options import LabelConfig
+from matkit.label.run import Labelling
+from matkit.runs.schedule import OnProgress, WorkProgress
 
 OK, SOME_FAILED = 0, 1
 # Reasons that are printed; all are in the ledger.
@@ -38,21 +34,9 @@ def run_label(config: LabelConfig, display: Display) -> int:
     Raises:
         ConfigError: no structures are named.
     """
-    if not config.struct:
-        raise ConfigError(
-            "Expected structures to label, got none: matkit label STRUCTURES... OUT --calculator "
-            "NAME"
-        )
-    shard = parse_shard(config.shard)
-    threads = max(1, (os.cpu_count() or 1) // config.workers)
-    with open_executor(config.workers, threads) as executor:
-        where = Placement(
-            config.out, shard, config.overwrite, config.retry_failed, executor, 4 * config.workers
-        )
-        display.note(f"Labels of {config.calculator}; matkit models in {config.precision}")
-        with progress(display, "labelling") as show:
-            result = label(config.struct, where, config.options(), show)
-    write_atomically(result.files.path("-config.yaml"), dump_config(config).encode())
+    display.note(f"Labels of {config.calculator}; matkit models in {config.precision}")
+    with progress(display, "labelling") as show:
+        result = label(config, on_progress=show)
     _report(result, display)
     return SOME_FAILED if result.failed else OK
 

@@ -16,9 +16,9 @@ from matkit.cli.display import INTERVAL, Display
 from matkit.cli.yaml_files import read_config
 from matkit.evaluate.tables import NOTE, cells, overview, remarks, verdicts
 from matkit.report.tables import as_text
+from matkit.train.api import finetune, train
 from matkit.train.generator_options import GeneratorOptions
 from matkit.train.options import FinetuneOptions, TrainerOptions, TrainOptions, as_table
-from matkit.train.run import train
 from matkit.train.session import Listener, TrainingResult
 
 OK, STOPPED, FAILED = 0, 1, 1
@@ -77,16 +77,10 @@ def run_training(options: TrainerOptions, display: Display) -> int:
 
 
 def _start(options: TrainerOptions, listener: Listener) -> TrainingResult:
-    if isinstance(options, GeneratorOptions):
-        from matkit.train.generators import train_generator
-
-        return train_generator(options, listener)
     if isinstance(options, FinetuneOptions):
-        from matkit.train.finetune import finetune
-
-        return finetune(options, listener)
-    assert isinstance(options, TrainOptions)
-    return train(options, listener)
+        return finetune(options, listener=listener)
+    assert isinstance(options, TrainOptions | GeneratorOptions)
+    return train(options, listener=listener)
 
 
 def _document(outcome: TrainingResult) -> dict[str, object]:

@@ -16,9 +16,9 @@ from matkit.calculator_info import model_info
 from matkit.cli import execute
 from matkit.cli.configs import TSConfig
 from matkit.cli.display import Display
-from matkit.cli.yaml_files import dump_config
 from matkit.data.species import isotopes
 from matkit.errors import ConfigError, MatkitError, SimulationError, StructureError
+from matkit.options import dump_config
 from matkit.report.figures import png
 from matkit.report.json_files import json_bytes, plain
 from matkit.runs.atomic import write_atomically

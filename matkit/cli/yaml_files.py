@@ -76,12 +76,6 @@ def read_config(model: type[Options], path: Path) -> dict[str, Any]:
     return {names.get(keys[key], keys[key]): value for key, value in content.items()}
 
 
-def dump_config(config: Options) -> str:
-    """Return the resolved configuration as YAML, fit to be used again."""
-    values = config.model_dump(exclude={"overwrite"})
-    return dump_yaml(values)
-
-
 def template(command: str, model: type[Options]) -> str:
     """Return a configuration with every option, its default and what it means."""
     lines = [f"# Options of `matkit {command} --config FILE`; the values are the defaults.", ""]

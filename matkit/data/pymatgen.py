@@ -1,18 +1,57 @@
-"""pymatgen `Structure` and `Molecule` to `Structures` and back."""
+"""pymatgen `Structure` and `Molecule` to `Atoms` or `Structures` and back."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ase import Atoms
 
 from matkit.conditions import NEUTRAL
 from matkit.data.ase import charge_or_spin, from_ase, to_ase
-from matkit.errors import MissingExtraError
+from matkit.errors import MissingExtraError, StructureError
 from matkit.structures import Structures
 
 if TYPE_CHECKING:
-    from ase import Atoms
     from pymatgen.core import Molecule, Structure
+
+    AnyStructure: TypeAlias = Atoms | Structure | Molecule
+
+
+def as_atoms(structure: AnyStructure) -> Atoms:
+    """Return ASE's atoms of a structure of ASE or pymatgen; ASE's own come back as they are.
+
+    Raises:
+        StructureError: it is neither, or pymatgen's sites are partly occupied.
+    """
+    if isinstance(structure, Atoms):
+        return structure
+    if not _is_pymatgen(type(structure)):
+        raise StructureError(
+            "Expected a structure: Atoms of ASE, or Structure or Molecule of pymatgen; got "
+            f"{type(structure).__name__}. Read files with ase.io.read."
+        )
+    if not structure.is_ordered:
+        raise StructureError(
+            f"Expected one element on every site, got {structure.formula} with partly occupied "
+            "sites. Make an ordered structure of it first."
+        )
+    return _to_atoms(structure)
+
+
+def in_type(atoms: Atoms, kind: type[Any]) -> AnyStructure:
+    """Return a copy of atoms as `kind`: the type that `as_atoms` was given."""
+    copy = atoms.copy()
+    if not _is_pymatgen(kind):
+        return copy
+    from pymatgen.core import IStructure
+
+    return _structure(copy) if issubclass(kind, IStructure) else _molecule(copy)
+
+
+def _is_pymatgen(kind: type[Any]) -> bool:
+    """Return whether a type is one of pymatgen's, which need not be imported for that."""
+    return any(base.__module__.startswith("pymatgen.") for base in kind.__mro__)
 
 
 def from_pymatgen(objects: Structure | Molecule | Sequence[Structure | Molecule]) -> Structures:
@@ -39,9 +78,16 @@ def _to_atoms(item: Structure | Molecule) -> Atoms:
 
 
 def _from_atoms(atoms: Atoms) -> Structure | Molecule:
-    if atoms.pbc.all():
-        atoms.info = {k: v for k, v in atoms.info.items() if NEUTRAL.get(k) != v}
-        return _adaptor().get_structure(atoms)
+    return _structure(atoms) if atoms.pbc.all() else _molecule(atoms)
+
+
+def _structure(atoms: Atoms) -> Structure:
+    atoms.info = {k: v for k, v in atoms.info.items() if NEUTRAL.get(k) != v}
+    structure: Structure = _adaptor().get_structure(atoms)
+    return structure
+
+
+def _molecule(atoms: Atoms) -> Molecule:
     from pymatgen.core import Molecule
 
     symbols = atoms.get_chemical_symbols()

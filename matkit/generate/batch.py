@@ -23,6 +23,7 @@ class Batch:
         relaxation: What the ledger says of the relaxations, by number.
         evaluation: Scores, as the domain gives them; None if there are no structures.
         network_calls: Steps of the sampler.
+        metrics: Counts and scores as they were written.
     """
 
     noun: str
@@ -32,6 +33,7 @@ class Batch:
     relaxation: Mapping[int, Row] = field(default_factory=dict)
     evaluation: Any = None
     network_calls: int = 0
+    metrics: Mapping[str, Any] = field(default_factory=dict)
 
     def number(self, atoms: Atoms) -> int:
         """Return the number of a structure."""

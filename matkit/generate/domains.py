@@ -28,10 +28,12 @@ class DomainRoom(Protocol):
     """What a domain knows of its structures: a module with these names.
 
     Attributes:
+        OPTIONS: Options of generating them.
         NOUN: What one structure is called, in messages and files.
         RELAX_CELL: Whether the cell is relaxed too.
     """
 
+    OPTIONS: type[GenerateOptions]
     NOUN: str
     RELAX_CELL: bool
 

@@ -1,6 +1,6 @@
 """Options of commands and functions: the base class and the groups that several share."""
 
-from matkit.options.base import Options, build, resolve
+from matkit.options.base import Options, build, dump_config, resolve
 from matkit.options.shared import (
     ANY_CALCULATOR,
     IGNORE_CHARGE,
@@ -17,5 +17,6 @@ __all__ = [
     "Options",
     "ReadingOptions",
     "build",
+    "dump_config",
     "resolve",
 ]

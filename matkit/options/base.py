@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
@@ -10,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from matkit.errors import ConfigError, did_you_mean
 from matkit.options.foreign_words import answer
-from matkit.runs.yaml_text import load_yaml
+from matkit.runs.yaml_text import dump_yaml, load_yaml
 
 OptionsT = TypeVar("OptionsT", bound=BaseModel)
 
@@ -18,7 +19,8 @@ OptionsT = TypeVar("OptionsT", bound=BaseModel)
 class Options(BaseModel):
     """Base class: frozen, unknown names are refused, and one value will do for a list.
 
-    Flags give lists as text: ``[0.05, 0.1]`` for numbers, ``[]`` for anything.
+    Paths are taken for their text. Flags give lists as text: ``[0.05, 0.1]`` for numbers, ``[]``
+    for anything.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -27,6 +29,7 @@ class Options(BaseModel):
     @classmethod
     def _one_makes_a_list(cls, value: Any, info: Any) -> Any:
         annotation = cls.model_fields[str(info.field_name)].annotation
+        value = _without_paths(value)
         if get_origin(annotation) is not list:
             return value
         values = [value] if isinstance(value, str | int | float) else value
@@ -36,6 +39,13 @@ class Options(BaseModel):
             case [str(text)] if text.startswith("[") and get_args(annotation) != (str,):
                 return _list_of(text)
         return values
+
+
+def _without_paths(value: Any) -> Any:
+    """Return a value with text in the place of paths, also in a list."""
+    if isinstance(value, list | tuple):
+        return [_without_paths(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 def _list_of(text: str) -> Any:
@@ -75,6 +85,12 @@ def build(model: type[OptionsT], values: Mapping[str, Any], where: str = "") -> 
         problems = [_problem(dict(item), model.model_fields) for item in error.errors()]
         source = f" ({where})" if where else ""
         raise ConfigError("\n".join(problem + source for problem in problems)) from None
+
+
+def dump_config(config: Options) -> str:
+    """Return the resolved configuration as YAML, fit to be used again."""
+    values = config.model_dump(exclude={"overwrite"})
+    return dump_yaml(values)
 
 
 def _problem(item: dict[str, Any], names: Mapping[str, Any]) -> str:

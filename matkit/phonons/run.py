@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
@@ -24,14 +24,18 @@ from matkit.phonons.predicted import with_reach
 from matkit.phonons.results import ImaginaryMode, PhononsResult
 from matkit.phonons.supercell import make_phonopy, multiples
 from matkit.simulate.frames import check_input, max_force
+from matkit.simulate.inputs import prepare
 from matkit.simulate.options import RelaxOptions
 from matkit.simulate.results import OnStep
 from matkit.simulate.stationary import stationary_point
 
+if TYPE_CHECKING:
+    from matkit.data.pymatgen import AnyStructure
+
 
 def phonons(
-    atoms: Atoms,
-    calc: BaseCalculator,
+    structure: AnyStructure,
+    calc: BaseCalculator | None = None,
     options: PhononsOptions | None = None,
     *,
     on_step: OnStep | None = None,
@@ -40,8 +44,8 @@ def phonons(
     """Compute phonons, e.g. ``phonons(bulk("Si"), calc, min_length=15.0)``.
 
     Args:
-        atoms: Crystal; it is not changed. Isotopes are set by its masses.
-        calc: Any ASE calculator.
+        structure: Crystal of ASE or pymatgen; it is not changed. Isotopes are set by its masses.
+        calc: Any ASE calculator; the potential that comes with matkit if not given.
         options: See `PhononsOptions`.
         on_step: Called after every step of the relaxation.
         **changes: Single options by name.
@@ -54,6 +58,7 @@ def phonons(
         MissingExtraError: phonopy or seekpath is not installed.
     """
     options = resolve(PhononsOptions, options, changes)
+    atoms, calc = prepare(structure, calc)
     check_input(atoms)
     _refuse(atoms)
     check_method(calc, options.method)
@@ -68,6 +73,7 @@ def phonons(
     a, b, c = multiples(frame, options.min_length)
     return PhononsResult(
         atoms=frame,
+        given=type(structure),
         reason=reason,
         steps=steps,
         energy=float(frame.get_potential_energy()),

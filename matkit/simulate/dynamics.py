@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
 from matkit.calculator_info import at_precision
@@ -14,6 +14,7 @@ from matkit.errors import ConfigError
 from matkit.options import MD_PRECISION, resolve
 from matkit.runs.text_files import refuse_existing
 from matkit.simulate.frames import check_input
+from matkit.simulate.inputs import prepare
 from matkit.simulate.integrators import check_method
 from matkit.simulate.options import MDOptions
 from matkit.simulate.recorder import md_files
@@ -21,12 +22,15 @@ from matkit.simulate.restart import Restart, read_restart
 from matkit.simulate.results import MDResult, OnStep
 from matkit.simulate.run import Run
 
+if TYPE_CHECKING:
+    from matkit.data.pymatgen import AnyStructure
+
 log = logging.getLogger(__name__)
 
 
 def md(
-    atoms: Atoms,
-    calc: BaseCalculator,
+    structure: AnyStructure,
+    calc: BaseCalculator | None = None,
     options: MDOptions | None = None,
     *,
     out: str | Path | None = None,
@@ -42,9 +46,10 @@ def md(
     had not been stopped: rows written after that file are cut off and computed again.
 
     Args:
-        atoms: Start; it is not changed.
-        calc: Any ASE calculator. Its ``reset()``, if it has one, must make it forget its past:
-            it is called at every restart file, so that both parts of a run see the same.
+        structure: Start, of ASE or pymatgen; it is not changed.
+        calc: Any ASE calculator; the potential that comes with matkit if not given. Its
+            ``reset()``, if it has one, must make it forget its past: it is called at every restart
+            file, so that both parts of a run see the same.
         options: See `MDOptions`.
         out: Beginning of the names of all files: ``-traj.extxyz``, ``-stats.csv``,
             ``-restart.npz`` and after a failure ``-last-good.extxyz``. Without it no file is
@@ -66,6 +71,7 @@ def md(
         SimulationError: the restart file is missing, damaged, or belongs to another run.
     """
     options = resolve(MDOptions, options, changes)
+    atoms, calc = prepare(structure, calc)
     check_input(atoms)
     check_method(atoms, options.method)
     files = md_files(out) if out is not None else {}
@@ -81,7 +87,8 @@ def md(
         )
     work = atoms.copy()
     work.calc = at_precision(calc, MD_PRECISION)
-    return Run(work, options, files, saved).run(on_step)
+    result = Run(work, options, files, saved).run(on_step)
+    return replace(result, given=type(structure))
 
 
 def _find_restart(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
@@ -20,16 +20,20 @@ from matkit.runs.text_files import TextFile, append_frame
 from matkit.simulate.cells import cell_filter, fix_symmetry
 from matkit.simulate.constraints import Held
 from matkit.simulate.frames import check_input, freeze, is_finite, max_force
+from matkit.simulate.inputs import prepare
 from matkit.simulate.options import RelaxOptions
 from matkit.simulate.plausibility import too_close, unknown_contacts
 from matkit.simulate.results import OnStep, Reason, RelaxResult, SimulationProgress
+
+if TYPE_CHECKING:
+    from matkit.data.pymatgen import AnyStructure
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {"FIRE": FIRE, "LBFGS": LBFGS, "BFGS": BFGS}
 
 
 def relax(
-    atoms: Atoms,
-    calc: BaseCalculator,
+    structure: AnyStructure,
+    calc: BaseCalculator | None = None,
     options: RelaxOptions | None = None,
     *,
     trajectory: str | Path | None = None,
@@ -43,8 +47,8 @@ def relax(
     compares the virial per atom with `fmax`; at 0.01 eV that leaves lattice vectors off by 0.3 %.)
 
     Args:
-        atoms: Start; it is not changed.
-        calc: Any ASE calculator.
+        structure: Start, of ASE or pymatgen; it is not changed.
+        calc: Any ASE calculator; the potential that comes with matkit if not given.
         options: See `RelaxOptions`.
         trajectory: Extended XYZ file for every step; an existing one is replaced.
         on_step: Called after every step.
@@ -60,6 +64,7 @@ def relax(
             could be relaxed, or a constraint other than `FixAtoms` where Hessians are used.
     """
     options = resolve(RelaxOptions, options, changes)
+    atoms, calc = prepare(structure, calc)
     check_input(atoms)
     work = atoms.copy()
     if options.fix_symmetry:
@@ -68,7 +73,8 @@ def relax(
     target: Any = cell_filter(work, options) if options.relax_cell else work
     optimizer = _optimizer(target, options)
     keeper = _Keeper(None if trajectory is None else Path(trajectory), options.steps, on_step)
-    return _Relaxation(work, target, optimizer, options).run(keeper, atoms)
+    result = _Relaxation(work, target, optimizer, options).run(keeper, atoms)
+    return replace(result, given=type(structure))
 
 
 def _optimizer(target: Any, options: RelaxOptions) -> Optimizer:

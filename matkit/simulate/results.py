@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from ase import Atoms
+
+from matkit.data.pymatgen import in_type
+
+if TYPE_CHECKING:
+    from matkit.data.pymatgen import AnyStructure
 
 Reason = Literal[
     "done",  # the number of steps asked for, or a single point
@@ -47,11 +52,22 @@ class SimulationProgress:
 OnStep = Callable[[SimulationProgress], None]
 
 
+@dataclass(frozen=True, kw_only=True)
 class Result:
-    """What all results can do; not meant to be used by itself."""
+    """What all results can do; not meant to be used by itself.
+
+    Attributes:
+        given: Type of the structure that was given: ASE's or one of pymatgen's.
+    """
 
     atoms: Atoms
     reason: Reason
+    given: type[Any] = field(default=Atoms, repr=False)
+
+    @property
+    def structure(self) -> AnyStructure:
+        """The structure of the result without energies, in the type that was given."""
+        return in_type(self.atoms, self.given)
 
     @property
     def converged(self) -> bool:
@@ -60,7 +76,7 @@ class Result:
 
     def row(self) -> dict[str, Any]:
         """Return everything but arrays as a flat dictionary fit for JSON."""
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         plain = {key: _plain(value) for key, value in values.items() if _is_scalar(value)}
         return {"converged": self.converged} | plain
 

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
 from matkit.calculator_info import at_precision
 from matkit.options import PRECISION, resolve
 from matkit.simulate.frames import check_input, freeze, has_stress, max_force
+from matkit.simulate.inputs import prepare
 from matkit.simulate.options import SinglepointOptions
 from matkit.simulate.plausibility import too_close, unknown_contacts
 from matkit.simulate.results import SinglepointResult
 
+if TYPE_CHECKING:
+    from matkit.data.pymatgen import AnyStructure
+
 
 def singlepoint(
-    atoms: Atoms,
-    calc: BaseCalculator,
+    structure: AnyStructure,
+    calc: BaseCalculator | None = None,
     options: SinglepointOptions | None = None,
     **changes: Any,
 ) -> SinglepointResult:
     """Compute energy, forces and stress.
 
     Args:
-        atoms: Structure; it is not changed.
-        calc: Any ASE calculator.
+        structure: Structure of ASE or pymatgen; it is not changed.
+        calc: Any ASE calculator; the potential that comes with matkit if not given.
         options: See `SinglepointOptions`.
         **changes: Single options by name.
 
@@ -35,6 +38,7 @@ def singlepoint(
         StructureError: the structure is empty, not finite or has a flat cell.
     """
     options = resolve(SinglepointOptions, options, changes)
+    atoms, calc = prepare(structure, calc)
     check_input(atoms)
     work = atoms.copy()
     work.calc = at_precision(calc, PRECISION)
@@ -51,5 +55,6 @@ def singlepoint(
         forces=forces,
         stress=frame.calc.results.get("stress"),
         max_force=max_force(frame),
+        given=type(structure),
         message="; ".join(text for text in remarks if text),
     )

@@ -10,7 +10,7 @@ import numpy as np
 from ase import Atoms
 
 from matkit.hessians.modes import NormalModes
-from matkit.simulate.results import Reason
+from matkit.simulate.results import Reason, Result
 from matkit.transition.band import Band
 from matkit.transition.irc import Branch
 from matkit.transition.likeness import BONDED, SAME, Likeness, bond_changes
@@ -43,7 +43,7 @@ class Foot:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TSResult:
+class TSResult(Result):
     """Result of `transition_state`.
 
     Attributes:

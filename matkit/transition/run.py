@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import BaseCalculator
 
 from matkit.calculator_info import at_precision, ignored_conditions
+from matkit.data.pymatgen import as_atoms
 from matkit.hessians.calculators import check_method, difference_hessian
 from matkit.hessians.free_atoms import free_atoms
 from matkit.hessians.modes import NormalModes, normal_modes
 from matkit.options import PRECISION, resolve
 from matkit.simulate.frames import max_force
+from matkit.simulate.inputs import prepare
 from matkit.simulate.plausibility import implausible, lone_atoms
 from matkit.simulate.results import OnStep
 from matkit.transition.band import Band
@@ -26,10 +29,13 @@ from matkit.transition.results import Foot, TSResult
 from matkit.transition.search import Search, Work
 from matkit.vibrations.results import wavenumber
 
+if TYPE_CHECKING:
+    from matkit.data.pymatgen import AnyStructure
+
 
 def transition_state(
-    structures: Sequence[Atoms],
-    calc: BaseCalculator,
+    structures: AnyStructure | Sequence[AnyStructure],
+    calc: BaseCalculator | None = None,
     options: TSOptions | None = None,
     *,
     record: SearchRecord | None = None,
@@ -43,8 +49,9 @@ def transition_state(
     the intrinsic reaction coordinate says which minima it connects.
 
     Args:
-        structures: Reactant and product with the same atoms in the same order, or one guess.
-        calc: Any ASE calculator.
+        structures: Reactant and product with the same atoms in the same order, or one guess; of
+            ASE or pymatgen.
+        calc: Any ASE calculator; the potential that comes with matkit if not given.
         options: See `TSOptions`.
         record: Where to keep what is done, and what was done before; None for nowhere.
         on_step: Called after every step of everything.
@@ -56,20 +63,26 @@ def transition_state(
         SimulationError: a relaxation or the search failed.
     """
     options = resolve(TSOptions, options, changes)
-    check_structures(structures)
+    given = list(structures) if isinstance(structures, list | tuple) else [structures]
+    several = [as_atoms(structure) for structure in given]
+    check_structures(several)
+    _, calc = prepare(several[0], calc)
     calc = at_precision(calc, PRECISION)
     check_method(calc, options.hessian)
     work = Work(calc, options, record or SearchRecord(None), on_step)
-    warnings = list(dict.fromkeys(text for atoms in structures if (text := open_shell(atoms))))
-    if ignored := ignored_conditions(calc, structures[0]):
+    warnings = list(dict.fromkeys(text for atoms in several if (text := open_shell(atoms))))
+    if ignored := ignored_conditions(calc, several[0]):
         warnings.append(f"{ignored} ignored")
-    if len(structures) == 1:
-        search = work.search(structures[0], None)
-        return _judged(work, search, [], None, warnings)
-    ends = work.minima(structures, warnings)
-    band = work.band(ends, warnings)
-    search = work.search(band.frames[band.peak], band.tangent)
-    return _judged(work, search, ends, band, warnings)
+    ends: list[Atoms] = []
+    band = None
+    if len(several) == 1:
+        search = work.search(several[0], None)
+    else:
+        ends = work.minima(several, warnings)
+        band = work.band(ends, warnings)
+        search = work.search(band.frames[band.peak], band.tangent)
+    result = _judged(work, search, ends, band, warnings)
+    return replace(result, given=type(given[0]))
 
 
 def _judged(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
@@ -16,6 +16,7 @@ from matkit.hessians.free_atoms import free_atoms
 from matkit.hessians.modes import NormalModes, normal_modes
 from matkit.options import PRECISION, resolve
 from matkit.simulate.frames import check_input, max_force
+from matkit.simulate.inputs import prepare
 from matkit.simulate.options import RelaxOptions
 from matkit.simulate.plausibility import disagreement, implausible, lone_atoms, unknown_contacts
 from matkit.simulate.results import OnStep
@@ -30,10 +31,13 @@ from matkit.vibrations.thermochemistry import (
     unexpected_modes,
 )
 
+if TYPE_CHECKING:
+    from matkit.data.pymatgen import AnyStructure
+
 
 def vibrations(
-    atoms: Atoms,
-    calc: BaseCalculator,
+    structure: AnyStructure,
+    calc: BaseCalculator | None = None,
     options: VibrationsOptions | None = None,
     *,
     on_step: OnStep | None = None,
@@ -45,8 +49,8 @@ def vibrations(
     thermochemistry. Such a structure may be periodic, e.g. a molecule on a slab.
 
     Args:
-        atoms: Structure; it is not changed. Isotopes are set by its masses.
-        calc: Any ASE calculator.
+        structure: Structure of ASE or pymatgen; it is not changed. Isotopes are set by its masses.
+        calc: Any ASE calculator; the potential that comes with matkit if not given.
         options: See `VibrationsOptions`.
         on_step: Called after every step of the relaxation.
         **changes: Single options by name.
@@ -58,6 +62,7 @@ def vibrations(
         SimulationError: the relaxation failed.
     """
     options = resolve(VibrationsOptions, options, changes)
+    atoms, calc = prepare(structure, calc)
     check_input(atoms)
     atoms = _with_spin(atoms, options.spin)
     free = free_atoms(atoms)
@@ -87,6 +92,7 @@ def vibrations(
     forces = frame.get_forces()
     return VibrationsResult(
         atoms=frame,
+        given=type(structure),
         reason="implausible" if doubts else reason,
         steps=steps,
         energy=float(frame.get_potential_energy()),

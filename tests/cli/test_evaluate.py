@@ -2,6 +2,7 @@
 
 import csv
 import json
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -184,7 +185,7 @@ def test_mistakes_are_explained(files, words, message):
 
 def test_progress_in_lines(files, monkeypatch):
     monkeypatch.setattr("matkit.cli.evaluation.INTERVAL", 0.0)
-    monkeypatch.setattr("matkit.evaluator.BATCH_ATOMS", 8)
+    monkeypatch.setattr(import_module("matkit.evaluator"), "BATCH_ATOMS", 8)
     stderr = files("evaluate", "all.safetensors", "data.extxyz").stderr
     assert "1 of 8 structures" in stderr
     assert "8 of 8 structures, 0 s left" in stderr

@@ -1,9 +1,10 @@
+from importlib import import_module
+
 import numpy as np
 import pytest
 import torch
 from ase.build import bulk
 
-from matkit import evaluate as package
 from matkit.errors import DataError, UnknownElementError
 from matkit.evaluate.comparison import compare, evaluate
 from matkit.evaluate.elements import known_part, refuse_unknown, with_unknown
@@ -153,7 +154,7 @@ def test_evaluate_compares_what_the_model_predicts(data):
 def test_many_batches_are_one(data, monkeypatch):
     potential = model((1, 8, 11, 17)).double()
     whole = predict(potential, data.structures)
-    monkeypatch.setattr("matkit.evaluator.BATCH_ATOMS", 5)
+    monkeypatch.setattr(import_module("matkit.evaluator"), "BATCH_ATOMS", 5)
     parts = predict(potential, data.structures)
     for key in ("energy", "forces", "stress"):
         torch.testing.assert_close(parts[key], whole[key], equal_nan=True)
@@ -194,6 +195,7 @@ def test_unknown_elements_can_be_left_out(data):
 
 
 def test_the_package_exports_what_it_says():
+    package = import_module("matkit.evaluate")
     assert all(getattr(package, name) is not None for name in package.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         package.nothing  # noqa: B018

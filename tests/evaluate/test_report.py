@@ -1,6 +1,7 @@
 import json
 import re
 from html import unescape
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -30,9 +31,9 @@ RECORD = TrainingRecord(
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """Short dynamics, and figures that are made but not drawn."""
-    monkeypatch.setattr("matkit.evaluate.pages.png", lambda figure: b"figure")
-    monkeypatch.setattr("matkit.evaluate.spotchecks.LENGTH", 100.0)
-    monkeypatch.setattr("matkit.evaluate.report.SECONDS", 1000.0)
+    monkeypatch.setattr(import_module("matkit.evaluate.pages"), "png", lambda figure: b"figure")
+    monkeypatch.setattr(import_module("matkit.evaluate.spotchecks"), "LENGTH", 100.0)
+    monkeypatch.setattr(import_module("matkit.evaluate.report"), "SECONDS", 1000.0)
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ def test_the_page_holds_the_numbers_of_the_metrics(tmp_path, data):
 
 
 def test_the_page_loads_nothing(tmp_path, data, monkeypatch):
-    monkeypatch.setattr("matkit.evaluate.pages.png", png)
+    monkeypatch.setattr(import_module("matkit.evaluate.pages"), "png", png)
     _, page = report(tmp_path, data, checks=True)
     assert not re.search(
         r"https?:|//|@import|url\(|<script|<link", re.sub(r'base64,[^"]*', "", page)
@@ -194,7 +195,7 @@ def test_a_training_without_a_completed_epoch(tmp_path, data):
 
 
 def test_many_groups_are_in_the_metrics_only(tmp_path, data, monkeypatch):
-    monkeypatch.setattr("matkit.evaluate.pages.MOST_GROUPS", 2)
+    monkeypatch.setattr(import_module("matkit.evaluate.pages"), "MOST_GROUPS", 2)
     _, page = report(tmp_path, data)
     assert "and 4 more in metrics.json" in words(page)
     assert "config_type water" in words(page)

@@ -1,3 +1,5 @@
+from importlib import import_module
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -66,7 +68,7 @@ def test_the_gap_is_measured_across_the_boundary():
 
 @pytest.mark.parametrize(("symbol", "timestep"), [("Cu", 1.0), ("H", 0.5)])
 def test_energy_is_kept(symbol, timestep, monkeypatch):
-    monkeypatch.setattr("matkit.evaluate.spotchecks.LENGTH", 100.0)
+    monkeypatch.setattr(import_module("matkit.evaluate.spotchecks"), "LENGTH", 100.0)
     atoms = bulk("Cu", cubic=True)
     atoms.symbols[0] = symbol
     run = nve(atoms, EMT(), seconds=1000.0)
@@ -97,7 +99,9 @@ class Slow(Calculator):
 
 
 def test_the_run_is_shorter_where_steps_are_slow(monkeypatch):
-    monkeypatch.setattr("matkit.evaluate.spotchecks._time_of_step", lambda atoms, calc: 0.1)
+    monkeypatch.setattr(
+        import_module("matkit.evaluate.spotchecks"), "_time_of_step", lambda atoms, calc: 0.1
+    )
     run = nve(bulk("Cu", cubic=True), Slow(), seconds=15.0)
     assert run["steps"] == 150
     run = nve(bulk("Cu", cubic=True), Slow(), seconds=9.0)  # it was skipped

@@ -2,6 +2,7 @@ import csv
 import io
 import json
 from dataclasses import replace
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -135,7 +136,7 @@ def test_energies_are_drawn_relative_to_references(data):
 
 @pytest.mark.parametrize("dots", [DOTS, 5])
 def test_parity_figure(data, monkeypatch, dots):
-    monkeypatch.setattr("matkit.evaluate.parity.DOTS", dots)
+    monkeypatch.setattr(import_module("matkit.evaluate.parity"), "DOTS", dots)
     evaluation = compare(guesses(data), data)
     figure = parity_figure(evaluation, data, "guesses")
     assert [axes.get_title().splitlines()[0] for axes in figure.axes] == [

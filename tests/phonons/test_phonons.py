@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -11,7 +12,6 @@ from ase.constraints import FixAtoms
 from ase.phonons import Phonons
 from phonopy import Phonopy
 
-import matkit.phonons
 from matkit.errors import ConfigError, SimulationError, StructureError
 from matkit.phonons import phonons
 from matkit.phonons.figures import phonon_figure, tick_names
@@ -223,9 +223,10 @@ def test_the_supercell_is_long_enough():
 
 
 def test_path():
+    from matkit.phonons import PhononsOptions
     from matkit.phonons.supercell import make_phonopy
 
-    primitive = make_phonopy(bulk("Cu"), matkit.phonons.PhononsOptions()).primitive
+    primitive = make_phonopy(bulk("Cu"), PhononsOptions()).primitive
     segments = band_path(primitive, 21)
     names = [(segment.start, segment.end) for segment in segments]
     assert names[:2] == [("Γ", "X"), ("X", "U")]
@@ -265,4 +266,4 @@ def test_a_missing_package_is_said(package):
 
 def test_unknown_names_of_the_package():
     with pytest.raises(AttributeError, match="has no attribute 'phononz'"):
-        matkit.phonons.phononz  # noqa: B018
+        import_module("matkit.phonons").phononz  # noqa: B018

@@ -53,7 +53,7 @@ class Clouds(Generator):
 def options(tmp_path, monkeypatch):
     """Options of a training of `Clouds`."""
     monkeypatch.setattr(building, "model_class", lambda name, kind: Clouds)
-    monkeypatch.setattr("matkit.train.generator_network.building.model_names", lambda kind: ["x"])
+    monkeypatch.setattr(building, "model_names", lambda kind: ["x"])
     write(tmp_path / "m.xyz", [molecule(name) for name in ("H2O", "NH3", "CH4", "CH3OH")] * 3)
 
     def make(**changes):

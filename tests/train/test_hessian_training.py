@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -135,7 +136,7 @@ def test_the_head_alone_leaves_the_backbone(options, backbone, monkeypatch):
         raise AssertionError("the energy was computed")
 
     # A potential that comes with matkit looks at the labels first.
-    monkeypatch.setattr("matkit.train.sets.refuse_wrong_labels", lambda *_: [])
+    monkeypatch.setattr(import_module("matkit.train.sets"), "refuse_wrong_labels", lambda *_: [])
     monkeypatch.setattr("matkit.derivatives.Conservative.forward", never)
     model = {**TINY_HIP, "backbone": backbone}
     outcome = train(options(model=model, **HEAD_ONLY, max_num_epochs=5, lr=0.02))

@@ -1,6 +1,7 @@
 """The report that a training leaves, from its options to its files."""
 
 import json
+from importlib import import_module
 
 import pytest
 from ase.neighborlist import neighbor_list
@@ -33,7 +34,7 @@ def files(tmp_path_factory):
 def trained(files, tmp_path_factory):
     given = {**QUICK, **files, "model": TINY, "work_dir": str(tmp_path_factory.mktemp("trained"))}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("matkit.evaluate.spotchecks.LENGTH", 100.0)
+        patch.setattr(import_module("matkit.evaluate.spotchecks"), "LENGTH", 100.0)
         return train(build(TrainOptions, {**given, "spot_checks": True}))
 
 
@@ -131,7 +132,7 @@ def test_no_report_unless_wanted(files, tmp_path):
 
 def test_a_training_out_of_time_says_so(files, tmp_path, monkeypatch):
     given = {**QUICK, **files, "model": TINY, "work_dir": str(tmp_path), "max_num_epochs": 10**6}
-    monkeypatch.setattr("matkit.train.loop.CLOCK_STEPS", 1)
+    monkeypatch.setattr(import_module("matkit.train.loop"), "CLOCK_STEPS", 1)
     limited = {"max_time": 2 / 60, "eval_interval": 1, "checkpoint_interval": 1.0}
     outcome = train(build(TrainOptions, {**given, **limited}))
     assert not outcome.finished

@@ -3,6 +3,7 @@ import csv
 import signal
 import subprocess
 import sys
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -149,7 +150,7 @@ def test_a_run_goes_on_from_the_very_end_of_an_epoch(options, monkeypatch):
     # 20 steps, then a checkpoint whose epoch lacks nothing but its validation.
     changes = {"batch_size": 3, "max_num_epochs": 10}
     whole = train(options(name="whole", **changes))
-    monkeypatch.setattr("matkit.train.loop.CLOCK_STEPS", 4)
+    monkeypatch.setattr(import_module("matkit.train.loop"), "CLOCK_STEPS", 4)
     part = train(options(name="part", **changes, max_time=1e-9))
     assert not part.finished
     for _ in range(2):  # each time one epoch further
@@ -165,7 +166,7 @@ def test_batches_may_be_made_by_other_processes(options):
 
 
 def test_a_gradient_that_is_not_finite_names_the_batch(options, monkeypatch):
-    monkeypatch.setattr("matkit.train.loop.clip", lambda parameters, limit: False)
+    monkeypatch.setattr(import_module("matkit.train.loop"), "clip", lambda parameters, limit: False)
     with pytest.raises(TrainingError, match=r"The gradient is not a finite number.*train.xyz\["):
         train(options())
 

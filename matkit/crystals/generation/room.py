@@ -24,6 +24,7 @@ from matkit.symmetry.groups import parse
 
 __all__ = ["archive", "lines", "realize", "requests", "rows", "scores", "sections"]
 
+OPTIONS = CrystalOptions
 NOUN = "crystal"
 RELAX_CELL = True
 # A crystal that has grown to this many times its volume has come apart.

@@ -1,0 +1,234 @@
+"""Evaluation of a potential: from files to errors, and to files again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from matkit.calculator import MatkitCalculator
+from matkit.calculator_info import model_info
+from matkit.data.cached import is_folder
+from matkit.data.dataset import Dataset, ignored_in, read_usable
+from matkit.derivatives import ForceField
+from matkit.errors import ConfigError
+from matkit.evaluate.comparison import Evaluation, check_comparable
+from matkit.evaluate.comparison import evaluate as compare_with_labels
+from matkit.evaluate.documents import UNITS, document
+from matkit.evaluate.elements import known_part, refuse_unknown
+from matkit.evaluate.errors import Errors
+from matkit.evaluate.label_judgement import refuse_wrong_labels
+from matkit.evaluate.options import EvaluateOptions
+from matkit.evaluate.parity import parity_figure
+from matkit.evaluate.tables import as_csv
+from matkit.evaluate.writing import check_prefix, labelled_frames, read_frames, write_predictions
+from matkit.models.zoo import load_calculator
+from matkit.options import dump_config, resolve
+from matkit.report.figures import png
+from matkit.report.json_files import json_bytes, plain
+from matkit.runs.atomic import write_atomically
+from matkit.runs.locking import alone
+from matkit.runs.text_files import refuse_existing
+from matkit.runs.versions import versions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ase import Atoms
+
+UNREADABLE = "cannot be read"
+FILES = {
+    "predictions": "predictions.extxyz",
+    "metrics": "metrics.json",
+    "table": "errors.csv",
+    "parity": "parity.png",
+    "config": "config.yaml",
+}
+OnBatch = Callable[[int, int], None]
+
+
+@contextmanager
+def _silent() -> Iterator[OnBatch]:
+    yield lambda done, total: None
+
+
+@dataclass(frozen=True)
+class EvaluationListener:
+    """Whom an evaluation tells what it does; by default nobody.
+
+    Attributes:
+        note: Called with a sentence.
+        few: Called with sentences of one kind, of which some are enough.
+        counting: Gives what is called with the number of structures done and in all.
+    """
+
+    note: Callable[[str], None] = lambda text: None
+    few: Callable[[Sequence[str]], None] = lambda texts: None
+    counting: Callable[[], AbstractContextManager[OnBatch]] = _silent
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """What an evaluation found.
+
+    Attributes:
+        evaluation: Predictions and their errors.
+        dataset: The structures that were compared.
+        metrics: Everything but arrays, fit for JSON.
+        files: Path of every kind of result.
+        frames: Gives the structures to write beside their predictions.
+    """
+
+    evaluation: Evaluation
+    dataset: Dataset
+    metrics: dict[str, Any]
+    files: Mapping[str, Path]
+    frames: Callable[[], Iterable[Atoms]]
+
+    @property
+    def errors(self) -> Mapping[str, Errors]:
+        """Errors of all structures by quantity, in eV per atom, eV/Å, eV/Å³ and eV/Å²."""
+        return self.evaluation.total
+
+
+def evaluate(
+    options: EvaluateOptions | None = None,
+    *,
+    listener: EvaluationListener | None = None,
+    **changes: Any,
+) -> EvaluationResult:
+    """Compare a potential with labels, e.g. ``evaluate(model="mine.safetensors", struct="a.xyz")``.
+
+    Args:
+        options: See `EvaluateOptions`.
+        listener: Whom the evaluation tells what it does.
+        **changes: Single options by name.
+
+    Raises:
+        ConfigError: an option is unknown or impossible, no model or file is named, several models
+            are, or a prefix is taken.
+        OutputExistsError: there are results already.
+        DataError, UnknownElementError: the structures cannot be compared.
+    """
+    options = resolve(EvaluateOptions, options, changes)
+    with alone(options.out):
+        result = compare_files(options, listener or EvaluationListener())
+        write_evaluation(result, options)
+    return result
+
+
+def compare_files(options: EvaluateOptions, listener: EvaluationListener) -> EvaluationResult:
+    """Return what `evaluate` does without writing it; errors as there."""
+    begin = time.perf_counter()
+    files = _files(options)
+    calc = load_calculator(
+        _model(options), options.device, options.dtype, any_level=options.any_level
+    )
+    info = model_info(calc)
+    listener.note(f"Model {options.model}; {info['dtype']} on {info['device']}")
+    everything, unread = read_usable(options.struct, options.label_keys(), options.format)
+    listener.few(unread)
+    dataset, left_out = _choose(everything, options, _potential(calc), listener)
+    if unread:
+        left_out = {UNREADABLE: len(unread)} | left_out
+        listener.note(f"Left out: {len(unread)} structures ({UNREADABLE})")
+    is_converted = any(remark.check in ("units", "format") for remark in everything.found.remarks)
+    frames = _frames(options, dataset, is_converted)
+    check_prefix(frames(), options.prefix)
+    with listener.counting() as on_batch:
+        evaluation = compare_with_labels(_potential(calc), dataset, on_batch)
+    metrics = {
+        "command": "evaluate",
+        "model": info,
+        "versions": versions(),
+        "options": options.model_dump(),
+        "ignored": ignored_in(dataset, _potential(calc).conditions, True),
+        "labels": str(dataset.found),
+        "left_out": left_out,
+        "units": UNITS,
+        **document(evaluation, dataset.sources),
+        "wall_time": time.perf_counter() - begin,
+    }
+    return EvaluationResult(evaluation, dataset, plain(metrics), files, frames)
+
+
+def write_evaluation(result: EvaluationResult, options: EvaluateOptions) -> None:
+    """Write all files of an evaluation."""
+    files, metrics, dataset = result.files, result.metrics, result.dataset
+    title = f"{options.model}, {len(dataset)} structures"
+    write_atomically(files["config"], dump_config(options).encode())
+    write_atomically(files["metrics"], json_bytes(metrics))
+    write_atomically(files["table"], as_csv(metrics["groups"]).encode())
+    write_atomically(files["parity"], png(parity_figure(result.evaluation, dataset, title)))
+    write_predictions(files["predictions"], result.frames(), result.evaluation, options.prefix)
+
+
+def _model(options: EvaluateOptions) -> str:
+    if options.model is None:
+        raise ConfigError("Expected a model, got none. Name it: matkit evaluate MODEL FILES...")
+    if not options.struct:
+        raise ConfigError(
+            f"Expected files with labelled structures to compare {options.model} with, got none: "
+            "matkit evaluate MODEL FILES..."
+        )
+    return options.model
+
+
+def _potential(calc: MatkitCalculator) -> ForceField:
+    """Return the one potential of a calculator."""
+    if len(calc.potentials) > 1:
+        raise ConfigError(
+            f"Expected one model, got {len(calc.potentials)}: {calc.info['model']}. Evaluate them "
+            "one after another."
+        )
+    potential = calc.potentials[0]
+    assert isinstance(potential, ForceField)
+    return potential
+
+
+def _files(options: EvaluateOptions) -> dict[str, Path]:
+    files = {kind: Path(options.out) / name for kind, name in FILES.items()}
+    if not options.overwrite:
+        refuse_existing(files.values())
+    return files
+
+
+def _choose(
+    everything: Dataset, options: EvaluateOptions, model: ForceField, listener: EvaluationListener
+) -> tuple[Dataset, dict[str, int]]:
+    """Return the structures to compare, and how many are left out for which reason."""
+    listener.note(f"Found {everything.found}")
+    dataset = everything.without_isolated()
+    check_comparable(dataset)
+    for problem in refuse_wrong_labels(everything, "test", options.allow_problems):
+        listener.note(problem)
+    if options.skip_unknown:
+        known = known_part(model.usable_species, dataset)
+    else:
+        refuse_unknown(model.species, known := dataset)
+    left_out = {
+        "isolated atoms": len(everything) - len(dataset),
+        "unknown elements": len(dataset) - len(known),
+    }
+    left_out = {reason: count for reason, count in left_out.items() if count}
+    for reason, count in left_out.items():
+        listener.note(f"Left out: {count} structures ({reason})")
+    check_comparable(known)
+    listener.few(ignored_in(known, model.conditions, options.ignore_charge))
+    return known, left_out
+
+
+def _frames(
+    options: EvaluateOptions, dataset: Dataset, is_converted: bool
+) -> Callable[[], Iterable[Atoms]]:
+    """Return what gives the structures to write: as they are in the files.
+
+    A folder has no files, and what was converted is not what stands in the files.
+    """
+    if is_folder(options.struct[0]) or is_converted:
+        return lambda: labelled_frames(dataset)
+    frames = read_frames(options.struct, dataset, options.format)
+    return lambda: frames

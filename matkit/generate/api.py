@@ -1,0 +1,68 @@
+"""Generation from Python: options by name, or an object of options."""
+
+from __future__ import annotations
+
+import time
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import Any
+
+from matkit.errors import ConfigError
+from matkit.generate.batch import Batch
+from matkit.generate.conditions import strange_conditions
+from matkit.generate.domains import Note, room_of
+from matkit.generate.folder import paths_of, write_results
+from matkit.generate.options import GenerateOptions
+from matkit.generate.run import Watch
+from matkit.generate.run import generate as generate_structures
+from matkit.models.zoo import load_generator
+from matkit.options import dump_config, resolve
+from matkit.runs.atomic import write_atomically
+
+
+def generate(
+    options: GenerateOptions | None = None,
+    *,
+    watch: Watch = lambda stage: nullcontext(),
+    note: Note = lambda text: None,
+    **changes: Any,
+) -> Batch:
+    """Generate structures into a folder, e.g. ``generate(formula="Na4Cl4", relax="default")``.
+
+    Args:
+        options: Of what the model makes: `matkit.crystals.generation.CrystalOptions`.
+        watch: Shows the progress of a stage, which it is told the name of.
+        note: Told what is being done.
+        **changes: Single options by name.
+
+    Raises:
+        ConfigError: an option is unknown or impossible, the folder holds something else, or the
+            model makes something else than the options are for.
+        UnknownNameError, MissingExtraError, CheckpointError: a model cannot be had.
+        UnknownElementError: a model does not know an element.
+        DataError: there are no structures in a file that should hold some.
+    """
+    begin = time.perf_counter()
+    asked = resolve(GenerateOptions, None, _model_and_device(options, changes))
+    generator, card = load_generator(asked.model, asked.device)
+    room = room_of(generator.domain)
+    if options is not None and not isinstance(options, room.OPTIONS):
+        raise ConfigError(
+            f"{card['name']} makes {room.NOUN}s; expected {room.OPTIONS.__name__}, got "
+            f"{type(options).__name__}. Take another model, or the options of {room.NOUN}s."
+        )
+    options = resolve(room.OPTIONS, options, changes)
+    if options.model is None:
+        note(f"No model is named; taking {card['name']}")
+    for remark in strange_conditions(options.condition, card.get("properties", {})):
+        note(f"Warning: {remark}")
+    learnt = {int(size): count for size, count in card.get("n_atoms", {}).items()}
+    batch = generate_structures(generator, options, watch, note, learnt)
+    metrics = write_results(batch, room, options, card, time.perf_counter() - begin)
+    write_atomically(paths_of(options, room.NOUN)["config"], dump_config(options).encode())
+    return replace(batch, metrics=metrics)
+
+
+def _model_and_device(options: GenerateOptions | None, changes: dict[str, Any]) -> dict[str, Any]:
+    given = {} if options is None else {"model": options.model, "device": options.device}
+    return given | {key: changes[key] for key in ("model", "device") if key in changes}

@@ -1,0 +1,64 @@
+"""Training from Python: options by name, or an object of options."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from matkit.options import resolve
+from matkit.train.finetune import finetune as finetune_potential
+from matkit.train.generator_network import is_generator
+from matkit.train.generator_options import GeneratorOptions
+from matkit.train.generators import train_generator
+from matkit.train.options import FinetuneOptions, TrainOptions, as_table
+from matkit.train.run import train as train_potential
+from matkit.train.session import Listener, TrainingResult
+
+
+def train(
+    options: TrainOptions | GeneratorOptions | None = None,
+    *,
+    listener: Listener | None = None,
+    **changes: Any,
+) -> TrainingResult:
+    """Train a potential or a generator, e.g. ``train(train_file="train.xyz", name="mine")``.
+
+    Args:
+        options: See `TrainOptions`, and `GeneratorOptions` for generators.
+        listener: Whom the training tells what it does.
+        **changes: Single options by name. Without `options`, `model` says what is trained.
+
+    Raises:
+        ConfigError: an option is unknown or impossible, or there is no such model.
+        DataError, TrainingError: the data cannot be used, or training cannot go on.
+        OutputExistsError: there is a run of this name, and neither restart nor overwrite is set.
+    """
+    generates = isinstance(options, GeneratorOptions) or (
+        options is None and is_generator(as_table(changes.get("model")))
+    )
+    if generates:
+        wanted = options if isinstance(options, GeneratorOptions) else None
+        return train_generator(resolve(GeneratorOptions, wanted, changes), listener)
+    wanted_potential = options if isinstance(options, TrainOptions) else None
+    return train_potential(resolve(TrainOptions, wanted_potential, changes), listener)
+
+
+def finetune(
+    options: FinetuneOptions | None = None,
+    *,
+    listener: Listener | None = None,
+    **changes: Any,
+) -> TrainingResult:
+    """Train a known potential further, e.g. ``finetune(train_file="train.xyz", name="tuned")``.
+
+    Args:
+        options: See `FinetuneOptions`.
+        listener: Whom the training tells what it does.
+        **changes: Single options by name.
+
+    Raises:
+        ConfigError: an option is unknown or impossible.
+        UnknownNameError, CheckpointError: the model to start from cannot be loaded.
+        DataError, TrainingError: the data cannot be used, or training cannot go on.
+        OutputExistsError: there is a run of this name, and neither restart nor overwrite is set.
+    """
+    return finetune_potential(resolve(FinetuneOptions, options, changes), listener)
