@@ -12,6 +12,7 @@ from torch.nn.functional import huber_loss
 from matkit.data.dataset import has_label
 from matkit.interfaces import Properties
 from matkit.structures import Structures
+from matkit.train.extra_losses import term
 from matkit.train.hessian_losses import hessian_losses
 from matkit.train.hessian_targets import has_hessian
 from matkit.train.options import LossOptions
@@ -21,14 +22,17 @@ HESSIANS = ("hessian", "hessian_modes", "hessian_zpe")
 
 
 def wanted(options: LossOptions) -> tuple[str, ...]:
-    """Return the labels with a weight, Hessians apart."""
+    """Return the labels with a weight, or that a further term needs, Hessians apart."""
     weights = loss_weights(options)
-    return tuple(label for label in LABELS if weights[label])
+    needed = {label for name in options.extra_losses for label in term(name).NEEDS}
+    return tuple(label for label in LABELS if weights[label] or label in needed)
 
 
 def labelled(structures: Structures, label: str) -> Bool[Tensor, " B"]:
     """Return which structures [B] carry a label."""
-    return has_hessian(structures) if label in HESSIANS else has_label(structures, label)
+    if label in HESSIANS:
+        return has_hessian(structures)
+    return has_label(structures, label) if label in LABELS else term(label).labelled(structures)
 
 
 def loss_weights(options: LossOptions) -> dict[str, float]:
@@ -40,6 +44,7 @@ def loss_weights(options: LossOptions) -> dict[str, float]:
         "hessian": options.hessian_weight,
         "hessian_modes": options.hessian_modes_weight,
         "hessian_zpe": options.hessian_zpe_weight,
+        **options.extra_losses,
     }
 
 
@@ -53,7 +58,8 @@ def structure_losses(
     are predicted.
     """
     losses: dict[str, Tensor] = {}
-    for label in wanted(options):
+    weights = loss_weights(options)
+    for label in (label for label in LABELS if weights[label]):
         if label == "forces":
             per_atom = _penalty(prediction["forces"], target.atom["forces"], options)
             sums = per_atom.new_zeros(len(target)).index_add(0, target.batch, per_atom)
@@ -67,7 +73,7 @@ def structure_losses(
             losses[label] = _penalty(stress, target.system["stress"].flatten(1), options)
     if "hessian" in prediction:
         losses |= hessian_losses(prediction["hessian"], target)
-    return losses
+    return losses | {name: term(name).loss(prediction, target) for name in options.extra_losses}
 
 
 def total_loss(

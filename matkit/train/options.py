@@ -8,13 +8,14 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from matkit.data.options import LabelOptions
-from matkit.errors import ConfigError
+from matkit.errors import ConfigError, did_you_mean
 from matkit.models.shipped import DEFAULT_POTENTIAL
 from matkit.options import IGNORE_CHARGE, Options, ReadingOptions
 from matkit.runs.yaml_text import load_yaml
+from matkit.train.extra_losses import term_names
 
 
 def as_table(value: Any) -> Any:
@@ -100,6 +101,9 @@ class LossOptions(Options):
         ge=0,
         description="weight of the zero-point energies that follow, in eV; molecules only",
     )
+    extra_losses: Table = Field(
+        {}, description="weights of further terms of the loss by name, such as {force_angle: 0.1}"
+    )
     config_type_weights: Table = Field(
         {}, description="weight of structures by their config_type; 1 where not named"
     )
@@ -110,11 +114,21 @@ class LossOptions(Options):
         weights = self.hessian_weight, self.hessian_modes_weight, self.hessian_zpe_weight
         return any(weights)
 
+    @field_validator("extra_losses")
+    @classmethod
+    def _known_terms(cls, value: dict[str, float]) -> dict[str, float]:
+        for name, weight in value.items():
+            if name not in (names := term_names()):
+                raise ValueError(f"unknown loss {name!r}.{did_you_mean(name, names)}".rstrip("."))
+            if weight < 0:
+                raise ValueError(f"the weight of {name} must not be negative")
+        return value
+
     @model_validator(mode="after")
     def _something_to_learn(self) -> Self:
         if not (
             self.energy_weight or self.forces_weight or self.stress_weight or self.learns_hessians
-        ):
+        ) and not any(self.extra_losses.values()):
             raise ValueError("the weights of energy, forces, stress and Hessians are all zero")
         return self
 
