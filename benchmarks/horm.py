@@ -19,8 +19,8 @@ from experiments import data, table
 from hessians import compare, summary
 
 from matkit import load_calculator
+from matkit.hessians.differences import symmetrised
 from matkit.label.calculator_engine import xtb_engine
-from matkit.label.hessians import difference_hessian, symmetrised
 from matkit.report.json_files import json_bytes, plain
 
 STEP = 0.005  # Å, as in the labels
@@ -53,7 +53,7 @@ def main() -> None:
     gfn2 = xtb_engine("gfn2", {"accuracy": 0.01})
     rows: dict[tuple[str, str], list[dict[str, float]]] = {}
     for atoms, exact in read():
-        tight = symmetrised(difference_hessian(gfn2, atoms, STEP))[0]
+        tight = symmetrised(gfn2.difference_hessian(atoms, STEP))[0]
         found = {
             name: calculator.get_hessian(atoms, method=method)
             for name, method in (("predicted", "predict"), ("autograd", "autograd"))

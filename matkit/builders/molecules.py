@@ -24,9 +24,9 @@ from matkit.builders.paths import ReactionPath, paths
 from matkit.builders.running import Built, build
 from matkit.builders.smiles import PARTS, choose, part_of, rdkit
 from matkit.errors import ConfigError
+from matkit.hessians.differences import symmetrised
 from matkit.hessians.modes import normal_modes
 from matkit.label.engines import EngineSpec, load_engine
-from matkit.label.hessians import difference_hessian, symmetrised
 from matkit.label.labels import Engine
 from matkit.label.options import STEP
 from matkit.runs.items import Item, ItemResult, failed
@@ -134,7 +134,7 @@ def _geometries(
     for amplitude in options.rattle:
         yield f"rattled-{amplitude:g}", partial(displaced, relaxed, amplitude, rng)
     if options.temperatures and len(relaxed) > 1:
-        hessian, _, _ = symmetrised(difference_hessian(_engine(options), relaxed, STEP))
+        hessian, _, _ = symmetrised(_engine(options).difference_hessian(relaxed, STEP))
         modes = normal_modes(relaxed, hessian)
         for temperature in options.temperatures:
             yield f"thermal-{temperature:g}", partial(thermal, relaxed, modes, temperature, rng)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
 from matkit.errors import ConfigError, did_you_mean
+from matkit.hessians.differences import STEP, central_differences
 
 FINITE_DIFFERENCE = "finite-difference"
 
@@ -44,7 +47,7 @@ def hessian(
 
 
 def difference_hessian(
-    atoms: Atoms, calc: BaseCalculator, free: range | list[int], step: float = 1e-3
+    atoms: Atoms, calc: BaseCalculator, free: Sequence[int], step: float = STEP
 ) -> np.ndarray:
     """Return the Hessian [3N, 3N] in eV/Å² by central differences of a calculator's forces.
 
@@ -54,16 +57,20 @@ def difference_hessian(
         free: Atoms that are displaced; what two others do to each other stays zero.
         step: Displacement, Å.
     """
-    matrix = np.zeros((len(atoms), 3, len(atoms), 3))
     work = atoms.copy()
     work.set_constraint()
     work.calc = calc
-    for atom in free:
-        for axis in range(3):
-            for sign in (1, -1):
-                work.positions = atoms.positions
-                work.positions[atom, axis] += sign * step
-                matrix[atom, axis] -= sign * work.get_forces() / (2 * step)
-    rows = matrix.reshape(3 * len(atoms), -1)
+
+    def forces_at(places: np.ndarray) -> np.ndarray:
+        return np.array([_forces(work, positions) for positions in places])
+
     known = np.repeat(np.isin(np.arange(len(atoms)), free), 3)
-    return (rows + rows.T) / np.where(np.outer(known, known), 2, 1)
+    matrix = np.zeros((len(known), len(known)))
+    matrix[known] = central_differences(forces_at, atoms.positions, step, sorted(free))
+    return (matrix + matrix.T) / np.where(np.outer(known, known), 2, 1)
+
+
+def _forces(work: Atoms, positions: np.ndarray) -> np.ndarray:
+    work.positions = positions
+    forces: np.ndarray = work.get_forces()
+    return forces

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from matkit.errors import ConfigError
 from matkit.graph import Graph
+from matkit.hessians.differences import STEP, central_differences
 from matkit.interfaces import Potential
 from matkit.pair_blocks import PairBlocks
 from matkit.structures import Structures, cat
@@ -55,7 +57,7 @@ def autograd_hessian(
 
 
 def finite_difference_hessian(
-    potential: Potential, structures: Structures, block: int = 512, step: float = 1e-3
+    potential: Potential, structures: Structures, block: int = 512, step: float = STEP
 ) -> Float[Tensor, "M M"]:
     """Return the Hessian [3N, 3N] in eV/Å² by central differences of the forces.
 
@@ -65,18 +67,20 @@ def finite_difference_hessian(
         block: Atoms evaluated at once.
         step: Displacement, Å.
     """
-    rows = []
-    for components in _blocks(3 * len(structures.species), 2 * len(structures.species), block):
-        count = len(components)
-        move = torch.zeros(count, 3 * len(structures.species), dtype=torch.float64)
-        move[torch.arange(count), components] = step
-        copies = _copies(structures, 2 * count)
-        shift = torch.cat([move, -move]).reshape(-1, 3).to(copies.device)
-        graph = potential.featurize(copies.replace(positions=copies.positions + shift))
-        forces = potential(graph, properties=("forces",))["forces"].detach().double()
-        plus, minus = forces.reshape(2, count, -1)
-        rows.append((minus - plus) / (2 * step))
-    return _symmetric(torch.cat(rows))
+    device = structures.device
+
+    def forces_at(places: np.ndarray) -> np.ndarray:
+        parts = torch.from_numpy(places).split(max(1, block // len(structures.species)))
+        return np.concatenate([_forces(part).numpy() for part in parts])
+
+    def _forces(places: Tensor) -> Tensor:
+        copies = _copies(structures, len(places))
+        moved = copies.replace(positions=places.reshape(-1, 3).to(device))
+        forces = potential(potential.featurize(moved), properties=("forces",))["forces"]
+        return forces.detach().double().cpu().reshape(places.shape)
+
+    rows = central_differences(forces_at, structures.positions.detach().cpu().numpy(), step)
+    return _symmetric(torch.from_numpy(rows).to(device))
 
 
 def predicted_hessian(

@@ -5,12 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 from numpy.typing import NDArray
+
+from matkit.hessians.differences import central_differences
 
 Array = NDArray[np.float64]
 
@@ -69,6 +72,15 @@ class Engine(ABC):
     @abstractmethod
     def calculator(self, atoms: Atoms) -> BaseCalculator:
         """Return an ASE calculator of a structure."""
+
+    def difference_hessian(self, atoms: Atoms, step: float) -> Array:
+        """Return the Hessian [3N, 3N] in eV/Å² by central differences, not symmetrised.
+
+        Args:
+            atoms: Structure.
+            step: Displacement, Å.
+        """
+        return central_differences(partial(self.displaced_forces, atoms), atoms.positions, step)
 
     @abstractmethod
     def displaced_forces(self, atoms: Atoms, positions: Array) -> Array:

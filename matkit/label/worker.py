@@ -11,8 +11,8 @@ import numpy as np
 from ase import Atoms
 
 from matkit.data.remarks import describes_labels
+from matkit.hessians.differences import symmetrised
 from matkit.label.engines import EngineSpec, load_engine
-from matkit.label.hessians import difference_hessian, symmetrised
 from matkit.label.labels import Array, Engine, Labels
 from matkit.label.options import STEP, LabellingOptions
 from matkit.runs.items import Item, ItemResult, failed
@@ -139,7 +139,7 @@ def hessian_of(
     """Return the symmetric Hessian [3N, 3N] in eV/Å², and how asymmetric it was."""
     if options.hessian == "autograd":
         return engine.exact_hessian(atoms), {}
-    raw = difference_hessian(engine, atoms, options.step or STEP)
+    raw = engine.difference_hessian(atoms, options.step or STEP)
     hessian, mean, largest = symmetrised(raw)
     return hessian, {"asymmetry": mean, "max_asymmetry": largest}
 

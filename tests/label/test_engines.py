@@ -11,10 +11,10 @@ from ase.io import write
 from ase.units import Bohr, Hartree
 
 from matkit.errors import ConfigError, MissingExtraError, UnknownNameError
+from matkit.hessians.differences import symmetrised
 from matkit.label import LabellingOptions, label
 from matkit.label.calculator_engine import is_factory
 from matkit.label.engines import EngineSpec, _load, load_engine
-from matkit.label.hessians import difference_hessian, symmetrised
 from matkit.label.labels import Labels
 from matkit.models import checkpoint
 from matkit.models.zoo import load_calculator
@@ -93,7 +93,7 @@ def test_a_committee_is_refused(model, tmp_path):
 @pytest.mark.parametrize("system", [water, crystal])
 def test_hessians_of_a_model_agree(model, system):
     made = engine(model)
-    raw = difference_hessian(made, system(), 1e-4)
+    raw = made.difference_hessian(system(), 1e-4)
     exact = made.exact_hessian(system())
     np.testing.assert_allclose(raw, exact, atol=1e-6 * np.abs(exact).max())
 
@@ -126,7 +126,7 @@ def test_an_error_of_a_calculator_is_kept():
 
 
 def test_hessian_of_a_quadratic_energy_is_its_matrix():
-    raw = difference_hessian(engine(QUADRATIC), water(), 0.01)
+    raw = engine(QUADRATIC).difference_hessian(water(), 0.01)
     hessian, mean, largest = symmetrised(raw)
     np.testing.assert_allclose(hessian, matrix_of(3), atol=1e-10)
     assert largest < 1e-10
@@ -134,7 +134,7 @@ def test_hessian_of_a_quadratic_energy_is_its_matrix():
 
 
 def test_asymmetry_is_measured_and_taken_out():
-    raw = difference_hessian(engine(QUADRATIC, '{"skew": 0.25}'), water(), 0.01)
+    raw = engine(QUADRATIC, '{"skew": 0.25}').difference_hessian(water(), 0.01)
     hessian, mean, largest = symmetrised(raw)
     np.testing.assert_allclose(hessian, matrix_of(3), atol=1e-10)
     assert largest == pytest.approx(0.5)
@@ -266,7 +266,7 @@ class TestXTB:
         atoms = molecule("H2O")
         atoms.calc = TBLite(method="GFN2-xTB", accuracy=0.01, verbosity=0)
         BFGS(atoms, logfile=None).run(fmax=1e-4)
-        hessian, mean, _ = symmetrised(difference_hessian(engine("gfn2"), atoms, 0.005))
+        hessian, mean, _ = symmetrised(engine("gfn2").difference_hessian(atoms, 0.005))
         found = normal_modes(atoms, hessian).frequencies
         assert mean < 1e-3
         # `xtb --ohess`, in the manual of xtb.
