@@ -84,7 +84,9 @@ def run_inspect(options: InspectOptions, display: Display) -> int:
     files: list[Path] = []
     if options.out is not None:
         files = draw_histograms(sets, report.residuals, options.out)
-    document = report_document(report, {name: one.found for name, one in sets.items()}, files)
+    document = report_document(
+        report, {name: one.label_report for name, one in sets.items()}, files
+    )
     if options.out is not None:
         _write_json(Path(options.out) / "report.json", document)
         display.note(f"Histograms and report.json are in {options.out}.")
@@ -100,7 +102,7 @@ def run_convert(options: ConvertOptions, display: Display) -> int:
     if is_xyz(options.out) or is_folder(options.struct[0]):
         dataset, unread = _read(options, display)
         write_dataset(dataset, _xyz_of(options.out), options.overwrite)
-        found = dataset.found
+        found = dataset.label_report
     else:
         atoms = track(
             located_atoms(options.struct, options.format, unread),
@@ -184,7 +186,7 @@ def _read(options: FilesOptions, display: Display) -> tuple[Dataset, list[str]]:
     """Return the structures, and why some cannot be read, which is said."""
     dataset, unread = read_usable(options.struct, options.label_keys(), options.format)
     display.few(unread)
-    _tell_problems(dataset.found, display)
+    _tell_problems(dataset.label_report, display)
     return dataset, unread
 
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from matkit.data.collecting import COLUMNS, Collector, Column, Names
 from matkit.data.findings import Finding
-from matkit.data.labels import LABELS, Found, LabelKeys, LabelReport
+from matkit.data.labels import LABELS, LabelCount, LabelKeys, LabelReport
 from matkit.errors import DataError, OutputExistsError
 from matkit.runs.atomic import write_atomically
 
@@ -159,7 +159,7 @@ def load_folder(path: str | Path) -> tuple[dict[str, Column], Names, LabelReport
             )
         columns[name] = column
     written = manifest["found"]
-    found = {label: Found(**written[label]) for label in LABELS}
+    found = {label: LabelCount(**written[label]) for label in LABELS}
     remarks = tuple(Finding(**remark) for remark in written.get("remarks", ()))
     keys = tuple(written.get("keys", ()))
     report = LabelReport(written["structures"], **found, remarks=remarks, keys=keys)

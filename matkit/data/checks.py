@@ -49,8 +49,8 @@ class KnownElements:
 
 def check_labels(dataset: Dataset) -> list[Finding]:
     """Say which labels there are, and complain about those that are not."""
-    findings = [Finding("note", "labels", line) for line in dataset.found.lines()]
-    findings += dataset.found.remarks
+    findings = [Finding("note", "labels", line) for line in dataset.label_report.lines()]
+    findings += dataset.label_report.remarks
     findings += [finding for label in LABELS for finding in _elsewhere(dataset, label)]
     structures = dataset.structures
     for label in ("energy", "forces"):
@@ -139,7 +139,7 @@ def check_distances(dataset: Dataset, prints: Fingerprints) -> list[Finding]:
 
 
 def _elsewhere(dataset: Dataset, label: str) -> list[Finding]:
-    found = getattr(dataset.found, label)
+    found = getattr(dataset.label_report, label)
     if not found.lost:
         return []
     others = ", ".join(f"{describe(key)} ({n})" for key, n in found.others.items())
@@ -158,13 +158,13 @@ def _missing(dataset: Dataset, label: str, lacking: list[int]) -> list[Finding]:
     if not lacking:
         return []
     if len(lacking) == len(dataset):
-        message = f"no structure has {label}; {dataset.found.keys_found}"
+        message = f"no structure has {label}; {dataset.label_report.keys_found}"
         severity = "problem" if label == "energy" else "warning"
         fix = f"--{label}-key KEY if it has another name; else --{label}-weight 0"
         return [Finding(severity, f"missing {label}", message, fix)]
     message = (
         f"{len(lacking)} structures have no {label}: {_named(dataset, lacking)}; "
-        f"{dataset.found.keys_found}"
+        f"{dataset.label_report.keys_found}"
     )
     fix = f"--{label}-key KEY if it has another name, take them out, or --allow-missing"
     return [Finding("problem", f"missing {label}", message, fix)]

@@ -15,7 +15,7 @@ from matkit.data.groups import group_of
 from matkit.data.labels import (
     LABELS,
     Array,
-    Found,
+    LabelCount,
     Label,
     LabelKeys,
     LabelReport,
@@ -207,7 +207,7 @@ class Collector:
         if not self._rows["system"]:
             raise DataError(f"Expected structures, got none.{_few(self._problems or [])}")
         chosen: dict[str, str | None] = {}
-        found: dict[str, Found] = {}
+        found: dict[str, LabelCount] = {}
         for label in LABELS:
             found[label] = self._choose(label)
             key = found[label].key
@@ -219,7 +219,7 @@ class Collector:
         keys = tuple(sorted(self._seen))
         return chosen, names, LabelReport(self._rows["system"], **found, remarks=remarks, keys=keys)
 
-    def _choose(self, label: str) -> Found:
+    def _choose(self, label: str) -> LabelCount:
         places = self._keys.places(label)
         there = [key for key in places if self._counts[label, key] or (label, key) in self._faults]
         for key in self._keys.explicit(label):
@@ -229,12 +229,12 @@ class Collector:
                     f"{', '.join(sorted(self._seen)) or 'none'}."
                 )
         if not there:
-            return Found(None, 0)
+            return LabelCount(None, 0)
         key = there[0]
         for fault in self._faults.get((label, key), []):
             self._report(f"{fault}. Correct it, or take the structure or the label out.")
         others = {other: n for other in there[1:] if (n := self._counts[label, other])}
-        return Found(key, self._counts[label, key], others, self._lost(label, key))
+        return LabelCount(key, self._counts[label, key], others, self._lost(label, key))
 
     def _lost(self, label: str, key: str) -> int:
         return sum(

@@ -17,7 +17,7 @@ from matkit.conditions import NEUTRAL, ignored_conditions, refuse_ignored
 from matkit.data.cached import Located, is_folder, load_folder
 from matkit.data.collecting import COLUMNS, Collector, Column, Memory, Names
 from matkit.data.groups import reduced_formula
-from matkit.data.labels import LABELS, Found, LabelKeys, LabelReport
+from matkit.data.labels import LABELS, LabelCount, LabelKeys, LabelReport
 from matkit.data.opening import locate
 from matkit.data.reading import entries_of, refusal
 from matkit.errors import DataError
@@ -42,14 +42,14 @@ class Dataset:
         config_types: ``info["config_type"]`` of each, `Default` where there is none.
         groups: What a split keeps together: trajectory or group, else the reduced formula.
         sources: Where each comes from, as ``data.xyz[12]``.
-        found: Which labels there are and where they were.
+        label_report: Which labels there are and where they were.
     """
 
     structures: Structures
     config_types: tuple[str, ...]
     groups: tuple[str, ...]
     sources: tuple[str, ...]
-    found: LabelReport
+    label_report: LabelReport
 
     def __len__(self) -> int:
         """Return the number of structures."""
@@ -69,7 +69,7 @@ class Dataset:
             tuple(self.config_types[i] for i in which),
             tuple(self.groups[i] for i in which),
             tuple(self.sources[i] for i in which),
-            _recount(self.found, part),
+            _recount(self.label_report, part),
         )
 
     def isolated_indices(self) -> list[int]:
@@ -294,5 +294,5 @@ def has_label(structures: Structures, label: str) -> Bool[Tensor, " B"]:
 
 def _recount(report: LabelReport, part: Structures) -> LabelReport:
     counts = {label: int(has_label(part, label).sum()) for label in LABELS}
-    energy, forces, stress = (Found(getattr(report, x).key, counts[x]) for x in LABELS)
+    energy, forces, stress = (LabelCount(getattr(report, x).key, counts[x]) for x in LABELS)
     return LabelReport(len(part), energy, forces, stress, keys=report.keys)

@@ -116,7 +116,7 @@ class LabelKeys:
 
 
 @dataclass(frozen=True)
-class Found:
+class LabelCount:
     """How often a label was found.
 
     Attributes:
@@ -146,9 +146,9 @@ class LabelReport:
     """
 
     structures: int
-    energy: Found
-    forces: Found
-    stress: Found
+    energy: LabelCount
+    forces: LabelCount
+    stress: LabelCount
     remarks: tuple[Finding, ...] = ()
     keys: tuple[str, ...] = ()
 
@@ -167,13 +167,13 @@ class LabelReport:
         """Return one line for each label."""
         return [self._line(label, getattr(self, label)) for label in LABELS]
 
-    def _line(self, label: str, found: Found) -> str:
+    def _line(self, label: str, count: LabelCount) -> str:
         if found.key is None:
             return f"no {label}"
-        line = f"{found.count} {label} ({describe(found.key)})"
-        if found.lost:
-            others = ", ".join(f"{describe(key)}: {n}" for key, n in found.others.items())
-            line += f", {found.lost} more not used because they are elsewhere ({others})"
+        line = f"{count.count} {label} ({describe(count.key)})"
+        if count.lost:
+            others = ", ".join(f"{describe(key)}: {n}" for key, n in count.others.items())
+            line += f", {count.lost} more not used because they are elsewhere ({others})"
         return line
 
 

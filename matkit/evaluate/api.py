@@ -135,7 +135,9 @@ def compare_files(options: EvaluateOptions, listener: EvaluationListener) -> Eva
     if unread:
         left_out = {UNREADABLE: len(unread)} | left_out
         listener.note(f"Left out: {len(unread)} structures ({UNREADABLE})")
-    is_converted = any(remark.check in ("units", "format") for remark in everything.found.remarks)
+    is_converted = any(
+        remark.check in ("units", "format") for remark in everything.label_report.remarks
+    )
     frames = _frames(options, dataset, is_converted)
     check_prefix(frames(), options.prefix)
     with listener.counting() as on_batch:
@@ -146,7 +148,7 @@ def compare_files(options: EvaluateOptions, listener: EvaluationListener) -> Eva
         "versions": versions(),
         "options": options.model_dump(),
         "ignored": ignored_in(dataset, _potential(calc).conditions, True),
-        "labels": str(dataset.found),
+        "labels": str(dataset.label_report),
         "left_out": left_out,
         "units": UNITS,
         **document(evaluation, dataset.sources),
@@ -200,7 +202,7 @@ def _choose(
     everything: Dataset, options: EvaluateOptions, model: ForceField, listener: EvaluationListener
 ) -> tuple[Dataset, dict[str, int]]:
     """Return the structures to compare, and how many are left out for which reason."""
-    listener.note(f"Found {everything.found}")
+    listener.note(f"Found {everything.label_report}")
     dataset = everything.without_isolated()
     check_comparable(dataset)
     for problem in refuse_wrong_labels(everything, "test", options.allow_problems):

@@ -185,7 +185,7 @@ def _set_facts(dataset: Dataset) -> dict[str, Any]:
     structures = dataset.structures
     kinds = dict.fromkeys(dataset.config_types)
     return {
-        "labels": str(dataset.found),
+        "labels": str(dataset.label_report),
         "atoms": len(structures.species),
         "elements": format_species(structures.species.unique().tolist()),
         "config_types": {kind: dataset.config_types.count(kind) for kind in kinds},

@@ -15,7 +15,7 @@ from ase.build import bulk, molecule
 
 from matkit.data.ase import from_ase
 from matkit.data.dataset import Dataset
-from matkit.data.labels import Found, LabelReport
+from matkit.data.labels import LabelCount, LabelReport
 from matkit.derivatives import ForceField
 from matkit.evaluator import predict
 
@@ -76,7 +76,7 @@ def as_predicted(model: ForceField) -> Dataset | None:
         atom={"forces": labels["forces"]},
     )
     names = tuple(str(atoms.symbols) for atoms in frames)
-    where = Found("predictions of the model to start from", len(frames))
+    where = LabelCount("predictions of the model to start from", len(frames))
     report = LabelReport(len(frames), where, where, where)
     kinds = tuple("crystal" if atoms.pbc.all() else "molecule" for atoms in frames)
     return Dataset(structures, kinds, names, tuple(f"common[{name}]" for name in names), report)

@@ -56,7 +56,10 @@ def read_sets(options: PotentialOptions) -> Sets:
         raise ConfigError("Expected files to learn from, got none. Name them: --train-file FILE")
     keys = options.label_keys()
     both, located = read_labelled(options.train_file, keys, options.format)
-    train, notes = both.without_isolated(), [str(both.found), *_judge("training", both, options)]
+    train, notes = (
+        both.without_isolated(),
+        [str(both.label_report), *_judge("training", both, options)],
+    )
     if options.valid_file:
         valid, more = read_labelled(options.valid_file, keys, options.format)
         notes += _judge("validation", valid, options)
@@ -93,7 +96,7 @@ def read_sets(options: PotentialOptions) -> Sets:
 def _judge(name: str, dataset: Dataset, options: PotentialOptions) -> list[str]:
     """Refuse labels that look wrong; return what is to be said about the rest."""
     told = refuse_wrong_labels(dataset, name, options.allow_problems)
-    return [*(f.message for f in dataset.found.remarks if f.severity == "note"), *told]
+    return [*(f.message for f in dataset.label_report.remarks if f.severity == "note"), *told]
 
 
 def _check_labels(name: str, dataset: Dataset, options: PotentialOptions) -> None:
@@ -123,7 +126,7 @@ def _remedy(label: str, dataset: Dataset) -> str:
             "Make Hessians (matkit label FILES FOLDER --hessian finite-difference) and name the "
             "folder as the file"
         )
-    return f"Found were: {dataset.found}. Name the key ({label}_key)"
+    return f"Found were: {dataset.label_report}. Name the key ({label}_key)"
 
 
 def _check_leakage(train: Dataset, other: Dataset | None, name: str, options: DataOptions) -> None:

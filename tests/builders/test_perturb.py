@@ -56,7 +56,7 @@ def test_provenance_of_every_frame(tmp_path, crystals):
     assert {atoms.info["parent"] for atoms in crystal} == {f"{crystals}[0]", f"{crystals}[1]"}
     assert all(set(atoms.info) == {"config_type", "group", "parent"} for atoms in frames)
     data = read_dataset(tmp_path / "out/perturbed.extxyz")
-    assert data.found.energy.key is None
+    assert data.label_report.energy.key is None
     assert set(data.groups) >= {"mp-22862", "Cu", "Cl-Fe", "Na"}
 
 

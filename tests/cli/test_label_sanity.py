@@ -130,7 +130,7 @@ def test_new_labels_do_not_inherit_what_was_said_of_old_ones(cli):
     for atoms in read("labels/labels.extxyz", ":"):
         assert not {"head", "dft_energy", "scf_converged", "energy-unit"} & atoms.info.keys()
         assert atoms.info["name"] == "mine"
-    found = read_dataset("labels/labels.extxyz").found
+    found = read_dataset("labels/labels.extxyz").label_report
     assert not [remark for remark in found.remarks if remark.severity == "problem"]
 
 

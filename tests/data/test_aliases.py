@@ -25,7 +25,7 @@ def read(tmp_path, *frames, **keys):
 
 
 def findings(dataset, check):
-    return [remark for remark in dataset.found.remarks if remark.check == check]
+    return [remark for remark in dataset.label_report.remarks if remark.check == check]
 
 
 @pytest.mark.parametrize(
@@ -140,11 +140,11 @@ def test_other_things_under_such_names_are_passed_over(tmp_path):
     atoms.set_array("energies", np.zeros(3))
     dataset = read(tmp_path, atoms)
     assert float(dataset.structures.system["energy"]) == -1
-    assert dataset.found.energy.others == {}
+    assert dataset.label_report.energy.others == {}
 
 
 def test_messages_name_the_keys_that_there_are(tmp_path):
-    assert "(keys found here: my_energy)" in str(read(tmp_path, water(my_energy=1.0)).found)
+    assert "(keys found here: my_energy)" in str(read(tmp_path, water(my_energy=1.0)).label_report)
 
 
 def test_every_name_is_known_as_a_label():

@@ -43,7 +43,7 @@ def test_a_folder_is_the_same_data(source, folder):
             assert np.array_equal(a, b, equal_nan=a.dtype.kind == "f"), name
     assert mapped.structures.system.keys() == plain.structures.system.keys()
     assert (mapped.sources, mapped.groups) == (plain.sources, plain.groups)
-    assert (mapped.config_types, mapped.found) == (plain.config_types, plain.found)
+    assert (mapped.config_types, mapped.label_report) == (plain.config_types, plain.label_report)
 
 
 def test_a_folder_is_mapped_and_not_changed(folder):

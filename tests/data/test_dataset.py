@@ -57,7 +57,7 @@ def test_columns_of_a_database_are_info(tmp_path):
 def test_several_files_share_one_report(tmp_path):
     paths = [save(tmp_path / f"{i}.extxyz", strained_copper(i + 1)) for i in range(2)]
     dataset = read_dataset(paths)
-    assert (len(dataset), dataset.found.structures) == (3, 3)
+    assert (len(dataset), dataset.label_report.structures) == (3, 3)
     assert dataset.sources == (f"{paths[0]}[0]", f"{paths[1]}[0]", f"{paths[1]}[1]")
 
 
@@ -112,7 +112,7 @@ def test_tables(tmp_path, writer):
     rows = [row(atoms, **e) for atoms, e in zip(crystals, energies, strict=True)]
     dataset = read_dataset(writer(tmp_path / f"a.{writer.__name__[6:]}", rows))
     assert dataset.structures.system["energy"].tolist() == [-7.0, -16.0]
-    assert dataset.found.energy.key == "energy_per_atom"
+    assert dataset.label_report.energy.key == "energy_per_atom"
     assert torch.allclose(dataset.structures.volume, torch.tensor([5.6**3 / 4, 3.61**3]).double())
     distances = [atoms.get_all_distances(mic=True) for atoms in crystals]
     found = list(read_atoms(tmp_path / f"a.{writer.__name__[6:]}"))
@@ -193,7 +193,7 @@ def test_subsets(tmp_path):
     dataset = read_dataset(save(tmp_path / "a.extxyz", strained_copper(4)))
     part = dataset.subset([2, 0])
     assert part.sources == (dataset.sources[2], dataset.sources[0])
-    assert (part.found.structures, part.found.forces.count) == (2, 2)
+    assert (part.label_report.structures, part.label_report.forces.count) == (2, 2)
     energies = dataset.structures.system["energy"]
     assert torch.equal(part.structures.system["energy"], energies[[2, 0]])
     assert len(dataset.subset([])) == 0
@@ -219,7 +219,7 @@ def test_writing_and_reading_again(tmp_path, name):
     write_dataset(dataset, tmp_path / name)
     again = read_dataset(tmp_path / name)
     assert same(again, dataset)
-    assert again.found.energy.key == "REF_energy"
+    assert again.label_report.energy.key == "REF_energy"
     assert (again.groups, again.config_types) == (dataset.groups, dataset.config_types)
     assert again.structures.system["charge"].tolist() == [1, 1, 0]
     assert "REF_energy" not in list(read_atoms(tmp_path / name))[2].info

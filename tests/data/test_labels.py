@@ -33,9 +33,9 @@ def test_what_ase_calls_energy_is_found(tmp_path):
     assert np.allclose(dataset.structures.atom["forces"].numpy(), forces, atol=1e-8)
     stress = [atoms.get_stress(voigt=False) for atoms in frames]
     assert np.allclose(dataset.structures.system["stress"].numpy(), stress, atol=1e-7)
-    assert dataset.found.energy.key == "energy()"
-    assert dataset.found.energy.count == 3
-    assert "3 energy (energy of the ASE calculator)" in str(dataset.found)
+    assert dataset.label_report.energy.key == "energy()"
+    assert dataset.label_report.energy.count == 3
+    assert "3 energy (energy of the ASE calculator)" in str(dataset.label_report)
 
 
 def test_ref_keys_win_over_the_calculator(tmp_path):
@@ -45,8 +45,8 @@ def test_ref_keys_win_over_the_calculator(tmp_path):
     dataset = read(tmp_path, [atoms])
     assert float(dataset.structures.system["energy"]) == -7.5
     assert (dataset.structures.atom["forces"] == 0.25).all()
-    assert dataset.found.energy.others == {"energy()": 1}
-    assert dataset.found.energy.lost == 0
+    assert dataset.label_report.energy.others == {"energy()": 1}
+    assert dataset.label_report.energy.lost == 0
 
 
 def test_an_explicit_key_wins_over_all(tmp_path):
@@ -63,9 +63,9 @@ def test_missing_labels_are_nan(tmp_path):
     assert stress.isnan().all()
     assert stress.shape == (2, 3, 3)
     assert dataset.structures.atom["forces"].isnan().all()
-    assert dataset.found.forces.key is None
+    assert dataset.label_report.forces.key is None
     line = "2 structures with 1 energy (REF_energy); no forces; no stress"
-    assert str(dataset.found) == f"{line} (keys found here: REF_energy)"
+    assert str(dataset.label_report) == f"{line} (keys found here: REF_energy)"
 
 
 def test_forces_of_a_part_of_the_structures(tmp_path):
@@ -80,8 +80,8 @@ def test_one_place_for_each_label_and_the_others_are_counted(tmp_path):
     old.calc = SinglePointCalculator(old, energy=-3.0)
     dataset = read(tmp_path, [old, water(REF_energy=-1.0), old])
     assert dataset.structures.system["energy"].isnan().tolist() == [True, False, True]
-    assert (dataset.found.energy.count, dataset.found.energy.lost) == (1, 2)
-    assert "2 more not used because they are elsewhere" in str(dataset.found)
+    assert (dataset.label_report.energy.count, dataset.label_report.energy.lost) == (1, 2)
+    assert "2 more not used because they are elsewhere" in str(dataset.label_report)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_a_stress_without_a_volume_is_left_out_and_said(tmp_path, name):
     atoms.info[name] = np.eye(3)
     dataset = read(tmp_path, [atoms, water(REF_energy=1.0)])
     assert dataset.structures.system["stress"].isnan().all()
-    (remark,) = (r for r in dataset.found.remarks if r.check == "stress without volume")
+    (remark,) = (r for r in dataset.label_report.remarks if r.check == "stress without volume")
     assert remark.severity == "warning"
     assert "a.extxyz[0]" in remark.message
 

@@ -74,7 +74,7 @@ def test_a_declared_unit_of_energy_is_honoured_and_said(tmp_path, name):
     dataset = read(tmp_path, water(REF_energy=-1.0, **{name: "hartree", "force-unit": "eV/A"}))
     assert energy(dataset) == pytest.approx(-HARTREE)
     assert force(dataset) == 1
-    texts = [remark.message for remark in dataset.found.remarks]
+    texts = [remark.message for remark in dataset.label_report.remarks]
     assert texts == ["energy (REF_energy) of 1 structures converted from hartree"]
 
 
@@ -146,7 +146,7 @@ def test_gradients_can_be_named(tmp_path):
 def test_positions_that_the_file_declares_in_bohr(tmp_path):
     dataset = read(tmp_path, water(length_unit="bohr"))
     assert float(dataset.structures.cell[0, 0, 0]) == pytest.approx(6 * BOHR)
-    assert any("multiplied by 0.529177" in r.message for r in dataset.found.remarks)
+    assert any("multiplied by 0.529177" in r.message for r in dataset.label_report.remarks)
 
 
 def test_options_refuse_unknown_units_before_anything_is_read():

@@ -135,7 +135,11 @@ def test_energies_of_the_retained_set_are_moved_back_for_the_base(tmp_path, data
     moved = structures.system["energy"].index_add(0, structures.batch, table[structures.species])
     system = {**structures.system, "energy": moved}
     shifted = type(data)(
-        structures.replace(system=system), data.config_types, data.groups, data.sources, data.found
+        structures.replace(system=system),
+        data.config_types,
+        data.groups,
+        data.sources,
+        data.label_report,
     )
     metrics, _ = report(tmp_path, data, sets=[NamedSet("retained", shifted, changes)])
     plain, _ = report(tmp_path, data, sets=[NamedSet("retained", data)])

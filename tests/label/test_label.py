@@ -71,8 +71,8 @@ def test_labels_are_read_as_labels(tmp_path, source):
     result = label(source, tmp_path / "out", quadratic())
     assert (result.done, result.rejected, result.failed) == (COUNT, 0, 0)
     data = read_dataset(result.files.frames)
-    assert (data.found.energy.key, data.found.energy.count) == ("REF_energy", COUNT)
-    assert (data.found.forces.key, data.found.forces.others) == ("REF_forces", {})
+    assert (data.label_report.energy.key, data.label_report.energy.count) == ("REF_energy", COUNT)
+    assert (data.label_report.forces.key, data.label_report.forces.others) == ("REF_forces", {})
     assert set(data.config_types) == {"chain"}
     assert data.groups == tuple(f"g{i}" for i in range(COUNT))
     for part, atoms in zip(data.structures.split(), chain(), strict=True):
@@ -113,7 +113,7 @@ def test_a_model_labels_in_batches(tmp_path, models):
         a, b = one.structures.system[key], other.structures.system[key]
         np.testing.assert_allclose(a, b, atol=1e-10)
     np.testing.assert_allclose(one.structures.atom["forces"], other.structures.atom["forces"])
-    assert one.found.stress.count == 4
+    assert one.label_report.stress.count == 4
 
 
 def killed_after(lines, words, ledger):
@@ -222,7 +222,7 @@ def test_a_converted_set_is_a_source(tmp_path):
     convert(located_atoms([tmp_path / "s.extxyz"]), tmp_path / "set", LabelKeys())
     result = label(tmp_path / "set", tmp_path / "out", quadratic())
     assert result.done == len(read(tmp_path / "s.extxyz", ":"))
-    assert read_dataset(result.files.frames).found.energy.key == "REF_energy"
+    assert read_dataset(result.files.frames).label_report.energy.key == "REF_energy"
 
 
 @pytest.mark.parametrize("empty", [False, True])

@@ -5,7 +5,7 @@ from ase.build import molecule
 
 from matkit.data.ase import from_ase
 from matkit.data.dataset import Dataset
-from matkit.data.labels import Found, LabelReport
+from matkit.data.labels import LabelCount, LabelReport
 from matkit.derivatives import Conservative
 from matkit.errors import DataError
 from matkit.hessians.modes import normal_modes
@@ -238,7 +238,7 @@ def test_three_body_hessians_are_learned():
 def test_zero_point_energies_are_those_of_molecules():
     crystal = from_ase(Atoms("H2", [[0, 0, 0], [0, 0, 0.74]], cell=[5, 5, 5], pbc=True))
     options = LossOptions(hessian_zpe_weight=1)
-    nothing = Found(None, 0)
+    nothing = LabelCount(None, 0)
     found = LabelReport(1, nothing, nothing, nothing)
     with pytest.raises(DataError, match="Expected molecules"):
         add_hessians(Dataset(crystal, ("relaxed",), ("H2",), ("here",), found), {}, options)

@@ -54,7 +54,7 @@ def assert_same(dataset, frames, stress=True, atol=1e-6):
 
 
 def said(dataset):
-    return " ".join(remark.message for remark in dataset.found.remarks)
+    return " ".join(remark.message for remark in dataset.label_report.remarks)
 
 
 def deepmd(folder, frames, types=None):
@@ -336,7 +336,7 @@ def dump(atoms, columns="id type element x y z fx fy fz"):
 def test_a_dump_of_lammps_has_no_energies(tmp_path, frames):
     (tmp_path / "a.lammpstrj").write_text("".join(map(dump, frames)))
     dataset = read_dataset(tmp_path / "a.lammpstrj")
-    assert dataset.found.energy.key is None
+    assert dataset.label_report.energy.key is None
     assert len(dataset) == 3
     expected = np.concatenate([atoms.get_forces() for atoms in frames])
     assert np.allclose(dataset.structures.atom["forces"], expected, atol=1e-6)
@@ -369,7 +369,7 @@ def test_energies_of_aenet_stand_in_a_comment_and_forces_are_in_ev(tmp_path, fra
 def test_forces_of_xsf_without_aenet_are_in_hartree(tmp_path, frames):
     (tmp_path / "a.xsf").write_text(xsf(frames[0], factor=1 / HARTREE))
     dataset = read_dataset(tmp_path / "a.xsf")
-    assert dataset.found.energy.key is None
+    assert dataset.label_report.energy.key is None
     assert np.allclose(dataset.structures.atom["forces"], frames[0].get_forces(), atol=1e-6)
 
 
@@ -472,7 +472,7 @@ def test_n2p2_by_any_name_is_known_by_its_beginning(tmp_path, frames, name):
 
 def test_a_dump_by_any_name_is_known_by_its_beginning(tmp_path, frames):
     (tmp_path / "frames.txt").write_text(dump(frames[0]))
-    assert read_dataset(tmp_path / "frames.txt").found.energy.key is None
+    assert read_dataset(tmp_path / "frames.txt").label_report.energy.key is None
 
 
 def test_a_pickle_by_another_name_is_refused(tmp_path):
