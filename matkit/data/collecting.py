@@ -15,8 +15,8 @@ from matkit.data.groups import group_of
 from matkit.data.labels import (
     LABELS,
     Array,
-    LabelCount,
     Label,
+    LabelCount,
     LabelKeys,
     LabelReport,
     keys_of,

@@ -168,7 +168,7 @@ class LabelReport:
         return [self._line(label, getattr(self, label)) for label in LABELS]
 
     def _line(self, label: str, count: LabelCount) -> str:
-        if found.key is None:
+        if count.key is None:
             return f"no {label}"
         line = f"{count.count} {label} ({describe(count.key)})"
         if count.lost:

@@ -124,7 +124,7 @@ def check_comparable(dataset: Dataset) -> None:
     labels = (*(structures.system[key] for key in ("energy", "stress")), structures.atom["forces"])
     if all(bool(values.isnan().all()) for values in labels):
         raise DataError(
-            f"There is nothing to compare with: {dataset.label_report}. Name the keys of the labels "
+            f"There is nothing to compare with: {dataset.label_report}. Name the keys of labels "
             "(energy_key, forces_key, stress_key)."
         )
 
