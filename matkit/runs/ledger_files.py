@@ -13,6 +13,7 @@ import numpy as np
 from matkit.errors import ConfigError, OutputExistsError
 from matkit.runs.atomic import write_atomically
 from matkit.runs.items import WHOLE, Shard
+from matkit.runs.settings import changed_settings
 
 Row = dict[str, Any]
 # Rounding of 4e-6 eV/Å² at 60 eV/Å², far below the noise of any label, for half the disk.
@@ -109,12 +110,10 @@ def _compare(path: Path, settings: Mapping[str, Any]) -> None:
             "choose another folder, or start anew with overwrite."
         ) from error
     new = json.loads(json.dumps(settings))
-    changed = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
-    if changed:
-        texts = (f"{name} = {old.get(name)!r}, now {new.get(name)!r}" for name in changed)
+    if changed := changed_settings(old, new):
         raise ConfigError(
-            f"Cannot go on with {path.parent}: it was begun with {'; '.join(texts)}. Use the same "
-            "settings, another folder, or start anew with overwrite."
+            f"Cannot go on with {path.parent}: it was begun with other settings: {changed}. Use "
+            "the same ones, another folder, or start anew with overwrite."
         )
 
 

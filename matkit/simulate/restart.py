@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, StrictInt, fi
 
 from matkit.errors import SimulationError
 from matkit.runs.atomic import write_atomically
+from matkit.runs.settings import changed_settings
 from matkit.simulate.options import MDOptions
 
 FORMAT_VERSION = 1
@@ -104,15 +105,10 @@ class Restart:
                 "structure the run began with, or another output name."
             )
         now = options.model_dump()
-        changed = [
-            f"{key} = {self.options[key]} then, {now[key]} now"
-            for key in FIXED
-            if self.options.get(key) != now[key]
-        ]
-        if changed:
+        if changed := changed_settings(self.options, now, now.keys() - set(FIXED)):
             raise SimulationError(
-                f"{path} was written by a run with other options: {'; '.join(changed)}. Use the "
-                "same ones, or start a new run from the last frame of the trajectory."
+                f"{path} was written by a run with other options: {changed}. Use the same ones, or "
+                "start a new run from the last frame of the trajectory."
             )
 
 

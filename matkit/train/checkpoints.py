@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from matkit.errors import CheckpointError
 from matkit.runs.atomic import write_atomically
+from matkit.runs.settings import changed_settings
 from matkit.train.options import TrainerOptions
 from matkit.train.progress import TrainingProgress, extend
 
@@ -97,10 +98,9 @@ MAY_CHANGE = {
 
 
 def _refuse_changed(path: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
-    differing = [key for key in new if key not in MAY_CHANGE and old.get(key) != new[key]]
-    if differing:
-        changes = ", ".join(f"{key} ({old.get(key)!r} then, {new[key]!r} now)" for key in differing)
+    # Options that are no more have no say.
+    if changed := changed_settings(old, new, {*MAY_CHANGE, *(old.keys() - new.keys())}):
         raise CheckpointError(
-            f"{path} was written with other options: {changes}. Go on with the old ones, or start "
+            f"{path} was written with other options: {changed}. Go on with the old ones, or start "
             "anew under another name or with --overwrite."
         )

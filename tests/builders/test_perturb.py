@@ -85,7 +85,7 @@ def test_a_stopped_run_goes_on(tmp_path, crystals):
     ledger.write_bytes(b"".join(ledger.read_bytes().splitlines(keepends=True)[:1]))
     made(tmp_path, crystals)
     assert path.read_bytes() == whole
-    with pytest.raises(ConfigError, match="seed = 0, now 5"):
+    with pytest.raises(ConfigError, match="seed = 0 then, 5 now"):
         made(tmp_path, crystals, seed=5)
 
 

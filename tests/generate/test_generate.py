@@ -118,7 +118,7 @@ def test_an_interrupted_run_goes_on(generate):
     again, _ = generate("whole", num_samples=4, formula="NaCl", batch_size=1)
     assert ledger.read_text().startswith(before), "what was finished is not done again"
     assert (again / "generated.extxyz").read_text() == wanted
-    with pytest.raises(ConfigError, match="num_samples = 4, now 5"):
+    with pytest.raises(ConfigError, match="num_samples = 4 then, 5 now"):
         generate("whole", num_samples=5, formula="NaCl", batch_size=1)
     assert len(frames(generate("whole", num_samples=5, formula="NaCl", overwrite=True)[0])) == 5
 

@@ -152,7 +152,7 @@ def test_another_input_is_noticed(tmp_path):
 
 def test_other_settings_are_noticed(tmp_path):
     ledger(tmp_path).close()
-    with pytest.raises(ConfigError, match="begun with calculator = 'lj', now 'emt'"):
+    with pytest.raises(ConfigError, match="calculator = 'lj' then, 'emt' now"):
         Ledger(Files(tmp_path, "labels"), SETTINGS | {"calculator": "emt"})
     with ledger(tmp_path) as run:  # the lock was given back
         run.commit([outcome(0)])

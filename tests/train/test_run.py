@@ -210,7 +210,7 @@ def test_a_run_is_not_overwritten_by_accident(options):
 
 def test_a_run_does_not_go_on_with_other_options(options):
     train(options(max_num_epochs=1))
-    with pytest.raises(CheckpointError, match=r"lr \(0.005 then, 0.1 now\)"):
+    with pytest.raises(CheckpointError, match=r"lr = 0.005 then, 0.1 now"):
         train(options(max_num_epochs=1, lr=0.1, restart="auto"))
 
 
