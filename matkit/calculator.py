@@ -228,6 +228,17 @@ class MatkitCalculator(Shareable):
         if "stress" in properties:
             self.results["stress"] = self._checked_stress()
 
+    def get_property(
+        self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True
+    ) -> Any:
+        """Return a property as ASE does; a stress that the model lacks is refused with a reason."""
+        if name == "stress" and "stress" not in self._provides:
+            raise NoStressError(
+                "The model predicts forces of its own and no stress. Relax without the cell, or "
+                "take a model whose forces are derivatives of its energy."
+            )
+        return super().get_property(name, atoms, allow_calculation)
+
     @one_at_a_time
     def get_hessian(
         self,
@@ -340,11 +351,6 @@ class MatkitCalculator(Shareable):
             self.results["forces_comm"] = _numpy(forces)
 
     def _checked_stress(self) -> np.ndarray:
-        if "stress" not in self._provides:
-            raise NoStressError(
-                "The model predicts forces of its own and no stress. Relax without the cell, or "
-                "take a model whose forces are derivatives of its energy."
-            )
         if self._stress is None:
             atoms = self.atoms or Atoms()
             raise NoStressError(

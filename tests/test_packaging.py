@@ -64,7 +64,9 @@ def test_the_metadata_names_the_licences_of_the_weights():
     table = (ROOT / "LICENSES-OF-WEIGHTS.md").read_text(encoding="utf-8")
     expression = set(PROJECT["project"]["license"].split(" AND "))
     licences = set()
-    for path in (ROOT / "matkit" / "weights").glob("*.safetensors"):
+    files = list((ROOT / "matkit" / "models" / "weights").glob("*.safetensors"))
+    assert files
+    for path in files:
         card = yaml.safe_load((ROOT / f"configs/cards/{path.stem}.yaml").read_text("utf-8"))
         licence = "CC-BY-4.0" if card["licence"].startswith("CC BY 4.0") else card["licence"]
         assert f"| `{path.name}` | {licence} |" in table

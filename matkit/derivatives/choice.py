@@ -74,12 +74,12 @@ def check_outputs(network: Potential, name: str) -> None:
 
 
 def _probe(network: Potential) -> Structures:
-    """Return a pair and a single atom of the first element, far from any cutoff."""
+    """Return a pair and a single atom of an element that it can be used for."""
     positions = torch.zeros(3, 3, dtype=torch.float64)
     positions[1, 0] = 0.6 * network.cutoff
     return Structures(
         positions=positions,
-        species=torch.tensor([network.species[0]] * 3),
+        species=torch.tensor([network.usable_species[0]] * 3),
         cell=torch.zeros(2, 3, 3, dtype=torch.float64),
         pbc=torch.zeros(2, 3, dtype=torch.bool),
         n_atoms=torch.tensor([2, 1]),

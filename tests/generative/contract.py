@@ -15,6 +15,9 @@ from matkit.testing import GeneratorContract
 from matkit.testing.generators import STEPS
 from tests.generative.crystals import batch, draw, salt, seeded, titania
 
+# A network that is large enough to learn one crystal.
+LARGER = {"width": 32, "layers": 2, "harmonics": 4, "time_channels": 16}
+
 
 class CrystalContract(GeneratorContract):
     """Species given or generated, conditions, and one crystal learnt.

@@ -7,7 +7,7 @@ from matkit.generative.crystalflow import CrystalFlow
 from matkit.generative.parts.denoiser import Prediction
 from matkit.generative.parts.layout import standard_orientation
 from matkit.interfaces import Condition
-from tests.generative.contract import CrystalContract
+from tests.generative.contract import LARGER, CrystalContract
 from tests.generative.crystals import batch, draw, rotation, salt, seeded, titania
 
 TINY = {"width": 16, "layers": 2, "harmonics": 3, "time_channels": 8}
@@ -16,7 +16,7 @@ TINY = {"width": 16, "layers": 2, "harmonics": 3, "time_channels": 8}
 class TestCrystalFlow(CrystalContract):
     name = "crystalflow"
     hyperparameters = TINY | {"miller": 3}
-    training = (400, 1e-2, {"miller": 0, "lattice_weight": 100.0})
+    training = (400, 1e-2, LARGER | {"miller": 0, "lattice_weight": 100.0})
     sampling = 50
 
 

@@ -7,7 +7,7 @@ from matkit.generative.parts import wrapped_normal
 from matkit.generative.parts.denoiser import Prediction
 from matkit.generative.parts.layout import standard_orientation
 from matkit.interfaces import Condition
-from tests.generative.contract import CrystalContract
+from tests.generative.contract import LARGER, CrystalContract
 from tests.generative.crystals import batch, draw, rotation, salt, seeded, titania
 
 TINY = {"width": 16, "layers": 2, "harmonics": 3, "time_channels": 8}
@@ -16,7 +16,7 @@ TINY = {"width": 16, "layers": 2, "harmonics": 3, "time_channels": 8}
 class TestDiffCSP(CrystalContract):
     name = "diffcsp"
     hyperparameters = TINY | {"levels": 50}
-    training = (500, 1e-2, {"levels": 200})
+    training = (500, 1e-2, LARGER | {"levels": 200})
     sampling = 200
 
 

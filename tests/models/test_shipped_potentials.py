@@ -7,7 +7,7 @@ from ase.build import bulk, molecule
 
 import matkit
 from matkit.data.ase import from_ase
-from matkit.models import shipped, zoo
+from matkit.models import published, shipped
 from matkit.simulate.plausibility import unknown_contacts
 from matkit.vibrations import vibrations
 
@@ -16,7 +16,7 @@ HIP = "hip-gfn2-chno"
 
 
 def test_the_default_needs_no_other_package(monkeypatch):
-    monkeypatch.setattr(zoo, "_weights", lambda config: None)
+    monkeypatch.setattr(published, "weights_of", lambda config: None)
     calc = matkit.load_calculator()
     assert calc.info["model"] == UNIVERSAL
     assert len(calc.potentials[0].species) == 89
