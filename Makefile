@@ -8,11 +8,15 @@ ARGS ?=
 
 PY := .venv/bin/python
 STAMP := .venv/.installed
+LOWEST := .venv-lowest
+LOWEST_TESTS ?= tests/nn/frozen tests/neighbors tests/hessians tests/simulate tests/symmetry \
+  tests/models tests/data/formats tests/data/test_ase.py tests/test_calculator.py \
+  tests/potentials/test_nequip.py tests/vibrations tests/phonons tests/crystals
 DOCS := .venv/.installed-docs
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint docs docs-test bench clean
+.PHONY: help setup demo test test-slow test-lowest test-wheel lint docs docs-test bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -30,6 +34,16 @@ test: $(STAMP) ## Run the tests
 test-slow: $(STAMP) ## Run the tests marked slow
 	$(PYTEST) -n $(JOBS) -m slow $(ARGS)
 
+# Floors of pyproject.toml are true if tests pass with them. torch is that of constraints.txt, since
+# older ones come with gigabytes of CUDA; warnings of old packages are theirs.
+test-lowest: $(LOWEST)/.installed ## Run the fast tests with the lowest versions of the dependencies
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n $(JOBS) -m "not slow and not gpu" \
+	  -o addopts=--import-mode=importlib -W ignore::DeprecationWarning \
+	  -W ignore::PendingDeprecationWarning -W ignore::FutureWarning $(LOWEST_TESTS) $(ARGS)
+
+test-wheel: ## Install the wheel in an empty environment and use it
+	PYTHON=$(PYTHON) PIP_FLAGS="$(PIP_FLAGS)" bash .ci/wheel
+
 lint: $(STAMP) ## Check style, types and spelling
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
@@ -46,7 +60,7 @@ bench: $(STAMP) ## Time the models
 	$(PY) benchmarks/inference.py $(ARGS)
 
 clean: ## Remove .venv, build folders and caches
-	rm -rf .venv build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf .venv .venv-lowest build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is written last, so an interrupted installation starts again.
@@ -62,4 +76,13 @@ $(STAMP): pyproject.toml constraints.txt
 
 $(DOCS): $(STAMP)
 	$(PY) -m pip install --quiet $(PIP_FLAGS) -c constraints.txt -e '.[docs]'
+	@touch $@
+
+$(LOWEST)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv --clear $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet uv
+	grep '^torch==' constraints.txt > $(LOWEST)/torch.txt
+	$(LOWEST)/bin/uv pip compile --quiet --resolution lowest-direct --overrides $(LOWEST)/torch.txt \
+	  --extra dev --extra train pyproject.toml --output-file $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/python -m pip install --quiet $(PIP_FLAGS) -c $(LOWEST)/lowest.txt -e '.[dev,train]'
 	@touch $@

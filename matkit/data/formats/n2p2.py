@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from matkit.data.opening import open_text
 from matkit.data.units_of_files import ASSUMED, ASSUMED_LENGTH
+from matkit.errors import MissingExtraError
 from matkit.units import BOHR
 
 if TYPE_CHECKING:
@@ -21,9 +22,18 @@ READ_AS = (
 
 
 def read(path: Path) -> Iterator[Atoms]:
-    """Give the structures of a file, positions converted from Bohr."""
-    from ase.io.runner.reader import read_runnerdata
-    from ase.io.runner.runneratoms import Units
+    """Give the structures of a file, positions converted from Bohr.
+
+    Raises:
+        MissingExtraError: ASE is too old to read such files.
+    """
+    try:
+        from ase.io.runner.reader import read_runnerdata
+        from ase.io.runner.runneratoms import Units
+    except ImportError as error:
+        raise MissingExtraError(
+            "Files of n2p2 are read by ASE 3.29 or newer: pip install --upgrade ase"
+        ) from error
 
     for lines in _frames(path):
         every = slice(None)

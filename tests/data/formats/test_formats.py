@@ -12,6 +12,7 @@ from ase.build import molecule
 from ase.db import connect
 
 from matkit.data.dataset import read_dataset
+from matkit.data.formats import n2p2 as n2p2_format
 from matkit.data.formats import reader_of
 from matkit.data.labels import LabelKeys
 from matkit.errors import DataError, MissingExtraError
@@ -374,6 +375,7 @@ def test_forces_of_xsf_without_aenet_are_in_hartree(tmp_path, frames):
 
 
 def n2p2(atoms, length=1.0, energy=1.0):
+    pytest.importorskip("ase.io.runner", reason="ASE 3.29 reads such files")
     lines = ["begin", "comment made up"]
     lines += [f"lattice {' '.join(map(str, row))}" for row in (atoms.cell.array / length).tolist()]
     for position, force in zip(atoms.positions / length, atoms.get_forces(), strict=True):
@@ -392,6 +394,13 @@ def test_n2p2_is_taken_as_atomic_units_and_says_so(tmp_path, frames):
     assert_same(dataset, frames, stress=False)
     assert "the file names no units; taken as Bohr and Hartree" in said(dataset)
     assert "converted from hartree/bohr" in said(dataset)
+
+
+def test_n2p2_with_an_older_ase(tmp_path, frames, monkeypatch):
+    (tmp_path / "input.data").write_text(n2p2(frames[0]))
+    monkeypatch.setitem(sys.modules, "ase.io.runner.reader", None)
+    with pytest.raises(MissingExtraError, match="ASE 3.29 or newer: pip install --upgrade ase"):
+        list(n2p2_format.read(tmp_path / "input.data"))
 
 
 def test_n2p2_in_other_units(tmp_path, frames):
