@@ -11,7 +11,7 @@ STAMP := .venv/.installed
 LOWEST := .venv-lowest
 LOWEST_TESTS ?= tests/nn/frozen tests/neighbors tests/hessians tests/simulate tests/symmetry \
   tests/models tests/data/formats tests/data/test_ase.py tests/test_calculator.py \
-  tests/potentials/test_nequip.py tests/vibrations tests/phonons tests/crystals
+  tests/potentials/test_nequip.py tests/vibrations tests/crystals/test_matching.py
 DOCS := .venv/.installed-docs
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest
 
