@@ -19,7 +19,9 @@ from matkit.evaluate.documents import UNITS, document
 from matkit.evaluate.elements import unknown_elements
 from matkit.evaluate.pages import training_page
 from matkit.evaluate.parity import parity_figure
-from matkit.evaluate.spotchecks import bare_atoms, energy_volume, nve, pick_structure
+from matkit.evaluate.physics.dynamics import nve
+from matkit.evaluate.physics.equation_of_state import energy_volume
+from matkit.evaluate.spotchecks import bare_atoms, pick_structure
 from matkit.report.json_files import json_bytes, plain
 from matkit.runs.atomic import write_atomically
 from matkit.runs.versions import versions

@@ -30,7 +30,7 @@ RECORD = TrainingRecord(
 def quick(monkeypatch):
     """Short dynamics, and figures that are made but not drawn."""
     monkeypatch.setattr("matkit.evaluate.pages.png", lambda figure: b"figure")
-    monkeypatch.setattr("matkit.evaluate.spotchecks.LENGTH", 100.0)
+    monkeypatch.setattr("matkit.evaluate.physics.dynamics.LENGTH", 100.0)
     monkeypatch.setattr("matkit.evaluate.report.SECONDS", 1000.0)
 
 
