@@ -38,12 +38,14 @@ def scene(frames: Sequence[Atoms], titles: Sequence[str]) -> Scene:
         frames = [_filled(frames[0])]  # not along a path, where atoms would jump
     numbers = sorted({int(z) for atoms in frames for z in atoms.numbers})
     place = {z: i for i, z in enumerate(numbers)}
-    centre = _centre(frames[0])
+    centre, axes = _centre(frames[0]), _axes(frames[0])
     parts = zip(frames, titles, strict=True)
     return {
         "title": titles[0],
         "elements": [_element(z) for z in numbers],
-        "frames": [{"title": title, **_frame(atoms, place, centre)} for atoms, title in parts],
+        "frames": [
+            {"title": title, **_frame(atoms, place, centre, axes)} for atoms, title in parts
+        ],
     }
 
 
@@ -79,9 +81,20 @@ def _centre(atoms: Atoms) -> np.ndarray:
     return middle
 
 
-def _frame(atoms: Atoms, place: Mapping[int, int], centre: np.ndarray) -> Scene:
+def _axes(atoms: Atoms) -> np.ndarray:
+    """Return columns to see atoms along: of a molecule the longest across, the shortest in depth.
+
+    A cell is left as it is.
+    """
+    if atoms.cell.rank == 3 or len(atoms) < 2:
+        return np.eye(3)
+    axes = np.linalg.svd(atoms.positions - atoms.positions.mean(axis=0))[2].T
+    return axes * np.array([1, 1, np.sign(np.linalg.det(axes))])
+
+
+def _frame(atoms: Atoms, place: Mapping[int, int], centre: np.ndarray, axes: np.ndarray) -> Scene:
     """Return atoms with coordinates from the centre, and the cell with its origin."""
-    places = np.round(atoms.positions - centre, 3).tolist()
+    places = np.round((atoms.positions - centre) @ axes, 3).tolist()
     has_cell = atoms.cell.rank == 3
     return {
         "atoms": [[place[int(z)], *xyz] for z, xyz in zip(atoms.numbers, places, strict=True)],

@@ -49,6 +49,18 @@ def test_distances_are_those_of_the_structure():
     assert found == pytest.approx(atoms.get_all_distances(), abs=0.002)
 
 
+def test_a_molecule_is_seen_from_its_broad_side_and_not_mirrored():
+    atoms = molecule("CH3CH2OH")
+    places = np.array([a[1:] for a in scene([atoms], [""])["frames"][0]["atoms"]])
+    spread = places.std(axis=0)
+    assert spread[0] > spread[1] > spread[2]
+    sides = [np.linalg.det((p - p[0])[[1, 2, 5]]) for p in (places, atoms.positions)]
+    assert sides[0] == pytest.approx(sides[1], abs=0.01)
+    assert abs(sides[0]) > 0.1
+    (atom,) = scene([Atoms("H", [[1, 2, 3]])], [""])["frames"][0]["atoms"]
+    assert atom == [0, 0.0, 0.0, 0.0]
+
+
 def test_a_crystal_fills_its_cell():
     """Atoms on corners are there eight times, on faces twice."""
     copper = bulk("Cu", cubic=True)

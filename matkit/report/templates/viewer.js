@@ -25,6 +25,12 @@
   function middle(a, b) { return [(a[0] + b[0]) / 2, (a[1] + b[1]) / 2, (a[2] + b[2]) / 2]; }
   function distance(a, b) { return Math.hypot(a[0] - b[0], a[1] - b[1], a[2] - b[2]); }
 
+  /* Where a bond leaves the ball of an atom. */
+  function surface(atom, other) {
+    const part = Math.min(0.45, 0.9 * BALL * atom.radius / distance(atom.place, other));
+    return atom.place.map((x, k) => x + part * (other[k] - x));
+  }
+
   /* Atoms, bonds and edges of one frame. */
   function parts(frame, elements) {
     const atoms = frame.atoms.map(([kind, x, y, z]) => {
@@ -174,7 +180,6 @@
       this.unit = 0.47 * this.zoom * size / this.reach;
       this.caption.textContent = this.titles[this.shown];
       const pen = this.canvas.getContext("2d");
-      pen.lineCap = "round";
       for (const item of this.items(pen)) { item.paint(); }
     }
 
@@ -185,8 +190,8 @@
       const all = atoms.map((atom) => this.ball(pen, atom));
       for (const [a, b] of bonds) {
         const half = middle(a.place, b.place);
-        all.push(this.stroke(pen, a.place, half, a.colour, STICK));
-        all.push(this.stroke(pen, half, b.place, b.colour, STICK));
+        all.push(this.stroke(pen, surface(a, b.place), half, a.colour, STICK));
+        all.push(this.stroke(pen, half, surface(b, a.place), b.colour, STICK));
       }
       for (const [a, b] of edges) { all.push(this.stroke(pen, a, b, line, 0)); }
       return all.sort((one, other) => one.depth - other.depth);
