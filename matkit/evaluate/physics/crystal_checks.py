@@ -70,6 +70,8 @@ def energy_conservation(atoms: Atoms, calc: BaseCalculator, steps: int) -> Check
     kind, name = CONSERVATION, str(atoms.symbols)
     supercell = atoms.repeat(multiples(atoms, MD_LENGTH))
     run = constant_energy(supercell, calc, steps)
+    if run.get("reason") == "interrupted":
+        raise KeyboardInterrupt
     if "skipped" in run or run["reason"] != "done":
         return Check(kind, name, facts=run, failure=run.get("skipped") or run["message"])
     drift = Measure("drift", run["drift"], "meV/atom/ps", -DRIFT, DRIFT)

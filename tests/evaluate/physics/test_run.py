@@ -44,7 +44,7 @@ class Noisy(EMT):
 
 @pytest.fixture(scope="module")
 def result():
-    options = PhysicsOptions(md_steps=30, min_length=5.0)
+    options = PhysicsOptions(md_steps=10, min_length=4.0)
     return evaluate_physics(EMT(), [bulk("Cu"), bulk("Al")], options)
 
 
@@ -105,10 +105,24 @@ def test_without_crystals_pairs_are_of_the_elements_of_the_model():
 
 def test_forces_that_no_energy_belongs_to_are_found():
     atoms = bulk("Cu")
-    check = energy_conservation(atoms, Twisted(), 100)
+    check = energy_conservation(atoms, Twisted(), 40)
     assert check.verdict == "fail"
     assert "drift" in check.reason() or check.failure
-    assert energy_conservation(atoms, EMT(), 100).verdict == "pass"
+    assert energy_conservation(atoms, EMT(), 40).verdict == "pass"
+
+
+def test_an_interruption_is_no_failure_of_the_model():
+    class Interrupted(EMT):
+        calls = 0
+
+        def calculate(self, *given):
+            self.calls += 1
+            if self.calls > 3:
+                raise KeyboardInterrupt
+            super().calculate(*given)
+
+    with pytest.raises(KeyboardInterrupt):
+        energy_conservation(copper(), Interrupted(), 40)
 
 
 def test_energies_with_wiggles_are_found():
