@@ -52,7 +52,7 @@ def generated_page(
     Args:
         batch: What was generated.
         metrics: What is in the metrics.
-        parts: What the domain says of the structures, as HTML.
+        parts: What the domain says of the structures, as `matkit.report.pages.render` gives it.
         files: Files beside the page.
     """
     return render(

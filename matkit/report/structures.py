@@ -69,7 +69,7 @@ def _length(atoms: Atoms) -> float:
 
 
 def _element(z: int) -> tuple[str, str, float]:
-    red, green, blue = (round(255 * part) for part in jmol_colors[z])
+    red, green, blue = (round(255 * part) for part in jmol_colors[min(z, len(jmol_colors) - 1)])
     return chemical_symbols[z], f"#{red:02x}{green:02x}{blue:02x}", round(covalent_radii[z], 2)
 
 

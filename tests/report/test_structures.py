@@ -36,6 +36,12 @@ def test_the_page_holds_the_structure_as_json():
     assert frame["cell"] == []
 
 
+def test_every_element_has_a_colour():
+    elements = scene([Atoms(range(119))], [""])["elements"]
+    assert len(elements) == 119
+    assert all(re.fullmatch("#[0-9a-f]{6}", colour) for _, colour, _ in elements)
+
+
 def test_numbers_have_three_digits():
     atoms = Atoms("H", [[1 / 3, 0, 0]], cell=[1 / 3, 1, 1])
     text = json.dumps(scene([atoms], ["H"])["frames"])

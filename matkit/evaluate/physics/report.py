@@ -77,7 +77,7 @@ def physics_page(result: PhysicsResult, metrics: Mapping[str, Any]) -> str:
         rows=table_of(result.checks),
         crystals=crystal_rows(result),
         figures={kind: png(figure) for kind, figure in figures(result).items()},
-        scenes=[scene([atoms], [str(atoms.symbols)]) for atoms in result.crystals],
+        scenes=[scene([atoms], [name]) for name, atoms in result.crystals.items()],
         settings=metrics["options"],
         model=metrics["model"],
         versions=metrics["versions"],

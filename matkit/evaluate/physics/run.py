@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -42,11 +42,11 @@ class PhysicsResult:
 
     Attributes:
         checks: In the order in which they were made.
-        crystals: Crystals that were looked at, relaxed where that succeeded.
+        crystals: Crystals that were looked at, by name, relaxed where that succeeded.
     """
 
     checks: list[Check] = field(default_factory=list)
-    crystals: list[Atoms] = field(default_factory=list)
+    crystals: dict[str, Atoms] = field(default_factory=dict)
 
     @property
     def passes(self) -> bool:
@@ -82,23 +82,32 @@ def evaluate_physics(
         groups = [atoms.numbers.tolist() for atoms in crystals] or [list(species)]
         for pair in pairs_of(groups, options.pairs):
             result.checks.append(_guarded(DIATOMIC, pair_name(pair), diatomic, pair, precise))
-    for atoms in crystals[: None if options.struct else options.crystals]:
-        note(f"Checking {atoms.symbols}")
-        result.checks += _of_crystal(atoms, calc, options, result)
+    names = _names(crystals)[: None if options.struct else options.crystals]
+    for name, atoms in zip(names, crystals, strict=False):
+        note(f"Checking {name}")
+        result.checks += _of_crystal(name, atoms, calc, options, result)
     return result
 
 
+def _names(crystals: Sequence[Atoms]) -> list[str]:
+    """Return the formulas, with a number where one is there again."""
+    formulas = [atoms.get_chemical_formula("metal") for atoms in crystals]
+    before = [formulas[:i].count(formula) for i, formula in enumerate(formulas)]
+    pairs = zip(formulas, before, strict=True)
+    return [f"{formula} ({count + 1})" if count else formula for formula, count in pairs]
+
+
 def _of_crystal(
-    atoms: Atoms, calc: BaseCalculator, options: PhysicsOptions, result: PhysicsResult
+    name: str, atoms: Atoms, calc: BaseCalculator, options: PhysicsOptions, result: PhysicsResult
 ) -> Iterator[Check]:
     """Relax a crystal, add it to the result, and give the checks of it."""
-    precise, name = at_precision(calc, PRECISION), str(atoms.symbols)
+    precise = at_precision(calc, PRECISION)
     try:
         atoms, reason, _ = stationary_point(atoms, precise, RELAXATION, None)
     except MatkitError as error:
         yield Check("relaxation", name, failure=str(error))
         return
-    result.crystals.append(atoms)
+    result.crystals[name] = atoms
     if reason != "converged":
         yield Check("relaxation", name, failure=f"not at rest after {RELAXATION.steps} steps")
         return
@@ -117,9 +126,9 @@ def _of_crystal(
 
 
 def _guarded(kind: str, name: str, check: Callable[..., Check], *given: Any) -> Check:
-    """Return the check, or that it failed with an error."""
+    """Return the check under a name, or that it failed with an error."""
     try:
-        return check(*given)
+        return replace(check(*given), subject=name)
     except MatkitError as error:
         return Check(kind, name, failure=str(error))
 

@@ -63,7 +63,7 @@ def test_lengths_volumes_and_moduli_are_told(result):
     assert head[0] == "crystal"
     assert (first[0], second[0]) == ("Cu", "Al")
     facts = result.checks[3].facts
-    volume = result.crystals[0].get_volume()
+    volume = result.crystals["Cu"].get_volume()
     assert facts["equilibrium_volume"] == pytest.approx(volume, rel=1e-3)
     assert float(first[2]) == pytest.approx(volume, rel=1e-3)
     assert "-" not in first
@@ -95,6 +95,13 @@ def test_named_crystals_are_all_looked_at():
     options = PhysicsOptions(checks=["eos"], crystals=1, struct=["a", "b"])
     result = evaluate_physics(EMT(), [bulk("Cu"), bulk("Al")], options)
     assert [check.subject for check in result.checks] == ["Cu", "Al"]
+
+
+def test_crystals_of_the_same_formula_are_told_apart():
+    options = PhysicsOptions(checks=["eos"], struct=["a"])
+    result = evaluate_physics(EMT(), [bulk("Cu"), bulk("Cu", a=3.5)], options)
+    assert [check.subject for check in result.checks] == ["Cu", "Cu (2)"]
+    assert [row[0] for row in crystal_rows(result)] == ["crystal", "Cu", "Cu (2)"]
 
 
 def test_without_crystals_pairs_are_of_the_elements_of_the_model():
