@@ -19,6 +19,7 @@ def predict(
     structures: Structures,
     properties: Collection[str] = DERIVED,
     on_batch: Callable[[int, int], None] | None = None,
+    batch_atoms: int | None = None,
 ) -> Properties:
     """Return energy [B], forces [N, 3] and stress [B, 3, 3] of all structures, on the CPU, float64.
 
@@ -27,10 +28,11 @@ def predict(
         structures: Any number of structures.
         properties: Which of `energy`, `forces`, `stress`.
         on_batch: Called with the number of structures done and in all.
+        batch_atoms: Most atoms of a batch; `BATCH_ATOMS` if not given.
     """
     device = next(model.parameters()).device
     parts: dict[str, list[torch.Tensor]] = {key: [] for key in properties}
-    for which in batches(structures):
+    for which in batches(structures, batch_atoms):
         graph = model.featurize(structures.index(which)).to(device)
         result = model(graph, properties, differentiable=False)
         for key, values in parts.items():
@@ -40,11 +42,12 @@ def predict(
     return Properties(**{key: torch.cat(values) for key, values in parts.items()})  # type: ignore[typeddict-item]
 
 
-def batches(structures: Structures) -> list[range]:
-    """Return consecutive structures with at most `BATCH_ATOMS` atoms, or one."""
+def batches(structures: Structures, batch_atoms: int | None = None) -> list[range]:
+    """Return consecutive structures with at most `batch_atoms` atoms (`BATCH_ATOMS`), or one."""
+    limit = BATCH_ATOMS if batch_atoms is None else batch_atoms
     batches, start, atoms = [], 0, 0
     for i, count in enumerate(structures.n_atoms.tolist()):
-        if atoms and atoms + count > BATCH_ATOMS:
+        if atoms and atoms + count > limit:
             batches.append(range(start, i))
             start, atoms = i, 0
         atoms += count

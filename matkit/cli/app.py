@@ -17,6 +17,7 @@ from matkit.cli.flags import answered, normalise, switches, with_flags
 from matkit.crystals.generation import CrystalOptions
 from matkit.crystals.options import CrystalsOptions
 from matkit.evaluate.options import EvaluateOptions
+from matkit.evaluate.physics.options import PhysicsOptions
 from matkit.label.options import LabelConfig
 from matkit.options import Options
 
@@ -33,8 +34,8 @@ class CommandGroup(TyperGroup):
     def make_context(self, info_name: str | None, args: list[str], *rest: Any, **extra: Any) -> Any:
         """Normalise the words of the command line first."""
         words = normalise(args, SWITCHES)
-        if words[:2] in (["evaluate", "crystals"], ["eval", "crystals"]):
-            words[:2] = [CRYSTALS]  # it shares no flag with the evaluation of a model
+        if words[:1] in (["evaluate"], ["eval"]) and words[1:2] in (["crystals"], ["physics"]):
+            words[:2] = [f"evaluate {words[1]}"]  # shares no flag with the evaluation of a model
         return super().make_context(info_name, words, *rest, **extra)
 
     def invoke(self, ctx: Any) -> Any:
@@ -43,10 +44,11 @@ class CommandGroup(TyperGroup):
             return super().invoke(ctx)
 
 
-CRYSTALS = "evaluate crystals"
+CRYSTALS, PHYSICS = "evaluate crystals", "evaluate physics"
 BUILDERS: dict[str, type[Options]] = {"perturb": PerturbOptions, "molecules": MoleculesOptions}
 MORE: dict[str, type[Options]] = {
     CRYSTALS: CrystalsOptions,
+    PHYSICS: PhysicsOptions,
     "label": LabelConfig,
     "generate crystal": CrystalOptions,
 }
@@ -227,17 +229,27 @@ def _training(command: str) -> Callable[..., None]:
     return _command(TRAINING[command], start, words="")
 
 
+def _first_is_model(files: list[str], given: Given, has_config: bool) -> None:
+    if files and not has_config and "model" not in given:
+        given["model"] = files.pop(0)
+
+
 def _evaluation() -> Callable[..., None]:
     def start(options: Any, display: Display) -> int:
         from matkit.cli.evaluation import run_evaluation
 
         return run_evaluation(options, display)
 
-    def first_is_model(files: list[str], given: Given, has_config: bool) -> None:
-        if files and not has_config and "model" not in given:
-            given["model"] = files.pop(0)
+    return _command(EvaluateOptions, start, "MODEL FILES...", _first_is_model)
 
-    return _command(EvaluateOptions, start, "MODEL FILES...", first_is_model)
+
+def _physics() -> Callable[..., None]:
+    def start(options: Any, display: Display) -> int:
+        from matkit.cli.physics import run_physics
+
+        return run_physics(options, display)
+
+    return _command(PhysicsOptions, start, "MODEL [CRYSTALS]...", _first_is_model)
 
 
 def _crystals() -> Callable[..., None]:
@@ -312,6 +324,7 @@ app.command("finetune", help="Train a known potential further.")(_training("fine
 app.command("evaluate", help="Compare a model with labelled structures.")(_evaluation())
 app.command("eval", help="The same as evaluate.", hidden=True)(_evaluation())
 app.command(CRYSTALS, help="Score generated crystals, alone or against others.")(_crystals())
+app.command(PHYSICS, help="Check a model on physics: curves, dynamics, phonons.")(_physics())
 
 
 @app.command("template")

@@ -11,7 +11,7 @@ from matkit.calculator_info import model_info
 from matkit.cli.display import Display
 from matkit.crystals.evaluation import evaluate_crystals
 from matkit.crystals.options import CrystalsOptions
-from matkit.crystals.pages import render
+from matkit.crystals.pages import crystals_page
 from matkit.crystals.reading import Crystal, read_crystals
 from matkit.crystals.results import CrystalEvaluation, Energetics, Judged
 from matkit.crystals.scores import GATES
@@ -105,7 +105,7 @@ def _write(
     write_atomically(files["config"], dump_config(options).encode())
     write_atomically(files["metrics"], json_bytes(metrics))
     write_atomically(files["structures"], structures_csv(evaluation).encode())
-    write_atomically(files["report"], render(evaluation, metrics).encode())
+    write_atomically(files["report"], crystals_page(evaluation, metrics).encode())
 
 
 def _refuse_both(folder: Path) -> None:

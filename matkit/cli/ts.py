@@ -74,7 +74,8 @@ def run_ts(config: TSConfig, display: Display) -> int:
         display.result(describe(result))
         write_atomically(out / METRICS, json_bytes(metrics))
         write_atomically(out / FIGURE, png(profile_figure(result)))
-        write_atomically(out / REPORT, ts_page(result, metrics).encode())
+        names = [name for name in FILES if (out / name).is_file() and name not in (FIGURE, REPORT)]
+        write_atomically(out / REPORT, ts_page(result, metrics, names).encode())
     written = [str(out / name) for name in FILES if (out / name).is_file()]
     display.document(metrics | {"outputs": written})
     return FOUND if result.converged else NOT_FOUND

@@ -2,47 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from ase import Atoms
 from matplotlib.figure import Figure
 
 from matkit.crystals.judging import Geometry
+from matkit.crystals.reading import Crystal
 from matkit.crystals.results import CrystalEvaluation, Judged
 from matkit.crystals.scores import GATES
-from matkit.crystals.writing import UNITS, match_cells, score_cells
+from matkit.crystals.writing import UNITS, formula, match_cells, score_cells
 from matkit.report.figures import png
-from matkit.report.html import image, page, paragraph, section, settings, table
+from matkit.report.pages import render
+from matkit.report.structures import Scene, scene
 
 # Reasons that are shown; all are in metrics.json.
 MOST_REASONS = 30
 BINS = 40
+# Crystals that are drawn.
+PICTURES = 12
 
 
-def render(evaluation: CrystalEvaluation, metrics: Mapping[str, Any]) -> str:
+def crystals_page(evaluation: CrystalEvaluation, metrics: Mapping[str, Any]) -> str:
     """Return the page.
 
     Args:
-        evaluation: Crystals, for the histograms.
+        evaluation: Crystals, for the histograms and pictures.
         metrics: Content of metrics.json.
     """
-    parts = [
-        paragraph("Every number of this page is in metrics.json, every crystal in structures.csv."),
-        paragraph(UNITS),
-        section("Entries", _entries(metrics["counts"])),
-        section("Scores", [table(score_cells(evaluation.scores), 1)]),
-    ]
-    if evaluation.matches:
-        notes = [paragraph(f"{gate}: {text}") for gate, text in GATES.items()]
-        parts.append(section("Matches", [table(match_cells(evaluation.matches), 1), *notes]))
-    picture = image(png(histograms(evaluation.generated, evaluation.reference)), "histograms")
-    parts += [
-        section("Distributions", [picture]),
-        section("Settings", [settings(metrics["options"])]),
-        section("Versions", [settings(metrics["versions"])]),
-    ]
-    return page("Generated crystals", parts)
+    generated = evaluation.generated
+    usable = [generated.crystals[i] for i in generated.usable]
+    return render(
+        "crystals",
+        title="Generated crystals",
+        units=UNITS,
+        entries=[_entries(name, found) for name, found in metrics["counts"].items()],
+        scores=score_cells(evaluation.scores),
+        matches=match_cells(evaluation.matches) if evaluation.matches else [],
+        gates=GATES,
+        scenes=[_scene(crystal) for crystal in usable[:PICTURES]],
+        histograms=png(histograms(generated, evaluation.reference)),
+        settings=metrics["options"],
+        versions=metrics["versions"],
+    )
+
+
+def _scene(crystal: Crystal) -> Scene:
+    assert crystal.structure is not None  # of one that is usable
+    lattice, positions = crystal.structure.lattice.matrix, crystal.structure.cart_coords
+    atoms = Atoms(crystal.numbers, positions, cell=lattice, pbc=True)
+    return scene([atoms], [f"{crystal.source}: {formula(crystal)}"])
+
+
+def _entries(name: str, found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the counts of a set, and why some of its entries are no crystals."""
+    reasons = list(found["reasons"].items())
+    return {
+        "name": name,
+        "counts": {key: value for key, value in found.items() if key != "reasons"},
+        "reasons": dict(reasons[:MOST_REASONS]),
+        "more": max(0, len(reasons) - MOST_REASONS),
+    }
 
 
 def histograms(generated: Judged, reference: Judged | None) -> Figure:
@@ -92,14 +114,3 @@ def _bins(values: np.ndarray, whole: bool) -> np.ndarray:
         return np.arange(values.min() - 0.5, values.max() + 1)
     high = np.percentile(values, 99.5)
     return np.linspace(values.min(), max(high, values.min() + 1e-6), BINS + 1)
-
-
-def _entries(counts: Mapping[str, Any]) -> Iterator[str]:
-    for name, found in counts.items():
-        numbers = {key: value for key, value in found.items() if key != "reasons"}
-        yield paragraph(f"{name}:") + settings(numbers)
-        reasons = list(found["reasons"].items())
-        if reasons:
-            yield settings(dict(reasons[:MOST_REASONS]))
-        if len(reasons) > MOST_REASONS:
-            yield paragraph(f"and {len(reasons) - MOST_REASONS} more in metrics.json")

@@ -17,6 +17,8 @@ from matkit.crystals.matching import Tolerances
 Item = TypeVar("Item")
 # Thresholds of the coverage: distance of structure and of composition (Xie et al. 2022).
 THRESHOLDS = {"mp-20": (0.4, 10.0), "perov-5": (0.2, 4.0), "carbon-24": (0.2, 4.0)}
+# Of the scores of the coverage; the others are distances.
+SHARES = ("COV-R", "COV-P")
 GATES = {
     "off": "every prediction counts",
     "prediction": "invalid predictions count as unmatched (CDVAE; DiffCSP with many samples)",
@@ -35,6 +37,7 @@ class Score:
         protocol: How.
         reference: The same for the reference data, or None.
         of_reference: What that is, if not the same computation for the reference.
+        is_share: Whether it is a part of a whole, which tables show as percentage.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Score:
     protocol: str
     reference: float | None = None
     of_reference: str = ""
+    is_share: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,7 @@ def fraction(
         f"{sum(flags)} of {len(flags)}",
         protocol,
         None if reference is None else _mean(reference),
+        is_share=True,
     )
 
 
@@ -178,7 +183,7 @@ def coverage(
     with_prints = sum(one.fingerprints is not None for one in facts)
     of = f"{with_prints} fingerprints of {len(facts)}"
     return [
-        Score(name, value, of, protocol, scale.get(name), "random halves")
+        Score(name, value, of, protocol, scale.get(name), "random halves", name in SHARES)
         for name, value in found.items()
     ]
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from matkit.crystals.judging import SYMPRECS
 from matkit.crystals.reading import Crystal
 from matkit.crystals.results import CrystalEvaluation, Judged
 from matkit.crystals.scores import GATES, Match, Score
-from matkit.report.tables import as_text
+from matkit.report.tables import as_text, number, percent
 
 # Said in the reports, for whoever opens the table.
 UNITS = (
@@ -122,9 +122,11 @@ def score_cells(scores: Sequence[Score]) -> list[list[str]]:
     """Return the table of scores, with one row of headings."""
     rows = [["score", "value", "reference data", "computed from", "protocol"]]
     for score in scores:
+        write = percent if score.is_share else number
         of_reference = f" ({score.of_reference})" if score.of_reference else ""
-        theirs = "-" if score.reference is None else number(score.reference) + of_reference
-        rows.append([score.name, number(score.value), theirs, score.of, score.protocol])
+        values = [_written(value, write) for value in (score.value, score.reference)]
+        theirs = values[1] + (of_reference if score.reference is not None else "")
+        rows.append([score.name, values[0], theirs, score.of, score.protocol])
     return rows
 
 
@@ -140,12 +142,13 @@ def match_cells(matches: Sequence[Match]) -> list[list[str]]:
     head = ["tolerances", "samples", "validity gate", "match rate", "RMSE", "RMSE, stol if none"]
     rows = [[*head, "ceiling", "undecided"]]
     for row in matches:
-        values = map(number, (row.rate, row.rmse, row.rmse_all, row.ceiling))
+        values = [_written(value, number) for value in (row.rmse, row.rmse_all)]
+        shares = percent(row.rate), percent(row.ceiling)
         name = f"{row.tolerances.name} ({row.tolerances})"
-        rows.append([name, str(row.samples), row.gate, *values, str(row.undecided)])
+        cells = [name, str(row.samples), row.gate, shares[0], *values, shares[1]]
+        rows.append([*cells, str(row.undecided)])
     return rows
 
 
-def number(value: float | None) -> str:
-    """Return a score as text."""
-    return "-" if value is None else f"{value:.4f}"
+def _written(value: float | None, write: Callable[[float], str]) -> str:
+    return "-" if value is None else write(value)

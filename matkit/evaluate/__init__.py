@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from matkit.evaluate.errors import Errors, ErrorSums
     from matkit.evaluate.options import EvaluateOptions
     from matkit.evaluate.parity import parity_figure
+    from matkit.evaluate.physics.options import PhysicsOptions
+    from matkit.evaluate.physics.run import evaluate_physics
     from matkit.evaluate.report import training_report
     from matkit.evaluate.writing import write_predictions
 
@@ -19,8 +21,10 @@ _HOME = {
     "Errors": "errors",
     "EvaluateOptions": "options",
     "Evaluation": "comparison",
+    "PhysicsOptions": "physics.options",
     "compare": "comparison",
     "evaluate": "comparison",
+    "evaluate_physics": "physics.run",
     "parity_figure": "parity",
     "training_report": "report",
     "write_predictions": "writing",
@@ -30,8 +34,10 @@ __all__ = [
     "Errors",
     "EvaluateOptions",
     "Evaluation",
+    "PhysicsOptions",
     "compare",
     "evaluate",
+    "evaluate_physics",
     "parity_figure",
     "training_report",
     "write_predictions",

@@ -47,7 +47,7 @@ def _add_minutes(axes: Axes, last: Row) -> None:
 
 def energy_volume_figure(curves: Mapping[str, Mapping[str, Any]]) -> Figure:
     """Return energies over volumes, one curve for each model, each from its own minimum."""
-    figure, axes = _one_panel("volume (Å³/atom)", "energy above the lowest (meV/atom)")
+    figure, axes = one_panel("volume (Å³/atom)", "energy above the lowest (meV/atom)")
     for name, curve in curves.items():
         lowest = min(curve["energy"])
         axes.plot(curve["volume"], [1000 * (e - lowest) for e in curve["energy"]], "o-", label=name)
@@ -57,14 +57,15 @@ def energy_volume_figure(curves: Mapping[str, Mapping[str, Any]]) -> Figure:
 
 def nve_figure(runs: Mapping[str, Mapping[str, Any]]) -> Figure:
     """Return the change of the total energy in dynamics at constant energy, for each model."""
-    figure, axes = _one_panel("time (fs)", "change of the total energy (meV/atom)")
+    figure, axes = one_panel("time (fs)", "change of the total energy (meV/atom)")
     for name, run in runs.items():
         axes.plot(run["time"], run["total_energy"], label=name, linewidth=0.9)
     axes.legend(loc="upper right")
     return figure
 
 
-def _one_panel(x: str, y: str) -> tuple[Figure, Axes]:
+def one_panel(x: str, y: str) -> tuple[Figure, Axes]:
+    """Return a figure with one pair of axes."""
     figure = Figure(figsize=(5.2, 3.6), layout="constrained")
     axes = figure.subplots()
     axes.set(xlabel=x, ylabel=y)

@@ -17,9 +17,11 @@ from matkit.elements import format_species
 from matkit.evaluate.comparison import Evaluation, evaluate
 from matkit.evaluate.documents import UNITS, document
 from matkit.evaluate.elements import unknown_elements
-from matkit.evaluate.pages import render
+from matkit.evaluate.pages import training_page
 from matkit.evaluate.parity import parity_figure
-from matkit.evaluate.spotchecks import bare_atoms, energy_volume, nve, pick_structure
+from matkit.evaluate.physics.dynamics import nve
+from matkit.evaluate.physics.equation_of_state import energy_volume
+from matkit.evaluate.spotchecks import bare_atoms, pick_structure
 from matkit.report.json_files import json_bytes, plain
 from matkit.runs.atomic import write_atomically
 from matkit.runs.versions import versions
@@ -112,7 +114,7 @@ def training_report(
         metrics["spot_checks"] = _spot_checks(sets[0].dataset, models)
     metrics = plain(metrics)
     write_atomically(folder / METRICS, json_bytes(metrics))
-    write_atomically(folder / REPORT, render(metrics, figures).encode())
+    write_atomically(folder / REPORT, training_page(metrics, figures).encode())
     return metrics
 
 

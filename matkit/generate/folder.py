@@ -8,8 +8,8 @@ from typing import Any
 
 from matkit.generate.batch import Batch
 from matkit.generate.domains import DomainRoom
-from matkit.generate.options import GenerateOptions
-from matkit.generate.results import as_csv, counts, render
+from matkit.generate.options import GENERATED, RELAXED, GenerateOptions
+from matkit.generate.results import as_csv, counts, generated_page
 from matkit.report.json_files import json_bytes, plain
 from matkit.runs.atomic import write_atomically
 from matkit.runs.items import parse_shard
@@ -66,5 +66,15 @@ def write_results(
     write_atomically(paths["metrics"], json_bytes(metrics))
     write_atomically(paths["structures"], as_csv(room.rows(batch)).encode())
     write_atomically(paths["archive"], room.archive(batch, options.dedupe))
-    write_atomically(paths["report"], render(batch, metrics, room.sections(batch)).encode())
+    page = generated_page(batch, metrics, room.sections(batch), _names(batch, options, paths))
+    write_atomically(paths["report"], page.encode())
     return metrics
+
+
+def _names(batch: Batch, options: GenerateOptions, paths: Mapping[str, Path]) -> list[str]:
+    """Return the files that the report leads to."""
+    suffix = parse_shard(options.shard).suffix
+    there = {GENERATED: bool(batch.generated), RELAXED: bool(batch.relaxed)}
+    stems = [stem for stem, is_there in there.items() if is_there]
+    tables = (paths[kind].name for kind in ("archive", "structures", "metrics"))
+    return [*(f"{stem}{suffix}.extxyz" for stem in stems), *tables]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matkit.generate.batch import Batch
-from matkit.report.html import page, paragraph, section, settings
+from matkit.report.pages import render
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -44,20 +44,23 @@ def counts(batch: Batch) -> dict[str, Any]:
     return found
 
 
-def render(batch: Batch, metrics: Mapping[str, Any], sections: Iterable[str]) -> str:
+def generated_page(
+    batch: Batch, metrics: Mapping[str, Any], parts: Sequence[str], files: Sequence[str]
+) -> str:
     """Return the report, a page in one file.
 
     Args:
         batch: What was generated.
         metrics: What is in the metrics.
-        sections: What the domain says of the structures.
+        parts: What the domain says of the structures, as `matkit.report.pages.render` gives it.
+        files: Files beside the page.
     """
-    parts = [
-        paragraph(f"Every number is in metrics.json, every {batch.noun} in structures.csv."),
-        section(f"{batch.noun.capitalize()}s", [settings(metrics["counts"])]),
-        *sections,
-        section("Settings", [settings(metrics["options"])]),
-        section("Model", [settings(metrics["model"])]),
-        section("Versions", [settings(metrics["versions"])]),
-    ]
-    return page(f"Generated {batch.noun}s", parts)
+    return render(
+        "generated",
+        title=f"Generated {batch.noun}s",
+        noun=batch.noun,
+        files=files,
+        parts=parts,
+        settings=metrics["options"],
+        **{name: metrics[name] for name in ("counts", "model", "versions")},
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
@@ -13,7 +12,9 @@ from matkit.calculator import MatkitCalculator
 from matkit.calculator_info import model_info
 from matkit.conditions import ignored_conditions, refuse_ignored
 from matkit.data.ase import from_ase
+from matkit.derivatives import ForceField
 from matkit.errors import ConfigError, StructureError
+from matkit.evaluator import predict
 from matkit.graph import Graph
 from matkit.label.labels import Array, Engine, Labels, bare
 from matkit.nn.scatter import scatter_sum
@@ -102,14 +103,11 @@ class ModelEngine(Engine):
 
     def displaced_forces(self, atoms: Atoms, positions: Array) -> Array:
         """Return the forces [K, N, 3] at K sets of positions [K, N, 3] of one structure."""
-        count = max(1, self.batch_atoms // len(atoms))
-        one, parts = from_ase(bare(atoms)), []
-        for start in range(0, len(positions), count):
-            places = torch.from_numpy(positions[start : start + count].copy())
-            graph = self.model.featurize(_moved(one, places)).to(self.calc.device)
-            result = self.model(graph, ("forces",), differentiable=False)
-            parts.append(_numpy(result["forces"]).reshape(places.shape))
-        return np.concatenate(parts)
+        assert isinstance(self.model, ForceField)
+        moved = _moved(from_ase(bare(atoms)), torch.from_numpy(positions.copy()))
+        forces = predict(self.model, moved, ("forces",), batch_atoms=self.batch_atoms)["forces"]
+        found: Array = forces.numpy().reshape(positions.shape)
+        return found
 
     def exact_hessian(self, atoms: Atoms) -> Array:
         """Return the Hessian [3N, 3N] in eV/Å² by automatic differentiation."""

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matkit.evaluate.figures import draw_curves
 from matkit.evaluate.report import METRICS, REPORT
 from matkit.report.figures import png
-from matkit.report.html import image, page, paragraph, section, settings
 from matkit.report.json_files import json_bytes, plain
+from matkit.report.pages import render
 from matkit.runs.atomic import write_atomically
 from matkit.runs.versions import versions
 from matkit.train.generator_options import GeneratorOptions
@@ -43,20 +43,17 @@ def report(
         }
     )
     write_atomically(outcome.folder / METRICS, json_bytes(metrics))
-    write_atomically(outcome.folder / REPORT, _render(metrics).encode())
+    write_atomically(outcome.folder / REPORT, _page(metrics).encode())
     return metrics
 
 
-def _render(metrics: Mapping[str, Any]) -> str:
-    figure = png(loss_figure(metrics["history"]))
-    parts = [
-        paragraph(f"{metrics['ended']} Every number of this page is in metrics.json."),
-        section("Learning curves", [image(figure, "losses over the epochs")]),
-        section("Data", [settings(metrics["facts"])]),
-        section("Settings", [settings(metrics["settings"])]),
-        section("Versions", [settings(metrics["versions"])]),
-    ]
-    return page(metrics["title"], parts)
+def _page(metrics: Mapping[str, Any]) -> str:
+    names = ("title", "ended", "facts", "settings", "versions")
+    return render(
+        "generator_training",
+        learning=png(loss_figure(metrics["history"])),
+        **{name: metrics[name] for name in names},
+    )
 
 
 def loss_figure(history: list[Mapping[str, float]]) -> Figure:

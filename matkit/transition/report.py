@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ase import Atoms
@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from matkit.report.figures import png
-from matkit.report.html import image, page, paragraph, section, settings, table
+from matkit.report.pages import render
+from matkit.report.structures import Scene, scene
 from matkit.transition.results import CRITERION, TSResult, arc_lengths
 from matkit.vibrations.results import mode_table, wavenumber
 
@@ -58,36 +59,52 @@ def verdict(result: TSResult) -> str:
     return f"transition state, {named} 1/cm"
 
 
-def ts_page(result: TSResult, metrics: Mapping[str, Any]) -> str:
+def ts_page(result: TSResult, metrics: Mapping[str, Any], files: Sequence[str] = ()) -> str:
     """Return the page.
 
     Args:
         result: Result.
         metrics: Content of metrics.json, with `settings` and `versions`.
+        files: Files beside the page.
     """
-    about = [paragraph(text) for text in (*result.problems, *result.warnings)]
-    keys = ("energy", "max_force", "reason", "steps", "hessians", "barriers", "connects")
-    parts = [
-        paragraph(f"{verdict(result)}. Every number of this page is in metrics.json."),
-        *about,
-        section("Transition state", [settings({key: metrics[key] for key in keys})]),
-        section("Modes", [f"<pre>{mode_table(result.modes)}</pre>"]),
-    ]
-    if result.band or result.feet:
-        drawn = image(png(profile_figure(result)), "energies along the band and the path")
-        parts.append(section("Energy profile", [drawn]))
+    has_profile = bool(result.band or result.feet)
+    return render(
+        "transition_state",
+        title=f"Transition state of {result.atoms.symbols}",
+        verdict=verdict(result),
+        remarks=[*result.problems, *result.warnings],
+        files=files,
+        facts=_facts(metrics),
+        saddle=scene([result.atoms], ["saddle point"]),
+        modes=mode_table(result.modes),
+        profile=png(profile_figure(result)) if has_profile else b"",
+        path=path_scene(result) if has_profile else {},
+        feet=_feet(result) if result.feet else [],
+        criterion=CRITERION,
+        **{name: metrics[name] for name in ("settings", "model", "versions")},
+    )
+
+
+def path_scene(result: TSResult) -> Scene:
+    """Return the path from foot to foot, or else the band, for the viewer."""
     if result.feet:
-        parts.append(section("Minima at the feet of the path", [_feet(result)]))
-        parts.append(paragraph(CRITERION))
-    parts += [
-        section("Settings", [settings(metrics["settings"])]),
-        section("Model", [settings(metrics["model"])]),
-        section("Versions", [settings(metrics["versions"])]),
-    ]
-    return page(f"Transition state of {result.atoms.symbols}", parts)
+        frames, origin = result.profile()
+        places = [f"{length:.2f} √amu Å" for length in arc_lengths(frames, origin)]
+    else:
+        frames = result.band.frames if result.band is not None else []
+        places = [f"image {i}" for i in range(len(frames))]
+    energies = [float(frame.get_potential_energy()) - result.energy for frame in frames]
+    texts = [f"{place}, {energy:.3f} eV" for place, energy in zip(places, energies, strict=True)]
+    return scene(frames, texts)
 
 
-def _feet(result: TSResult) -> str:
+def _facts(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the most important numbers; total energies hide theirs in their last digits."""
+    keys = ("energy", "max_force", "reason", "steps", "hessians", "barriers", "connects")
+    return {key: metrics[key] for key in keys} | {"energy": f"{metrics['energy']:.6f} eV"}
+
+
+def _feet(result: TSResult) -> list[list[str]]:
     head = ["", "points", "below the saddle point (eV)", "like the reactant", "like the product"]
     rows = [
         [
@@ -99,4 +116,4 @@ def _feet(result: TSResult) -> str:
         ]
         for number, foot in enumerate(result.feet, start=1)
     ]
-    return table([head, *rows], 1)
+    return [head, *rows]

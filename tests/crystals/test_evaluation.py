@@ -11,12 +11,13 @@ from ase.calculators.lj import LennardJones
 from matkit import crystals
 from matkit.crystals.evaluation import evaluate_crystals
 from matkit.crystals.options import CrystalsOptions
-from matkit.crystals.pages import histograms, render
+from matkit.crystals.pages import crystals_page, histograms
 from matkit.crystals.results import Energetics
 from matkit.crystals.stability import Hull
 from matkit.crystals.writing import counts_of, match_cells, score_cells, structures_csv
 from matkit.errors import DataError
 from tests.crystals import samples
+from tests.report.sources import external_sources
 
 REFERENCE = [samples.salt(), samples.perovskite(), samples.wurtzite()]
 GENERATED = [
@@ -165,9 +166,10 @@ def test_the_page():
         "options": {"seed": 0},
         "versions": {},
     }
-    text = render(evaluation, metrics)
+    text = crystals_page(evaluation, metrics)
     assert "data:image/png;base64," in text
-    assert "http" not in text.replace("http-equiv", "")
+    assert external_sources(text) == []
+    assert text.count("<canvas") == 3
     for cell in (*score_cells(evaluation.scores)[1][:2], match_cells(evaluation.matches)[1][3]):
         assert cell in text
 

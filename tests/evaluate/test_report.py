@@ -10,7 +10,6 @@ import torch
 from matkit.evaluate.comparison import evaluate
 from matkit.evaluate.report import METRICS, REPORT, NamedSet, TrainingRecord, training_report
 from matkit.report.figures import png
-from matkit.report.html import settings, table
 from matkit.report.tables import number
 from matkit.runs.versions import versions
 from tests.evaluate.labelled import dataset, frames, model
@@ -32,7 +31,7 @@ RECORD = TrainingRecord(
 def quick(monkeypatch):
     """Short dynamics, and figures that are made but not drawn."""
     monkeypatch.setattr(import_module("matkit.evaluate.pages"), "png", lambda figure: b"figure")
-    monkeypatch.setattr(import_module("matkit.evaluate.spotchecks"), "LENGTH", 100.0)
+    monkeypatch.setattr(import_module("matkit.evaluate.physics.dynamics"), "LENGTH", 100.0)
     monkeypatch.setattr(import_module("matkit.evaluate.report"), "SECONDS", 1000.0)
 
 
@@ -204,7 +203,3 @@ def test_many_groups_are_in_the_metrics_only(tmp_path, data, monkeypatch):
     assert "and 4 more in metrics.json" in words(page)
     assert "config_type water" in words(page)
     assert "element Cl" not in words(page)
-
-
-def test_html_is_escaped():
-    assert "<b>" not in settings({"<b>": "<b>"}) + table([["<b>"], ["<b>"]], 1)

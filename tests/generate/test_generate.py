@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import zipfile
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from matkit.cli.display import Display
 from matkit.cli.generate import run_generate
 from matkit.crystals.generation import CrystalOptions
 from matkit.crystals.generation.requests import requests
-from matkit.crystals.generation.results import pictures_of
+from matkit.crystals.generation.results import scenes
 from matkit.crystals.generation.room import fault
 from matkit.errors import ConfigError, DataError, UnknownElementError, UnknownNameError
 from matkit.generate.batch import Batch
@@ -25,6 +26,7 @@ from matkit.interfaces import Generator
 from matkit.models import checkpoint, shipped
 from matkit.options import build
 from matkit.runs.items import Item
+from tests.report.sources import external_sources
 
 SMALL = {"width": 16, "layers": 2, "harmonics": 4, "time_channels": 8, "miller": 2}
 ELEMENTS = [3, 8, 11, 17, 26]
@@ -83,8 +85,12 @@ def test_results_are_complete_and_say_how_they_were_made(generate):
     with zipfile.ZipFile(folder / "crystals.zip") as archive:
         assert len(archive.namelist()) == 5
     page = (folder / "report.html").read_text()
-    assert page.count("data:image/png") == 2
-    assert 'src="http' not in page
+    assert page.count("data:image/png") == 1
+    assert page.count("<canvas") == 5
+    assert external_sources(page) == []
+    links = re.findall(r'href="([^"]+)"', page)
+    assert set(links) >= {"generated.extxyz", "crystals.zip", "structures.csv"}
+    assert all((folder / link).is_file() for link in links)
     assert "energies in eV/atom" in page
     assert (folder / "config.yaml").exists()
 
@@ -230,10 +236,10 @@ def test_enormous_cells_are_not_drawn():
     cells = {0: bulk("NaCl", "rocksalt", a=5.64), 1: bulk("NaCl", "rocksalt", a=1e7)}
     for number, atoms in cells.items():
         atoms.info["crystal"] = number
-    first, second = pictures_of(Batch("crystal", list(cells.values()), {})).axes[:2]
-    assert len(first.patches) > 10, "atoms and edges"
-    assert not second.patches
-    assert "not drawn" in second.get_title()
+    first, second = scenes(Batch("crystal", list(cells.values()), {}))
+    assert len(first["frames"][0]["atoms"]) > 2, "atoms on faces are repeated"
+    assert first["title"] == "0: NaCl"
+    assert second["skipped"] == "7.07e+06 Å long"
 
 
 @pytest.mark.parametrize(

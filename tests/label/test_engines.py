@@ -51,6 +51,17 @@ def test_batches_of_a_model_equal_its_calculator(model):
     assert found[3].stress is None
 
 
+@pytest.mark.parametrize("batch_atoms", [1, 7, 1000])
+def test_displaced_structures_are_computed_in_batches_of_limited_size(model, batch_atoms):
+    start = crystal()
+    places = start.positions + np.random.default_rng(0).normal(scale=0.05, size=(5, len(start), 3))
+    found = engine(model, batch_atoms=batch_atoms).displaced_forces(start, places)
+    start.calc = load_calculator(model, "cpu", "float64")
+    for forces, positions in zip(found, places, strict=True):
+        start.positions = positions
+        np.testing.assert_allclose(forces, start.get_forces(), atol=1e-10)
+
+
 def test_a_bad_structure_does_not_spoil_its_batch(model):
     ion, touching, nan = water(), water(), water()
     ion.info["charge"] = 1

@@ -34,7 +34,7 @@ def files(tmp_path_factory):
 def trained(files, tmp_path_factory):
     given = {**QUICK, **files, "model": TINY, "work_dir": str(tmp_path_factory.mktemp("trained"))}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(import_module("matkit.evaluate.spotchecks"), "LENGTH", 100.0)
+        patch.setattr(import_module("matkit.evaluate.physics.dynamics"), "LENGTH", 100.0)
         return train(build(TrainOptions, {**given, "spot_checks": True}))
 
 

@@ -14,9 +14,10 @@ from matkit.transition import transition_state
 from matkit.transition.band import interpolated, relaxed_band
 from matkit.transition.options import TSOptions
 from matkit.transition.record import SearchRecord
-from matkit.transition.report import profile_figure, ts_page, verdict
+from matkit.transition.report import path_scene, profile_figure, ts_page, verdict
 from matkit.transition.run import _shallow
 from matkit.transition.search import Search
+from tests.report.sources import external_sources
 from tests.transition.surfaces import MINIMA, SADDLES, MuellerBrown, Quadratic, particle
 
 DIFFERENCES = {"hessian": "finite-difference"}
@@ -300,7 +301,14 @@ def test_reports():
     row = json.loads(json_bytes(result.row()))
     assert row["connects"] is True
     assert row["irc"][0]["like_reactant"] == "identical"
-    text = ts_page(result, row | {"settings": {"fmax": 0.01}, "model": {}, "versions": {}})
+    more = {"settings": {"fmax": 0.01}, "model": {}, "versions": {}}
+    text = ts_page(result, row | more, ["ts.extxyz"])
+    assert '<a href="ts.extxyz">' in text
+    assert external_sources(text) == []
+    path = path_scene(result)
+    assert len(path["frames"]) == len(result.profile()[0])
+    assert [frame["title"] for frame in path["frames"]].count("0.00 √amu Å, 0.000 eV") == 1
+    assert text.count("<canvas") == 2
     assert "data:image/png" in text
     assert f"{-result.imaginary[0]:.2f}i" in text
     assert len(profile_figure(result).axes) == 2

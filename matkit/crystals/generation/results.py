@@ -7,21 +7,14 @@ import zipfile
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-from ase import Atoms
-from matplotlib.figure import Figure
-
 from matkit.crystals.judging import SYMPRECS, space_group
-from matkit.crystals.pages import histograms
+from matkit.crystals.pages import PICTURES, histograms
 from matkit.crystals.reading import crystal_of
 from matkit.crystals.writing import UNITS, entry_row, score_cells, score_documents, score_lines
 from matkit.generate.batch import Batch
 from matkit.report.figures import png
-from matkit.report.html import image, paragraph, section, table
-
-# Crystals that are drawn in the report, and the longest edge of one, in Å: ASE draws an edge as
-# dashes of 0.3 Å, and that of a failed crystal may have millions.
-PICTURES, LONGEST = 12, 100.0
+from matkit.report.pages import render
+from matkit.report.structures import Scene, scene
 
 
 def rows(batch: Batch) -> list[dict[str, Any]]:
@@ -90,37 +83,22 @@ def lines(batch: Batch) -> list[str]:
 def sections(batch: Batch) -> list[str]:
     """Return what the page says of the crystals."""
     if batch.evaluation is None:
-        return [paragraph(UNITS)]
-    generated = batch.evaluation.generated
+        return [render("generated_crystals", units=UNITS, scores=[])]
     return [
-        paragraph(UNITS),
-        section("Scores", [table(score_cells(batch.evaluation.scores), 1)]),
-        section("Some of them", [image(png(pictures_of(batch)), "crystals")]),
-        section("Distributions", [image(png(histograms(generated, None)), "histograms")]),
+        render(
+            "generated_crystals",
+            units=UNITS,
+            scores=score_cells(batch.evaluation.scores),
+            scenes=scenes(batch),
+            histograms=png(histograms(batch.evaluation.generated, None)),
+        )
     ]
 
 
-def pictures_of(batch: Batch) -> Figure:
-    """Return a figure of the first crystals, seen slightly from the side."""
-    from ase.visualize.plot import plot_atoms
-
+def scenes(batch: Batch) -> list[Scene]:
+    """Return the first crystals for the viewer, relaxed ones if there are any."""
     shown = sorted((batch.relaxed or batch.drawn).items())[:PICTURES]
-    rows = max(1, int(np.ceil(len(shown) / 4)))
-    figure = Figure(figsize=(10.5, 2.8 * rows), layout="constrained")
-    for axes, (number, atoms) in zip(figure.subplots(rows, 4).flat, shown, strict=False):
-        title = f"{number}: {atoms.get_chemical_formula('metal')}"
-        longest = max(atoms.cell.lengths())
-        if longest > LONGEST:
-            title += f", {longest:.3g} Å long: not drawn"
-        else:
-            plot_atoms(_wrapped(atoms), axes, rotation="10x,-15y", show_unit_cell=2)
-        axes.set_title(title, fontsize=9)
-    for axes in figure.axes:
-        axes.set_axis_off()
-    return figure
-
-
-def _wrapped(atoms: Atoms) -> Atoms:
-    copy = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True)
-    copy.wrap()
-    return copy
+    return [
+        scene([atoms], [f"{number}: {atoms.get_chemical_formula('metal')}"])
+        for number, atoms in shown
+    ]

@@ -1,0 +1,90 @@
+"""``matkit evaluate physics``."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from ase import Atoms
+
+from matkit.calculator import MatkitCalculator
+from matkit.calculator_info import model_info
+from matkit.cli.display import Display
+from matkit.cli.yaml_files import dump_config
+from matkit.errors import ConfigError, StructureError
+from matkit.evaluate.physics.crystals import simple_crystals
+from matkit.evaluate.physics.options import PhysicsOptions
+from matkit.evaluate.physics.report import document, lines, physics_page
+from matkit.evaluate.physics.run import evaluate_physics
+from matkit.models.zoo import load_calculator
+from matkit.report.json_files import json_bytes, plain
+from matkit.runs.atomic import write_atomically
+from matkit.runs.locking import alone
+from matkit.runs.text_files import refuse_existing
+from matkit.runs.versions import versions
+from matkit.simulate.reading import read_frames
+
+PASSES, FAILS = 0, 1
+FILES = {"metrics": "physics.json", "report": "report.html", "config": "config.yaml"}
+
+
+def run_physics(options: PhysicsOptions, display: Display) -> int:
+    """Check what a model does on physics, and write what was found.
+
+    Returns:
+        Exit code: 1 if a check fails.
+
+    Raises:
+        ConfigError: no model is named.
+        OutputExistsError: there are results already.
+        StructureError: a structure cannot be read, or is no crystal.
+    """
+    if options.model is None:
+        raise ConfigError("Expected a model, got none. Name it: matkit evaluate physics MODEL")
+    with alone(options.out):
+        return _check(options.model, options, display)
+
+
+def _check(model: str, options: PhysicsOptions, display: Display) -> int:
+    begin = time.perf_counter()
+    files = {kind: Path(options.out) / name for kind, name in FILES.items()}
+    if not options.overwrite:
+        refuse_existing(files.values())
+    calc = load_calculator(model, options.device, options.dtype)
+    species = species_of(calc)
+    crystals = _read(options) or simple_crystals(species, options.sized().crystals)
+    if not crystals:
+        display.note("No simple crystal of the elements of this model is known: name some")
+    result = evaluate_physics(calc, crystals, options, species, display.note)
+    metrics = plain(
+        {
+            "command": "evaluate physics",
+            "model": model_info(calc),
+            "options": options.model_dump(),
+            "versions": versions(),
+            **document(result),
+            "wall_time": time.perf_counter() - begin,
+        }
+    )
+    try:
+        write_atomically(files["config"], dump_config(options).encode())
+        write_atomically(files["metrics"], json_bytes(metrics))
+        write_atomically(files["report"], physics_page(result, metrics).encode())
+    finally:  # what was found is said even if the disk takes no more
+        display.result(lines(result))
+        display.note(f"{metrics['wall_time']:.1f} s; files: {', '.join(map(str, files.values()))}")
+        display.document(metrics)
+    return PASSES if result.passes else FAILS
+
+
+def species_of(calc: MatkitCalculator) -> list[int]:
+    """Return the elements that all members of a committee know."""
+    return sorted(set.intersection(*(set(member.species) for member in calc.potentials)))
+
+
+def _read(options: PhysicsOptions) -> list[Atoms]:
+    frames = [frame for path in options.struct for frame in read_frames(path, options.format)]
+    bad = [frame.error for frame in frames if frame.atoms is None]
+    if bad:
+        raise StructureError(f"A structure cannot be used: {bad[0]}")
+    return [frame.atoms for frame in frames if frame.atoms is not None]

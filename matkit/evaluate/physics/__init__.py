@@ -1,0 +1,1 @@
+"""What a potential does on physics instead of on labels."""
