@@ -10,13 +10,13 @@ from ase import Atoms
 from matkit.calculator import MatkitCalculator
 from matkit.calculator_info import model_info
 from matkit.cli.display import Display
-from matkit.cli.yaml_files import dump_config
 from matkit.errors import ConfigError, StructureError
 from matkit.evaluate.physics.crystals import simple_crystals
 from matkit.evaluate.physics.options import PhysicsOptions
 from matkit.evaluate.physics.report import document, lines, physics_page
 from matkit.evaluate.physics.run import evaluate_physics
 from matkit.models.zoo import load_calculator
+from matkit.options import dump_config
 from matkit.report.json_files import json_bytes, plain
 from matkit.runs.atomic import write_atomically
 from matkit.runs.locking import alone
