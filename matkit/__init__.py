@@ -15,6 +15,7 @@ from matkit.lazy import exports, keep_functions
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from matkit.elastic.run import elastic
     from matkit.evaluate.api import evaluate
     from matkit.generate.api import generate
     from matkit.label.api import label
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "checkpoint": "models.checkpoint",
+    "elastic": "elastic.run",
     "evaluate": "evaluate.api",
     "finetune": "train.api",
     "generate": "generate.api",
@@ -45,6 +47,7 @@ _HOME = {
 __all__ = [
     "__version__",
     "checkpoint",
+    "elastic",
     "evaluate",
     "finetune",
     "generate",

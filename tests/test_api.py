@@ -20,7 +20,7 @@ from matkit.evaluate.options import EvaluateOptions
 from matkit.simulate.inputs import default_calculator
 from matkit.train.options import FinetuneOptions, TrainOptions
 
-SIMULATIONS = ("relax", "md", "singlepoint", "vibrations", "phonons", "transition_state")
+SIMULATIONS = ("relax", "md", "singlepoint", "vibrations", "phonons", "elastic", "transition_state")
 WORK = ("generate", "train", "finetune", "evaluate", "label")
 CALCULATOR = "ase.calculators.emt:EMT"
 
@@ -39,6 +39,7 @@ def test_importing_matkit_imports_neither_torch_nor_ase():
 
 @pytest.mark.parametrize("name", [*SIMULATIONS, *WORK, "load", "load_calculator"])
 def test_a_public_name_is_a_function_also_after_its_room_was_imported(name):
+    import matkit.elastic.run
     import matkit.evaluate.api
     import matkit.generate.api
     import matkit.label.api

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
@@ -15,14 +15,18 @@ from matkit.elastic.strains import strained
 from matkit.errors import ConfigError, SimulationError, StructureError
 from matkit.options import PRECISION, resolve
 from matkit.simulate.frames import check_input, has_stress, max_force
+from matkit.simulate.inputs import prepare
 from matkit.simulate.options import RelaxOptions
 from matkit.simulate.results import OnStep
 from matkit.simulate.stationary import stationary_point
 
+if TYPE_CHECKING:
+    from matkit.data.pymatgen import AnyStructure
+
 
 def elastic(
-    atoms: Atoms,
-    calc: BaseCalculator,
+    structure: AnyStructure,
+    calc: BaseCalculator | None = None,
     options: ElasticOptions | None = None,
     *,
     on_step: OnStep | None = None,
@@ -33,8 +37,8 @@ def elastic(
     ``C_ij = (σ_i(+ε_j) - σ_i(-ε_j)) / 2ε`` for each of the six strains.
 
     Args:
-        atoms: Crystal; it is not changed.
-        calc: Any ASE calculator with stresses.
+        structure: Crystal of ASE or pymatgen; it is not changed.
+        calc: Any ASE calculator with stresses; the potential that comes with matkit if not given.
         options: See `ElasticOptions`.
         on_step: Called after every step of the relaxation.
         **changes: Single options by name.
@@ -46,6 +50,7 @@ def elastic(
         SimulationError: a relaxation failed, or stresses are not numbers.
     """
     options = resolve(ElasticOptions, options, changes)
+    atoms, calc = prepare(structure, calc)
     check_input(atoms)
     calc = at_precision(calc, PRECISION)
     _refuse(atoms, calc)
@@ -58,6 +63,7 @@ def elastic(
         )
     return ElasticResult(
         atoms=frame,
+        given=type(structure),
         reason=reason,
         steps=steps,
         stiffness=(raw + raw.T) / 2,
