@@ -1,7 +1,7 @@
 """Train mace-torch on one file with its own defaults for a given time and print its test errors.
 
 Run it in an environment with mace-torch, which cannot share one with e3nn 0.6:
-``python benchmarks/train_mace.py TRAIN TEST --minutes 30 --out FOLDER``.
+``python experiments/train_mace.py TRAIN TEST --minutes 30 --out FOLDER``.
 Other options go to ``mace_run_train``.
 """
 

@@ -1,6 +1,6 @@
 """Fine-tune a published model on few structures: errors before, after, and from scratch.
 
-    python benchmarks/finetune.py OUT [--data tio2] [--sizes 20 100] [--epochs 60]
+    python experiments/finetune.py OUT [--data tio2] [--sizes 20 100] [--epochs 60]
 
 The structures are drawn at random from the training set; a fifth of them chooses the best epoch.
 Errors are those on the whole test set. Forgetting is measured on structures of MPtrj
@@ -15,7 +15,7 @@ import random
 from pathlib import Path
 
 from ase import Atoms
-from experiments import data, errors, frames, matkit, metrics, save, table
+from common import data, errors, frames, matkit, metrics, save, table
 
 
 def draw(structures: list[Atoms], count: int, largest: int) -> list[Atoms]:

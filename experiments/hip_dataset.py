@@ -28,7 +28,7 @@ from pathlib import Path
 from subprocess import CalledProcessError
 
 import yaml
-from experiments import matkit
+from common import matkit
 from rdkit import Chem
 from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 from reactions import REACTIONS

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 from ase.io import read
-from experiments import save, table
+from common import save, table
 from scipy.optimize import least_squares
 
 from matkit.units import GPA

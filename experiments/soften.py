@@ -1,6 +1,6 @@
 """Make the norms of a trained Facet soft again, where features vanish by symmetry.
 
-    python benchmarks/soften.py RUN OUT --structures FILE [--ratio 10]
+    python experiments/soften.py RUN OUT --structures FILE [--ratio 10]
 
 A layer's result is normalised, ``x / sqrt(offset + mean square)``, so the scale of the last map
 before it does not matter while the mean square is large. Without decay, steps of fixed size let

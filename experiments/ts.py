@@ -1,6 +1,6 @@
 """Transition states of small organic reactions on GFN2-xTB, guided by predicted Hessians.
 
-    python benchmarks/ts.py MODEL --out OUT [--hessian predict] [--surface gfn2] [--only NAME ...]
+    python experiments/ts.py MODEL --out OUT [--hessian predict] [--surface gfn2] [--only NAME ...]
 
 Reactions are those of `reactions`: shifts of a hydrogen, turns about a bond, inversions. Energies
 and forces are GFN2-xTB's (or with `--surface model` the model's own), Hessians MODEL's; with
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, CalculatorError, all_changes
-from experiments import table
+from common import table
 from rdkit import RDLogger
 from reactions import REACTIONS, embedded, product
 from tblite.ase import TBLite

@@ -1,6 +1,6 @@
 """Train one Facet per element of mlearn, and mace-torch on the same files for the same time.
 
-    python benchmarks/mlearn.py OUT --mace .envs/mace-torch/bin/python
+    python experiments/mlearn.py OUT --mace .envs/mace-torch/bin/python
 
 Both use the same number of threads. mace-torch keeps its defaults but for the names of the files;
 `--mace-dtype float32` makes its steps cheaper than its default does. Its model is written at the
@@ -14,7 +14,7 @@ import json
 import subprocess
 from pathlib import Path
 
-from experiments import data, errors, matkit, metrics, table
+from common import data, errors, matkit, metrics, table
 
 # Epochs of the recipe, so that none takes half an hour on one core.
 EPOCHS = {"Ni": 16, "Cu": 16, "Li": 30, "Si": 40}

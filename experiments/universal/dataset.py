@@ -27,7 +27,7 @@ import numpy as np
 import yaml
 from ase import Atoms
 from ase.io import read, write
-from experiments import matkit, save, table
+from common import matkit, save, table
 
 from matkit.data.groups import reduced_formula
 from universal.crystals import (

@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from experiments import table
+from common import table
 
 Rows = list[dict[str, object]]
 

@@ -1,6 +1,6 @@
 """The universal potential: its training set, and everything that is to be shown of it.
 
-Run from `benchmarks/`, with `MATKIT_DATA` naming the folder of the data sets; whatever was stopped
+Run from `experiments/`, with `MATKIT_DATA` naming the folder of the data sets; whatever was stopped
 goes on when it is started again::
 
     python -m universal.dataset OUT                       structures, labels, real DFT frames

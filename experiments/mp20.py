@@ -1,6 +1,6 @@
 """Make training and validation sets of MP-20 without its official training file.
 
-    python benchmarks/mp20.py MP_20_FOLDER OUT
+    python experiments/mp20.py MP_20_FOLDER OUT
 
 The folder holds `train_partial`, `train_extra_from_mpts52`, `val` and `test` as parquet. 8,000
 crystals of the official validation set, drawn at random, are learnt from, the other 1,047 are for

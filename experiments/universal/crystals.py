@@ -9,7 +9,7 @@ from pathlib import Path
 from ase import Atoms
 from ase.collections import g2
 from ase.stress import voigt_6_to_full_3x3_stress
-from experiments import data, frames, save
+from common import data, frames, save
 
 from matkit.data.groups import reduced_formula
 from matkit.data.tables import read_parquet

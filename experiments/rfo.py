@@ -1,6 +1,6 @@
 """Relaxation of rattled molecules: predicted Hessians against optimisers that know none.
 
-    python benchmarks/rfo.py MODEL FOLDER --out OUT [--count 100] [--fmax 0.01] [--workers W]
+    python experiments/rfo.py MODEL FOLDER --out OUT [--count 100] [--fmax 0.01] [--workers W]
 
 MODEL has a Hessian head and gives energies and forces to all optimisers. FOLDER was written by
 `matkit data molecules` or `matkit label` for molecules that it has not seen; of each the relaxed
@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.io import read
-from experiments import table
+from common import table
 
 from matkit import load_calculator, relax
 from matkit.calculator import MatkitCalculator

@@ -1,6 +1,6 @@
 """Teach a potential an element it does not know, and see what becomes of the others.
 
-    python benchmarks/new_element.py OUT
+    python experiments/new_element.py OUT
 
 Alloys of Nb, Mo, Ta and W: a Facet is trained without tungsten and then fine-tuned on structures
 with it. Tested on structures of the official test set without and with tungsten; the former are
@@ -15,7 +15,7 @@ import random
 from pathlib import Path
 
 from ase import Atoms
-from experiments import data, errors, frames, matkit, metrics, save, table
+from common import data, errors, frames, matkit, metrics, save, table
 
 NEW = "W"
 

@@ -1,6 +1,6 @@
 """Hessians of reactive molecules beside density functional theory, which no weights here have seen.
 
-    MATKIT_DATA=... python benchmarks/horm.py MODEL --out OUT
+    MATKIT_DATA=... python experiments/horm.py MODEL --out OUT
 
 55 geometries of HORM (Cui et al. 2025) between reactants and products, with Hessians of
 wB97X/6-31G(d). Three methods are compared with them: GFN2-xTB by finite differences, from which the
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from experiments import data, table
+from common import data, table
 from hessians import compare, summary
 
 from matkit import load_calculator

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from ase import Atoms
-from experiments import save
+from common import save
 
 import matkit
 from matkit.builders.crystals import substituted

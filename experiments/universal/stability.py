@@ -18,7 +18,7 @@ from multiprocessing import get_context
 
 import torch
 from ase import Atoms
-from experiments import data
+from common import data
 
 import matkit
 from matkit.builders.crystals import supercell

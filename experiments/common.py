@@ -27,7 +27,7 @@ def data(*parts: str) -> Path:
 def matkit(*arguments: object, threads: int) -> float:
     """Run a command of matkit, or go on with it; return the minutes it took in this process."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    command = [sys.executable, "-m", "matkit.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "matkit", *map(str, arguments)]
     begin = time.perf_counter()
     subprocess.run(command, check=True, env=environment)
     return (time.perf_counter() - begin) / 60

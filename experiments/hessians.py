@@ -1,6 +1,6 @@
 """Predicted Hessians beside exact second derivatives of a network that never saw one.
 
-    python benchmarks/hessians.py MODEL FOLDER... [--backbone MODEL2] --out OUT [--workers W]
+    python experiments/hessians.py MODEL FOLDER... [--backbone MODEL2] --out OUT [--workers W]
 
 MODEL has a Hessian head; MODEL2 is the same network trained on energies and forces alone, and
 `--longer` the same after further epochs of that. All are differentiated twice too. Folders were
@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from ase import Atoms
-from experiments import table
+from common import table
 
 from matkit import load_calculator
 from matkit.hessians.modes import NormalModes, normal_modes

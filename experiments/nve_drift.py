@@ -1,6 +1,6 @@
 """Energy drift of constant-energy dynamics: 216 atoms of NaCl at 600 K over 5 ps.
 
-python benchmarks/nve_drift.py --model sevennet-0
+python experiments/nve_drift.py --model sevennet-0
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument("--model", default="sevennet-0")
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--steps", type=int, default=5000)
-    parser.add_argument("--json", type=Path, default=Path("results/benchmark-nve-drift.json"))
+    parser.add_argument("--json", type=Path, default=Path("results/nve-drift.json"))
     options = parser.parse_args()
     atoms = bulk("NaCl", "rocksalt", a=5.64, cubic=True).repeat(3)
     calc = matkit.load_calculator(options.model, dtype=options.dtype)

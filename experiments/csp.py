@@ -1,6 +1,6 @@
 """Predict the structures of a test set from their compositions, and count how many are found.
 
-    python benchmarks/csp.py MODEL mp_20/test.parquet --samples 1 20 --limit 1000 --workers 2
+    python experiments/csp.py MODEL mp_20/test.parquet --samples 1 20 --limit 1000 --workers 2
 
 The crystals go into a folder and are taken from there if the same command runs again. `--limit`
 takes that many random structures of the file. Match rates come with both tolerances and every
@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.io import write
-from experiments import table
+from common import table
 
 from matkit.crystals.evaluation import match_rates
 from matkit.crystals.generation import CrystalOptions
