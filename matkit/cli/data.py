@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
-
-from rich.progress import track
 
 from matkit.cli.data_options import (
     ConvertOptions,
@@ -19,7 +17,8 @@ from matkit.cli.data_options import (
 )
 from matkit.cli.data_reports import report_document, report_lines
 from matkit.cli.display import Display
-from matkit.data.cached import convert, is_folder
+from matkit.cli.progress import metered
+from matkit.data.cached import Located, convert, is_folder
 from matkit.data.dataset import Dataset, located_atoms, read_dataset, read_usable
 from matkit.data.histograms import draw_histograms
 from matkit.data.inspection import KnownElements, inspect
@@ -102,14 +101,9 @@ def run_convert(options: ConvertOptions, display: Display) -> int:
         write_dataset(dataset, _xyz_of(options.out), options.overwrite)
         found = dataset.found
     else:
-        atoms = track(
-            located_atoms(options.struct, options.format, unread),
-            "converting",
-            console=display.console,
-            disable=not display.interactive,
-        )
         try:
-            found = convert(atoms, options.out, options.label_keys(), options.overwrite)
+            with _counted(located_atoms(options.struct, options.format, unread), display) as atoms:
+                found = convert(atoms, options.out, options.label_keys(), options.overwrite)
         finally:
             display.few(unread)
     _tell_problems(found, display)
@@ -178,6 +172,19 @@ def run_fit(options: FitOptions, display: Display) -> int:
         _write_json(Path(options.out), table)
     display.document({"e0s": table, "determined": fit.determined, "rms": spread})
     return PROBLEMS if unread else OK
+
+
+@contextmanager
+def _counted(atoms: Iterable[Located], display: Display) -> Iterator[Iterator[Located]]:
+    """Show how many structures have passed; nobody knows how many there are."""
+    with metered(display, "converting") as meter:
+
+        def passing() -> Iterator[Located]:
+            for count, one in enumerate(atoms, start=1):
+                meter.show(count, None, f"{count} structures")
+                yield one
+
+        yield passing()
 
 
 def _read(options: FilesOptions, display: Display) -> tuple[Dataset, list[str]]:

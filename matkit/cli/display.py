@@ -1,27 +1,14 @@
-"""What a user sees while a command runs: progress, one line per structure, errors."""
+"""What a user sees while a command runs: notes, results, errors."""
 
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
-from matkit.simulate.results import OnStep, SimulationProgress
-
-# Seconds between progress lines where there is no terminal.
-INTERVAL = 10.0
 # Remarks of one kind that are printed.
 MOST = 5
 
@@ -88,62 +75,3 @@ class Display:
         """Print; a terminal or pipe that was closed, or a full disk behind it, ends no run."""
         with suppress(OSError):
             console.print(text, **how)
-
-    @contextmanager
-    def progress(self, label: str) -> Iterator[OnStep | None]:
-        """Give a callback that shows the progress of one simulation."""
-        if self.quiet:
-            yield None
-        elif self._err.is_terminal:
-            with _bar(self._err) as bar:
-                yield _bar_callback(bar, label)
-        else:
-            yield _line_callback(self._err, label)
-
-
-def _bar(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[state]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-    )
-
-
-def _bar_callback(bar: Progress, label: str) -> OnStep:
-    task = bar.add_task(label, total=None, state="")
-
-    def show(state: SimulationProgress) -> None:
-        bar.update(task, completed=state.step, total=state.steps, state=_describe(state))
-
-    return show
-
-
-def _line_callback(console: Console, label: str) -> OnStep:
-    begin = last = time.perf_counter()
-    first: int | None = None
-
-    def show(state: SimulationProgress) -> None:
-        nonlocal last, first
-        now = time.perf_counter()
-        first = state.step if first is None else first
-        if now - last >= INTERVAL:
-            last, speed = now, (state.step - first) / (now - begin)
-            left = f", {(state.steps - state.step) / speed:.0f} s left at most" if speed else ""
-            with suppress(OSError):  # the terminal was closed
-                console.print(f"{label}: step {state.step}/{state.steps}, {_describe(state)}{left}")
-
-    return show
-
-
-def _describe(state: SimulationProgress) -> str:
-    texts = [f"{state.energy:.4f} eV"]
-    if state.max_force is not None:
-        texts.append(f"force {state.max_force:.4f} eV/Å")
-    if state.temperature is not None:
-        texts.append(f"{state.temperature:.0f} K")
-    return ", ".join(texts)

@@ -16,6 +16,7 @@ from matkit.cli.configs import RunConfig
 from matkit.cli.display import Display
 from matkit.cli.jobs import Job, check_outputs, isotope_notes, plan, with_earlier
 from matkit.cli.products import Products, Row, unwritten
+from matkit.cli.progress import simulation
 from matkit.cli.tasks import TASKS, AnyResult, Task
 from matkit.errors import MatkitError
 from matkit.options import dump_config
@@ -149,7 +150,7 @@ def _run_frame(
     if reset is not None:
         reset()
     try:
-        with context.display.progress(label) as show:
+        with simulation(context.display, label) as show:
             base = job.frame_base(frame)
             result = task.run(frame.atoms, context.calc, context.config, base, show)
     except KeyboardInterrupt:

@@ -16,6 +16,7 @@ from matkit.calculator_info import model_info
 from matkit.cli import execute
 from matkit.cli.configs import TSConfig
 from matkit.cli.display import Display
+from matkit.cli.progress import simulation
 from matkit.data.species import isotopes
 from matkit.errors import ConfigError, MatkitError, SimulationError, StructureError
 from matkit.options import dump_config
@@ -64,7 +65,7 @@ def run_ts(config: TSConfig, display: Display) -> int:
         display.note(execute.introduction(config, model_info(calc)))
         display.few([text for text in map(isotopes, structures) if text])
         record = SearchRecord(out, goes_on, held_atoms(structures[0]))
-        with _replacing(out, config, goes_on, old), display.progress("ts") as show:
+        with _replacing(out, config, goes_on, old), simulation(display, "ts") as show:
             result = _guarded(structures, calc, config, record, show)
         metrics = plain(
             result.row()
