@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+# Letters of a model's path that are shown; the whole is in the summary.
+MOST_LETTERS = 40
 # Remarks of one kind that are printed.
 MOST = 5
 
@@ -19,6 +22,11 @@ class _Console(Console):
     def on_broken_pipe(self) -> None:
         """Let the error through."""
         raise BrokenPipeError
+
+
+def first_line(model: str, dtype: str, device: str, out: str) -> str:
+    """Return with what a command computes, how precisely, and where its results go."""
+    return f"{_short(model)}, {dtype} on {device}; results in {out}"
 
 
 class Display:
@@ -75,3 +83,12 @@ class Display:
         """Print; a terminal or pipe that was closed, or a full disk behind it, ends no run."""
         with suppress(OSError):
             console.print(text, **how)
+
+
+def _short(path: str) -> str:
+    """Return the end of a long path, from a folder or a file's name on."""
+    parts = Path(path).parts
+    if len(path) <= MOST_LETTERS or len(parts) < 2:
+        return path
+    both = ".../" + "/".join(parts[-2:])
+    return both if len(both) <= MOST_LETTERS else f".../{parts[-1]}"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from matkit.cli.display import Display
+from matkit.cli.display import Display, first_line
 from matkit.cli.progress import campaign
 from matkit.label.api import label
-from matkit.label.options import LabelConfig
+from matkit.label.options import XTB, LabelConfig
 from matkit.label.run import Labelling
 
 OK, SOME_FAILED = 0, 1
@@ -22,11 +22,17 @@ def run_label(config: LabelConfig, display: Display) -> int:
     Raises:
         ConfigError: no structures are named.
     """
-    display.note(f"Labels of {config.calculator}; matkit models in {config.precision}")
+    display.note(_introduction(config))
     with campaign(display, "labelling") as show:
         result = label(config, on_progress=show)
     _report(result, display)
     return SOME_FAILED if result.failed else OK
+
+
+def _introduction(config: LabelConfig) -> str:
+    if config.calculator in XTB or ":" in config.calculator:  # precision and device are theirs
+        return f"{config.calculator}; results in {config.out}"
+    return first_line(config.calculator, config.precision, config.device, config.out)
 
 
 def _report(result: Labelling, display: Display) -> None:

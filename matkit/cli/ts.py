@@ -40,7 +40,7 @@ FOUND, NOT_FOUND = 0, 1
 CONFIG, METRICS, FIGURE, REPORT = "config.yaml", "metrics.json", "profile.png", "report.html"
 FILES = (BAND, SADDLE, PATH, MINIMA, CONFIG, METRICS, FIGURE, REPORT)
 # What may change when a run goes on.
-FREE = {"overwrite", "resume", "restart", "device", "out"}
+FREE = {"overwrite", "restart", "device", "out"}
 
 
 def run_ts(config: TSConfig, display: Display) -> int:
@@ -151,7 +151,7 @@ def _guarded(
             raise
         raise SimulationError(
             f"The calculator failed ({type(error).__name__}: {error}). What was done before is in "
-            f"{config.out}; begin with better structures, or go on with --resume."
+            f"{config.out}; begin with better structures, or go on with --restart auto."
         ) from error
 
 
