@@ -99,17 +99,17 @@ def run_convert(options: ConvertOptions, display: Display) -> int:
     if is_xyz(options.out) or is_folder(options.struct[0]):
         dataset, unread = _read(options, display)
         write_dataset(dataset, _xyz_of(options.out), options.overwrite)
-        found = dataset.found
+        labels = dataset.found
     else:
         try:
             with _counted(located_atoms(options.struct, options.format, unread), display) as atoms:
-                found = convert(atoms, options.out, options.label_keys(), options.overwrite)
+                labels = convert(atoms, options.out, options.label_keys(), options.overwrite)
         finally:
             display.few(unread)
-    _tell_problems(found, display)
-    display.result(f"{options.out}: {found}")
-    counts = {name: getattr(found, name).count for name in ("energy", "forces", "stress")}
-    counts_of_all = {"structures": found.structures, "unreadable": len(unread)}
+    _tell_problems(labels, display)
+    display.result(f"{options.out}: {labels}")
+    counts = {name: getattr(labels, name).count for name in ("energy", "forces", "stress")}
+    counts_of_all = {"structures": labels.structures, "unreadable": len(unread)}
     display.document({"out": options.out, **counts_of_all, "labels": counts})
     return PROBLEMS if unread else OK
 
@@ -195,9 +195,9 @@ def _read(options: FilesOptions, display: Display) -> tuple[Dataset, list[str]]:
     return dataset, unread
 
 
-def _tell_problems(found: LabelReport, display: Display) -> None:
+def _tell_problems(labels: LabelReport, display: Display) -> None:
     """Say what the structures say of themselves, which the result does not carry on."""
-    for problem in problems(found.remarks):
+    for problem in problems(labels.remarks):
         display.error(told(problem))
 
 

@@ -10,9 +10,10 @@ import yaml
 from matkit.cli.display import Display
 from matkit.elements import atomic_number
 from matkit.errors import ConfigError
-from matkit.models import checkpoint, zoo
+from matkit.models import checkpoint
 from matkit.models.cards import inherited
 from matkit.models.grow import grow
+from matkit.models.sources import read_potential
 from matkit.runs.locking import alone
 from matkit.runs.text_files import refuse_existing
 from matkit.runs.yaml_text import load_yaml
@@ -32,8 +33,10 @@ def run_grow(
     with alone(out.parent, out.name):
         if not overwrite:
             refuse_existing([out])
-        growth = grow(zoo.load(model).network, [*dict.fromkeys(numbers)], changes)
-        checkpoint.save(growth.network, out, inherited(model, "grown", growth.text()))
+        network, metadata = read_potential(model, any_level=True)
+        growth = grow(network, [*dict.fromkeys(numbers)], changes)
+        card = inherited(model, "grown", "") | metadata["card"] | {"changed": growth.text()}
+        checkpoint.save(growth.network, out, card)
     display.result(f"{growth.text()}\nWritten to {out}")
     parameters = {"parameters": growth.parameters, "change": growth.change}
     display.document({"model": model, "out": str(out)} | parameters)

@@ -33,13 +33,16 @@ def test_the_command_needs_structures(cli):
 
 
 def test_grow(cli):
-    checkpoint.save(network(), "model.safetensors", {"licence": "MIT"})
+    texts = {"licence": "MIT", "valid_elements": "Na, Cl"}
+    checkpoint.save(network(), "model.safetensors", texts)
     words = ("models", "grow", "model.safetensors", "large.safetensors", "--elements", "F, Ne")
     text = cli(*words, "--set", "{core: 0.3}").stdout
     assert "F as " in text
     assert "eV/atom, eV/Å or eV/Å² at most" in text
     card = cards.model_card("large.safetensors")
     assert card.licence == "MIT"
+    assert card.valid_elements == "Na, Cl"  # what a fine-tuning knew is not forgotten
+    assert "F as " in checkpoint.load("large.safetensors")[1]["card"]["changed"]
     assert {"F", "Ne"} <= {*card.elements.split(", ")}
     assert "already are: large.safetensors" in cli(*words, code=2).stderr
 
