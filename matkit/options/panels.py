@@ -15,8 +15,8 @@ class Panel(StrEnum):
     """A panel of the help; options without another one are `MAIN`."""
 
     MAIN = "Options"
-    MODEL = "Model"
     FILES = "Files"
+    MODEL = "Model"
     LOSS = "Loss"
     OPTIMISER = "Optimiser"
     RUN = "Run and results"
