@@ -56,7 +56,7 @@ docs: $(DOCS) ## Build the documentation into site/
 docs-test: $(STAMP) ## Run every command and snippet of the documentation, and the examples
 	$(PYTEST) -n $(JOBS) -m "slow or not slow" tests/test_docs.py $(ARGS)
 
-bench: $(STAMP) ## Time the models
+bench: $(STAMP) ## Time the models (benchmarks/inference.py); recipes are in experiments/
 	$(PY) benchmarks/inference.py $(ARGS)
 
 clean: ## Remove .venv, build folders and caches

@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import torch
 import yaml
-from experiments import table
 
 from matkit.crystals.reading import read_crystals
 from matkit.interfaces import Condition, Generator
 from matkit.models import checkpoint
+from matkit.report.tables import as_text
 
 CONFIG = Path(__file__).parents[1] / "configs" / "training" / "mp20.yaml"
 SHARED = ("width", "layers", "harmonics", "time_channels")
@@ -85,9 +85,10 @@ def main() -> None:
     atoms = compositions(args.file, args.count, args.seed)
     sizes = [len(numbers) for numbers in atoms]
     rows = [row_of("crystalflow", atoms, None), row_of("diffcsp", atoms, args.diffcsp_steps)]
+    cells = [[*map(str, values)] for values in (rows[0], *(row.values() for row in rows))]
     print(
         f"{args.count} crystals of {np.mean(sizes):.1f} atoms on average (at most {max(sizes)}), "
-        f"{args.threads} threads, float32\n\n{table(rows)}"
+        f"{args.threads} threads, float32\n\n{as_text(cells)}"
     )
 
 

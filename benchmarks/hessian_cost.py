@@ -21,7 +21,8 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from experiments import table
+
+from matkit.report.tables import as_text
 
 METHODS = ("predict", "autograd", "finite-difference")
 REPEATS = 5
@@ -86,6 +87,10 @@ def slope(rows: list[dict[str, object]], method: str) -> float:
     return float(np.polyfit(np.log(sizes), np.log(times), 1)[0])
 
 
+def _cell(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
 def main() -> None:
     """Measure all, and write a table and JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -105,13 +110,14 @@ def main() -> None:
         fastest = float(str(some[0]["s"]))
         rows += [row | {"times_slower": float(str(row["s"])) / fastest} for row in some]
     slopes = {method: slope(rows, method) for method in METHODS}
-    text = f"{table(rows)}\n\nSlopes: " + ", ".join(f"{m} {v:.2f}" for m, v in slopes.items())
+    cells = [[*rows[0]], *([_cell(value) for value in row.values()] for row in rows)]
+    text = f"{as_text(cells)}\n\nSlopes: " + ", ".join(f"{m} {v:.2f}" for m, v in slopes.items())
     print(text)
     if given.out is not None:
         given.out.mkdir(parents=True, exist_ok=True)
         record = {"model": given.model, "threads": given.threads, "rows": rows, "slopes": slopes}
         (given.out / "hessian_cost.json").write_text(json.dumps(record, indent=2))
-        (given.out / "hessian_cost.md").write_text(text + "\n")
+        (given.out / "hessian_cost.txt").write_text(text + "\n")
 
 
 if __name__ == "__main__":

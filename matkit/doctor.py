@@ -1,32 +1,33 @@
-"""Self-examination: versions, optional packages, models, and neighbour lists against ASE's."""
+"""Self-examination: versions, extras, models, kernels, and neighbour lists against ASE's."""
 
 from __future__ import annotations
 
+import importlib.metadata
 import platform
+import time
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 from ase.neighborlist import neighbor_list
+from packaging.requirements import Requirement
 
 from matkit import __version__
 from matkit.data.ase import from_ase
 from matkit.graph import Graph
 from matkit.neighbors import radius_graph
+from matkit.nn.irreps import parse_irreps
+from matkit.nn.kernels import Convolution
 from matkit.runs.versions import package_version
 
 CUTOFF = 4.0  # Å
 BACKENDS = ("vesin", "torch")
 REQUIRED = ("torch", "ase", "vesin", "e3nn", "numpy", "scipy", "safetensors")
-EXTRAS = {
-    "sevennet": "sevenn",
-    "scatter": "torch-scatter",
-    "molecules": "rdkit",
-    "parquet": "pyarrow",
-    "train": "lightning",
-}
+# The convolution that is timed: of a small network, on a small crystal.
+IRREPS, LMAX, REPEATS = "32x0e+16x1o+8x2e", 2, 5
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,14 @@ class Check:
 
 def examine() -> list[Check]:
     """Return everything that can be checked on this machine in a few seconds."""
-    return [*_packages(), *_machine(), *_extras(), *_models(), *_neighbour_lists()]
+    return [
+        *_packages(),
+        *_machine(),
+        *_kernels(),
+        *_extras(),
+        *_models(),
+        *_neighbour_lists(),
+    ]
 
 
 def nasty_cells() -> dict[str, Atoms]:
@@ -92,10 +100,10 @@ def _difference(graph: Graph, atoms: Atoms, structure: int = 0) -> str:
     part = graph.index([structure])
     i, j, vectors = neighbor_list("ijD", atoms, part.cutoff)
     expected = _sorted(i, j, vectors)
-    found = _sorted(part.center.numpy(), part.neighbor.numpy(), part.vectors.numpy())
-    if len(found) != len(expected):
-        return f"{len(found)} edges instead of {len(expected)}"
-    error = np.abs(found - expected).max(initial=0.0)
+    edges = _sorted(part.center.numpy(), part.neighbor.numpy(), part.vectors.numpy())
+    if len(edges) != len(expected):
+        return f"{len(edges)} edges instead of {len(expected)}"
+    error = np.abs(edges - expected).max(initial=0.0)
     return f"edges differ by up to {error:.2g}" if error > 1e-8 else ""
 
 
@@ -129,13 +137,86 @@ def _cuda_hint() -> Check:
     return Check("GPU", True, detail)
 
 
+def _kernels() -> list[Check]:
+    devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    types = (torch.float32, torch.float64)
+    return [_kernel(torch.device(device), dtype) for device in devices for dtype in types]
+
+
+def _kernel(device: torch.device, dtype: torch.dtype) -> Check:
+    """Compile a small convolution, and time it beside plain torch."""
+    begin = time.perf_counter()
+    chosen = _layer("auto").choose(torch.ones(1, device=device, dtype=dtype))
+    ready = time.perf_counter() - begin
+    plain = _milliseconds("reference", device, dtype)
+    name = f"kernel, {device.type} {str(dtype).removeprefix('torch.')}"
+    if chosen == "reference":
+        hint = "pip install llvmlite" if device.type == "cpu" else "pip install triton"
+        return Check(name, False, f"plain torch ({plain:.2g} ms), the slow fallback: {hint}")
+    own = _milliseconds(chosen, device, dtype)
+    detail = f"{chosen}, ready in {ready:.1f} s; {own:.2g} ms, {plain / own:.0f} times faster"
+    return Check(name, True, f"{detail} than the fallback, plain torch")
+
+
+def _layer(backend: Any) -> Convolution:
+    irreps = parse_irreps(IRREPS)
+    return Convolution(irreps, LMAX, irreps, natural_parity=True, backend=backend)
+
+
+@torch.no_grad()
+def _milliseconds(backend: str, device: torch.device, dtype: torch.dtype) -> float:
+    """Return what a convolution takes, other programs aside."""
+    layer, generator = _layer(backend), torch.Generator().manual_seed(0)
+    crystal = bulk("NaCl", "rocksalt", a=5.64, cubic=True).repeat(2)
+    graph = radius_graph(from_ase(crystal), CUTOFF).to(device)
+    nodes, edges = len(crystal), len(graph.center)
+
+    def random(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator, dtype=dtype).to(device)
+
+    features = tuple(random(nodes, 2 * irrep.l + 1, irrep.channels) for irrep in layer.irreps_in)
+    harmonics, weights = random(edges, (LMAX + 1) ** 2), random(edges, layer.weight_numel)
+    times = []
+    for _ in range(REPEATS):
+        begin = time.perf_counter()
+        layer(features, harmonics, weights, graph)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(time.perf_counter() - begin)
+    return 1000 * min(times)
+
+
 def _extras() -> list[Check]:
+    """Say of every extra of matkit whether its packages are there."""
     checks = []
-    for extra, package in EXTRAS.items():
-        version = package_version(package)
-        hint = f'not installed (optional): pip install "matkit[{extra}]"'
-        checks.append(Check(f"extra {extra}", True, f"{package} {version}" if version else hint))
+    for extra, packages in extras().items():
+        versions = {package: package_version(package) for package in packages}
+        missing = [package for package, version in versions.items() if version is None]
+        detail = ", ".join(f"{package} {version}" for package, version in versions.items())
+        if missing:
+            detail = f'without {", ".join(missing)} (optional): pip install "matkit[{extra}]"'
+        checks.append(Check(f"extra {extra}", True, detail))
     return checks
+
+
+def extras() -> dict[str, list[str]]:
+    """Return the packages of every extra on this platform, as matkit's metadata names them.
+
+    Extras that only name others, such as `all`, are left out.
+    """
+    named = importlib.metadata.metadata("matkit").get_all("Provides-Extra") or []
+    requirements = [Requirement(text) for text in importlib.metadata.requires("matkit") or []]
+    packages = {
+        extra: [
+            one.name
+            for one in requirements
+            if one.marker is not None
+            and one.marker.evaluate({"extra": extra})
+            and not one.marker.evaluate({"extra": ""})
+        ]
+        for extra in named
+    }
+    return {extra: names for extra, names in packages.items() if {*names} - {"matkit"}}
 
 
 def _models() -> list[Check]:

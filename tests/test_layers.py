@@ -20,7 +20,7 @@ ROOMS = [
     *("data", "calculator_info", "calculator", "models", "doctor", "testing"),
     *("simulate", "vibrations", "phonons", "elastic", "transition"),
     *("label", "builders", "evaluate", "generate", "crystals", "train"),
-    *("matkit", "demo", "cli"),
+    *("matkit", "demo", "cli", "__main__"),
 ]
 HEIGHT = {name: height for height, name in enumerate(ROOMS)}
 MODELS = ("potentials", "generative")

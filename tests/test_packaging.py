@@ -54,7 +54,7 @@ def test_configs_are_package_data():
 def test_short_names_are_banned(name):
     # `import potentials` from the root would give a second copy of every class.
     assert name in PROJECT["tool"]["ruff"]["lint"]["flake8-tidy-imports"]["banned-api"]
-    for path in sources("matkit", *MODELS, "tests", "benchmarks"):
+    for path in sources("matkit", *MODELS, "tests", "benchmarks", "experiments"):
         package = module_name(path.parent / "__init__.py")
         used = imports((ROOT / path).read_text(encoding="utf-8"), package)
         assert name not in {target.split(".")[0] for target in used}, f"{path}: matkit.{name}"

@@ -68,7 +68,7 @@ def _install_pages(site: Path) -> None:
 @pytest.fixture
 def matkit(run, tmp_path):
     """Run a command of matkit in a folder."""
-    return lambda *words: run("matkit.cli", *map(str, words), folder=tmp_path)
+    return lambda *words: run("matkit", *map(str, words), folder=tmp_path)
 
 
 def test_its_models_are_listed_with_the_package_they_come_from(matkit):

@@ -1,4 +1,4 @@
-"""The benchmarks' bookkeeping: who is in which part, what is fitted, which curves are sound."""
+"""The bookkeeping of experiments: who is in which part, what is fitted, which curves are sound."""
 
 import importlib
 from itertools import combinations_with_replacement
@@ -22,8 +22,8 @@ R = np.linspace(0.5, 6.0, 111)
 
 @pytest.fixture
 def universal(monkeypatch):
-    """Import a module of benchmarks/universal by its short name."""
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    """Import a module of experiments/universal by its short name."""
+    monkeypatch.syspath_prepend(str(ROOT / "experiments"))
     return lambda name: importlib.import_module(f"universal.{name}")
 
 
@@ -212,7 +212,7 @@ def test_holes_of_curves_are_found(universal, change, expected):
 )
 def test_training_configuration(path, kind):
     options = kind(**yaml.safe_load((ROOT / "configs" / f"{path}.yaml").read_text()))
-    sources = "".join(path.read_text() for path in (ROOT / "benchmarks/universal").glob("*.py"))
+    sources = "".join(path.read_text() for path in (ROOT / "experiments/universal").glob("*.py"))
     assert all(f'"{kind}"' in sources for kind in options.config_type_weights)
 
 

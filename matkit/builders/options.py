@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, PositiveFloat, model_validator
 
-from matkit.options import ANY_CALCULATOR, Options
+from matkit.options import ANY_CALCULATOR, GOES_ON, Options, Panel, Panels
 
 Fraction = Annotated[float, Field(gt=-1, lt=1)]
 
@@ -15,8 +15,13 @@ Fraction = Annotated[float, Field(gt=-1, lt=1)]
 class BuilderOptions(Options):
     """What every builder has."""
 
+    panels: ClassVar[Panels] = {
+        Panel.RUN: ("workers", "retry_failed", "overwrite"),
+        Panel.ADVANCED: ("closest", "jiggle"),
+    }
+
     struct: list[str] = Field([], description="files to begin with")
-    out: str | None = Field(None, description="folder of the structures; what was stopped goes on")
+    out: str | None = Field(None, description=f"folder of the structures; {GOES_ON}")
     seed: int = Field(0, ge=0, description="seed of everything random")
     closest: float = Field(
         0.5, ge=0, le=1, description="closest approach of two atoms, as part of the sum of radii"
@@ -34,6 +39,17 @@ class BuilderOptions(Options):
 
 class PerturbOptions(BuilderOptions):
     """Options of `perturb`."""
+
+    panels: ClassVar[Panels] = {
+        Panel.ADVANCED: (
+            "dimers",
+            "dimer_points",
+            "supercell_atoms",
+            "max_atoms",
+            "snapshots",
+            "md_steps",
+        )
+    }
 
     rattle: list[PositiveFloat] = Field(
         [0.01, 0.03, 0.1, 0.2, 0.35, 0.5],
@@ -72,6 +88,10 @@ class PerturbOptions(BuilderOptions):
 
 class MoleculesOptions(BuilderOptions):
     """Options of `build_molecules`."""
+
+    panels: ClassVar[Panels] = {
+        Panel.ADVANCED: ("leave_out", "held_out", "fmax", "steps", "max_stretch")
+    }
 
     count: int | None = Field(None, ge=1, description="molecules drawn at random; all if not given")
     elements: list[str] = Field(["H", "C", "N", "O"], description="elements of the molecules")

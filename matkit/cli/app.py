@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -11,9 +10,11 @@ from typer.core import TyperGroup
 
 from matkit import __version__
 from matkit.builders.options import MoleculesOptions, PerturbOptions
+from matkit.cli.commands import Given, command_for, guarded, last_is_out, only
 from matkit.cli.configs import ALL, CONFIGS, TEMPLATES, TRAINING
 from matkit.cli.data_options import DATA, OPTIONS, DownloadOptions
-from matkit.cli.flags import answered, normalise, switches, with_flags
+from matkit.cli.flags import answered, normalise, switches
+from matkit.cli.model_commands import AsJson, Debug, models
 from matkit.crystals.generation import CrystalOptions
 from matkit.crystals.options import CrystalsOptions
 from matkit.evaluate.options import EvaluateOptions
@@ -23,9 +24,6 @@ from matkit.options import Options
 
 if TYPE_CHECKING:
     from matkit.cli.display import Display
-
-USAGE = 2
-INTERRUPTED = 130
 
 
 class CommandGroup(TyperGroup):
@@ -38,6 +36,11 @@ class CommandGroup(TyperGroup):
             words[:2] = [f"evaluate {words[1]}"]  # shares no flag with the evaluation of a model
         return super().make_context(info_name, words, *rest, **extra)
 
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of the commands, in the order of their panels."""
+        names = super().list_commands(ctx)
+        return sorted(names, key=[*PANEL, *names].index)
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command; flags of other programs get an answer."""
         with answered():
@@ -45,6 +48,26 @@ class CommandGroup(TyperGroup):
 
 
 CRYSTALS, PHYSICS = "evaluate crystals", "evaluate physics"
+# Commands by panel of `matkit --help`, in the order in which they are shown.
+PANELS = {
+    "Simulate": ("singlepoint", "relax", "md", "vibrations", "phonons", "ts"),
+    "Models": ("models", "train", "finetune", "evaluate", CRYSTALS, PHYSICS),
+    "Structures and data": ("generate", "data", "label"),
+    "Other": ("doctor", "template"),
+}
+PANEL = {command: panel for panel, commands in PANELS.items() for command in commands}
+# What the simulations do, an example, and further names.
+SIMULATIONS: dict[str, tuple[str, ...]] = {
+    "singlepoint": ("Compute energy, forces and stress.", "crystal.cif"),
+    "relax": (
+        "Relax positions, and the cell if asked.",
+        "crystal.cif --relax-cell --fmax 0.01",
+        "geomopt",
+    ),
+    "md": ("Run molecular dynamics.", "crystal.cif --temperature 600 --steps 10000"),
+    "vibrations": ("Vibrations and thermochemistry of molecules.", "water.xyz --temperature 298"),
+    "phonons": ("Phonons and thermal properties of crystals.", "crystal.cif --min-length 15"),
+}
 BUILDERS: dict[str, type[Options]] = {"perturb": PerturbOptions, "molecules": MoleculesOptions}
 MORE: dict[str, type[Options]] = {
     CRYSTALS: CrystalsOptions,
@@ -61,12 +84,9 @@ app = typer.Typer(
     help="Molecular and materials modelling with machine-learned potentials.",
     pretty_exceptions_enable=False,
 )
-models = typer.Typer(no_args_is_help=True, help="The models that can be used by name.")
-app.add_typer(models, name="models")
-generate = typer.Typer(no_args_is_help=True, help="Generate crystals.")
-app.add_typer(generate, name="generate")
-data = typer.Typer(no_args_is_help=True, help="Check, convert and split labelled structures.")
-app.add_typer(data, name="data")
+generate = typer.Typer(no_args_is_help=True)
+data = typer.Typer(no_args_is_help=True)
+SUBGROUPS = {"models": models, "generate": generate, "data": data}
 
 
 def _print_version(wanted: bool) -> bool:
@@ -85,105 +105,13 @@ def _root(
     pass
 
 
-def guarded(body: Callable[[], int], debug: bool) -> None:
-    """Run `body` and leave with its exit code; errors users can cause become one message.
-
-    Args:
-        body: Returns the exit code.
-        debug: Whether to let errors through with their traceback.
-    """
-    from matkit.cli.display import Display
-    from matkit.errors import MatkitError
-
-    try:
-        code = body()
-    except KeyboardInterrupt:
-        Display().error("stopped by the user")
-        code = INTERRUPTED
-    except MatkitError as error:
-        if debug:
-            raise
-        Display().error(str(error))
-        code = USAGE
-    except OSError as error:  # a full disk, a folder that is read-only or is a file, ...
-        if debug:
-            raise
-        Display().error(
-            f"{error}. Look at this place and at the space on the disk; what was computed before "
-            "is kept."
-        )
-        code = USAGE
-    raise typer.Exit(code)
-
-
-Given = dict[str, Any]
-
-
-def _command(
-    model: type[Options],
-    start: Callable[[Any, Display], int],
-    words: str = "[FILES]...",
-    sort: Callable[[list[str], Given, bool], None] | None = None,
-    choose: Callable[[str | None, Given], type[Options]] | None = None,
-) -> Callable[..., None]:
-    """Return a command whose flags are the options of `model`.
-
-    Args:
-        model: Its options.
-        start: Does it and returns the exit code.
-        words: What words without a flag are called in the help; empty if there are none.
-        sort: Puts these words into the options that were given; told whether there is a file of
-            options too. By default they are more of `struct`. It may name a file of options.
-        choose: Says which options are meant, if not `model`, from the file and the flags.
-    """
-
-    def body(**flags: Any) -> None:
-        config, as_json = flags.pop("config"), bool(flags.pop("json"))
-        quiet, debug = bool(flags.pop("quiet")), bool(flags.pop("debug"))
-        files = flags.pop("files", None) or []
-        given = {name: value for name, value in flags.items() if value not in (None, [])}
-        if sort is not None:
-            sort(files, given, config is not None)
-            config = given.pop("config", config)
-        if files:
-            given["struct"] = [*files, *given.get("struct", [])]
-
-        def run() -> int:
-            from matkit.cli.display import Display
-            from matkit.cli.yaml_files import merge
-
-            meant = model if choose is None else choose(config, given)
-            return start(merge(meant, config, given), Display(as_json, quiet))
-
-        guarded(run, debug)
-
-    return with_flags(model, body, words)
-
-
 def _simulation(command: str) -> Callable[..., None]:
     def start(config: Any, display: Display) -> int:
         from matkit.cli.execute import execute
 
         return execute(command, config, display)
 
-    return _command(CONFIGS[command], start)
-
-
-def _last_is_out(files: list[str], given: Given, _has_config: bool) -> None:
-    if "out" not in given and len(files) > 1:
-        given["out"] = files.pop()
-
-
-def _only(option: str, expected: str) -> Callable[[list[str], Given, bool], None]:
-    """Return what takes the one word without a flag for an option."""
-
-    def take(files: list[str], given: Given, _has_config: bool) -> None:
-        if len(files) + (option in given) > 1:
-            raise typer.BadParameter(expected)
-        if files:
-            given[option] = files.pop()
-
-    return take
+    return command_for(CONFIGS[command], start)
 
 
 def _data(command: str) -> Callable[..., None]:
@@ -193,8 +121,8 @@ def _data(command: str) -> Callable[..., None]:
         return run_data(command, options, display)
 
     if command == "convert":
-        return _command(DATA[command], start, "FILES... OUT", _last_is_out)
-    return _command(DATA[command], start, "FILES...")
+        return command_for(DATA[command], start, "FILES... OUT", last_is_out)
+    return command_for(DATA[command], start, "FILES...")
 
 
 def _download() -> Callable[..., None]:
@@ -203,8 +131,8 @@ def _download() -> Callable[..., None]:
 
         return run_download(options, display)
 
-    only = _only("set", "expected one data set; fetch one after another")
-    return _command(DownloadOptions, start, "SET", only)
+    word = only("set", "expected one data set; fetch one after another")
+    return command_for(DownloadOptions, start, "SET", word)
 
 
 def _training(command: str) -> Callable[..., None]:
@@ -225,8 +153,8 @@ def _training(command: str) -> Callable[..., None]:
         return training_options(config, given)
 
     if command == "train":
-        return _command(TRAINING[command], start, "[CONFIG]", first_is_config, choose)
-    return _command(TRAINING[command], start, words="")
+        return command_for(TRAINING[command], start, "[CONFIG]", first_is_config, choose)
+    return command_for(TRAINING[command], start, words="")
 
 
 def _first_is_model(files: list[str], given: Given, has_config: bool) -> None:
@@ -240,7 +168,7 @@ def _evaluation() -> Callable[..., None]:
 
         return run_evaluation(options, display)
 
-    return _command(EvaluateOptions, start, "MODEL FILES...", _first_is_model)
+    return command_for(EvaluateOptions, start, "MODEL FILES...", _first_is_model)
 
 
 def _physics() -> Callable[..., None]:
@@ -249,7 +177,7 @@ def _physics() -> Callable[..., None]:
 
         return run_physics(options, display)
 
-    return _command(PhysicsOptions, start, "MODEL [CRYSTALS]...", _first_is_model)
+    return command_for(PhysicsOptions, start, "MODEL [CRYSTALS]...", _first_is_model)
 
 
 def _crystals() -> Callable[..., None]:
@@ -258,7 +186,7 @@ def _crystals() -> Callable[..., None]:
 
         return run_crystals(options, display)
 
-    return _command(CrystalsOptions, start, "FOLDERS...")
+    return command_for(CrystalsOptions, start, "FOLDERS...")
 
 
 def _generation() -> Callable[..., None]:
@@ -267,8 +195,8 @@ def _generation() -> Callable[..., None]:
 
         return run_generate(options, "crystal", display)
 
-    only = _only("out", "expected one folder for the results")
-    return _command(CrystalOptions, start, "[OUT]", only)
+    word = only("out", "expected one folder for the results")
+    return command_for(CrystalOptions, start, "[OUT]", word)
 
 
 def _transition_state() -> Callable[..., None]:
@@ -277,7 +205,7 @@ def _transition_state() -> Callable[..., None]:
 
         return run_ts(options, display)
 
-    return _command(ALL["ts"], start, "REACTANT PRODUCT | GUESS")
+    return command_for(ALL["ts"], start, "REACTANT PRODUCT | GUESS")
 
 
 def _labels() -> Callable[..., None]:
@@ -286,7 +214,7 @@ def _labels() -> Callable[..., None]:
 
         return run_label(options, display)
 
-    return _command(LabelConfig, start, "FILES... OUT", _last_is_out)
+    return command_for(LabelConfig, start, "FILES... OUT", last_is_out)
 
 
 def _builder(command: str) -> Callable[..., None]:
@@ -295,39 +223,107 @@ def _builder(command: str) -> Callable[..., None]:
 
         return (run_perturb if command == "perturb" else run_molecules)(options, display)
 
-    return _command(BUILDERS[command], start, "FILES... OUT", _last_is_out)
+    return command_for(BUILDERS[command], start, "FILES... OUT", last_is_out)
 
 
-def _add(command: str, text: str, *aliases: str) -> None:
-    app.command(command, help=text)(_simulation(command))
-    for alias in aliases:
-        app.command(alias, help=text, hidden=True)(_simulation(command))
+def _add(command: str, body: Callable[..., None], text: str, example: str, *aliases: str) -> None:
+    """Add a command, such as ``relax`` or ``data split``, with an example of it."""
+    *group, name = (command,) if command in PANEL else command.split()
+    place, panel = (SUBGROUPS[group[0]], None) if group else (app, PANEL[command])
+    epilog = f"Example: matkit {command} {example}"
+    for word in (name, *aliases):
+        hidden = word != name
+        place.command(word, help=text, epilog=epilog, rich_help_panel=panel, hidden=hidden)(body)
 
 
-_add("singlepoint", "Compute energy, forces and stress.")
-_add("relax", "Relax positions, and the cell if asked.", "geomopt")
-_add("md", "Run molecular dynamics.")
-_add("vibrations", "Vibrations and thermochemistry of molecules.")
-_add("phonons", "Phonons and thermal properties of crystals.")
-app.command("ts", help="Find a transition state and the minima it connects.")(_transition_state())
-data.command("inspect", help="Look for everything that spoils a training.")(_data("inspect"))
-data.command("convert", help="Write a folder for memory mapping, or XYZ.")(_data("convert"))
-data.command("split", help="Split without tearing trajectories apart.")(_data("split"))
-data.command("fit-e0s", help="Fit reference energies of the elements.")(_data("fit-e0s"))
-data.command("perturb", help="Make perturbed structures of crystals.")(_builder("perturb"))
-data.command("molecules", help="Make molecules from SMILES.")(_builder("molecules"))
-data.command("download", help="Fetch a published data set.")(_download())
-generate.command("crystal", help="Generate crystals, relax and judge them.")(_generation())
-app.command("label", help="Label structures with any calculator.")(_labels())
-app.command("train", help="Train a new potential or generator.")(_training("train"))
-app.command("finetune", help="Train a known potential further.")(_training("finetune"))
-app.command("evaluate", help="Compare a model with labelled structures.")(_evaluation())
-app.command("eval", help="The same as evaluate.", hidden=True)(_evaluation())
-app.command(CRYSTALS, help="Score generated crystals, alone or against others.")(_crystals())
-app.command(PHYSICS, help="Check a model on physics: curves, dynamics, phonons.")(_physics())
+def _add_group(name: str, text: str) -> None:
+    app.add_typer(SUBGROUPS[name], name=name, help=text, rich_help_panel=PANEL[name])
 
 
-@app.command("template")
+for _command in CONFIGS:
+    _add(_command, _simulation(_command), *SIMULATIONS[_command])
+_add(
+    "ts",
+    _transition_state(),
+    "Find a transition state and the minima it connects.",
+    "reactant.xyz product.xyz",
+)
+_add_group("models", "List models; grow, trim and pack their files.")
+_add("train", _training("train"), "Train a new potential or generator.", "--train-file a.extxyz")
+_add(
+    "finetune",
+    _training("finetune"),
+    "Train a known potential further.",
+    "--train-file a.extxyz --lr 0.001",
+)
+_add(
+    "evaluate",
+    _evaluation(),
+    "Compare a model with labelled structures.",
+    "nequip-universal test.extxyz",
+    "eval",
+)
+_add(
+    CRYSTALS,
+    _crystals(),
+    "Score generated crystals, alone or against others.",
+    "out --reference test.csv",
+)
+_add(
+    PHYSICS,
+    _physics(),
+    "Check a model on physics: curves, dynamics, phonons.",
+    "nequip-universal --quick",
+)
+_add_group("generate", "Generate crystals.")
+_add(
+    "generate crystal",
+    _generation(),
+    "Generate crystals, relax and judge them.",
+    "out --formula Na4Cl4 --num-samples 20 --relax default",
+)
+_add_group("data", "Check, convert, split, make and fetch labelled structures.")
+_add(
+    "data inspect",
+    _data("inspect"),
+    "Look for everything that spoils a training.",
+    "train.extxyz --valid valid.extxyz",
+)
+_add(
+    "data convert",
+    _data("convert"),
+    "Write a folder for memory mapping, or XYZ.",
+    "train.extxyz folder",
+)
+_add(
+    "data split",
+    _data("split"),
+    "Split without tearing trajectories apart.",
+    "all.extxyz --valid-fraction 0.1",
+)
+_add("data fit-e0s", _data("fit-e0s"), "Fit reference energies of the elements.", "train.extxyz")
+_add(
+    "data perturb",
+    _builder("perturb"),
+    "Make perturbed structures of crystals.",
+    "crystals.extxyz perturbed",
+)
+_add(
+    "data molecules",
+    _builder("molecules"),
+    "Make molecules from SMILES.",
+    "smiles.csv molecules --count 100",
+)
+_add("data download", _download(), "Fetch a published data set.", "perov-5")
+_add(
+    "label",
+    _labels(),
+    "Label structures with any calculator.",
+    "a.extxyz labels --calculator gfn2",
+)
+
+
+@app.command("template", epilog="Example: matkit template md", rich_help_panel=PANEL["template"])
 def _template(
     command: Annotated[
         Literal[
@@ -353,59 +349,12 @@ def _template(
     typer.echo(template(command.removesuffix("-generator"), configs[command]), nl=False)
 
 
-AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document")]
-Debug = Annotated[bool, typer.Option("--debug", help="show where an error comes from")]
-
-
-@app.command("doctor")
+@app.command("doctor", rich_help_panel=PANEL["doctor"])
 def _doctor(json: AsJson = False, debug: Debug = False) -> None:
-    """Check the installation and the neighbour lists on this machine."""
+    """Check the installation, the kernels and the neighbour lists on this machine."""
     from matkit.cli.reports import report_doctor
 
     guarded(lambda: report_doctor(json), debug)
-
-
-@app.command("trim")
-def _trim(
-    model: Annotated[str, typer.Argument(help="name or file of a model of the NequIP family")],
-    out: Annotated[Path, typer.Argument(help="model file to write, *.safetensors")],
-    structures: Annotated[
-        Path | None, typer.Option(help="structures whose distances are fitted; default: crystals")
-    ] = None,
-    basis_size: Annotated[int, typer.Option(help="radial functions of the linear maps")] = 12,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the file")] = False,
-    json: AsJson = False,
-    debug: Debug = False,
-) -> None:
-    """Replace the radial networks of a model by linear maps, to fine-tune a smaller model."""
-
-    def run() -> int:
-        from matkit.cli.display import Display
-        from matkit.cli.trimming import run_trim
-
-        return run_trim(model, out, structures, basis_size, overwrite, Display(json))
-
-    guarded(run, debug)
-
-
-@models.command("list")
-def _list(json: AsJson = False, debug: Debug = False) -> None:
-    """List the models that can be used by name."""
-    from matkit.cli.reports import report_models
-
-    guarded(lambda: report_models(json), debug)
-
-
-@models.command("info")
-def _info(
-    name: Annotated[str, typer.Argument(help="name or file of a model")],
-    json: AsJson = False,
-    debug: Debug = False,
-) -> None:
-    """Show what is known of one model."""
-    from matkit.cli.reports import report_model
-
-    guarded(lambda: report_model(name, json), debug)
 
 
 __all__: Sequence[str] = ["app"]

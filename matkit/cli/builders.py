@@ -5,7 +5,8 @@ from __future__ import annotations
 from matkit.builders.options import BuilderOptions, MoleculesOptions, PerturbOptions
 from matkit.builders.running import Built
 from matkit.cli.display import Display
-from matkit.cli.label import progress, report_failures
+from matkit.cli.label import report_failures
+from matkit.cli.progress import campaign
 from matkit.options import dump_config
 from matkit.runs.atomic import write_atomically
 
@@ -16,7 +17,7 @@ def run_perturb(options: PerturbOptions, display: Display) -> int:
     """Write perturbed crystals; the exit code is 1 if some crystals failed."""
     from matkit.builders.families import perturb
 
-    with progress(display, "crystals") as show:
+    with campaign(display, "crystals") as show:
         built = perturb(options, show)
     return _report({"perturbed": built}, options, display)
 
@@ -25,7 +26,7 @@ def run_molecules(options: MoleculesOptions, display: Display) -> int:
     """Write molecules; the exit code is 1 if some failed."""
     from matkit.builders.molecules import build_molecules
 
-    with progress(display, "molecules") as show:
+    with campaign(display, "molecules") as show:
         built = build_molecules(options, show)
     return _report(built, options, display)
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from matkit.evaluate.options import EvaluateOptions
 from matkit.models.shipped import DEFAULT_POTENTIAL
-from matkit.options import IGNORE_CHARGE, MD_PRECISION, PRECISION, Options, ReadingOptions
+from matkit.options import (
+    IGNORE_CHARGE,
+    MD_PRECISION,
+    PRECISION,
+    Options,
+    Panel,
+    Panels,
+    ReadingOptions,
+)
 from matkit.phonons.options import PhononsOptions
 from matkit.simulate.options import MDOptions, RelaxOptions, SinglepointOptions
 from matkit.train.generator_options import GeneratorOptions
@@ -22,6 +30,11 @@ Dtype = Literal["float32", "float64"]
 
 class RunConfig(ReadingOptions):
     """What every simulation command has."""
+
+    panels: ClassVar[Panels] = {
+        Panel.RUN: ("device", "dtype", "overwrite", "restart"),
+        Panel.ADVANCED: ("suffix", "any_level", "ignore_charge"),
+    }
 
     struct: list[str] = Field(
         [],
@@ -43,7 +56,7 @@ class RunConfig(ReadingOptions):
     )
     overwrite: bool = Field(False, description="replace results that are already there")
     restart: str | None = Field(
-        None, description="auto: go on with what a run that was ended has left, if anything"
+        None, description="auto: go on with what a run that was stopped has left, if anything"
     )
 
     @field_validator("restart")
@@ -110,7 +123,6 @@ class TSConfig(TSOptions, RunConfig):
         [], description="reactant and product with the same atoms in the same order, or one guess"
     )
     out: str = Field("ts", description="folder of the results")
-    resume: bool = Field(False, description="the same as restart: auto")
 
     @model_validator(mode="after")
     def _names_are_fixed(self) -> Self:
@@ -121,7 +133,7 @@ class TSConfig(TSOptions, RunConfig):
     @property
     def goes_on(self) -> bool:
         """Whether to go on with an earlier run."""
-        return self.resume or self.restart is not None
+        return self.restart is not None
 
     def options(self) -> TSOptions:
         """Return the options of the search."""

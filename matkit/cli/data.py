@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
-
-from rich.progress import track
 
 from matkit.cli.data_options import (
     ConvertOptions,
@@ -19,7 +17,8 @@ from matkit.cli.data_options import (
 )
 from matkit.cli.data_reports import report_document, report_lines
 from matkit.cli.display import Display
-from matkit.data.cached import convert, is_folder
+from matkit.cli.progress import metered
+from matkit.data.cached import Located, convert, is_folder
 from matkit.data.dataset import Dataset, located_atoms, read_dataset, read_usable
 from matkit.data.histograms import draw_histograms
 from matkit.data.inspection import KnownElements, inspect
@@ -102,22 +101,17 @@ def run_convert(options: ConvertOptions, display: Display) -> int:
     if is_xyz(options.out) or is_folder(options.struct[0]):
         dataset, unread = _read(options, display)
         write_dataset(dataset, _xyz_of(options.out), options.overwrite)
-        found = dataset.label_report
+        labels = dataset.label_report
     else:
-        atoms = track(
-            located_atoms(options.struct, options.format, unread),
-            "converting",
-            console=display.console,
-            disable=not display.interactive,
-        )
         try:
-            found = convert(atoms, options.out, options.label_keys(), options.overwrite)
+            with _counted(located_atoms(options.struct, options.format, unread), display) as atoms:
+                labels = convert(atoms, options.out, options.label_keys(), options.overwrite)
         finally:
             display.few(unread)
-    _tell_problems(found, display)
-    display.result(f"{options.out}: {found}")
-    counts = {name: getattr(found, name).count for name in ("energy", "forces", "stress")}
-    counts_of_all = {"structures": found.structures, "unreadable": len(unread)}
+    _tell_problems(labels, display)
+    display.result(f"{options.out}: {labels}")
+    counts = {name: getattr(labels, name).count for name in ("energy", "forces", "stress")}
+    counts_of_all = {"structures": labels.structures, "unreadable": len(unread)}
     display.document({"out": options.out, **counts_of_all, "labels": counts})
     return PROBLEMS if unread else OK
 
@@ -182,6 +176,19 @@ def run_fit(options: FitOptions, display: Display) -> int:
     return PROBLEMS if unread else OK
 
 
+@contextmanager
+def _counted(atoms: Iterable[Located], display: Display) -> Iterator[Iterator[Located]]:
+    """Show how many structures have passed; nobody knows how many there are."""
+    with metered(display, "converting") as meter:
+
+        def passing() -> Iterator[Located]:
+            for count, one in enumerate(atoms, start=1):
+                meter.show(count, None, f"{count} structures")
+                yield one
+
+        yield passing()
+
+
 def _read(options: FilesOptions, display: Display) -> tuple[Dataset, list[str]]:
     """Return the structures, and why some cannot be read, which is said."""
     dataset, unread = read_usable(options.struct, options.label_keys(), options.format)
@@ -190,9 +197,9 @@ def _read(options: FilesOptions, display: Display) -> tuple[Dataset, list[str]]:
     return dataset, unread
 
 
-def _tell_problems(found: LabelReport, display: Display) -> None:
+def _tell_problems(labels: LabelReport, display: Display) -> None:
     """Say what the structures say of themselves, which the result does not carry on."""
-    for problem in problems(found.remarks):
+    for problem in problems(labels.remarks):
         display.error(told(problem))
 
 

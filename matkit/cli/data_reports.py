@@ -20,24 +20,24 @@ def report_lines(report: InspectionReport) -> Iterator[str]:
         yield f"{name}:"
         for finding in sorted(findings, key=lambda f: -SEVERITIES.index(f.severity)):
             yield from _lines(finding)
-    counts = Counter(f.severity for found in report.findings.values() for f in found)
+    counts = Counter(f.severity for some in report.findings.values() for f in some)
     texts = [f"{counts[severity]} {severity}s" for severity in ("problem", "warning")]
     yield f"{', '.join(texts)}. {'The data can be used.' if report.ok else 'Mend the problems.'}"
 
 
 def report_document(
-    report: InspectionReport, found: Mapping[str, LabelReport], files: Sequence[Path]
+    report: InspectionReport, labels: Mapping[str, LabelReport], files: Sequence[Path]
 ) -> dict[str, Any]:
     """Return a report for JSON."""
     e0s = {
         name: {SYMBOLS[z]: energy for z, energy in table.items()}
         for name, table in report.e0s.items()
     }
-    findings = {name: [asdict(f) for f in found] for name, found in report.findings.items()}
+    findings = {name: [asdict(f) for f in some] for name, some in report.findings.items()}
     return {
         "ok": report.ok,
         "findings": findings,
-        "labels": {name: asdict(one) for name, one in found.items()},
+        "labels": {name: asdict(one) for name, one in labels.items()},
         "e0s": e0s,
         "files": [str(path) for path in files],
     }

@@ -1,27 +1,17 @@
-"""What a user sees while a command runs: progress, one line per structure, errors."""
+"""What a user sees while a command runs: notes, results, errors."""
 
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
-from matkit.simulate.results import OnStep, SimulationProgress
-
-# Seconds between progress lines where there is no terminal.
-INTERVAL = 10.0
+# Letters of a model's path that are shown; the whole is in the summary.
+MOST_LETTERS = 40
 # Remarks of one kind that are printed.
 MOST = 5
 
@@ -32,6 +22,11 @@ class _Console(Console):
     def on_broken_pipe(self) -> None:
         """Let the error through."""
         raise BrokenPipeError
+
+
+def first_line(model: str, dtype: str, device: str, out: str) -> str:
+    """Return with what a command computes, how precisely, and where its results go."""
+    return f"{_short(model)}, {dtype} on {device}; results in {out}"
 
 
 class Display:
@@ -89,61 +84,11 @@ class Display:
         with suppress(OSError):
             console.print(text, **how)
 
-    @contextmanager
-    def progress(self, label: str) -> Iterator[OnStep | None]:
-        """Give a callback that shows the progress of one simulation."""
-        if self.quiet:
-            yield None
-        elif self._err.is_terminal:
-            with _bar(self._err) as bar:
-                yield _bar_callback(bar, label)
-        else:
-            yield _line_callback(self._err, label)
 
-
-def _bar(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[state]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-    )
-
-
-def _bar_callback(bar: Progress, label: str) -> OnStep:
-    task = bar.add_task(label, total=None, state="")
-
-    def show(state: SimulationProgress) -> None:
-        bar.update(task, completed=state.step, total=state.steps, state=_describe(state))
-
-    return show
-
-
-def _line_callback(console: Console, label: str) -> OnStep:
-    begin = last = time.perf_counter()
-    first: int | None = None
-
-    def show(state: SimulationProgress) -> None:
-        nonlocal last, first
-        now = time.perf_counter()
-        first = state.step if first is None else first
-        if now - last >= INTERVAL:
-            last, speed = now, (state.step - first) / (now - begin)
-            left = f", {(state.steps - state.step) / speed:.0f} s left at most" if speed else ""
-            with suppress(OSError):  # the terminal was closed
-                console.print(f"{label}: step {state.step}/{state.steps}, {_describe(state)}{left}")
-
-    return show
-
-
-def _describe(state: SimulationProgress) -> str:
-    texts = [f"{state.energy:.4f} eV"]
-    if state.max_force is not None:
-        texts.append(f"force {state.max_force:.4f} eV/Å")
-    if state.temperature is not None:
-        texts.append(f"{state.temperature:.0f} K")
-    return ", ".join(texts)
+def _short(path: str) -> str:
+    """Return the end of a long path, from a folder or a file's name on."""
+    parts = Path(path).parts
+    if len(path) <= MOST_LETTERS or len(parts) < 2:
+        return path
+    both = ".../" + "/".join(parts[-2:])
+    return both if len(both) <= MOST_LETTERS else f".../{parts[-1]}"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from pathlib import Path
 
 from matkit.cli.data_options import DownloadOptions
-from matkit.cli.display import INTERVAL, Display
+from matkit.cli.display import Display
+from matkit.cli.progress import Meter, metered
 from matkit.data.download import OnProgress, download, find_set, published_sets
 from matkit.errors import ConfigError
 from matkit.runs.locking import alone
@@ -24,8 +24,8 @@ def run_download(options: DownloadOptions, display: Display) -> int:
     if options.url is not None:
         source = replace(source, url=options.url.rstrip("/"))
     folder = Path(options.out if options.out is not None else options.set)
-    with alone(folder):
-        paths = download(source, folder, options.overwrite, _progress(display))
+    with alone(folder), metered(display, options.set) as meter:
+        paths = download(source, folder, options.overwrite, _shown_by(meter))
     for path in paths.values():
         display.result(f"{path}: {path.stat().st_size:,} bytes, as published")
     display.result(f"Licence: {source.licence}\nCite: {source.citation}")
@@ -34,14 +34,9 @@ def run_download(options: DownloadOptions, display: Display) -> int:
     return OK
 
 
-def _progress(display: Display) -> OnProgress:
-    last = time.perf_counter()
-
+def _shown_by(meter: Meter) -> OnProgress:
     def show(name: str, done: int, total: int | None) -> None:
-        nonlocal last
-        if time.perf_counter() - last >= INTERVAL:
-            last = time.perf_counter()
-            of = "" if total is None else f" of {total / 1e6:.1f}"
-            display.note(f"{name}: {done / 1e6:.1f}{of} MB")
+        of = "" if total is None else f" of {total / 1e6:.1f}"
+        meter.show(done, total, f"{name}, {done / 1e6:.1f}{of} MB")
 
     return show

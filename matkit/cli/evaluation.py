@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-from matkit.cli.display import INTERVAL, Display
+from matkit.cli.display import Display
+from matkit.cli.progress import metered
 from matkit.evaluate.api import UNREADABLE, EvaluationListener, compare_files, write_evaluation
 from matkit.evaluate.options import EvaluateOptions
 from matkit.evaluate.tables import NOTE, cells, lines_of
@@ -56,23 +54,5 @@ def _show(display: Display, metrics: dict[str, Any], files: Mapping[str, Path]) 
 @contextmanager
 def _counting(display: Display) -> Iterator[Callable[[int, int], None]]:
     """Give a callback that shows how many structures are done."""
-    if not display.interactive:
-        yield _lines(display)
-        return
-    columns = (TextColumn("structures"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=display.console, transient=True) as bar:
-        task = bar.add_task("structures", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _lines(display: Display) -> Callable[[int, int], None]:
-    begin = last = time.perf_counter()
-
-    def show(done: int, total: int) -> None:
-        nonlocal last
-        now = time.perf_counter()
-        if now - last >= INTERVAL:
-            last, left = now, (now - begin) * (total - done) / done
-            display.note(f"{done} of {total} structures, {left:.0f} s left")
-
-    return show
+    with metered(display, "structures") as meter:
+        yield lambda done, total: meter.show(done, total, f"{done} of {total}")

@@ -13,9 +13,10 @@ from ase.calculators.calculator import BaseCalculator
 
 from matkit.calculator_info import ignored_conditions, model_info
 from matkit.cli.configs import RunConfig
-from matkit.cli.display import Display
+from matkit.cli.display import Display, first_line
 from matkit.cli.jobs import Job, check_outputs, isotope_notes, plan, with_earlier
 from matkit.cli.products import Products, Row, unwritten
+from matkit.cli.progress import simulation
 from matkit.cli.tasks import TASKS, AnyResult, Task
 from matkit.errors import MatkitError
 from matkit.options import dump_config
@@ -149,7 +150,7 @@ def _run_frame(
     if reset is not None:
         reset()
     try:
-        with context.display.progress(label) as show:
+        with simulation(context.display, label) as show:
             base = job.frame_base(frame)
             result = task.run(frame.atoms, context.calc, context.config, base, show)
     except KeyboardInterrupt:
@@ -197,8 +198,7 @@ def _existing(jobs: list[Job], command: str, task: Task, config: RunConfig) -> l
 def introduction(config: RunConfig, info: Mapping[str, Any]) -> str:
     """Return with what a command computes, how precisely, and where its results go."""
     dtype, device = info.get("dtype", config.dtype), info.get("device", config.device)
-    licence = f", licence {info['licence']}" if "licence" in info else ""
-    return f"Model {config.model}{licence}; {dtype} on {device}; results in {config.out}"
+    return first_line(config.model, dtype, device, config.out)
 
 
 def _label(job: Job, index: int) -> str:

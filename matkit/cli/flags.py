@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import typer
 from pydantic.fields import FieldInfo
 
-from matkit.options import Options
+from matkit.options import Options, Panel, panel_of
 from matkit.options.foreign_words import answer
 
 # Further spellings: short flags, and the names MACE and janus-core use.
@@ -57,7 +57,9 @@ def with_flags(
     def command(**given: Any) -> None:
         body(**given)
 
-    options = (_option(name, field) for name, field in model.model_fields.items())
+    panels = {name: panel_of(model, name) for name in model.model_fields}
+    names = sorted(panels, key=lambda name: [*Panel].index(panels[name]))
+    options = (_option(name, model.model_fields[name], panels[name]) for name in names)
     parameters = [*([_files(words)] if words else []), *options, *_common()]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters}
@@ -115,20 +117,23 @@ def _files(words: str) -> inspect.Parameter:
     return _parameter("files", list[str], typer.Argument(metavar=words, show_default=False))
 
 
-def _option(name: str, field: FieldInfo) -> inspect.Parameter:
+def _option(name: str, field: FieldInfo, panel: Panel) -> inspect.Parameter:
+    shown: dict[str, Any] = {"help": _help(field), "rich_help_panel": panel}
     if field.annotation is bool:
         flags = [f"{_flag(name)}/--no-{_flag(name)[2:]}"]
-        return _parameter(name, bool, typer.Option(*flags, help=_help(field)))
+        return _parameter(name, bool, typer.Option(*flags, **shown))
     kind = list[str] if get_origin(field.annotation) is list else str
     flags = [_flag(name), *ALIASES.get(name, ())]
-    return _parameter(name, kind, typer.Option(*flags, help=_help(field), metavar=_metavar(field)))
+    return _parameter(name, kind, typer.Option(*flags, metavar=_metavar(field), **shown))
 
 
 def _common() -> list[inspect.Parameter]:
     made = []
     for name, (kind, text, short) in COMMON.items():
         flags = [_flag(name), *([short] if short else [])]
-        made.append(_parameter(name, kind, typer.Option(*flags, help=text)))
+        made.append(
+            _parameter(name, kind, typer.Option(*flags, help=text, rich_help_panel=Panel.GENERAL))
+        )
     return made
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from matkit.cli.display import Display
-from matkit.cli.label import progress
+from matkit.cli.progress import campaign
 from matkit.generate.api import generate
 from matkit.generate.batch import Batch
 from matkit.generate.domains import room_of
@@ -27,7 +27,7 @@ def run_generate(options: GenerateOptions, domain: Domain, display: Display) -> 
         UnknownNameError: there is no such model, or none is named and none comes with matkit.
         CheckpointError: the model cannot be read.
     """
-    batch = generate(options, watch=partial(progress, display), note=display.note)
+    batch = generate(options, watch=partial(campaign, display), note=display.note)
     for line in room_of(domain).lines(batch):
         display.result(line)
     _show(batch, display)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
 from matkit.cli.configs import TrainFlags
-from matkit.cli.display import INTERVAL, Display
+from matkit.cli.display import Display
+from matkit.cli.progress import metered
 from matkit.cli.yaml_files import read_config
 from matkit.evaluate.tables import NOTE, cells, overview, remarks, verdicts
 from matkit.report.tables import as_text
@@ -97,44 +96,19 @@ def _document(outcome: TrainingResult) -> dict[str, object]:
 
 @contextmanager
 def _listener(display: Display, options: TrainerOptions) -> Iterator[Listener]:
-    """Give a listener that shows a bar with the remaining time, or lines where there is none."""
+    """Give a listener that shows the remaining time, and the errors after every epoch."""
     epochs = options.max_num_epochs
+    with metered(display, "training") as meter:
 
-    def epoch(row: Row, best: bool) -> None:
-        display.result(_line(row, epochs, best))
+        def step(epoch: int, batch: int, count: int) -> None:
+            words = f"epoch {epoch + 1}/{epochs}, batch {batch}/{count}"
+            meter.show(epoch + batch / count, epochs, words)
 
-    if not display.interactive:
-        yield Listener(display.note, _lines(display, epochs), epoch)
-        return
-    columns = TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=display.console, transient=True) as bar:
-        task = bar.add_task("training", total=epochs)
+        def end_of_epoch(row: Row, best: bool) -> None:
+            with meter.paused():
+                display.result(_line(row, epochs, best))
 
-        def step(epoch_: int, batch: int, count: int) -> None:
-            done = epoch_ + batch / count
-            bar.update(task, completed=done, description=f"epoch {epoch_ + 1}/{epochs}")
-
-        def epoch_above(row: Row, best: bool) -> None:
-            bar.stop()  # both may be on one terminal, and would share a line
-            epoch(row, best)
-            bar.start()
-
-        yield Listener(display.note, step, epoch_above)
-
-
-def _lines(display: Display, epochs: int) -> Callable[[int, int, int], None]:
-    begin = last = time.perf_counter()
-    first: float | None = None
-
-    def step(epoch: int, batch: int, count: int) -> None:
-        nonlocal last, first
-        now, done = time.perf_counter(), epoch + batch / count
-        first = done if first is None else first
-        if now - last >= INTERVAL and done > first:
-            last, left = now, (epochs - done) * (now - begin) / (done - first)
-            display.note(f"epoch {epoch + 1}/{epochs}, batch {batch}/{count}, {left:.0f} s left")
-
-    return step
+        yield Listener(display.note, step, end_of_epoch)
 
 
 def _line(row: Row, epochs: int, best: bool) -> str:

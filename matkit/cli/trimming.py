@@ -1,20 +1,17 @@
-"""``matkit trim``."""
+"""``matkit models trim``."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from matkit.cli.display import Display
 from matkit.errors import StructureError
-from matkit.models import cards, checkpoint, zoo
+from matkit.models import checkpoint, zoo
+from matkit.models.cards import inherited
 from matkit.models.trim import default_crystals, trim
 from matkit.runs.locking import alone
 from matkit.runs.text_files import refuse_existing
 from matkit.simulate.reading import read_frames
-
-# What the trimmed model inherits of the card of the original.
-INHERITED = ("licence", "source", "citation", "training_data")
 
 
 def run_trim(
@@ -48,18 +45,9 @@ def _trim(
             else "None of the built-in crystals is made of the model's elements; give --structures."
         )
     trimmed, report = trim(network, crystals, basis_size)
-    checkpoint.save(trimmed, out, _card(model, report.text()))
+    checkpoint.save(trimmed, out, inherited(model, "trimmed", report.text()))
     for t, r2 in enumerate(report.r2):
         show.result(f"layer {t}: R² {r2:.5f}")
     show.result(f"{report.text()}\nWritten to {out}")
     show.document(report.row() | {"model": model, "out": str(out)})
     return 0
-
-
-def _card(model: str, notes: str) -> dict[str, Any]:
-    card = cards.model_card(model)
-    texts = {key: getattr(card, key) for key in INHERITED}
-    return texts | {
-        "description": f"{card.name}, trimmed",
-        "notes": f"{card.notes} {notes}".strip(),
-    }

@@ -16,6 +16,7 @@ from matkit.calculator_info import model_info
 from matkit.cli import execute
 from matkit.cli.configs import TSConfig
 from matkit.cli.display import Display
+from matkit.cli.progress import simulation
 from matkit.data.species import isotopes
 from matkit.errors import ConfigError, MatkitError, SimulationError, StructureError
 from matkit.options import dump_config
@@ -39,7 +40,7 @@ FOUND, NOT_FOUND = 0, 1
 CONFIG, METRICS, FIGURE, REPORT = "config.yaml", "metrics.json", "profile.png", "report.html"
 FILES = (BAND, SADDLE, PATH, MINIMA, CONFIG, METRICS, FIGURE, REPORT)
 # What may change when a run goes on.
-FREE = {"overwrite", "resume", "restart", "device", "out"}
+FREE = {"overwrite", "restart", "device", "out"}
 
 
 def run_ts(config: TSConfig, display: Display) -> int:
@@ -64,7 +65,7 @@ def run_ts(config: TSConfig, display: Display) -> int:
         display.note(execute.introduction(config, model_info(calc)))
         display.few([text for text in map(isotopes, structures) if text])
         record = SearchRecord(out, goes_on, held_atoms(structures[0]))
-        with _replacing(out, config, goes_on, old), display.progress("ts") as show:
+        with _replacing(out, config, goes_on, old), simulation(display, "ts") as show:
             result = _guarded(structures, calc, config, record, show)
         metrics = plain(
             result.row()
@@ -151,7 +152,7 @@ def _guarded(
             raise
         raise SimulationError(
             f"The calculator failed ({type(error).__name__}: {error}). What was done before is in "
-            f"{config.out}; begin with better structures, or go on with --resume."
+            f"{config.out}; begin with better structures, or go on with --restart auto."
         ) from error
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from matkit.options import ReadingOptions
+from matkit.options import Panel, Panels, ReadingOptions
 
 # Set whose thresholds of the coverage are used.
 Thresholds = Literal["mp-20", "perov-5", "carbon-24"]
@@ -14,6 +14,11 @@ Thresholds = Literal["mp-20", "perov-5", "carbon-24"]
 
 class CrystalsOptions(ReadingOptions):
     """Options of ``matkit evaluate crystals``."""
+
+    panels: ClassVar[Panels] = {
+        Panel.RUN: ("device", "workers", "overwrite"),
+        Panel.ADVANCED: ("draw", "seed", "timeout"),
+    }
 
     struct: list[str] = Field(
         [], description="generated crystals: folders, zip archives or files of structures"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from matkit.errors import UnknownNameError
-from matkit.options import ReadingOptions
+from matkit.options import Panel, ReadingOptions
 
 if TYPE_CHECKING:
     from matkit.data.labels import LabelKeys
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 class LabelOptions(ReadingOptions):
     """How labels are called in the files."""
+
+    panel: ClassVar = Panel.LABELS
 
     energy_key: str | None = Field(None, description="where energies are, e.g. dft_energy")
     forces_key: str | None = Field(None, description="where forces are")

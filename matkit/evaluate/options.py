@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from matkit.data.options import LabelOptions
-from matkit.options import IGNORE_CHARGE
+from matkit.options import IGNORE_CHARGE, Panel, Panels
 
 # Beginning of the names of predictions in files.
 PREFIX = "matkit_"
@@ -15,6 +15,11 @@ PREFIX = "matkit_"
 
 class EvaluateOptions(LabelOptions):
     """Options of ``matkit evaluate``."""
+
+    panels: ClassVar[Panels] = {
+        Panel.RUN: ("device", "dtype", "overwrite"),
+        Panel.ADVANCED: ("prefix", "skip_unknown", "any_level", "allow_problems", "ignore_charge"),
+    }
 
     model: str | None = Field(None, description="name or file of the model")
     struct: list[str] = Field(

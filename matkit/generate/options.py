@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 
-from matkit.options import Options
+from matkit.options import GOES_ON, Options, Panel, Panels
 
 # Stems of the files of structures as they were drawn, and relaxed.
 GENERATED, RELAXED = "generated", "relaxed"
@@ -15,6 +15,11 @@ SEEDS = 1 << 32  # structures of a seed before those of the next begin
 
 class GenerateOptions(Options):
     """Options of ``matkit generate`` for structures of any kind."""
+
+    panels: ClassVar[Panels] = {
+        Panel.RUN: ("device", "workers", "shard", "overwrite"),
+        Panel.ADVANCED: ("guidance", "steps", "redraw", "batch_size", "relax_steps"),
+    }
 
     model: str | None = Field(None, description="generator, a name or a file")
     num_samples: int = Field(
@@ -50,7 +55,7 @@ class GenerateOptions(Options):
     device: str = Field("auto", description="where models run: cpu, cuda, ...")
     workers: int = Field(1, ge=1, description="processes that judge and relax")
     shard: str = Field("1/1", description="which part of the structures, such as 2/4")
-    out: str = Field("generated", description="folder of the results; what was stopped goes on")
+    out: str = Field("generated", description=f"folder of the results; {GOES_ON}")
     overwrite: bool = Field(False, description="remove what is there and begin anew")
 
     @field_validator("batch_size", mode="before")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import yaml
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from matkit.models.shipped import DEFAULT_POTENTIAL
-from matkit.options import ANY_CALCULATOR, IGNORE_CHARGE, ReadingOptions
+from matkit.options import ANY_CALCULATOR, GOES_ON, IGNORE_CHARGE, Panel, Panels, ReadingOptions
 from matkit.runs.yaml_text import load_yaml
 
 XTB = {"gfn1": "GFN1-xTB", "gfn2": "GFN2-xTB"}
@@ -26,6 +26,18 @@ def _as_mapping(value: Any) -> Any:
 
 class LabellingOptions(ReadingOptions):
     """Options of `label`."""
+
+    panels: ClassVar[Panels] = {
+        Panel.RUN: ("device", "dtype"),
+        Panel.ADVANCED: (
+            "ignore_charge",
+            "batch_atoms",
+            "relative_difference",
+            "min_gap",
+            "step",
+            "max_asymmetry",
+        ),
+    }
 
     calculator: str = Field(
         DEFAULT_POTENTIAL,
@@ -113,10 +125,12 @@ class LabellingOptions(ReadingOptions):
 class LabelConfig(LabellingOptions):
     """Options of `matkit.label` and ``matkit label``: how to label, plus files and processes."""
 
+    panels: ClassVar[Panels] = {Panel.RUN: ("shard", "workers", "retry_failed", "overwrite")}
+
     struct: list[str] = Field(
         [], description="files of structures, folders of them, or converted data sets"
     )
-    out: str = Field("labels", description="folder of the labels; a run that was stopped goes on")
+    out: str = Field("labels", description=f"folder of the labels; {GOES_ON}")
     shard: str = Field("1/1", description="which part of the structures, such as 2/4")
     workers: int = Field(1, ge=1, description="processes")
     retry_failed: bool = Field(False, description="try structures again that failed before")

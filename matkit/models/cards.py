@@ -18,6 +18,8 @@ from matkit.models.shipped import find_generator, shipped
 from matkit.models.sources import is_generator, read_potential
 
 NOT_STATED = "not stated"
+# What a model that was made from another one inherits of its card.
+INHERITED = ("licence", "source", "citation", "training_data")
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,16 @@ def model_card(name_or_path: str | Path) -> ModelCard:
         sha256=metadata["sha256"],
         path=metadata["path"],
     )
+
+
+def inherited(name_or_path: str | Path, change: str, notes: str) -> dict[str, str]:
+    """Return the texts of a model that was made from another one by some change."""
+    card = model_card(name_or_path)
+    texts = {key: getattr(card, key) for key in INHERITED}
+    return texts | {
+        "description": f"{card.name}, {change}",
+        "notes": f"{card.notes} {notes}".strip(),
+    }
 
 
 def _is_conservative(potential: Potential) -> bool | None:

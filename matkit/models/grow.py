@@ -1,22 +1,87 @@
-"""A network that knows more elements than before, and is unchanged for those it knew."""
+"""Networks that know more elements or have more parts, and predict what they did before."""
 
 from __future__ import annotations
 
+import inspect
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import sqrt
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from matkit.elements import format_species
-from matkit.errors import TrainingError
+from matkit.elements import SYMBOLS, format_species
+from matkit.errors import ConfigError, TrainingError
 from matkit.interfaces import Potential
 from matkit.models import checkpoint
+from matkit.models.building import model_class
+from matkit.models.compare import largest_change
 from matkit.nn.embedding import SpeciesEmbedding, SpeciesScale
 from matkit.nn.equivariant import Linear
 from matkit.nn.references import References
 from matkit.structures import Structures
+
+# Largest change of energies per atom (eV), forces (eV/Å) and Hessians (eV/Å²) that is rounding.
+LIMIT = 1e-5
+
+
+@dataclass(frozen=True)
+class Growth:
+    """A network that has grown.
+
+    Attributes:
+        network: The larger network.
+        models: The element that each further one begins as.
+        change: Largest change of what was predicted before, see `largest_change`.
+        parameters: Number of them before and after.
+    """
+
+    network: Potential
+    models: dict[int, int]
+    change: float
+    parameters: tuple[int, int]
+
+    def text(self) -> str:
+        """Return what a user of the model should know."""
+        begins = ", ".join(f"{SYMBOLS[z]} as {SYMBOLS[model]}" for z, model in self.models.items())
+        elements = f"Further elements begin as others: {begins}. " if begins else ""
+        return (
+            f"{elements}{self.parameters[0]} -> {self.parameters[1]} parameters. Predictions for "
+            f"the elements it knew change by {self.change:.1g} eV/atom, eV/Å or eV/Å² at most; "
+            "fine-tune it before use."
+        )
+
+
+def grow(network: Potential, elements: Sequence[int], changes: Mapping[str, Any]) -> Growth:
+    """Return a network with further elements and hyper-parameters that predicts the same as before.
+
+    Args:
+        network: Network made by `matkit.models.checkpoint.build`; not changed.
+        elements: Atomic numbers it does not know.
+        changes: Hyper-parameters that only add something.
+
+    Raises:
+        ConfigError: nothing is added, or predictions change.
+        TrainingError: the architecture cannot learn further elements.
+    """
+    if known := [z for z in elements if z in network.species]:
+        raise ConfigError(f"The model knows {format_species(known)} already.")
+    if not elements and not changes:
+        raise ConfigError("Expected further elements or hyper-parameters, got none.")
+    larger = enlarged(network, changes) if changes else network
+    models: dict[int, int] = {}
+    if elements:
+        larger, models = extended(larger, elements)
+    change = largest_change(network, larger)
+    if change > LIMIT:
+        raise ConfigError(
+            f"{dict(changes)} changes predictions by up to {change:.2g} eV/atom, eV/Å or eV/Å²: "
+            "only what begins as the identity can be added."
+        )
+    before, after = (sum(p.numel() for p in one.parameters()) for one in (network, larger))
+    return Growth(larger.eval(), models, change, (before, after))
 
 
 def extended(network: Potential, new: Sequence[int]) -> tuple[Potential, dict[int, int]]:
@@ -49,6 +114,43 @@ def extended(network: Potential, new: Sequence[int]) -> tuple[Potential, dict[in
     return larger, parents
 
 
+def enlarged(network: Potential, changes: Mapping[str, Any]) -> Potential:
+    """Return a network with other hyper-parameters and the weights of `network`.
+
+    New parts get the same random weights every time. `matkit.models.compare.largest_change` tells
+    whether they begin as the identity, as residual layers do.
+
+    Args:
+        network: Network made by `matkit.models.checkpoint.build`.
+        changes: Hyper-parameters that only add something, such as ``{"layers": 3}``.
+
+    Raises:
+        ConfigError: the recipe is unknown, or the changes are none, or take parts away.
+    """
+    if network.recipe is None:
+        raise ConfigError("Only models from model files or by name can be given new parts.")
+    name, hyperparameters = network.recipe
+    parameters = inspect.signature(model_class(name, Potential)).parameters
+    present = {key: parameter.default for key, parameter in parameters.items()} | hyperparameters
+    if "species" in changes:
+        raise ConfigError("Elements are no hyper-parameter to set; name them as further elements.")
+    if all(key in present and present[key] == value for key, value in changes.items()):
+        raise ConfigError(f"Expected hyper-parameters that change; the model has {dict(changes)}.")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        larger = checkpoint.build(name, {**hyperparameters, **changes}).to(network.dtype)
+    try:
+        _, homeless = larger.load_state_dict(network.state_dict(), strict=False)
+    except RuntimeError as error:
+        raise ConfigError(f"{dict(changes)} alters weights that are there: {error}") from error
+    if homeless:
+        raise ConfigError(
+            f"Expected that {dict(changes)} only adds; these weights have no place: "
+            f"{', '.join(homeless)}"
+        )
+    return larger.eval()
+
+
 def nearest_element(z: int, known: Sequence[int]) -> int:
     """Return the element most like `z`: same group if there is one, else near in the table.
 
@@ -77,17 +179,17 @@ def _copy(network: Potential, larger: Potential, rows: list[int]) -> None:
     """Fill the larger network; what is normalised by the number of species keeps its effect."""
     n_old, n_new = len(network.species), len(larger.species)
     for (name, old), new in zip(network.named_modules(), larger.modules(), strict=True):
-        kept = {
+        tensors = {
             **dict(old.named_parameters(recurse=False)),
             **dict(old.named_buffers(recurse=False)),
         }
-        filled = {
+        places = {
             **dict(new.named_parameters(recurse=False)),
             **dict(new.named_buffers(recurse=False)),
         }
         parent = larger.get_submodule(name.rpartition(".")[0]) if "." in name else larger
-        for key, tensor in kept.items():
-            target = filled[key]
+        for key, tensor in tensors.items():
+            target = places[key]
             if tensor.shape == target.shape:
                 target.copy_(tensor)
             elif key != "table":  # the map from atomic numbers to rows is made anew

@@ -1,8 +1,10 @@
 """Options of commands and functions: the base class and the groups that several share."""
 
 from matkit.options.base import Options, build, dump_config, resolve
+from matkit.options.panels import Panel, Panels, panel_of
 from matkit.options.shared import (
     ANY_CALCULATOR,
+    GOES_ON,
     IGNORE_CHARGE,
     MD_PRECISION,
     PRECISION,
@@ -11,12 +13,16 @@ from matkit.options.shared import (
 
 __all__ = [
     "ANY_CALCULATOR",
+    "GOES_ON",
     "IGNORE_CHARGE",
     "MD_PRECISION",
     "PRECISION",
     "Options",
+    "Panel",
+    "Panels",
     "ReadingOptions",
     "build",
     "dump_config",
+    "panel_of",
     "resolve",
 ]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from pydantic import Field
 
 from matkit.options.base import Options
+from matkit.options.panels import Panel
 
 # Marks options that name a calculator by any function: only users may do that, and no file.
 ANY_CALCULATOR: dict[str, Any] = {"names": "calculator"}
@@ -14,6 +15,8 @@ ANY_CALCULATOR: dict[str, Any] = {"names": "calculator"}
 # dynamics, whose trajectories part anyway, the speed of the first.
 PRECISION: Final = "float64"
 MD_PRECISION: Final = "float32"
+# Of campaigns, whose ledger says what is done.
+GOES_ON: Final = "the same command goes on with what was stopped, as restart auto elsewhere"
 # Of every command that computes with a model.
 IGNORE_CHARGE: Any = Field(
     False,
@@ -24,6 +27,8 @@ IGNORE_CHARGE: Any = Field(
 
 class ReadingOptions(Options):
     """How files of structures are read."""
+
+    panel: ClassVar = Panel.ADVANCED
 
     format: str | None = Field(
         None,

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from matkit.options import Options
+from matkit.options import Options, Panel, Panels
 
 
 class PhononsOptions(Options):
     """Options of `phonons`."""
+
+    panels: ClassVar[Panels] = {
+        Panel.ADVANCED: (
+            "optimizer",
+            "smax",
+            "steps",
+            "displacement",
+            "mesh",
+            "band_points",
+            "temperature_step",
+            "imaginary",
+            "symprec",
+        )
+    }
 
     method: str = Field(
         "finite-difference",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from matkit.options import Options
+from matkit.options import Options, Panel, Panels
 
 Ensemble = Literal["nve", "nvt", "npt"]
 Thermostat = Literal["langevin", "nose-hoover", "bussi"]
@@ -21,6 +21,8 @@ class SinglepointOptions(Options):
 
 class RelaxOptions(Options):
     """Options of `relax`."""
+
+    panels: ClassVar[Panels] = {Panel.ADVANCED: ("hessian", "hessian_every", "smax", "cell_mode")}
 
     optimizer: Literal["FIRE", "LBFGS", "BFGS", "RFO"] = Field(
         "FIRE", description="optimisation method; RFO follows second derivatives"
@@ -76,6 +78,19 @@ class RelaxOptions(Options):
 
 class MDOptions(Options):
     """Options of `md`."""
+
+    panels: ClassVar[Panels] = {
+        Panel.ADVANCED: (
+            "friction",
+            "barostat_time",
+            "minimize",
+            "equil_steps",
+            "stats_every",
+            "restart_every",
+            "min_distance",
+            "max_temperature",
+        )
+    }
 
     ensemble: Ensemble = Field("nvt", description="what is kept constant")
     thermostat: Thermostat | None = Field(

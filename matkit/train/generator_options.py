@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
+from matkit.options import Panel, Panels
 from matkit.train.options import FileOptions, TrainerOptions, as_table
 
 
@@ -16,6 +17,9 @@ class GeneratorOptions(TrainerOptions, FileOptions):
         model: Name of an architecture or published configuration, or ``name`` with its
             hyper-parameters.
     """
+
+    panel: ClassVar = Panel.MODEL
+    panels: ClassVar[Panels] = {Panel.ADVANCED: ("cell", "max_pairs", "mixed_precision")}
 
     model: Annotated[str | dict[str, Any], BeforeValidator(as_table)] = Field(
         "crystalflow",

@@ -5,7 +5,7 @@ The names are those of MACE's `run_train` wherever it has the option.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import yaml
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from matkit.data.options import LabelOptions
 from matkit.errors import ConfigError, did_you_mean
 from matkit.models.shipped import DEFAULT_POTENTIAL
-from matkit.options import IGNORE_CHARGE, Options, ReadingOptions
+from matkit.options import IGNORE_CHARGE, Options, Panel, Panels, ReadingOptions
 from matkit.runs.yaml_text import load_yaml
 from matkit.train.extra_losses import term_names
 
@@ -42,6 +42,8 @@ Scheduler = Literal["cosine", "linear", "constant"]
 class FileOptions(ReadingOptions):
     """Files to learn from and to validate on."""
 
+    panel: ClassVar = Panel.FILES
+
     train_file: list[str] = Field([], description="files to learn from")
     valid_file: list[str] = Field(
         [], description="files that choose the best epoch; if none, a part of train_file is split"
@@ -57,6 +59,17 @@ class FileOptions(ReadingOptions):
 
 class DataOptions(FileOptions):
     """Labelled structures, and how strictly they are read."""
+
+    panel: ClassVar = Panel.FILES
+    panels: ClassVar[Panels] = {
+        Panel.ADVANCED: (
+            "split_by",
+            "allow_missing",
+            "allow_problems",
+            "ignore_charge",
+            "allow_leakage",
+        )
+    }
 
     split_by: Literal["group", "formula", "block", "random"] = Field(
         "group",
@@ -78,6 +91,16 @@ class DataOptions(FileOptions):
 
 class LossOptions(Options):
     """What is minimised."""
+
+    panel: ClassVar = Panel.LOSS
+    panels: ClassVar[Panels] = {
+        Panel.ADVANCED: (
+            "huber_delta",
+            "hessian_modes_weight",
+            "hessian_zpe_weight",
+            "config_type_weights",
+        )
+    }
 
     loss: Loss = Field(
         "huber",
@@ -136,6 +159,20 @@ class LossOptions(Options):
 class OptimizerOptions(Options):
     """How it is minimised."""
 
+    panel: ClassVar = Panel.OPTIMISER
+    panels: ClassVar[Panels] = {
+        Panel.ADVANCED: (
+            "valid_batch_size",
+            "amsgrad",
+            "warmup",
+            "lr_end",
+            "clip_grad",
+            "ema",
+            "ema_decay",
+            "eval_interval",
+        )
+    }
+
     max_num_epochs: int = Field(
         100,
         ge=0,
@@ -163,6 +200,11 @@ class OptimizerOptions(Options):
 
 class RunOptions(Options):
     """Where it runs and what it leaves."""
+
+    panel: ClassVar = Panel.RUN
+    panels: ClassVar[Panels] = {
+        Panel.ADVANCED: ("num_workers", "restart_latest", "checkpoint_interval")
+    }
 
     name: str = Field("model", description="name of the run and of its folder")
     work_dir: str = Field("results", description="folder of the runs")
@@ -200,6 +242,9 @@ class TrainerOptions(RunOptions, OptimizerOptions):
 class PotentialOptions(TrainerOptions, LossOptions, LabelOptions, DataOptions):
     """What training a potential and fine-tuning it have in common."""
 
+    panel: ClassVar = Panel.MODEL
+    panels: ClassVar[Panels] = {Panel.ADVANCED: ("max_edges", "freeze", "spot_checks")}
+
     max_edges: int | None = Field(
         None, gt=0, description="most edges in a batch; larger batches are split"
     )
@@ -220,6 +265,8 @@ class TrainOptions(PotentialOptions):
             hyper-parameters.
     """
 
+    panel: ClassVar = Panel.MODEL
+
     model: Annotated[str | dict[str, Any], BeforeValidator(as_table)] = Field(
         "facet-s", description="architecture with its hyper-parameters, or a configuration's name"
     )
@@ -238,6 +285,17 @@ class TrainOptions(PotentialOptions):
 
 class FinetuneOptions(PotentialOptions):
     """Options of fine-tuning."""
+
+    panel: ClassVar = Panel.MODEL
+    panels: ClassVar[Panels] = {
+        Panel.ADVANCED: (
+            "lora_rank",
+            "lora_alpha",
+            "num_samples_pt",
+            "replay_weight",
+            "retain_limit",
+        )
+    }
 
     foundation_model: str = Field(
         DEFAULT_POTENTIAL, description="name or file of the model to start from"

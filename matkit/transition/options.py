@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import Field
 
-from matkit.options import Options
+from matkit.options import Options, Panel, Panels
 
 
 class TSOptions(Options):
     """Options of `transition_state`."""
+
+    panels: ClassVar[Panels] = {
+        Panel.ADVANCED: (
+            "hessian_every",
+            "relax_fmax",
+            "relax_steps",
+            "neb_fmax",
+            "neb_steps",
+            "imaginary_above",
+            "irc_step",
+            "irc_points",
+        )
+    }
 
     hessian: str = Field(
         "autograd",

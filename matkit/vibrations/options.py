@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from matkit.options import Options
+from matkit.options import Options, Panel, Panels
 
 
 class VibrationsOptions(Options):
     """Options of `vibrations`."""
+
+    panels: ClassVar[Panels] = {
+        Panel.ADVANCED: ("optimizer", "steps", "symmetry_number", "amplitude")
+    }
 
     method: str = Field(
         "autograd",

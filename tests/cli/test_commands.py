@@ -327,7 +327,7 @@ def test_help_imports_no_torch():  # it takes 0.3 s without
 
 
 def test_the_command_is_a_process_with_an_exit_code(tmp_path):
-    words = [sys.executable, "-m", "matkit.cli", "relax", "nothing.cif"]
+    words = [sys.executable, "-m", "matkit", "relax", "nothing.cif"]
     done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 2
     assert "nothing.cif" in done.stderr

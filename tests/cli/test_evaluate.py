@@ -184,11 +184,11 @@ def test_mistakes_are_explained(files, words, message):
 
 
 def test_progress_in_lines(files, monkeypatch):
-    monkeypatch.setattr("matkit.cli.evaluation.INTERVAL", 0.0)
+    monkeypatch.setattr("matkit.cli.progress.INTERVAL", 0.0)
     monkeypatch.setattr(import_module("matkit.evaluator"), "BATCH_ATOMS", 8)
     stderr = files("evaluate", "all.safetensors", "data.extxyz").stderr
-    assert "1 of 8 structures" in stderr
-    assert "8 of 8 structures, 0 s left" in stderr
+    assert "structures: 1 of 8" in stderr
+    assert "structures: 8 of 8, 0 s left" in stderr
 
 
 def test_progress_on_a_terminal(files, monkeypatch):

@@ -10,11 +10,8 @@ from ase import Atoms
 from ase.build import bulk
 from ase.io import read, write
 
-from matkit.cli.display import Display
-from matkit.cli.label import _describe, progress
 from matkit.models import checkpoint
 from matkit.models.shipped import DEFAULT_POTENTIAL
-from matkit.runs.schedule import WorkProgress
 from tests.evaluate.labelled import network
 from tests.train.labelled import TINY
 
@@ -163,20 +160,3 @@ def test_molecules_are_labelled_with_hessians(metals):
 def test_builders_say_what_is_missing(cli, command):
     pytest.importorskip("rdkit")
     assert "Expected files of" in cli("data", command, code=2).stderr
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(None, "failed"), (5.2, "5 s left"), (90, "2 min left"), (7500, "2 h 5 min left")],
-)
-def test_time_that_is_left(seconds, text):
-    assert _describe(WorkProgress(1, 2, 0, 0, seconds)).endswith(text)
-
-
-def test_progress_on_a_terminal(monkeypatch):
-    display = Display()
-    monkeypatch.setattr(type(display), "interactive", True)
-    with progress(display, "labelling") as show:
-        show(WorkProgress(3, 4, 1, 0, 2.0))
-    with progress(Display(quiet=True), "labelling") as show:
-        assert show is None

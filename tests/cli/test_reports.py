@@ -1,4 +1,6 @@
 import json
+import re
+from email.message import Message
 
 import pytest
 import torch
@@ -53,7 +55,7 @@ def test_doctor_as_json(cli):
 def test_doctor_finds_a_faulty_neighbour_list(cli, monkeypatch, fault, batched_only):
     right = doctor.radius_graph
 
-    def wrong(structures, cutoff, backend):
+    def wrong(structures, cutoff, backend="vesin"):
         graph = right(structures, cutoff, backend)
         if backend == "vesin" or (batched_only and len(structures) == 1):
             return graph
@@ -79,10 +81,44 @@ def test_doctor_misses_a_package(cli, monkeypatch):
 
 
 def test_optional_packages_may_be_missing(monkeypatch):
+    monkeypatch.setattr(doctor, "extras", lambda: {"molecules": ["rdkit"], "train": ["lightning"]})
     monkeypatch.setattr(doctor, "package_version", lambda name: "1" if name != "rdkit" else None)
-    (check,) = [check for check in doctor.examine() if check.name == "extra molecules"]
-    assert check.ok
-    assert 'pip install "matkit[molecules]"' in check.detail
+    checks = {check.name: check for check in doctor.examine()}
+    assert checks["extra molecules"].ok
+    assert 'without rdkit (optional): pip install "matkit[molecules]"' in (
+        checks["extra molecules"].detail
+    )
+    assert checks["extra train"].detail == "lightning 1"
+
+
+def test_every_extra_of_the_metadata_is_listed(monkeypatch):
+    """A new one appears by itself."""
+    metadata = Message()
+    for extra in ("new", "elsewhere", "all"):
+        metadata["Provides-Extra"] = extra
+    requires = [
+        *("torch>=2", "numpy; python_version > '3'", "one>=1; extra == 'new'"),
+        *("two; extra == 'new'", "three; sys_platform == 'none' and extra == 'new'"),
+        *("four; sys_platform == 'none' and extra == 'elsewhere'", "matkit[new]; extra == 'all'"),
+    ]
+    monkeypatch.setattr(doctor.importlib.metadata, "metadata", lambda name: metadata)
+    monkeypatch.setattr(doctor.importlib.metadata, "requires", lambda name: requires)
+    assert doctor.extras() == {"new": ["one", "two"]}
+
+
+def test_a_kernel_is_compiled_and_timed():
+    for dtype in (torch.float32, torch.float64):
+        check = doctor._kernel(torch.device("cpu"), dtype)
+        assert check.ok
+        assert check.name == f"kernel, cpu {str(dtype).removeprefix('torch.')}"
+        assert re.fullmatch(r"fused, ready in .* s; .* ms, \d+ times faster than .*", check.detail)
+
+
+def test_doctor_finds_that_the_kernels_cannot_be_used(monkeypatch):
+    monkeypatch.setattr(doctor.Convolution, "choose", lambda self, weights: "reference")
+    check = doctor._kernel(torch.device("cpu"), torch.float32)
+    assert not check.ok
+    assert "slow fallback: pip install llvmlite" in check.detail
 
 
 def test_models_list(cli):

@@ -106,7 +106,7 @@ def test_a_flag_wins_over_the_file(folder):
 
 @pytest.mark.slow
 def test_two_processes(folder):
-    command = [sys.executable, "-m", "matkit.cli", "train", "flow.yaml", "--device", "cpu"]
+    command = [sys.executable, "-m", "matkit", "train", "flow.yaml", "--device", "cpu"]
     # One validation batch: the second process has none.
     words = ["--devices", "2", "--batch-size", "2", "--max-num-epochs", "5"]
     done = subprocess.run(

@@ -96,7 +96,7 @@ def test_two_processes_learn_what_one_does(folder):
     for devices in (1, 2):
         changes |= {"devices": devices, "batch_size": 8 // devices, "name": f"on-{devices}"}
         (folder / "train.yaml").write_text(yaml.safe_dump({**config, **changes, "device": "cpu"}))
-        command = [sys.executable, "-m", "matkit.cli", "train", "-c", "train.yaml"]
+        command = [sys.executable, "-m", "matkit", "train", "-c", "train.yaml"]
         done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("epoch 4/4") == 1

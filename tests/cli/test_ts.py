@@ -71,8 +71,8 @@ def test_results_are_not_replaced_but_gone_on_with(surface):
     words = ("ts", "guess.xyz", *DIFFERENCES)
     surface(*words)
     assert "already are" in surface(*words, code=2).stderr
-    assert "0 steps of the search" in surface(*words, "--resume").stdout
-    changed = surface(*words, "--resume", "--fmax", 0.02, code=2).stderr
+    assert "0 steps of the search" in surface(*words, "--restart", "auto").stdout
+    changed = surface(*words, "--restart", "auto", "--fmax", 0.02, code=2).stderr
     assert "fmax = 0.01 then, 0.02 now" in changed
     assert "0 steps of the search" not in surface(*words, "--overwrite").stdout
 

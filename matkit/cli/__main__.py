@@ -1,5 +1,0 @@
-"""``python -m matkit.cli``, the same as the command ``matkit``."""
-
-from matkit.cli import main
-
-main()
