@@ -48,6 +48,7 @@ lint: $(STAMP) ## Check style, types and spelling
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+	$(PY) -m mypy --config-file mypy-scripts.ini benchmarks experiments examples
 	$(PY) -m codespell_lib
 
 docs: $(DOCS) ## Build the documentation into site/

@@ -143,7 +143,7 @@ def time_kernels(graph: Graph, repeat: int) -> dict[str, float]:
     for name, weights in (("weights given", w), ("weights from a table", table)):
         inputs = (x, y, weights)
         found[f"forward, {name}"] = milliseconds(
-            lambda inputs=inputs: kernels.product(layout, *inputs, edges), repeat
+            lambda weights=weights: kernels.product(layout, x, y, weights, edges), repeat
         )
         for wanted in ("x", "y", "w", "xyw"):
             found[f"gradients {wanted}, {name}"] = milliseconds(

@@ -90,7 +90,7 @@ def write_crystals(out: Path, given: argparse.Namespace) -> None:
     chosen["train-small"] = one_of_each(learnt)
     for name, crystals in chosen.items():
         save(out / "crystals" / f"{name}.extxyz", crystals)
-    counts = {name: len(crystals) for name, crystals in chosen.items()}
+    counts: dict[str, object] = {name: len(crystals) for name, crystals in chosen.items()}
     counts |= {"forbidden formulas": len(forbidden), "dft": Counter(parts.values())}
     (out / "crystals.json").write_text(json.dumps(counts, indent=2))
 
@@ -167,7 +167,7 @@ def label(out: Path, given: argparse.Namespace) -> None:
 def kept(out: Path, part: str) -> list[dict[str, object]]:
     """Return how many structures of each kind got labels, and how far the models differ."""
     ledger = [json.loads(line) for line in (out / "labels" / part / "labels.jsonl").open()]
-    kinds = {}
+    kinds: dict[str, object] = {}
     for folder in sorted((out / "structures").glob(f"{part}-*")):
         path = folder / "perturbed.extxyz"
         kinds |= {f"{path}[{i}]": a.info["config_type"] for i, a in enumerate(read(path, ":"))}

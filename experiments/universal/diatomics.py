@@ -16,6 +16,7 @@ from ase.data import atomic_numbers, chemical_symbols, covalent_radii
 
 import matkit
 from matkit.data.ase import from_ase
+from matkit.derivatives import ForceField
 from universal.shared import Rows, arguments, report
 
 PARTNERS = ("H", "O", "Fe")

@@ -21,6 +21,7 @@ import matkit
 from matkit.builders.crystals import substituted
 from matkit.data.ase import from_ase
 from matkit.data.groups import reduced_formula
+from matkit.derivatives import ForceField
 
 LEAST_ATOMS, VARIANTS = 13, 3
 KEPT = (1, 6, 7, 8)  # H, C, N and O make groups of atoms in which nothing else can take their place
