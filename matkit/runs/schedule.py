@@ -163,11 +163,17 @@ def _spread(
     running: dict[Future[list[ItemResult]], list[Item]] = {}
     while True:
         for chunk in islice(chunks, in_flight - len(running)):
-            running[executor.submit(work, chunk)] = chunk
+            try:
+                running[executor.submit(work, chunk)] = chunk
+            except BrokenExecutor as error:
+                if not running:
+                    raise _worker_died(chunk) from error
+                break  # whatever is still running says so, after what was finished
         if not running:
             return
         ready, _ = wait(running, return_when=FIRST_COMPLETED)
-        for future in ready:
+        # Those of workers that died come last: nothing that was finished is lost with them.
+        for future in sorted(ready, key=lambda one: one.exception() is not None):
             yield _result(future, running.pop(future))
 
 
@@ -175,11 +181,15 @@ def _result(future: Future[list[ItemResult]], chunk: Sequence[Item]) -> list[Ite
     try:
         return future.result()
     except BrokenExecutor as error:
-        raise SimulationError(
-            f"A worker died, perhaps for want of memory, while some were at work on "
-            f"{', '.join(item.source for item in chunk)}. What was finished is safe: run the same "
-            "command again, with fewer workers if it was memory."
-        ) from error
+        raise _worker_died(chunk) from error
+
+
+def _worker_died(chunk: Sequence[Item]) -> SimulationError:
+    return SimulationError(
+        f"A worker died, perhaps for want of memory, while some were at work on "
+        f"{', '.join(item.source for item in chunk)}. What was finished is safe: run the same "
+        "command again, with fewer workers if it was memory."
+    )
 
 
 def _progress(counts: Mapping[str, int], total: int, before: int, seconds: float) -> WorkProgress:

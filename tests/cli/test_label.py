@@ -73,7 +73,7 @@ def test_failures_give_exit_code_1_and_can_be_tried_again(metals):
     assert "failed: m.extxyz[0]: RuntimeError: did not converge" in result.stderr
     assert "4 labelled, 0 rejected, 1 failed" in result.stdout
     stderr = metals("label", "m.extxyz", "made", *FAILING, "{}", code=2).stderr
-    assert "begun with calculator_options = {'fail': 1}, now {}" in stderr
+    assert "calculator_options = {'fail': 1} then, {} now" in stderr
     metals("label", "m.extxyz", "made", *FAILING, "{}", "--overwrite")
 
 

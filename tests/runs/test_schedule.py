@@ -2,7 +2,7 @@
 
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from functools import partial
 
 import pytest
@@ -12,7 +12,7 @@ from ase.io import read
 from matkit.errors import SimulationError
 from matkit.runs.items import Item, ItemResult
 from matkit.runs.ledger import Ledger
-from matkit.runs.ledger_files import Files
+from matkit.runs.ledger_files import Files, last_rows
 from matkit.runs.schedule import Plan, carry_out, open_executor
 
 COUNT = 10
@@ -96,6 +96,32 @@ def test_an_error_of_the_work_loses_nothing(tmp_path):
 
     assert run(tmp_path, rest, Plan(one, 0)) == list(range(COUNT))
     assert done == [6, 7, 8, 9]
+
+
+class Broken(Executor):
+    """An executor that breaks when so many pieces were taken."""
+
+    def __init__(self, after):
+        self.left = after
+
+    def submit(self, work, chunk):
+        if not self.left:
+            raise BrokenExecutor("a child process terminated")
+        self.left -= 1
+        future = Future()
+        if self.left:
+            future.set_result(work(chunk))
+        else:
+            future.set_exception(BrokenExecutor("a child process terminated"))
+        return future
+
+
+@pytest.mark.parametrize("after", [0, 1, 3])
+def test_a_worker_that_died_before_more_is_given_to_it(tmp_path, after):
+    """What was finished is kept."""
+    with pytest.raises(SimulationError, match="A worker died"):
+        run(tmp_path, late_first, Plan(one, 0, Broken(after), 4))
+    assert len(last_rows(Files(tmp_path, "made"))) == max(0, after - 1)
 
 
 def test_a_dead_worker_is_told_and_the_run_goes_on(tmp_path):
