@@ -177,3 +177,13 @@ def nearest(dotted: str, modules: dict[str, Path]) -> str | None:
 def package(name: str, path: Path) -> str:
     """The package that relative imports of a module start from."""
     return name if path.name == "__init__.py" else name.rpartition(".")[0]
+
+
+def test_a_type_name_stands_once_in_the_package():
+    """Whoever reads of a `Report` or an `Outcome` should not have to ask which."""
+    places: dict[str, list[str]] = {}
+    for path in sources("matkit", *MODELS):
+        for node in ast.parse((ROOT / path).read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(str(path))
+    assert not {name: files for name, files in places.items() if len(files) > 1}

@@ -12,7 +12,7 @@ from matkit.elastic import elastic
 from matkit.errors import MissingExtraError
 from matkit.evaluate.physics.dynamics import constant_energy
 from matkit.evaluate.physics.equation_of_state import energy_volume
-from matkit.evaluate.physics.verdicts import Check, Measure
+from matkit.evaluate.physics.verdicts import Measure, PhysicsCheck
 from matkit.options import build
 from matkit.phonons.force_constants import add_force_constants
 from matkit.phonons.options import PhononsOptions
@@ -35,13 +35,17 @@ MD_LENGTH = 5.0
 MODULI, ASYMMETRY = 0.1, 0.02
 
 
-def equation_of_state(atoms: Atoms, calc: BaseCalculator) -> Check:
+def equation_of_state(atoms: Atoms, calc: BaseCalculator) -> PhysicsCheck:
     """Check that the energy over the volume is smooth, with one minimum."""
     kind, name = EQUATION, str(atoms.symbols)
     curve = energy_volume(atoms, calc)
     if reason := curve.get("skipped"):
         failed = reason.endswith("not a number")
-        return Check(kind, name, failure=reason) if failed else Check(kind, name, skipped=reason)
+        return (
+            PhysicsCheck(kind, name, failure=reason)
+            if failed
+            else PhysicsCheck(kind, name, skipped=reason)
+        )
     volumes, energies = np.array(curve["volume"]), np.array(curve["energy"])
     measures = [
         Measure("minima", _minima(energies), low=1, high=1),
@@ -49,7 +53,7 @@ def equation_of_state(atoms: Atoms, calc: BaseCalculator) -> Check:
         Measure("bulk modulus", curve.get("bulk_modulus", np.nan), "GPa", low=0.0),
     ]
     lengths = [round(float(length), 5) for length in atoms.cell.lengths()]
-    return Check(kind, name, measures, curve | {"cell_lengths": lengths})
+    return PhysicsCheck(kind, name, measures, curve | {"cell_lengths": lengths})
 
 
 def _minima(energies: np.ndarray) -> int:
@@ -65,7 +69,7 @@ def _roughness(volumes: np.ndarray, energies: np.ndarray) -> float:
     return float(missed / max(np.ptp(energies), 1e-12))
 
 
-def energy_conservation(atoms: Atoms, calc: BaseCalculator, steps: int) -> Check:
+def energy_conservation(atoms: Atoms, calc: BaseCalculator, steps: int) -> PhysicsCheck:
     """Check that dynamics at constant energy keep it."""
     kind, name = CONSERVATION, str(atoms.symbols)
     supercell = atoms.repeat(multiples(atoms, MD_LENGTH))
@@ -73,19 +77,19 @@ def energy_conservation(atoms: Atoms, calc: BaseCalculator, steps: int) -> Check
     if run.get("reason") == "interrupted":
         raise KeyboardInterrupt
     if "skipped" in run or run["reason"] != "done":
-        return Check(kind, name, facts=run, failure=run.get("skipped") or run["message"])
+        return PhysicsCheck(kind, name, facts=run, failure=run.get("skipped") or run["message"])
     drift = Measure("drift", run["drift"], "meV/atom/ps", -DRIFT, DRIFT)
-    return Check(kind, name, [drift], run | {"atoms": len(supercell)})
+    return PhysicsCheck(kind, name, [drift], run | {"atoms": len(supercell)})
 
 
-def lattice_vibrations(atoms: Atoms, calc: BaseCalculator, min_length: float) -> Check:
+def lattice_vibrations(atoms: Atoms, calc: BaseCalculator, min_length: float) -> PhysicsCheck:
     """Check that a crystal at rest has no imaginary modes, and that translations cost nothing."""
     kind, name = PHONONS, str(atoms.symbols)
     options = build(PhononsOptions, {"min_length": min_length})
     try:
         phonopy = make_phonopy(atoms, options)
     except MissingExtraError as error:
-        return Check(kind, name, skipped=str(error))
+        return PhysicsCheck(kind, name, skipped=str(error))
     drift = add_force_constants(phonopy, calc, options)
     places = (np.arange(MESH) + 0.5) / MESH
     frequencies = np.asarray(phonopy.run_qpoints(list(product(places, repeat=3))).frequencies)
@@ -94,10 +98,12 @@ def lattice_vibrations(atoms: Atoms, calc: BaseCalculator, min_length: float) ->
         Measure("violation of the sum rule", drift, "eV/Å²", high=SUM_RULE),
     ]
     facts = {"highest_frequency": float(frequencies.max()), "atoms": len(phonopy.supercell)}
-    return Check(kind, name, measures, facts)
+    return PhysicsCheck(kind, name, measures, facts)
 
 
-def elastic_constants(atoms: Atoms, calc: BaseCalculator, bulk_modulus: float | None) -> Check:
+def elastic_constants(
+    atoms: Atoms, calc: BaseCalculator, bulk_modulus: float | None
+) -> PhysicsCheck:
     """Check that a crystal is stable under small strains, and that stresses fit the energy.
 
     Args:
@@ -114,4 +120,4 @@ def elastic_constants(atoms: Atoms, calc: BaseCalculator, bulk_modulus: float | 
         apart = 100 * abs(found.bulk_modulus / GPA / bulk_modulus - 1)
         against = "bulk modulus against the equation of state"
         measures.append(Measure(against, apart, "% apart", high=100 * MODULI))
-    return Check(ELASTIC, str(atoms.symbols), measures, found.row())
+    return PhysicsCheck(ELASTIC, str(atoms.symbols), measures, found.row())

@@ -14,7 +14,7 @@ from scipy.signal import find_peaks
 from matkit.calculator import MatkitCalculator
 from matkit.data.ase import from_ase
 from matkit.derivatives import ForceField
-from matkit.evaluate.physics.verdicts import Check, Measure
+from matkit.evaluate.physics.verdicts import Measure, PhysicsCheck
 from matkit.evaluator import predict
 
 DIATOMIC = "diatomic"
@@ -45,7 +45,7 @@ def pair_name(pair: tuple[int, int]) -> str:
     return "-".join(chemical_symbols[z] for z in pair)
 
 
-def diatomic(pair: tuple[int, int], calc: BaseCalculator) -> Check:
+def diatomic(pair: tuple[int, int], calc: BaseCalculator) -> PhysicsCheck:
     """Check that two atoms repel each other at short range, have one well, and no jumps.
 
     Args:
@@ -61,7 +61,7 @@ def diatomic(pair: tuple[int, int], calc: BaseCalculator) -> Check:
     energies, pulls = _evaluated(frames, calc)
     curve = energies[:POINTS]
     if not (np.isfinite(energies).all() and np.isfinite(pulls).all()):
-        return Check(DIATOMIC, name, failure="an energy or force is not a number")
+        return PhysicsCheck(DIATOMIC, name, failure="an energy or force is not a number")
     facts = {"distance": distances.tolist(), "energy": (curve - curve[-1]).tolist()}
     lowest = int(np.argmin(curve))
     measures = [
@@ -76,7 +76,7 @@ def diatomic(pair: tuple[int, int], calc: BaseCalculator) -> Check:
     ]
     if 0 < lowest < POINTS - 1:
         facts |= {"bond_length": float(distances[lowest]), "depth": float(curve[-1] - curve.min())}
-    return Check(DIATOMIC, name, measures, facts)
+    return PhysicsCheck(DIATOMIC, name, measures, facts)
 
 
 def _minima(curve: np.ndarray) -> int:

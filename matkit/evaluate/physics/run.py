@@ -25,7 +25,7 @@ from matkit.evaluate.physics.crystal_checks import (
 from matkit.evaluate.physics.diatomics import DIATOMIC, diatomic, pair_name, pairs_of
 from matkit.evaluate.physics.equation_of_state import VACUUM, widest_gap
 from matkit.evaluate.physics.options import PhysicsOptions
-from matkit.evaluate.physics.verdicts import Check
+from matkit.evaluate.physics.verdicts import PhysicsCheck
 from matkit.options import MD_PRECISION, PRECISION
 from matkit.simulate.options import RelaxOptions
 from matkit.simulate.stationary import stationary_point
@@ -45,7 +45,7 @@ class PhysicsResult:
         crystals: Crystals that were looked at, by name, relaxed where that succeeded.
     """
 
-    checks: list[Check] = field(default_factory=list)
+    checks: list[PhysicsCheck] = field(default_factory=list)
     crystals: dict[str, Atoms] = field(default_factory=dict)
 
     @property
@@ -99,17 +99,19 @@ def _names(crystals: Sequence[Atoms]) -> list[str]:
 
 def _of_crystal(
     name: str, atoms: Atoms, calc: BaseCalculator, options: PhysicsOptions, result: PhysicsResult
-) -> Iterator[Check]:
+) -> Iterator[PhysicsCheck]:
     """Relax a crystal, add it to the result, and give the checks of it."""
     precise = at_precision(calc, PRECISION)
     try:
         atoms, reason, _ = stationary_point(atoms, precise, RELAXATION, None)
     except MatkitError as error:
-        yield Check("relaxation", name, failure=str(error))
+        yield PhysicsCheck("relaxation", name, failure=str(error))
         return
     result.crystals[name] = atoms
     if reason != "converged":
-        yield Check("relaxation", name, failure=f"not at rest after {RELAXATION.steps} steps")
+        yield PhysicsCheck(
+            "relaxation", name, failure=f"not at rest after {RELAXATION.steps} steps"
+        )
         return
     curve = _guarded(EQUATION, name, equation_of_state, atoms, precise)
     if "eos" in options.checks:
@@ -125,12 +127,12 @@ def _of_crystal(
         yield _guarded(ELASTIC, name, elastic_constants, atoms, precise, modulus)
 
 
-def _guarded(kind: str, name: str, check: Callable[..., Check], *given: Any) -> Check:
+def _guarded(kind: str, name: str, check: Callable[..., PhysicsCheck], *given: Any) -> PhysicsCheck:
     """Return the check under a name, or that it failed with an error."""
     try:
         return replace(check(*given), subject=name)
     except MatkitError as error:
-        return Check(kind, name, failure=str(error))
+        return PhysicsCheck(kind, name, failure=str(error))
 
 
 def _refuse(atoms: Atoms) -> None:

@@ -55,7 +55,7 @@ class Measure:
 
 
 @dataclass(frozen=True)
-class Check:
+class PhysicsCheck:
     """One check of one structure or pair of elements.
 
     Attributes:
@@ -100,13 +100,13 @@ class Check:
         }
 
 
-def table_of(checks: Sequence[Check]) -> list[list[str]]:
+def table_of(checks: Sequence[PhysicsCheck]) -> list[list[str]]:
     """Return one row for each check, and a row of headings."""
     rows = [[check.kind, check.subject, check.verdict, check.reason()] for check in checks]
     return [["check", "of", "verdict", "numbers"], *rows]
 
 
-def tally(checks: Sequence[Check]) -> dict[Verdict, int]:
+def tally(checks: Sequence[PhysicsCheck]) -> dict[Verdict, int]:
     """Return how many checks there are of each verdict."""
     verdicts = [check.verdict for check in checks]
     return {verdict: verdicts.count(verdict) for verdict in ("pass", "fail", "skipped")}

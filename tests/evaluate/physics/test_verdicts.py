@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from matkit.evaluate.physics.verdicts import Check, Measure, table_of, tally
+from matkit.evaluate.physics.verdicts import Measure, PhysicsCheck, table_of, tally
 from matkit.report.json_files import json_bytes, plain
 
 
@@ -29,10 +29,10 @@ GOOD, BAD = Measure("a", 1.0, high=2.0), Measure("b", 3.0, high=2.0)
 @pytest.mark.parametrize(
     ("check", "verdict", "reason"),
     [
-        (Check("k", "s", [GOOD]), "pass", "a 1 (≤ 2)"),
-        (Check("k", "s", [GOOD, BAD]), "fail", "b 3 (≤ 2)"),
-        (Check("k", "s", failure="broken"), "fail", "broken"),
-        (Check("k", "s", skipped="no phonopy"), "skipped", "no phonopy"),
+        (PhysicsCheck("k", "s", [GOOD]), "pass", "a 1 (≤ 2)"),
+        (PhysicsCheck("k", "s", [GOOD, BAD]), "fail", "b 3 (≤ 2)"),
+        (PhysicsCheck("k", "s", failure="broken"), "fail", "broken"),
+        (PhysicsCheck("k", "s", skipped="no phonopy"), "skipped", "no phonopy"),
     ],
 )
 def test_a_check_says_what_decided(check, verdict, reason):
@@ -42,7 +42,7 @@ def test_a_check_says_what_decided(check, verdict, reason):
 
 
 def test_the_document_has_number_and_bound():
-    read = json.loads(json_bytes(plain(Check("k", "s", [BAD], {"curve": [1.0]}).document())))
+    read = json.loads(json_bytes(plain(PhysicsCheck("k", "s", [BAD], {"curve": [1.0]}).document())))
     (measure,) = read["measures"]
     assert (measure["value"], measure["high"], measure["low"]) == (3.0, 2.0, None)
     assert measure["passes"] is False
