@@ -209,8 +209,10 @@ def test_only_md_goes_on_from_a_file(cli, many):
     assert "only md" in cli("relax", many, "--restart", "x.npz", code=2).stderr
 
 
+# Ctrl-C is ignored in what a shell runs in the background, and by all that is started there.
 KILL = (
-    "import sys, ase.calculators.emt, matkit.cli.execute as e, matkit.cli\n"
+    "import signal, sys, ase.calculators.emt, matkit.cli.execute as e, matkit.cli\n"
+    "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     "e.load_model = lambda config: ase.calculators.emt.EMT()\n"
     "matkit.cli.main()"
 )
