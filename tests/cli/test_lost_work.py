@@ -264,6 +264,7 @@ def test_signals_that_end_a_process_end_a_run_in_order(tmp_path, number):
 def test_what_is_ignored_stays_ignored(monkeypatch):
     before = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGINT)}
     try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
         with signals.ending_in_order():
             assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
