@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, ClassVar, Self, TypeVar
 
 import torch
@@ -60,10 +60,12 @@ class Scoped:
                 )
 
     @classmethod
+    @cache  # asked for by every structure that is made
     def _scopes(cls) -> dict[str, str]:
         return {f.name: f.metadata["scope"] for f in dataclasses.fields(cls) if f.metadata}
 
     @classmethod
+    @cache
     def _pointers_to_atoms(cls) -> list[str]:
         return [f.name for f in dataclasses.fields(cls) if f.metadata.get("points")]
 
