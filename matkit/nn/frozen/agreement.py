@@ -51,7 +51,8 @@ def _probe(network: Potential) -> Graph:
     corners = torch.cartesian_prod(*[torch.arange(2.0, dtype=torch.float64)] * 3)
     spacing = max(1.6, 0.4 * network.cutoff)
     noise = 0.3 * torch.rand(8, 3, generator=generator, dtype=torch.float64)
-    species = torch.tensor(network.species)[torch.arange(8) * 7 % len(network.species)]
+    known = network.usable_species
+    species = torch.tensor(known)[torch.arange(8) * 7 % len(known)]
     structures = Structures(
         positions=spacing * corners + noise,
         species=species,

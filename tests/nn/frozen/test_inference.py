@@ -195,3 +195,12 @@ def test_the_first_energy_imports_no_symbolic_algebra():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_model_whose_elements_are_restricted_keeps_its_kernels(caplog):
+    """Fine-tuning leaves energies of some elements at another level; the self-check knows it."""
+    network = checkpoint.build("nequip", TINY).eval()
+    network.one_level = frozenset({8, 11})
+    graph = network.featurize(from_ase(Atoms("ONa", [[0, 0, 0], [0, 0, 2]])))
+    assert network.edge_gradient(graph) is not None
+    assert "falls back" not in caplog.text
