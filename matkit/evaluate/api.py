@@ -128,7 +128,8 @@ def compare_files(options: EvaluateOptions, listener: EvaluationListener) -> Eva
         _model(options), options.device, options.dtype, any_level=options.any_level
     )
     info = model_info(calc)
-    listener.note(f"Model {options.model}; {info['dtype']} on {info['device']}")
+    where = f"{info['dtype']} on {info['device']}; results in {options.out}"
+    listener.note(f"{options.model}, {where}")
     everything, unread = read_usable(options.struct, options.label_keys(), options.format)
     listener.few(unread)
     dataset, left_out = _choose(everything, options, _potential(calc), listener)
