@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matkit.models import checkpoint
     from matkit.models.zoo import load, load_calculator
     from matkit.phonons.run import phonons
-    from matkit.simulate import md, relax, singlepoint
+    from matkit.simulate import md, relax, relax_many, singlepoint
     from matkit.train.api import finetune, train
     from matkit.transition import transition_state
     from matkit.vibrations.run import vibrations
@@ -39,6 +39,7 @@ _HOME = {
     "md": "simulate",
     "phonons": "phonons.run",
     "relax": "simulate",
+    "relax_many": "simulate",
     "singlepoint": "simulate",
     "train": "train.api",
     "transition_state": "transition",
@@ -57,6 +58,7 @@ __all__ = [
     "md",
     "phonons",
     "relax",
+    "relax_many",
     "singlepoint",
     "train",
     "transition_state",

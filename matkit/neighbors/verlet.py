@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -12,9 +11,6 @@ from matkit.graph import Graph
 from matkit.neighbors import radius_graph
 from matkit.scopes import cat
 from matkit.structures import Structures
-
-StructuresT = TypeVar("StructuresT", bound=Structures)
-
 
 class VerletList:
     """Radius graphs of moving structures, searched anew only where an edge may be missing.
@@ -49,6 +45,8 @@ class VerletList:
             cell=here.cell,
             atom=here.atom,
             system=here.system,
+            bonds=here.bonds,
+            bond=here.bond,
             cutoff=self.cutoff,
         )
         squared = moved.vectors.square().sum(dim=1)
@@ -85,20 +83,20 @@ class VerletList:
 
     def _search_all(self, structures: Structures, device: torch.device) -> None:
         self.searches += len(structures)
-        self._origin = _copy(structures)
-        self._candidates = self._found(structures.to(device))
+        self._origin = _geometry(structures)
+        self._candidates = self._found(self._origin.to(device))
 
     def _search_some(self, structures: Structures, stale: list[int]) -> None:
         """Search some structures again and put them in their places among the others."""
-        assert self._candidates is not None and self._origin is not None
+        assert self._candidates is not None
+        assert self._origin is not None
         self.searches += len(stale)
-        kept = [i for i in range(len(structures)) if i not in set(stale)]
-        order = torch.argsort(torch.tensor(kept + stale)).tolist()
-        again = structures.index(stale)
-        found = _bare(self._found(again.to(self._candidates.device)))
-        origins = [_bare(part) for part in (self._origin.index(kept), again)]
-        self._origin = cat(origins).index(order)
-        self._candidates = cat([_bare(self._candidates.index(kept)), found]).index(order)
+        rest = sorted(set(range(len(structures))) - set(stale))
+        order = torch.argsort(torch.tensor(rest + stale)).tolist()
+        again = _geometry(structures.index(stale))
+        self._origin = cat([self._origin.index(rest), again]).index(order)
+        found = self._found(again.to(self._candidates.device))
+        self._candidates = cat([self._candidates.index(rest), found]).index(order)
 
     def _found(self, structures: Structures) -> Graph:
         return radius_graph(structures, self.cutoff + self.skin, self.backend)
@@ -131,14 +129,15 @@ class VerletList:
         return same & known & near
 
 
-def _copy(structures: Structures) -> Structures:
-    """Return a copy: whoever moves atoms in place would move these too, and none would move."""
-    return structures.map(lambda tensor, _: tensor.clone())
-
-
-def _bare(structures: StructuresT) -> StructuresT:
-    """Return structures without further fields, which may be others every time."""
-    return structures.replace(atom={}, system={}, bonds=None, bond={})
+def _geometry(structures: Structures) -> Structures:
+    """Return a copy of the geometry alone; whoever moves atoms in place would move these too."""
+    return Structures(
+        positions=structures.positions.clone(),
+        species=structures.species.clone(),
+        cell=structures.cell.clone(),
+        pbc=structures.pbc.clone(),
+        n_atoms=structures.n_atoms.clone(),
+    )
 
 
 def _per_structure(by_atom: Tensor, structures: Structures) -> Tensor:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from matkit.lazy import exports
 
 if TYPE_CHECKING:
+    from matkit.simulate.batched.relaxations import relax_many
     from matkit.simulate.dynamics import md
     from matkit.simulate.options import MDOptions, RelaxOptions, SinglepointOptions
     from matkit.simulate.relaxation import relax
@@ -23,6 +24,7 @@ _HOME = {
     "SinglepointResult": "results",
     "md": "dynamics",
     "relax": "relaxation",
+    "relax_many": "batched.relaxations",
     "singlepoint": "static",
 }
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "SinglepointResult",
     "md",
     "relax",
+    "relax_many",
     "singlepoint",
 ]
 

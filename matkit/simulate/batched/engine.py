@@ -10,7 +10,7 @@ from torch import Tensor
 
 from matkit.scopes import cat
 from matkit.simulate.batched.forces import BatchForces
-from matkit.simulate.batched.relaxing import RelaxState, evaluated, init, joined, kept, moved
+from matkit.simulate.batched.relax_state import RelaxState, evaluated, init, joined, kept, moved
 from matkit.simulate.batched.starts import Queue, Start
 from matkit.simulate.batched.symmetrizing import Operations, operations
 from matkit.simulate.options import RelaxOptions

@@ -22,7 +22,7 @@ from matkit.simulate.batched.engine import Finished, RelaxationLoop
 from matkit.simulate.batched.forces import BatchForces
 from matkit.simulate.batched.limits import BatchLimit, BatchSize
 from matkit.simulate.batched.optimizers import OPTIMIZERS
-from matkit.simulate.batched.relaxing import RelaxState
+from matkit.simulate.batched.relax_state import RelaxState
 from matkit.simulate.batched.starts import Queue, Start, only_fixed_atoms, with_conditions
 from matkit.simulate.cells import cell_filter, fix_symmetry
 from matkit.simulate.constraints import Held
