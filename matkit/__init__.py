@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matkit.models import checkpoint
     from matkit.models.zoo import load, load_calculator
     from matkit.phonons.run import phonons
-    from matkit.simulate import md, relax, relax_many, singlepoint
+    from matkit.simulate import md, relax, relax_many, singlepoint, singlepoint_many
     from matkit.train.api import finetune, train
     from matkit.transition import transition_state
     from matkit.vibrations.run import vibrations
@@ -40,6 +40,7 @@ _HOME = {
     "phonons": "phonons.run",
     "relax": "simulate",
     "relax_many": "simulate",
+    "singlepoint_many": "simulate",
     "singlepoint": "simulate",
     "train": "train.api",
     "transition_state": "transition",
@@ -60,6 +61,7 @@ __all__ = [
     "relax",
     "relax_many",
     "singlepoint",
+    "singlepoint_many",
     "train",
     "transition_state",
     "vibrations",

@@ -12,6 +12,7 @@ from matkit.neighbors import radius_graph
 from matkit.scopes import cat
 from matkit.structures import Structures
 
+
 class VerletList:
     """Radius graphs of moving structures, searched anew only where an edge may be missing.
 

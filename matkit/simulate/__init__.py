@@ -25,6 +25,7 @@ _HOME = {
     "md": "dynamics",
     "relax": "relaxation",
     "relax_many": "batched.relaxations",
+    "singlepoint_many": "batched.singlepoints",
     "singlepoint": "static",
 }
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "relax",
     "relax_many",
     "singlepoint",
+    "singlepoint_many",
 ]
 
 __getattr__ = exports(__name__, _HOME)

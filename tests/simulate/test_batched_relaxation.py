@@ -10,11 +10,11 @@ from ase.constraints import FixAtoms, FixCartesian
 
 from matkit.calculator import MatkitCalculator
 from matkit.errors import ConfigError
-from matkit.simulate import relax, relax_many
+from matkit.simulate import relax, relax_many, singlepoint, singlepoint_many
 from matkit.simulate.batched import forces as batched_forces
 from matkit.simulate.batched.limits import BatchLimit
-from tests.simulate.morse import Morse
 from tests.simulate.calculators import Springs
+from tests.simulate.morse import Morse
 
 OPTIMIZERS = ["FIRE", "LBFGS", "BFGS"]
 
@@ -189,7 +189,7 @@ def test_what_batches_do_not_know_is_relaxed_alone():
 
 def test_a_calculator_of_others_that_fails_costs_one_structure():
     results = relax_many(crystals(3), Springs(fail_at=1, failure="error"))
-    assert [r.reason for r in results][0] == "error"
+    assert results[0].reason == "error"
     assert len(results) == 3
 
 
@@ -309,3 +309,29 @@ def test_the_input_is_not_changed():
 def test_a_collapsed_cell_is_found_before_its_neighbours_are_counted():
     structures = calculator().structures(Atoms("Cu", cell=np.eye(3) * 0.1, pbc=True))
     assert "collapsed" in batched_forces._impossible(structures)[0]
+
+
+def test_single_points_together_are_those_one_by_one():
+    structures = [*crystals(3), slab(), Atoms("Cu2", [[0, 0, 0], [2.5, 0, 0]])]
+    together = singlepoint_many(structures, calculator())
+    for atoms, one in zip(structures, together, strict=True):
+        alone = singlepoint(atoms, calculator())
+        assert one.energy == pytest.approx(alone.energy, abs=1e-10)
+        assert one.forces == pytest.approx(alone.forces, abs=1e-10)
+        assert (one.stress is None) == (alone.stress is None)
+        if alone.stress is not None:
+            assert one.stress == pytest.approx(alone.stress, abs=1e-10)
+        assert (one.reason, one.max_force) == ("done", pytest.approx(alone.max_force, abs=1e-10))
+    assert singlepoint_many(structures, calculator(), stress=False)[0].stress is None
+
+
+def test_broken_structures_have_no_single_point():
+    bad = broken()
+    results = singlepoint_many([*bad.values(), bulk("Cu")], calculator(), batch_size=3)
+    assert [r.reason for r in results] == ["error"] * len(bad) + ["done"]
+    assert all(text in r.message for text, r in zip(bad, results, strict=False))
+
+
+def test_single_points_with_a_calculator_of_others():
+    results = singlepoint_many([bulk("Cu"), bulk("Au")], EMT())
+    assert [r.reason for r in results] == ["done", "done"]

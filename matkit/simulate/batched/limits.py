@@ -37,8 +37,7 @@ class BatchLimit:
     """
 
     def __init__(self, size: BatchSize, device: torch.device, cutoff: float) -> None:
-        if not (size == "auto" or (isinstance(size, int) and size > 0)):
-            raise ConfigError(f"Expected as batch_size auto or a number from 1, got {size!r}.")
+        check_size(size)
         self.size = None if size == "auto" else size
         self.device, self.cutoff = device, cutoff
         self.edges = float(EDGES.get(device.type, EDGES["cpu"]))
@@ -79,6 +78,16 @@ class BatchLimit:
         free, _ = torch.cuda.mem_get_info(self.device)
         unused = torch.cuda.memory_reserved(self.device) - before
         self.edges = PART * (free + unused) / max(each, 1.0)
+
+
+def check_size(size: BatchSize) -> None:
+    """Check a number of structures of a batch.
+
+    Raises:
+        ConfigError: it is neither `auto` nor a number from 1.
+    """
+    if not (size == "auto" or (isinstance(size, int) and size > 0)):
+        raise ConfigError(f"Expected as batch_size auto or a number from 1, got {size!r}.")
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -1,9 +1,9 @@
 """Optimisers of many structures at once, each step the same as that of ASE's optimiser.
 
-A state is a dictionary of tensors with a row per structure, so that structures come and go. All are
-pure: ``step(force, memory)`` returns the displacement and the new memory. Arrays are those of
-`slots`, ``[B, S, 3]``, and forces are those of the generalised coordinates (ASE's `FrechetCellFilter`
-if the cell is relaxed).
+A memory is a dictionary of tensors with a row per structure, so that structures come and go. All
+are pure: ``step(force, memory)`` returns the displacement and the new memory. Arrays are those of
+`slots`, ``[B, S, 3]``, and forces are those on generalised coordinates (those of ASE's
+`FrechetCellFilter` if the cell is relaxed).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class BatchedOptimizer(NamedTuple):
     """An optimisation method.
 
     Attributes:
-        begin: Returns the memory of structures that have not moved yet, for an array of their slots.
+        begin: Returns the first memory of structures, for an array of their slots [B, S, 3].
         step: Returns displacements [B, S, 3] and the new memory, from forces and memory.
     """
 

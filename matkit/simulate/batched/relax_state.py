@@ -1,6 +1,6 @@
 """Relaxation of many structures in lockstep: pure functions of their state.
 
-``state = init(...)``, then over and over ``evaluated(state, results of state)`` and ``moved(state)``.
+``state = init(...)``, then over and over ``evaluated(state, results)`` and ``moved(state)``.
 """
 
 from __future__ import annotations

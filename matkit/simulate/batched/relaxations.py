@@ -14,13 +14,12 @@ from ase.constraints import FixSymmetry
 
 from matkit.calculator import MatkitCalculator
 from matkit.calculator_info import at_precision
-from matkit.data.pymatgen import as_atoms
-from matkit.errors import MatkitError
 from matkit.geometry import to_voigt
 from matkit.options import PRECISION, resolve
 from matkit.simulate.batched.engine import Finished, RelaxationLoop
 from matkit.simulate.batched.forces import BatchForces
-from matkit.simulate.batched.limits import BatchLimit, BatchSize
+from matkit.simulate.batched.limits import BatchLimit, BatchSize, check_size
+from matkit.simulate.batched.many import Ways, explained, forget, run_many
 from matkit.simulate.batched.optimizers import OPTIMIZERS
 from matkit.simulate.batched.relax_state import RelaxState
 from matkit.simulate.batched.starts import Queue, Start, only_fixed_atoms, with_conditions
@@ -72,61 +71,32 @@ def relax_many(
         ConfigError: an option is unknown or impossible.
     """
     options = resolve(RelaxOptions, options, changes)
-    calc = at_precision(default_calculator() if calc is None else calc, PRECISION)
-    results: dict[int, RelaxResult] = {}
-
-    def end(number: int, result: RelaxResult) -> None:
-        results[number] = replace(result, given=type(structures[number]))
-        if on_result is not None:
-            on_result(number, results[number])
-
-    together, alone = _sorted_out(structures, calc, options, end)
-    try:
-        if isinstance(calc, MatkitCalculator) and together:
-            _relax_together(together, calc, options, batch_size, end)
-        for number, atoms in alone.items():
-            end(number, _relax_alone(atoms, calc, options))
-    except KeyboardInterrupt:
-        pass  # those without a result were not begun
-    for number, atoms in (together | alone).items():
-        if number not in results:
-            end(number, _without_result(atoms, "interrupted", "not started"))
-    return [results[number] for number in range(len(structures))]
+    computing = at_precision(default_calculator() if calc is None else calc, PRECISION)
+    check_size(batch_size)
+    ways = Ways(
+        suits=lambda atoms: batches_suit(computing, options) and only_fixed_atoms(atoms),
+        together=lambda frames, end: _together(frames, computing, options, batch_size, end),
+        alone=lambda atoms: _alone(atoms, computing, options),
+        nothing=_nothing,
+    )
+    return run_many(structures, ways, on_result)
 
 
-def _sorted_out(
-    structures: Sequence[AnyStructure],
-    calc: BaseCalculator,
-    options: RelaxOptions,
-    end: Callable[[int, RelaxResult], None],
-) -> tuple[dict[int, Atoms], dict[int, Atoms]]:
-    """Return the structures for batches and those for relaxations of their own."""
-    together: dict[int, Atoms] = {}
-    alone: dict[int, Atoms] = {}
-    batches = isinstance(calc, MatkitCalculator) and works_in_batches(options)
-    for number, structure in enumerate(structures):
-        try:
-            atoms = as_atoms(structure)
-        except MatkitError as error:
-            end(number, _without_result(Atoms(), "error", f"{type(error).__name__}: {error}"))
-            continue
-        (together if batches and only_fixed_atoms(atoms) else alone)[number] = atoms
-    return together, alone
-
-
-def works_in_batches(options: RelaxOptions) -> bool:
-    """Return whether batches can do what the options ask for."""
+def batches_suit(calc: BaseCalculator, options: RelaxOptions) -> bool:
+    """Return whether batches can do what is asked for with a calculator."""
     known = options.optimizer in OPTIMIZERS and options.hessian is None
-    return known and options.cell_mode != "shape"
+    return isinstance(calc, MatkitCalculator) and known and options.cell_mode != "shape"
 
 
-def _relax_together(
+def _together(
     frames: Mapping[int, Atoms],
-    calc: MatkitCalculator,
+    calc: BaseCalculator,
     options: RelaxOptions,
     batch_size: BatchSize,
     end: Callable[[int, RelaxResult], None],
 ) -> None:
+    if not (frames and isinstance(calc, MatkitCalculator)):
+        return
     limit = BatchLimit(batch_size, calc.device, calc.neighbors.cutoff)
     clock = _Clock()
 
@@ -135,8 +105,7 @@ def _relax_together(
         return _start(number, atoms, calc, options)
 
     def fail(number: int, error: Exception) -> None:
-        text = f"{type(error).__name__}: {error}"
-        end(number, _without_result(frames[number], "error", text))
+        end(number, _nothing(frames[number], "error", explained(error)))
 
     queue = Queue(frames, begin, limit, fail)
     loop = RelaxationLoop(queue, BatchForces(calc, limit), options)
@@ -162,21 +131,16 @@ def _start(number: int, atoms: Atoms, calc: MatkitCalculator, options: RelaxOpti
     return Start(number, atoms, structures, symmetry, Held(work))
 
 
-def _relax_alone(atoms: Atoms, calc: BaseCalculator, options: RelaxOptions) -> RelaxResult:
-    reset = getattr(calc, "reset", None)
-    if reset is not None:  # so that results do not depend on the structure before
-        reset()
-    try:
-        return relax(atoms, calc, options)
-    except Exception as error:
-        return _without_result(atoms, "error", f"{type(error).__name__}: {error}")
+def _alone(atoms: Atoms, calc: BaseCalculator, options: RelaxOptions) -> RelaxResult:
+    forget(calc)
+    return relax(atoms, calc, options)
 
 
 def _result(
     one: Finished, calc: MatkitCalculator, options: RelaxOptions, wall: float
 ) -> RelaxResult:
     if one.state is None:
-        return replace(_without_result(one.start.atoms, one.reason, one.message), wall_time=wall)
+        return replace(_nothing(one.start.atoms, one.reason, one.message), wall_time=wall)
     atoms = _frame(one.start.atoms, one.state, options)
     reason, message = one.reason, one.message or MESSAGES.get(one.reason, "")
     if reason in ("converged", "max_steps"):
@@ -207,7 +171,7 @@ def _frame(start: Atoms, state: RelaxState, options: RelaxOptions) -> Atoms:
     return atoms
 
 
-def _without_result(atoms: Atoms, reason: Reason, message: str) -> RelaxResult:
+def _nothing(atoms: Atoms, reason: Reason, message: str) -> RelaxResult:
     nothing = float("nan")
     return RelaxResult(
         atoms=atoms.copy(),
