@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -26,6 +26,7 @@ from matkit.units import GPA
 from matkit.vibrations.options import VibrationsOptions
 
 Dtype = Literal["float32", "float64"]
+BatchSize = Annotated[int, Field(ge=1)] | Literal["auto"]
 
 
 class RunConfig(ReadingOptions):
@@ -67,7 +68,17 @@ class RunConfig(ReadingOptions):
         return value
 
 
-class SinglepointConfig(SinglepointOptions, RunConfig):
+class BatchedConfig(RunConfig):
+    """What commands have that compute many structures at once."""
+
+    panels: ClassVar[Panels] = {Panel.RUN: ("batch_size",)}
+
+    batch_size: BatchSize = Field(
+        "auto", description="most structures computed at once; auto for as many as are fast and fit"
+    )
+
+
+class SinglepointConfig(SinglepointOptions, BatchedConfig):
     """Configuration of ``matkit singlepoint``."""
 
     def options(self) -> SinglepointOptions:
@@ -75,7 +86,7 @@ class SinglepointConfig(SinglepointOptions, RunConfig):
         return SinglepointOptions(stress=self.stress)
 
 
-class RelaxConfig(RelaxOptions, RunConfig):
+class RelaxConfig(RelaxOptions, BatchedConfig):
     """Configuration of ``matkit relax``."""
 
     pressure: float = Field(0.0, description="external pressure on the cell, in GPa")

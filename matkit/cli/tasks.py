@@ -13,13 +13,16 @@ from ase.calculators.calculator import BaseCalculator
 from matkit.cli import phonons, vibrations
 from matkit.cli.configs import MDConfig, RelaxConfig, SinglepointConfig
 from matkit.phonons.results import PhononsResult
-from matkit.simulate import md, relax, singlepoint
+from matkit.simulate import md, relax, relax_many, singlepoint, singlepoint_many
+from matkit.simulate.batched.relaxations import known_to_batches
 from matkit.simulate.recorder import md_files
 from matkit.simulate.results import MDResult, OnStep, RelaxResult, SinglepointResult
 from matkit.units import GPA
 from matkit.vibrations.results import VibrationsResult
 
 AnyResult = SinglepointResult | RelaxResult | MDResult | VibrationsResult | PhononsResult
+
+RunMany = Callable[[list[Atoms], BaseCalculator, Any, Callable[[int, Any], None]], object]
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,9 @@ class Task:
         files: Further files that are written for one structure.
         describe: One line about a result.
         write: Writes those that need the whole result.
+        run_many: The same for many structures in batches; calls its last argument with the number
+            and result of each.
+        suits_batches: Whether the configuration leaves it to batches.
     """
 
     product: str
@@ -40,6 +46,8 @@ class Task:
     files: Callable[[Any, Path], list[Path]]
     describe: Callable[[Any], str]
     write: Callable[[Any, Any, Path], None] = lambda result, config, out: None
+    run_many: RunMany | None = None
+    suits_batches: Callable[[Any], bool] = lambda config: True
 
 
 def _singlepoint(
@@ -53,6 +61,26 @@ def _relax(
 ) -> RelaxResult:
     trajectory = next(iter(_relax_files(config, out)), None)
     return relax(atoms, calc, config.options(), trajectory=trajectory, on_step=show)
+
+
+def _singlepoint_many(
+    frames: list[Atoms],
+    calc: BaseCalculator,
+    config: SinglepointConfig,
+    end: Callable[[int, SinglepointResult], None],
+) -> object:
+    options, size = config.options(), config.batch_size
+    return singlepoint_many(frames, calc, options, batch_size=size, on_result=end)
+
+
+def _relax_many(
+    frames: list[Atoms],
+    calc: BaseCalculator,
+    config: RelaxConfig,
+    end: Callable[[int, RelaxResult], None],
+) -> object:
+    options, size = config.options(), config.batch_size
+    return relax_many(frames, calc, options, batch_size=size, on_result=end)
 
 
 def _md(
@@ -111,8 +139,21 @@ def _describe_md(result: MDResult) -> str:
 
 
 TASKS = {
-    "singlepoint": Task("singlepoint", _singlepoint, _no_files, _describe_singlepoint),
-    "relax": Task("relaxed", _relax, _relax_files, _describe_relax),
+    "singlepoint": Task(
+        "singlepoint",
+        _singlepoint,
+        _no_files,
+        _describe_singlepoint,
+        run_many=_singlepoint_many,
+    ),
+    "relax": Task(
+        "relaxed",
+        _relax,
+        _relax_files,
+        _describe_relax,
+        run_many=_relax_many,
+        suits_batches=lambda config: not config.write_traj and known_to_batches(config.options()),
+    ),
     "md": Task("final", _md, _md_files, _describe_md),
     "vibrations": Task(
         "vibrations", vibrations.run, vibrations.files, vibrations.describe, vibrations.write

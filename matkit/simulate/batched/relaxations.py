@@ -73,8 +73,9 @@ def relax_many(
     options = resolve(RelaxOptions, options, changes)
     computing = at_precision(default_calculator() if calc is None else calc, PRECISION)
     check_size(batch_size)
+    batches = isinstance(computing, MatkitCalculator) and known_to_batches(options)
     ways = Ways(
-        suits=lambda atoms: batches_suit(computing, options) and only_fixed_atoms(atoms),
+        suits=lambda atoms: batches and only_fixed_atoms(atoms),
         together=lambda frames, end: _together(frames, computing, options, batch_size, end),
         alone=lambda atoms: _alone(atoms, computing, options),
         nothing=_nothing,
@@ -82,10 +83,10 @@ def relax_many(
     return run_many(structures, ways, on_result)
 
 
-def batches_suit(calc: BaseCalculator, options: RelaxOptions) -> bool:
-    """Return whether batches can do what is asked for with a calculator."""
+def known_to_batches(options: RelaxOptions) -> bool:
+    """Return whether batches can do what is asked for."""
     known = options.optimizer in OPTIMIZERS and options.hessian is None
-    return isinstance(calc, MatkitCalculator) and known and options.cell_mode != "shape"
+    return known and options.cell_mode != "shape"
 
 
 def _together(
