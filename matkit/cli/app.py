@@ -50,7 +50,7 @@ class CommandGroup(TyperGroup):
 CRYSTALS, PHYSICS = "evaluate crystals", "evaluate physics"
 # Commands by panel of `matkit --help`, in the order in which they are shown.
 PANELS = {
-    "Simulate": ("singlepoint", "relax", "md", "vibrations", "phonons", "ts"),
+    "Simulate": ("singlepoint", "relax", "md", "vibrations", "phonons", "elastic", "ts"),
     "Models": ("models", "train", "finetune", "evaluate", CRYSTALS, PHYSICS),
     "Structures and data": ("generate", "data", "label"),
     "Other": ("doctor", "template"),
@@ -67,6 +67,7 @@ SIMULATIONS: dict[str, tuple[str, ...]] = {
     "md": ("Run molecular dynamics.", "crystal.cif --temperature 600 --steps 10000"),
     "vibrations": ("Vibrations and thermochemistry of molecules.", "water.xyz --temperature 298"),
     "phonons": ("Phonons and thermal properties of crystals.", "crystal.cif --min-length 15"),
+    "elastic": ("Elastic constants and moduli of crystals.", "crystal.cif"),
 }
 BUILDERS: dict[str, type[Options]] = {"perturb": PerturbOptions, "molecules": MoleculesOptions}
 MORE: dict[str, type[Options]] = {
@@ -332,6 +333,7 @@ def _template(
             "md",
             "vibrations",
             "phonons",
+            "elastic",
             "ts",
             "train",
             "train-generator",

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from matkit.elastic.options import ElasticOptions
 from matkit.evaluate.options import EvaluateOptions
 from matkit.models.shipped import DEFAULT_POTENTIAL
 from matkit.options import (
@@ -116,6 +117,14 @@ class PhononsConfig(PhononsOptions, RunConfig):
         return PhononsOptions(**_values(self, PhononsOptions))
 
 
+class ElasticConfig(ElasticOptions, RunConfig):
+    """Configuration of ``matkit elastic``."""
+
+    def options(self) -> ElasticOptions:
+        """Return the options of the computation."""
+        return ElasticOptions(**_values(self, ElasticOptions))
+
+
 class TSConfig(TSOptions, RunConfig):
     """Configuration of ``matkit ts``."""
 
@@ -146,6 +155,7 @@ CONFIGS: dict[str, type[RunConfig]] = {
     "md": MDConfig,
     "vibrations": VibrationsConfig,
     "phonons": PhononsConfig,
+    "elastic": ElasticConfig,
 }
 
 

@@ -10,8 +10,9 @@ from typing import Any
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
-from matkit.cli import phonons, vibrations
+from matkit.cli import elastic, phonons, vibrations
 from matkit.cli.configs import MDConfig, RelaxConfig, SinglepointConfig
+from matkit.elastic.results import ElasticResult
 from matkit.phonons.results import PhononsResult
 from matkit.simulate import md, relax, singlepoint
 from matkit.simulate.recorder import md_files
@@ -19,7 +20,9 @@ from matkit.simulate.results import MDResult, OnStep, RelaxResult, SinglepointRe
 from matkit.units import GPA
 from matkit.vibrations.results import VibrationsResult
 
-AnyResult = SinglepointResult | RelaxResult | MDResult | VibrationsResult | PhononsResult
+AnyResult = (
+    SinglepointResult | RelaxResult | MDResult | VibrationsResult | PhononsResult | ElasticResult
+)
 
 
 @dataclass(frozen=True)
@@ -118,4 +121,5 @@ TASKS = {
         "vibrations", vibrations.run, vibrations.files, vibrations.describe, vibrations.write
     ),
     "phonons": Task("phonons", phonons.run, phonons.files, phonons.describe, phonons.write),
+    "elastic": Task("elastic", elastic.run, elastic.files, elastic.describe, elastic.write),
 }
