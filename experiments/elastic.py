@@ -46,7 +46,9 @@ def main() -> None:
     try:
         from matcalc import ElasticityCalc
     except ImportError as error:
-        raise SystemExit(f"Skipped: matcalc is not here ({error}). See the head of this file.") from None
+        raise SystemExit(
+            f"Skipped: matcalc is not here ({error}). See the head of this file."
+        ) from None
     calc = load_calculator(options.model, dtype="float64")
     other = ElasticityCalc(
         calc, fmax=options.fmax, relax_deformed_structures=not options.clamped, units_GPa=True

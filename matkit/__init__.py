@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matkit.label.api import label
     from matkit.models import checkpoint
     from matkit.models.zoo import load, load_calculator
+    from matkit.neb.run import neb
     from matkit.phonons.run import phonons
     from matkit.simulate import md, relax, singlepoint
     from matkit.train.api import finetune, train
@@ -37,6 +38,7 @@ _HOME = {
     "load": "models.zoo",
     "load_calculator": "models.zoo",
     "md": "simulate",
+    "neb": "neb.run",
     "phonons": "phonons.run",
     "relax": "simulate",
     "singlepoint": "simulate",
@@ -55,6 +57,7 @@ __all__ = [
     "load",
     "load_calculator",
     "md",
+    "neb",
     "phonons",
     "relax",
     "singlepoint",

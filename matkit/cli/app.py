@@ -50,7 +50,7 @@ class CommandGroup(TyperGroup):
 CRYSTALS, PHYSICS = "evaluate crystals", "evaluate physics"
 # Commands by panel of `matkit --help`, in the order in which they are shown.
 PANELS = {
-    "Simulate": ("singlepoint", "relax", "md", "vibrations", "phonons", "elastic", "ts"),
+    "Simulate": ("singlepoint", "relax", "md", "vibrations", "phonons", "elastic", "ts", "neb"),
     "Models": ("models", "train", "finetune", "evaluate", CRYSTALS, PHYSICS),
     "Structures and data": ("generate", "data", "label"),
     "Other": ("doctor", "template"),
@@ -209,6 +209,15 @@ def _transition_state() -> Callable[..., None]:
     return command_for(ALL["ts"], start, "REACTANT PRODUCT | GUESS")
 
 
+def _path() -> Callable[..., None]:
+    def start(options: Any, display: Display) -> int:
+        from matkit.cli.neb import run_neb
+
+        return run_neb(options, display)
+
+    return command_for(ALL["neb"], start, "INITIAL FINAL")
+
+
 def _labels() -> Callable[..., None]:
     def start(options: Any, display: Display) -> int:
         from matkit.cli.label import run_label
@@ -248,6 +257,12 @@ _add(
     _transition_state(),
     "Find a transition state and the minima it connects.",
     "reactant.xyz product.xyz",
+)
+_add(
+    "neb",
+    _path(),
+    "Find the minimum energy path between two structures.",
+    "initial.cif final.cif --images 5",
 )
 _add_group("models", "List models; grow, trim and pack their files.")
 _add("train", _training("train"), "Train a new potential or generator.", "--train-file a.extxyz")
@@ -335,6 +350,7 @@ def _template(
             "phonons",
             "elastic",
             "ts",
+            "neb",
             "train",
             "train-generator",
             "finetune",

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from matkit.elastic.options import ElasticOptions
 from matkit.evaluate.options import EvaluateOptions
 from matkit.models.shipped import DEFAULT_POTENTIAL
+from matkit.neb.options import NEBOptions
 from matkit.options import (
     IGNORE_CHARGE,
     MD_PRECISION,
@@ -125,7 +126,17 @@ class ElasticConfig(ElasticOptions, RunConfig):
         return ElasticOptions(**_values(self, ElasticOptions))
 
 
-class TSConfig(TSOptions, RunConfig):
+class SearchConfig(RunConfig):
+    """What searches for one thing have: all their structures belong together."""
+
+    @model_validator(mode="after")
+    def _names_are_fixed(self) -> Self:
+        if self.suffix:
+            raise ValueError("suffix has no effect: the files have fixed names; use out")
+        return self
+
+
+class TSConfig(TSOptions, SearchConfig):
     """Configuration of ``matkit ts``."""
 
     struct: list[str] = Field(
@@ -133,20 +144,23 @@ class TSConfig(TSOptions, RunConfig):
     )
     out: str = Field("ts", description="folder of the results")
 
-    @model_validator(mode="after")
-    def _names_are_fixed(self) -> Self:
-        if self.suffix:
-            raise ValueError("suffix has no effect: the files of ts have fixed names; use out")
-        return self
-
-    @property
-    def goes_on(self) -> bool:
-        """Whether to go on with an earlier run."""
-        return self.restart is not None
-
     def options(self) -> TSOptions:
         """Return the options of the search."""
         return TSOptions(**_values(self, TSOptions))
+
+
+class NEBConfig(NEBOptions, SearchConfig):
+    """Configuration of ``matkit neb``."""
+
+    struct: list[str] = Field(
+        [],
+        description="initial and final structure with the same atoms in the same order and cell",
+    )
+    out: str = Field("neb", description="folder of the results")
+
+    def options(self) -> NEBOptions:
+        """Return the options of the search."""
+        return NEBOptions(**_values(self, NEBOptions))
 
 
 CONFIGS: dict[str, type[RunConfig]] = {
@@ -170,6 +184,7 @@ ALL: dict[str, type[Options]] = {
     **TRAINING,
     "evaluate": EvaluateOptions,
     "ts": TSConfig,
+    "neb": NEBConfig,
 }
 
 # What `matkit template` prints, by its argument.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
@@ -14,6 +15,9 @@ from matkit.simulate.frames import freeze
 from matkit.simulate.options import RelaxOptions
 from matkit.simulate.results import OnStep, Reason
 from matkit.simulate.stationary import stationary_point
+
+if TYPE_CHECKING:
+    from matkit.calculator import MatkitCalculator
 
 
 def relaxed(
@@ -37,7 +41,7 @@ def evaluated(cells: Sequence[Atoms], calc: BaseCalculator, stress: bool = False
     Potentials of matkit take all structures in batches, and expect that they know the elements;
     other calculators take them one by one.
     """
-    from matkit.calculator import MatkitCalculator  # which needs torch, other calculators do not
+    from matkit.calculator import MatkitCalculator  # which needs torch, others do not
 
     if isinstance(calc, MatkitCalculator):
         return _in_batches(cells, calc, stress)
@@ -49,14 +53,18 @@ def evaluated(cells: Sequence[Atoms], calc: BaseCalculator, stress: bool = False
     return frames
 
 
-def _in_batches(cells: Sequence[Atoms], calc: BaseCalculator, stress: bool) -> list[Atoms]:
+def _in_batches(cells: Sequence[Atoms], calc: MatkitCalculator, stress: bool) -> list[Atoms]:
     """Return structures with the mean of what all members of a committee predict."""
     from matkit.data.ase import from_ase
+    from matkit.derivatives import ForceField
     from matkit.evaluator import predict
 
     wanted = ("energy", "forces", "stress") if stress else ("energy", "forces")
     batch = from_ase(cells)
-    members = [predict(member, batch, wanted) for member in calc.potentials]
+    members: list[Any] = []
+    for member in calc.potentials:
+        assert isinstance(member, ForceField)
+        members.append(predict(member, batch, wanted))
     mean = {key: np.mean([member[key].numpy() for member in members], axis=0) for key in wanted}
     ends = np.cumsum([len(cell) for cell in cells])
     frames = []
