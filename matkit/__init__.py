@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from matkit.elastic.run import elastic
+    from matkit.eos.run import eos
     from matkit.evaluate.api import evaluate
     from matkit.generate.api import generate
     from matkit.label.api import label
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _HOME = {
     "checkpoint": "models.checkpoint",
     "elastic": "elastic.run",
+    "eos": "eos.run",
     "evaluate": "evaluate.api",
     "finetune": "train.api",
     "generate": "generate.api",
@@ -50,6 +52,7 @@ __all__ = [
     "__version__",
     "checkpoint",
     "elastic",
+    "eos",
     "evaluate",
     "finetune",
     "generate",

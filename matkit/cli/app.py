@@ -50,7 +50,17 @@ class CommandGroup(TyperGroup):
 CRYSTALS, PHYSICS = "evaluate crystals", "evaluate physics"
 # Commands by panel of `matkit --help`, in the order in which they are shown.
 PANELS = {
-    "Simulate": ("singlepoint", "relax", "md", "vibrations", "phonons", "elastic", "ts", "neb"),
+    "Simulate": (
+        "singlepoint",
+        "relax",
+        "md",
+        "vibrations",
+        "phonons",
+        "elastic",
+        "eos",
+        "ts",
+        "neb",
+    ),
     "Models": ("models", "train", "finetune", "evaluate", CRYSTALS, PHYSICS),
     "Structures and data": ("generate", "data", "label"),
     "Other": ("doctor", "template"),
@@ -68,6 +78,7 @@ SIMULATIONS: dict[str, tuple[str, ...]] = {
     "vibrations": ("Vibrations and thermochemistry of molecules.", "water.xyz --temperature 298"),
     "phonons": ("Phonons and thermal properties of crystals.", "crystal.cif --min-length 15"),
     "elastic": ("Elastic constants and moduli of crystals.", "crystal.cif"),
+    "eos": ("Energy over volume and the equation of state.", "crystal.cif --equation vinet"),
 }
 BUILDERS: dict[str, type[Options]] = {"perturb": PerturbOptions, "molecules": MoleculesOptions}
 MORE: dict[str, type[Options]] = {
@@ -349,6 +360,7 @@ def _template(
             "vibrations",
             "phonons",
             "elastic",
+            "eos",
             "ts",
             "neb",
             "train",

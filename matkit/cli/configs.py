@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from matkit.elastic.options import ElasticOptions
+from matkit.eos.options import EOSOptions
 from matkit.evaluate.options import EvaluateOptions
 from matkit.models.shipped import DEFAULT_POTENTIAL
 from matkit.neb.options import NEBOptions
@@ -126,6 +127,14 @@ class ElasticConfig(ElasticOptions, RunConfig):
         return ElasticOptions(**_values(self, ElasticOptions))
 
 
+class EOSConfig(EOSOptions, RunConfig):
+    """Configuration of ``matkit eos``."""
+
+    def options(self) -> EOSOptions:
+        """Return the options of the computation."""
+        return EOSOptions(**_values(self, EOSOptions))
+
+
 class SearchConfig(RunConfig):
     """What searches for one thing have: all their structures belong together."""
 
@@ -170,6 +179,7 @@ CONFIGS: dict[str, type[RunConfig]] = {
     "vibrations": VibrationsConfig,
     "phonons": PhononsConfig,
     "elastic": ElasticConfig,
+    "eos": EOSConfig,
 }
 
 

@@ -10,9 +10,10 @@ from typing import Any
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
-from matkit.cli import elastic, phonons, vibrations
+from matkit.cli import elastic, eos, phonons, vibrations
 from matkit.cli.configs import MDConfig, RelaxConfig, SinglepointConfig
 from matkit.elastic.results import ElasticResult
+from matkit.eos.results import EOSResult
 from matkit.phonons.results import PhononsResult
 from matkit.simulate import md, relax, singlepoint
 from matkit.simulate.recorder import md_files
@@ -21,7 +22,13 @@ from matkit.units import GPA
 from matkit.vibrations.results import VibrationsResult
 
 AnyResult = (
-    SinglepointResult | RelaxResult | MDResult | VibrationsResult | PhononsResult | ElasticResult
+    SinglepointResult
+    | RelaxResult
+    | MDResult
+    | VibrationsResult
+    | PhononsResult
+    | ElasticResult
+    | EOSResult
 )
 
 
@@ -122,4 +129,5 @@ TASKS = {
     ),
     "phonons": Task("phonons", phonons.run, phonons.files, phonons.describe, phonons.write),
     "elastic": Task("elastic", elastic.run, elastic.files, elastic.describe, elastic.write),
+    "eos": Task("eos", eos.run, eos.files, eos.describe, eos.write),
 }
