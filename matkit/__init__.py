@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from matkit.models.zoo import load, load_calculator
     from matkit.neb.run import neb
     from matkit.phonons.run import phonons
+    from matkit.qha.run import qha
     from matkit.simulate import md, relax, singlepoint
     from matkit.train.api import finetune, train
     from matkit.transition import transition_state
@@ -42,6 +43,7 @@ _HOME = {
     "md": "simulate",
     "neb": "neb.run",
     "phonons": "phonons.run",
+    "qha": "qha.run",
     "relax": "simulate",
     "singlepoint": "simulate",
     "train": "train.api",
@@ -62,6 +64,7 @@ __all__ = [
     "md",
     "neb",
     "phonons",
+    "qha",
     "relax",
     "singlepoint",
     "train",

@@ -50,17 +50,8 @@ class CommandGroup(TyperGroup):
 CRYSTALS, PHYSICS = "evaluate crystals", "evaluate physics"
 # Commands by panel of `matkit --help`, in the order in which they are shown.
 PANELS = {
-    "Simulate": (
-        "singlepoint",
-        "relax",
-        "md",
-        "vibrations",
-        "phonons",
-        "elastic",
-        "eos",
-        "ts",
-        "neb",
-    ),
+    "Simulate": ("singlepoint", "relax", "md"),
+    "Properties": ("vibrations", "phonons", "elastic", "eos", "qha", "ts", "neb"),
     "Models": ("models", "train", "finetune", "evaluate", CRYSTALS, PHYSICS),
     "Structures and data": ("generate", "data", "label"),
     "Other": ("doctor", "template"),
@@ -79,6 +70,7 @@ SIMULATIONS: dict[str, tuple[str, ...]] = {
     "phonons": ("Phonons and thermal properties of crystals.", "crystal.cif --min-length 15"),
     "elastic": ("Elastic constants and moduli of crystals.", "crystal.cif"),
     "eos": ("Energy over volume and the equation of state.", "crystal.cif --equation vinet"),
+    "qha": ("Thermal expansion by phonons at volumes.", "crystal.cif --max-temperature 600"),
 }
 BUILDERS: dict[str, type[Options]] = {"perturb": PerturbOptions, "molecules": MoleculesOptions}
 MORE: dict[str, type[Options]] = {
@@ -361,6 +353,7 @@ def _template(
             "phonons",
             "elastic",
             "eos",
+            "qha",
             "ts",
             "neb",
             "train",

@@ -21,6 +21,7 @@ from matkit.options import (
     ReadingOptions,
 )
 from matkit.phonons.options import PhononsOptions
+from matkit.qha.options import QHAOptions
 from matkit.simulate.options import MDOptions, RelaxOptions, SinglepointOptions
 from matkit.train.generator_options import GeneratorOptions
 from matkit.train.options import FinetuneOptions, TrainOptions
@@ -135,6 +136,14 @@ class EOSConfig(EOSOptions, RunConfig):
         return EOSOptions(**_values(self, EOSOptions))
 
 
+class QHAConfig(QHAOptions, RunConfig):
+    """Configuration of ``matkit qha``."""
+
+    def options(self) -> QHAOptions:
+        """Return the options of the computation."""
+        return QHAOptions(**_values(self, QHAOptions))
+
+
 class SearchConfig(RunConfig):
     """What searches for one thing have: all their structures belong together."""
 
@@ -180,6 +189,7 @@ CONFIGS: dict[str, type[RunConfig]] = {
     "phonons": PhononsConfig,
     "elastic": ElasticConfig,
     "eos": EOSConfig,
+    "qha": QHAConfig,
 }
 
 

@@ -10,11 +10,12 @@ from typing import Any
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
-from matkit.cli import elastic, eos, phonons, vibrations
+from matkit.cli import elastic, eos, phonons, qha, vibrations
 from matkit.cli.configs import MDConfig, RelaxConfig, SinglepointConfig
 from matkit.elastic.results import ElasticResult
 from matkit.eos.results import EOSResult
 from matkit.phonons.results import PhononsResult
+from matkit.qha.results import QHAResult
 from matkit.simulate import md, relax, singlepoint
 from matkit.simulate.recorder import md_files
 from matkit.simulate.results import MDResult, OnStep, RelaxResult, SinglepointResult
@@ -29,6 +30,7 @@ AnyResult = (
     | PhononsResult
     | ElasticResult
     | EOSResult
+    | QHAResult
 )
 
 
@@ -130,4 +132,5 @@ TASKS = {
     "phonons": Task("phonons", phonons.run, phonons.files, phonons.describe, phonons.write),
     "elastic": Task("elastic", elastic.run, elastic.files, elastic.describe, elastic.write),
     "eos": Task("eos", eos.run, eos.files, eos.describe, eos.write),
+    "qha": Task("qha", qha.run, qha.files, qha.describe, qha.write),
 }
