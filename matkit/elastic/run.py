@@ -189,7 +189,7 @@ def _remarks(result: ElasticResult, options: ElasticOptions, bad: int) -> list[s
             f"the constants differ by {result.asymmetry:.0%} across the diagonal: these stresses "
             "are no derivatives of the energy"
         )
-    i = int(np.argmax(result.nonlinearity))
+    i = int(np.argmax(result.nonlinearity.round(6)))  # the first of those equal by symmetry
     if result.nonlinearity[i] > NONLINEAR:
         name, values = f"C{i + 1}{i + 1}", (result.stiffness[i, i], result.limit[i, i])
         remarks.append(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from matkit.eos.results import EOSResult
@@ -20,7 +19,6 @@ def eos_figure(result: EOSResult) -> Figure:
     axes.plot(result.volumes / count, above, "o", color="black")
     axes.axvline(fit.volume / count, color="grey", linewidth=0.5)
     axes.set(xlabel="volume (Å³/atom)", ylabel="energy above the minimum (eV/atom)")
-    axes.set_ylim(bottom=min(0.0, float(np.min(above))))
     title = f"{result.atoms.symbols}, {fit.equation}: B = {fit.bulk_modulus / GPA:.2f} GPa"
     axes.set_title(title, fontsize="medium")
     return figure

@@ -51,6 +51,27 @@ def test_a_band_that_does_not_converge_has_an_exit_code_and_goes_on(surface):
     assert surface("neb", *ENDS, "--overwrite").exit_code == 0
 
 
+def test_a_band_that_was_stopped_goes_on(surface):
+    class Stopped(MuellerBrown):
+        calls = 0
+
+        def calculate(self, *args, **kwargs):
+            Stopped.calls += 1
+            if Stopped.calls == 150:
+                raise KeyboardInterrupt
+            super().calculate(*args, **kwargs)
+
+    surface.calculator = Stopped
+    surface("neb", *ENDS, code=130)
+    kept = read("neb/path.extxyz", "0").info["band_steps"]
+    assert kept >= 10
+    before = Stopped.calls
+    surface("neb", *ENDS, "--restart", "auto")
+    metrics = json.loads((surface.folder / "neb" / "metrics.json").read_text())
+    assert metrics["converged"] is True
+    assert Stopped.calls - before <= 7 * (metrics["steps"] - kept + 2)
+
+
 def test_other_ends_are_refused_before_anything_is_written(surface):
     stderr = surface("neb", "minimum1.xyz", code=2).stderr
     assert "Expected two structures, the initial and the final one, got 1" in stderr

@@ -9,6 +9,9 @@ from ase.build import bulk, molecule
 from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms
+from pymatgen.core.elasticity import DeformedStructureSet
+from pymatgen.core.elasticity import Strain as PymatgenStrain
+from pymatgen.io.ase import AseAtomsAdaptor
 
 from matkit.elastic import ElasticOptions, elastic
 from matkit.elastic.moduli import moduli, smallest_stiffness
@@ -40,6 +43,25 @@ def test_springs_between_nearest_neighbours_of_an_fcc_crystal():
     assert found.message == ""
     assert found.stiffness == pytest.approx(cubic(c11, c11 / 2, c11 / 2), abs=1e-4 * c11)
     assert found.asymmetry < 1e-5
+
+
+def test_constants_are_those_of_matcalc():
+    """Its ElasticityCalc: strains of pymatgen, whose cells are turned, stresses, linear fits."""
+    ours = elastic(bulk("Cu"), EMT())
+    options = ElasticOptions()
+    strains, stresses = [], []
+    crystal = AseAtomsAdaptor.get_structure(ours.atoms)
+    sets = DeformedStructureSet(crystal, options.norm_strains, options.shear_strains)
+    for deformation, structure in zip(sets.deformations, sets, strict=True):
+        atoms = AseAtomsAdaptor.get_atoms(structure)
+        atoms.calc = EMT()
+        strains.append(PymatgenStrain.from_deformation(deformation).voigt)
+        stresses.append(atoms.get_stress())
+    strains, stresses = np.array(strains), np.array(stresses)
+    for i, j in ((0, 0), (0, 1), (3, 3)):
+        chosen = np.abs(strains[:, j]) > 1e-9
+        slope = np.polyfit(strains[chosen, j], stresses[chosen, i], 1)[0]
+        assert ours.stiffness[i, j] == pytest.approx(slope, rel=0.01), (i, j)
 
 
 def test_curvature_of_the_energy_is_the_same():
