@@ -11,6 +11,7 @@ from ase.calculators.calculator import BaseCalculator
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.stress import full_3x3_to_voigt_6_stress
 
+from matkit.conditions import refuse_ignored
 from matkit.simulate.frames import freeze
 from matkit.simulate.options import RelaxOptions
 from matkit.simulate.results import OnStep, Reason
@@ -38,8 +39,12 @@ def relaxed(
 def evaluated(cells: Sequence[Atoms], calc: BaseCalculator, stress: bool = False) -> list[Atoms]:
     """Return copies that hold their energy, forces and, if asked, stress.
 
-    Potentials of matkit take all structures in batches, and expect that they know the elements;
-    other calculators take them one by one.
+    Potentials of matkit take all structures in batches, other calculators one by one.
+
+    Raises:
+        StructureError: a structure is empty or not finite, or has a charge or multiplicity that the
+            model does not take into account.
+        UnknownElementError: an element is unknown to the model.
     """
     from matkit.calculator import MatkitCalculator  # which needs torch, others do not
 
@@ -61,9 +66,12 @@ def _in_batches(cells: Sequence[Atoms], calc: MatkitCalculator, stress: bool) ->
 
     wanted = ("energy", "forces", "stress") if stress else ("energy", "forces")
     batch = from_ase(cells)
+    if not calc.parameters["ignore_charge"]:
+        refuse_ignored(batch, frozenset.intersection(*(m.conditions for m in calc.potentials)))
     members: list[Any] = []
     for member in calc.potentials:
         assert isinstance(member, ForceField)
+        member.check_species(batch)
         members.append(predict(member, batch, wanted))
     mean = {key: np.mean([member[key].numpy() for member in members], axis=0) for key in wanted}
     ends = np.cumsum([len(cell) for cell in cells])

@@ -8,7 +8,7 @@ from ase.constraints import FixAtoms
 
 from matkit.calculator import MatkitCalculator
 from matkit.derivatives import Conservative
-from matkit.errors import SimulationError
+from matkit.errors import IgnoredConditionError, SimulationError, UnknownElementError
 from matkit.simulate.options import RelaxOptions
 from matkit.simulate.several import evaluated, relaxed
 from tests.phonons.lattice import Morse, argon, morse
@@ -34,6 +34,18 @@ def test_a_batch_is_its_single_structures(calculator):
         assert frame.get_potential_energy() == pytest.approx(alone.get_potential_energy())
         assert frame.get_forces() == pytest.approx(alone.get_forces(), abs=1e-10)
         assert frame.get_stress() == pytest.approx(alone.get_stress(), abs=1e-12)
+
+
+def test_what_the_model_does_not_know_is_refused():
+    with pytest.raises(UnknownElementError, match="Cu"):
+        evaluated([argon(), Atoms("Cu", cell=[3, 3, 3], pbc=True)], morse())
+    charged = argon()
+    charged.info["charge"] = 1
+    with pytest.raises(IgnoredConditionError, match="charge"):
+        evaluated([argon(), charged], morse())
+    calc = morse()
+    calc.set(ignore_charge=True)
+    assert len(evaluated([argon(), charged], calc)) == 2
 
 
 def test_other_calculators_take_one_after_the_other():
