@@ -39,7 +39,7 @@ PLACES = {"C11": (0, 0), "C12": (0, 1), "C44": (3, 3)}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", default="nequip-universal")
-    parser.add_argument("--fmax", type=float, default=1e-3, help="of both, in eV/Å")
+    parser.add_argument("--fmax", type=float, default=1e-4, help="of both, in eV/Å")
     parser.add_argument("--clamped", action="store_true", help="leave atoms of strained cells")
     parser.add_argument("--out", type=Path, help="JSON file of the table")
     options = parser.parse_args()

@@ -37,7 +37,7 @@ class ElasticOptions(Options):
         "those of matcalc",
     )
     fmax: float = Field(
-        1e-3, gt=0, description="largest force on an atom that counts as relaxed, in eV/Å"
+        1e-4, gt=0, description="largest force on an atom that counts as relaxed, in eV/Å"
     )
     smax: float = Field(1e-5, gt=0, description="largest stress that counts as relaxed, in eV/Å³")
     steps: int = Field(500, ge=0, description="largest number of steps of each relaxation")
