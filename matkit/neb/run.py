@@ -21,7 +21,7 @@ from matkit.simulate.options import RelaxOptions
 from matkit.simulate.plausibility import too_close
 from matkit.simulate.results import OnStep, SimulationProgress
 from matkit.simulate.several import evaluated, relaxed
-from matkit.transition.band import Band, BandSettings, interpolated, relaxed_band
+from matkit.transition.band import ASIDE, Band, BandSettings, interpolated, relaxed_band
 from matkit.transition.likeness import aligned
 from matkit.transition.record import SearchRecord
 
@@ -75,7 +75,9 @@ def neb(
     band = record.band()
     if band is None:
         ends = _ends(several, calc, options, on_step)
-        frames = interpolated(ends[0], ends[1], options.images, aside=0.0)
+        # In molecules, atoms on one line would have to pass through each other.
+        aside = 0.0 if ends[0].pbc.any() else ASIDE
+        frames = interpolated(ends[0], ends[1], options.images, aside)
         band = Band(frames, 0, float("nan"), False)
     if not band.converged:
         settings = BandSettings(options.fmax, options.steps, options.climb, options.spring)

@@ -97,6 +97,12 @@ def test_atoms_hop_the_short_way_across_the_boundary():
     assert int(np.argmax(result.energies)) == 2
 
 
+def test_atoms_on_one_line_pass_beside_each_other():
+    ends = [Atoms("HCN", [[x, 0, 0], [0, 0, 0], [1.16, 0, 0]]) for x in (-1.07, 2.16)]
+    middle = neb(ends, EMT(), relax_ends=False, images=3, steps=0).band.frames[2]
+    assert middle.get_distances(0, [1, 2]).min() > 0.8
+
+
 def test_a_path_that_passes_a_minimum_says_so():
     result = neb([particle(*MINIMA[0]), particle(*MINIMA[2])], MuellerBrown(), images=9)
     assert any("a minimum on the way (image" in text for text in result.messages)
