@@ -20,7 +20,7 @@ class NEBOptions(Options):
         0.05, gt=0, description="largest force on the band that counts as converged, in eV/Å"
     )
     steps: int = Field(500, ge=0, description="largest number of steps of the band")
-    spring: float = Field(0.1, gt=0, description="spring constant between images, in eV/Å²")
+    spring: float = Field(5.0, gt=0, description="spring constant between images, in eV/Å²")
     relax_ends: bool = Field(True, description="relax the positions of both ends first")
     relax_fmax: float = Field(
         0.01, gt=0, description="largest force on an atom of a relaxed end, in eV/Å"
