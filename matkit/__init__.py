@@ -16,12 +16,15 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from matkit.elastic.run import elastic
+    from matkit.eos.run import eos
     from matkit.evaluate.api import evaluate
     from matkit.generate.api import generate
     from matkit.label.api import label
     from matkit.models import checkpoint
     from matkit.models.zoo import load, load_calculator
+    from matkit.neb.run import neb
     from matkit.phonons.run import phonons
+    from matkit.qha.run import qha
     from matkit.simulate import md, relax, relax_many, singlepoint, singlepoint_many
     from matkit.train.api import finetune, train
     from matkit.transition import transition_state
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 _HOME = {
     "checkpoint": "models.checkpoint",
     "elastic": "elastic.run",
+    "eos": "eos.run",
     "evaluate": "evaluate.api",
     "finetune": "train.api",
     "generate": "generate.api",
@@ -37,7 +41,9 @@ _HOME = {
     "load": "models.zoo",
     "load_calculator": "models.zoo",
     "md": "simulate",
+    "neb": "neb.run",
     "phonons": "phonons.run",
+    "qha": "qha.run",
     "relax": "simulate",
     "relax_many": "simulate",
     "singlepoint_many": "simulate",
@@ -50,6 +56,7 @@ __all__ = [
     "__version__",
     "checkpoint",
     "elastic",
+    "eos",
     "evaluate",
     "finetune",
     "generate",
@@ -57,7 +64,9 @@ __all__ = [
     "load",
     "load_calculator",
     "md",
+    "neb",
     "phonons",
+    "qha",
     "relax",
     "relax_many",
     "singlepoint",

@@ -21,6 +21,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "suffix": ("-s",),
     "dtype": ("--default-dtype",),
     "temperature": ("--temp",),
+    "temperature_end": ("--temp-end",),
     "default_dtype": ("--dtype",),
     "valid": ("--valid-file",),
     "test": ("--test-file",),

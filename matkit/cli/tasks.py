@@ -10,17 +10,28 @@ from typing import Any
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
-from matkit.cli import phonons, vibrations
+from matkit.cli import elastic, eos, phonons, qha, vibrations
 from matkit.cli.configs import MDConfig, RelaxConfig, SinglepointConfig
+from matkit.elastic.results import ElasticResult
+from matkit.eos.results import EOSResult
 from matkit.phonons.results import PhononsResult
+from matkit.qha.results import QHAResult
 from matkit.simulate import md, relax, relax_many, singlepoint, singlepoint_many
-from matkit.simulate.batched.relaxations import known_to_batches
 from matkit.simulate.recorder import md_files
 from matkit.simulate.results import MDResult, OnStep, RelaxResult, SinglepointResult
 from matkit.units import GPA
 from matkit.vibrations.results import VibrationsResult
 
-AnyResult = SinglepointResult | RelaxResult | MDResult | VibrationsResult | PhononsResult
+AnyResult = (
+    SinglepointResult
+    | RelaxResult
+    | MDResult
+    | VibrationsResult
+    | PhononsResult
+    | ElasticResult
+    | EOSResult
+    | QHAResult
+)
 
 RunMany = Callable[[list[Atoms], BaseCalculator, Any, Callable[[int, Any], None]], object]
 
@@ -71,6 +82,12 @@ def _singlepoint_many(
 ) -> object:
     options, size = config.options(), config.batch_size
     return singlepoint_many(frames, calc, options, batch_size=size, on_result=end)
+
+
+def _relaxes_in_batches(config: RelaxConfig) -> bool:
+    from matkit.simulate.batched.relaxations import known_to_batches  # needs torch
+
+    return not config.write_traj and known_to_batches(config.options())
 
 
 def _relax_many(
@@ -152,11 +169,14 @@ TASKS = {
         _relax_files,
         _describe_relax,
         run_many=_relax_many,
-        suits_batches=lambda config: not config.write_traj and known_to_batches(config.options()),
+        suits_batches=_relaxes_in_batches,
     ),
     "md": Task("final", _md, _md_files, _describe_md),
     "vibrations": Task(
         "vibrations", vibrations.run, vibrations.files, vibrations.describe, vibrations.write
     ),
     "phonons": Task("phonons", phonons.run, phonons.files, phonons.describe, phonons.write),
+    "elastic": Task("elastic", elastic.run, elastic.files, elastic.describe, elastic.write),
+    "eos": Task("eos", eos.run, eos.files, eos.describe, eos.write),
+    "qha": Task("qha", qha.run, qha.files, qha.describe, qha.write),
 }
