@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from matkit.neb.run import neb
     from matkit.phonons.run import phonons
     from matkit.qha.run import qha
-    from matkit.simulate import md, relax, relax_many, singlepoint, singlepoint_many
+    from matkit.simulate import md, md_many, relax, relax_many, singlepoint, singlepoint_many
     from matkit.train.api import finetune, train
     from matkit.transition import transition_state
     from matkit.vibrations.run import vibrations
@@ -40,6 +40,7 @@ _HOME = {
     "label": "label.api",
     "load": "models.zoo",
     "load_calculator": "models.zoo",
+    "md_many": "simulate",
     "md": "simulate",
     "neb": "neb.run",
     "phonons": "phonons.run",
@@ -64,6 +65,7 @@ __all__ = [
     "load",
     "load_calculator",
     "md",
+    "md_many",
     "neb",
     "phonons",
     "qha",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from matkit.lazy import exports
 
 if TYPE_CHECKING:
+    from matkit.simulate.batched.dynamics import MDFiles, md_many
     from matkit.simulate.batched.relaxations import relax_many
     from matkit.simulate.dynamics import md
     from matkit.simulate.options import MDOptions, RelaxOptions, SinglepointOptions
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from matkit.simulate.static import singlepoint
 
 _HOME = {
+    "MDFiles": "batched.dynamics",
     "MDOptions": "options",
     "MDResult": "results",
     "SimulationProgress": "results",
@@ -22,6 +24,7 @@ _HOME = {
     "RelaxResult": "results",
     "SinglepointOptions": "options",
     "SinglepointResult": "results",
+    "md_many": "batched.dynamics",
     "md": "dynamics",
     "relax": "relaxation",
     "relax_many": "batched.relaxations",
@@ -29,6 +32,7 @@ _HOME = {
     "singlepoint": "static",
 }
 __all__ = [
+    "MDFiles",
     "MDOptions",
     "MDResult",
     "RelaxOptions",
@@ -37,6 +41,7 @@ __all__ = [
     "SinglepointOptions",
     "SinglepointResult",
     "md",
+    "md_many",
     "relax",
     "relax_many",
     "singlepoint",

@@ -141,7 +141,8 @@ class Run:
 
     def _test(self, step: int) -> Problem | None:
         """Return what is wrong with the present frame, or keep it if it passes every test."""
-        full = step % EVERY == 0 or self._is_saved(step) or self.good is None
+        last = step == self.options.steps
+        full = step % EVERY == 0 or last or self._is_saved(step) or self.good is None
         problem = self._guard.problem(self.work, full)
         if problem is None and full and (broken := self._held.violated(self.work)):
             problem = "violated", broken

@@ -27,13 +27,13 @@ class Ways(Generic[ResultT]):
         suits: Whether a structure may go into a batch.
         together: Computes structures in batches, and calls its second argument with the number and
             result of each as it ends.
-        alone: Computes one structure.
+        alone: Computes one structure, from its number and itself.
         nothing: Makes the result of a structure without one, from the reason and a message.
     """
 
     suits: Callable[[Atoms], bool]
     together: Callable[[Mapping[int, Atoms], Callable[[int, ResultT], None]], None]
-    alone: Callable[[Atoms], ResultT]
+    alone: Callable[[int, Atoms], ResultT]
     nothing: Callable[[Atoms, Reason, str], ResultT]
 
 
@@ -68,7 +68,7 @@ def run_many(
     try:
         ways.together(together, end)
         for number, atoms in alone.items():
-            end(number, _alone(atoms, ways))
+            end(number, _alone(number, atoms, ways))
     except KeyboardInterrupt:
         pass  # what has no result now was not begun
     for number, atoms in (together | alone).items():
@@ -89,8 +89,8 @@ def forget(calc: BaseCalculator) -> None:
         reset()
 
 
-def _alone(atoms: Atoms, ways: Ways[ResultT]) -> ResultT:
+def _alone(number: int, atoms: Atoms, ways: Ways[ResultT]) -> ResultT:
     try:
-        return ways.alone(atoms)
+        return ways.alone(number, atoms)
     except Exception as error:
         return ways.nothing(atoms, "error", explained(error))

@@ -77,7 +77,7 @@ def relax_many(
     ways = Ways(
         suits=lambda atoms: batches and only_fixed_atoms(atoms),
         together=lambda frames, end: _together(frames, computing, options, batch_size, end),
-        alone=lambda atoms: _alone(atoms, computing, options),
+        alone=lambda _, atoms: _alone(atoms, computing, options),
         nothing=_nothing,
     )
     return run_many(structures, ways, on_result)

@@ -65,7 +65,7 @@ def singlepoint_many(
     ways = Ways(
         suits=lambda _: isinstance(computing, MatkitCalculator),
         together=lambda frames, end: _together(frames, computing, options, batch_size, end),
-        alone=lambda atoms: _alone(atoms, computing, options),
+        alone=lambda _, atoms: _alone(atoms, computing, options),
         nothing=_nothing,
     )
     return run_many(structures, ways, on_result)

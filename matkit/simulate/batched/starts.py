@@ -38,10 +38,15 @@ class Start:
     @cached_property
     def fixed(self) -> Tensor:
         """Atoms that are held [N]."""
-        mask = torch.zeros(len(self.atoms), dtype=torch.bool)
-        for constraint in self.atoms.constraints:
-            mask[torch.as_tensor(constraint.get_indices())] = True
-        return mask
+        return fixed_atoms(self.atoms)
+
+
+def fixed_atoms(atoms: Atoms) -> Tensor:
+    """Return which atoms `FixAtoms` holds [N]."""
+    mask = torch.zeros(len(atoms), dtype=torch.bool)
+    for constraint in atoms.constraints:
+        mask[torch.as_tensor(constraint.get_indices())] = True
+    return mask
 
 
 def with_conditions(structures: Structures, conditions: Collection[str]) -> Structures:
