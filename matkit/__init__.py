@@ -16,13 +16,16 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from matkit.elastic.run import elastic
+    from matkit.eos.run import eos
     from matkit.evaluate.api import evaluate
     from matkit.generate.api import generate
     from matkit.label.api import label
     from matkit.models import checkpoint
     from matkit.models.zoo import load, load_calculator
+    from matkit.neb.run import neb
     from matkit.phonons.run import phonons
-    from matkit.simulate import md, relax, singlepoint
+    from matkit.qha.run import qha
+    from matkit.simulate import md, md_many, relax, relax_many, singlepoint, singlepoint_many
     from matkit.train.api import finetune, train
     from matkit.transition import transition_state
     from matkit.vibrations.run import vibrations
@@ -30,15 +33,21 @@ if TYPE_CHECKING:
 _HOME = {
     "checkpoint": "models.checkpoint",
     "elastic": "elastic.run",
+    "eos": "eos.run",
     "evaluate": "evaluate.api",
     "finetune": "train.api",
     "generate": "generate.api",
     "label": "label.api",
     "load": "models.zoo",
     "load_calculator": "models.zoo",
+    "md_many": "simulate",
     "md": "simulate",
+    "neb": "neb.run",
     "phonons": "phonons.run",
+    "qha": "qha.run",
     "relax": "simulate",
+    "relax_many": "simulate",
+    "singlepoint_many": "simulate",
     "singlepoint": "simulate",
     "train": "train.api",
     "transition_state": "transition",
@@ -48,6 +57,7 @@ __all__ = [
     "__version__",
     "checkpoint",
     "elastic",
+    "eos",
     "evaluate",
     "finetune",
     "generate",
@@ -55,9 +65,14 @@ __all__ = [
     "load",
     "load_calculator",
     "md",
+    "md_many",
+    "neb",
     "phonons",
+    "qha",
     "relax",
+    "relax_many",
     "singlepoint",
+    "singlepoint_many",
     "train",
     "transition_state",
     "vibrations",

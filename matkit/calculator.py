@@ -219,11 +219,11 @@ class MatkitCalculator(Shareable):
         """
         super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
         if system_changes or not self.results:
-            structures = self._structures(None)
+            structures = self.structures(None)
             results = self._replay(structures) if self._replay else None
             if results is None:
                 graph = self._graph(structures)
-                results = [member(_within(graph, member)) for member in self.potentials]
+                results = [member(within(graph, member)) for member in self.potentials]
             self._store(results, structures)
         if "stress" in properties:
             self.results["stress"] = self._checked_stress()
@@ -262,7 +262,7 @@ class MatkitCalculator(Shareable):
             StructureError: no structure was given or calculated before.
         """
         self.check_hessian(method)
-        structures = self._structures(atoms).to(self.device)
+        structures = self.structures(atoms).to(self.device)
         rows = [HESSIANS[method](member, structures, block) for member in self.potentials]
         hessian: np.ndarray = torch.stack(rows).mean(0).cpu().numpy()
         return hessian
@@ -286,14 +286,24 @@ class MatkitCalculator(Shareable):
     @one_at_a_time
     def get_descriptors(self, atoms: Atoms | None = None) -> np.ndarray:
         """Return invariant descriptors of each atom [N, F] (of the committee's first member)."""
-        graph = self._graph(self._structures(atoms))
-        result = self.potentials[0](_within(graph, self.potentials[0]), properties=("energy",))
+        graph = self._graph(self.structures(atoms))
+        result = self.potentials[0](within(graph, self.potentials[0]), properties=("energy",))
         if "features" not in result:
             raise PropertyNotImplementedError("This model has no atomic descriptors.")
         descriptors: np.ndarray = result["features"].detach().cpu().numpy()
         return descriptors
 
-    def _structures(self, atoms: Atoms | None) -> Structures:
+    def structures(self, atoms: Atoms | None = None) -> Structures:
+        """Return what the potentials are given for a structure (a batch of one).
+
+        Args:
+            atoms: Structure; the one last calculated if not given.
+
+        Raises:
+            StructureError: it is none that can be computed, or has a charge or multiplicity that
+                the model does not take into account.
+            ElementSetupError: an element is unknown to the model.
+        """
         atoms = self.atoms if atoms is None else atoms
         if atoms is None:
             raise StructureError("Expected a structure, got none: pass `atoms`.")
@@ -311,9 +321,9 @@ class MatkitCalculator(Shareable):
         return self._ignored(from_ase(atoms))
 
     def _ignored(self, structures: Structures) -> str:
-        return ignored_conditions(structures, self._conditions()).get(0, "")
+        return ignored_conditions(structures, self.conditions()).get(0, "")
 
-    def _conditions(self) -> frozenset[str]:
+    def conditions(self) -> frozenset[str]:
         """Return what every member takes into account."""
         return frozenset.intersection(*(frozenset(m.conditions) for m in self.potentials))
 
@@ -322,14 +332,14 @@ class MatkitCalculator(Shareable):
         if not structures.system.keys() & NEUTRAL.keys():
             return
         if not self.parameters["ignore_charge"]:
-            refuse_ignored(structures, self._conditions())
+            refuse_ignored(structures, self.conditions())
         elif (text := self._ignored(structures)) and text not in self._said:
             self._said.add(text)
             logger.warning("Ignored, for the model does not take it into account: %s.", text)
 
     def _graph(self, structures: Structures) -> Graph:
         graph = self.neighbors.graph(structures, self.device)
-        _refuse_coincident(graph)
+        refuse_coincident(graph)
         return graph
 
     def _store(self, results: Sequence[Properties], structures: Structures) -> None:
@@ -365,7 +375,7 @@ def _charge_and_spin(atoms: Atoms) -> tuple[float | None, ...]:
     return tuple(charge_or_spin(atoms, key) for key in NEUTRAL)
 
 
-def _within(graph: Graph, potential: Potential) -> Graph:
+def within(graph: Graph, potential: Potential) -> Graph:
     """Return the edges a committee member with a shorter cutoff is made for."""
     if potential.cutoff == graph.cutoff:
         return graph
@@ -373,7 +383,8 @@ def _within(graph: Graph, potential: Potential) -> Graph:
     return graph.keep_edges(near).replace(cutoff=potential.cutoff)
 
 
-def _refuse_coincident(graph: Graph) -> None:
+def refuse_coincident(graph: Graph) -> None:
+    """Raise StructureError if two atoms are at the same place."""
     touching = (graph.vectors.square().sum(dim=1) < COINCIDENT).nonzero()
     if len(touching):
         edge = int(touching[0])

@@ -20,7 +20,10 @@ from matkit.evaluate.options import EvaluateOptions
 from matkit.simulate.inputs import default_calculator
 from matkit.train.options import FinetuneOptions, TrainOptions
 
-SIMULATIONS = ("relax", "md", "singlepoint", "vibrations", "phonons", "elastic", "transition_state")
+SIMULATIONS = (
+    *("relax", "md", "singlepoint", "vibrations", "phonons", "elastic", "eos", "qha"),
+    *("transition_state", "neb"),
+)
 WORK = ("generate", "train", "finetune", "evaluate", "label")
 CALCULATOR = "ase.calculators.emt:EMT"
 
@@ -40,10 +43,13 @@ def test_importing_matkit_imports_neither_torch_nor_ase():
 @pytest.mark.parametrize("name", [*SIMULATIONS, *WORK, "load", "load_calculator"])
 def test_a_public_name_is_a_function_also_after_its_room_was_imported(name):
     import matkit.elastic.run
+    import matkit.eos.run
     import matkit.evaluate.api
     import matkit.generate.api
     import matkit.label.api
+    import matkit.neb.run
     import matkit.phonons.run
+    import matkit.qha.run
     import matkit.train.api
     import matkit.vibrations.run
 

@@ -18,7 +18,7 @@ ROOMS = [
     *("neighbors", "interfaces", "runs", "options", "report"),
     *("nn", "derivatives", "devices", "hessians", "replay", "evaluator"),
     *("data", "calculator_info", "calculator", "models", "doctor", "testing"),
-    *("simulate", "vibrations", "phonons", "elastic", "transition"),
+    *("simulate", "vibrations", "phonons", "elastic", "eos", "qha", "transition", "neb"),
     *("label", "builders", "evaluate", "generate", "crystals", "train"),
     *("matkit", "demo", "cli", "__main__"),
 ]

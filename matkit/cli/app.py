@@ -50,7 +50,8 @@ class CommandGroup(TyperGroup):
 CRYSTALS, PHYSICS = "evaluate crystals", "evaluate physics"
 # Commands by panel of `matkit --help`, in the order in which they are shown.
 PANELS = {
-    "Simulate": ("singlepoint", "relax", "md", "vibrations", "phonons", "ts"),
+    "Simulate": ("singlepoint", "relax", "md"),
+    "Properties": ("vibrations", "phonons", "elastic", "eos", "qha", "ts", "neb"),
     "Models": ("models", "train", "finetune", "evaluate", CRYSTALS, PHYSICS),
     "Structures and data": ("generate", "data", "label"),
     "Other": ("doctor", "template"),
@@ -67,6 +68,9 @@ SIMULATIONS: dict[str, tuple[str, ...]] = {
     "md": ("Run molecular dynamics.", "crystal.cif --temperature 600 --steps 10000"),
     "vibrations": ("Vibrations and thermochemistry of molecules.", "water.xyz --temperature 298"),
     "phonons": ("Phonons and thermal properties of crystals.", "crystal.cif --min-length 15"),
+    "elastic": ("Elastic constants and moduli of crystals.", "crystal.cif"),
+    "eos": ("Energy over volume and the equation of state.", "crystal.cif --equation vinet"),
+    "qha": ("Thermal expansion by phonons at volumes.", "crystal.cif --max-temperature 600"),
 }
 BUILDERS: dict[str, type[Options]] = {"perturb": PerturbOptions, "molecules": MoleculesOptions}
 MORE: dict[str, type[Options]] = {
@@ -208,6 +212,15 @@ def _transition_state() -> Callable[..., None]:
     return command_for(ALL["ts"], start, "REACTANT PRODUCT | GUESS")
 
 
+def _path() -> Callable[..., None]:
+    def start(options: Any, display: Display) -> int:
+        from matkit.cli.neb import run_neb
+
+        return run_neb(options, display)
+
+    return command_for(ALL["neb"], start, "INITIAL FINAL")
+
+
 def _labels() -> Callable[..., None]:
     def start(options: Any, display: Display) -> int:
         from matkit.cli.label import run_label
@@ -247,6 +260,12 @@ _add(
     _transition_state(),
     "Find a transition state and the minima it connects.",
     "reactant.xyz product.xyz",
+)
+_add(
+    "neb",
+    _path(),
+    "Find the minimum energy path between two structures.",
+    "initial.cif final.cif --images 5",
 )
 _add_group("models", "List models; grow, trim and pack their files.")
 _add("train", _training("train"), "Train a new potential or generator.", "--train-file a.extxyz")
@@ -332,7 +351,11 @@ def _template(
             "md",
             "vibrations",
             "phonons",
+            "elastic",
+            "eos",
+            "qha",
             "ts",
+            "neb",
             "train",
             "train-generator",
             "finetune",

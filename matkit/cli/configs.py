@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from matkit.elastic.options import ElasticOptions
+from matkit.eos.options import EOSOptions
 from matkit.evaluate.options import EvaluateOptions
 from matkit.models.shipped import DEFAULT_POTENTIAL
+from matkit.neb.options import NEBOptions
 from matkit.options import (
     IGNORE_CHARGE,
     MD_PRECISION,
@@ -18,6 +21,7 @@ from matkit.options import (
     ReadingOptions,
 )
 from matkit.phonons.options import PhononsOptions
+from matkit.qha.options import QHAOptions
 from matkit.simulate.options import MDOptions, RelaxOptions, SinglepointOptions
 from matkit.train.generator_options import GeneratorOptions
 from matkit.train.options import FinetuneOptions, TrainOptions
@@ -26,6 +30,7 @@ from matkit.units import GPA
 from matkit.vibrations.options import VibrationsOptions
 
 Dtype = Literal["float32", "float64"]
+BatchSize = Annotated[int, Field(ge=1)] | Literal["auto"]
 
 
 class RunConfig(ReadingOptions):
@@ -67,7 +72,17 @@ class RunConfig(ReadingOptions):
         return value
 
 
-class SinglepointConfig(SinglepointOptions, RunConfig):
+class BatchedConfig(RunConfig):
+    """What commands have that compute many structures at once."""
+
+    panels: ClassVar[Panels] = {Panel.RUN: ("batch_size",)}
+
+    batch_size: BatchSize = Field(
+        "auto", description="most structures computed at once; auto for as many as are fast and fit"
+    )
+
+
+class SinglepointConfig(SinglepointOptions, BatchedConfig):
     """Configuration of ``matkit singlepoint``."""
 
     def options(self) -> SinglepointOptions:
@@ -75,7 +90,7 @@ class SinglepointConfig(SinglepointOptions, RunConfig):
         return SinglepointOptions(stress=self.stress)
 
 
-class RelaxConfig(RelaxOptions, RunConfig):
+class RelaxConfig(RelaxOptions, BatchedConfig):
     """Configuration of ``matkit relax``."""
 
     pressure: float = Field(0.0, description="external pressure on the cell, in GPa")
@@ -116,7 +131,41 @@ class PhononsConfig(PhononsOptions, RunConfig):
         return PhononsOptions(**_values(self, PhononsOptions))
 
 
-class TSConfig(TSOptions, RunConfig):
+class ElasticConfig(ElasticOptions, RunConfig):
+    """Configuration of ``matkit elastic``."""
+
+    def options(self) -> ElasticOptions:
+        """Return the options of the computation."""
+        return ElasticOptions(**_values(self, ElasticOptions))
+
+
+class EOSConfig(EOSOptions, RunConfig):
+    """Configuration of ``matkit eos``."""
+
+    def options(self) -> EOSOptions:
+        """Return the options of the computation."""
+        return EOSOptions(**_values(self, EOSOptions))
+
+
+class QHAConfig(QHAOptions, RunConfig):
+    """Configuration of ``matkit qha``."""
+
+    def options(self) -> QHAOptions:
+        """Return the options of the computation."""
+        return QHAOptions(**_values(self, QHAOptions))
+
+
+class SearchConfig(RunConfig):
+    """What searches for one thing have: all their structures belong together."""
+
+    @model_validator(mode="after")
+    def _names_are_fixed(self) -> Self:
+        if self.suffix:
+            raise ValueError("suffix has no effect: the files have fixed names; use out")
+        return self
+
+
+class TSConfig(TSOptions, SearchConfig):
     """Configuration of ``matkit ts``."""
 
     struct: list[str] = Field(
@@ -124,20 +173,23 @@ class TSConfig(TSOptions, RunConfig):
     )
     out: str = Field("ts", description="folder of the results")
 
-    @model_validator(mode="after")
-    def _names_are_fixed(self) -> Self:
-        if self.suffix:
-            raise ValueError("suffix has no effect: the files of ts have fixed names; use out")
-        return self
-
-    @property
-    def goes_on(self) -> bool:
-        """Whether to go on with an earlier run."""
-        return self.restart is not None
-
     def options(self) -> TSOptions:
         """Return the options of the search."""
         return TSOptions(**_values(self, TSOptions))
+
+
+class NEBConfig(NEBOptions, SearchConfig):
+    """Configuration of ``matkit neb``."""
+
+    struct: list[str] = Field(
+        [],
+        description="initial and final structure with the same atoms in the same order and cell",
+    )
+    out: str = Field("neb", description="folder of the results")
+
+    def options(self) -> NEBOptions:
+        """Return the options of the search."""
+        return NEBOptions(**_values(self, NEBOptions))
 
 
 CONFIGS: dict[str, type[RunConfig]] = {
@@ -146,6 +198,9 @@ CONFIGS: dict[str, type[RunConfig]] = {
     "md": MDConfig,
     "vibrations": VibrationsConfig,
     "phonons": PhononsConfig,
+    "elastic": ElasticConfig,
+    "eos": EOSConfig,
+    "qha": QHAConfig,
 }
 
 
@@ -160,6 +215,7 @@ ALL: dict[str, type[Options]] = {
     **TRAINING,
     "evaluate": EvaluateOptions,
     "ts": TSConfig,
+    "neb": NEBConfig,
 }
 
 # What `matkit template` prints, by its argument.

@@ -21,6 +21,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "suffix": ("-s",),
     "dtype": ("--default-dtype",),
     "temperature": ("--temp",),
+    "temperature_end": ("--temp-end",),
     "default_dtype": ("--dtype",),
     "valid": ("--valid-file",),
     "test": ("--test-file",),
@@ -152,11 +153,15 @@ def _help(field: FieldInfo) -> str:
 
 def _metavar(field: FieldInfo) -> str:
     choices = _choices(field.annotation)
-    if choices:
-        return "|".join(choices)
     names = {int: "INTEGER", float: "NUMBER"}
-    kinds = {field.annotation, *get_args(field.annotation)}
-    return next((text for kind, text in names.items() if kind in kinds), "TEXT")
+    kinds = _kinds(field.annotation)
+    words = [text for kind, text in names.items() if kind in kinds][:1]
+    return "|".join([*words, *choices]) or "TEXT"
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """Return all types in an annotation."""
+    return {annotation}.union(*(_kinds(part) for part in get_args(annotation)))
 
 
 def _choices(annotation: Any) -> list[str]:

@@ -52,6 +52,10 @@ class Job:
         """
         return Lock(self.base.with_name(f".{self.base.name}.lock"))
 
+    def label(self, index: int) -> str:
+        """Return the name of one structure for people."""
+        return self.source if len(self.frames) == 1 else f"{self.source}[{index}]"
+
     def frame_base(self, frame: Frame) -> Path:
         """Return the beginning of the names of the files of one structure."""
         return self.base if len(self.frames) == 1 else self.file(f"-{frame.index}")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
 from matkit.cli.configs import MDConfig, RunConfig
 from matkit.cli.jobs import Job
 from matkit.cli.journal import Journal
 from matkit.cli.tasks import AnyResult, Task
-from matkit.runs.text_files import TextFile, append_frame, check_length
+from matkit.runs.text_files import TextFile, append_frame, check_length, sort_frames
 from matkit.simulate.reading import Frame
 
 Row = dict[str, Any]
@@ -72,10 +72,13 @@ class Products:
             return unwritten("result", error)
         return {}
 
-    def __enter__(self) -> Self:
-        return self
+    def sort(self) -> None:
+        """Put the structures into the order of the input, in which batches do not end."""
+        if self._product is not None:
+            sort_frames(self.path, "frame")
 
-    def __exit__(self, *error: object) -> None:
+    def close(self) -> None:
+        """Close the files."""
         if self._journal is not None:
             self._journal.close()
         if self._product is not None:

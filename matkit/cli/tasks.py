@@ -10,16 +10,30 @@ from typing import Any
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
-from matkit.cli import phonons, vibrations
+from matkit.cli import elastic, eos, phonons, qha, vibrations
 from matkit.cli.configs import MDConfig, RelaxConfig, SinglepointConfig
+from matkit.elastic.results import ElasticResult
+from matkit.eos.results import EOSResult
 from matkit.phonons.results import PhononsResult
-from matkit.simulate import md, relax, singlepoint
+from matkit.qha.results import QHAResult
+from matkit.simulate import md, relax, relax_many, singlepoint, singlepoint_many
 from matkit.simulate.recorder import md_files
 from matkit.simulate.results import MDResult, OnStep, RelaxResult, SinglepointResult
 from matkit.units import GPA
 from matkit.vibrations.results import VibrationsResult
 
-AnyResult = SinglepointResult | RelaxResult | MDResult | VibrationsResult | PhononsResult
+AnyResult = (
+    SinglepointResult
+    | RelaxResult
+    | MDResult
+    | VibrationsResult
+    | PhononsResult
+    | ElasticResult
+    | EOSResult
+    | QHAResult
+)
+
+RunMany = Callable[[list[Atoms], BaseCalculator, Any, Callable[[int, Any], None]], object]
 
 
 @dataclass(frozen=True)
@@ -33,6 +47,9 @@ class Task:
         files: Further files that are written for one structure.
         describe: One line about a result.
         write: Writes those that need the whole result.
+        run_many: The same for many structures in batches; calls its last argument with the number
+            and result of each.
+        suits_batches: Whether the configuration leaves it to batches.
     """
 
     product: str
@@ -40,6 +57,8 @@ class Task:
     files: Callable[[Any, Path], list[Path]]
     describe: Callable[[Any], str]
     write: Callable[[Any, Any, Path], None] = lambda result, config, out: None
+    run_many: RunMany | None = None
+    suits_batches: Callable[[Any], bool] = lambda config: True
 
 
 def _singlepoint(
@@ -53,6 +72,32 @@ def _relax(
 ) -> RelaxResult:
     trajectory = next(iter(_relax_files(config, out)), None)
     return relax(atoms, calc, config.options(), trajectory=trajectory, on_step=show)
+
+
+def _singlepoint_many(
+    frames: list[Atoms],
+    calc: BaseCalculator,
+    config: SinglepointConfig,
+    end: Callable[[int, SinglepointResult], None],
+) -> object:
+    options, size = config.options(), config.batch_size
+    return singlepoint_many(frames, calc, options, batch_size=size, on_result=end)
+
+
+def _relaxes_in_batches(config: RelaxConfig) -> bool:
+    from matkit.simulate.batched.relaxations import known_to_batches  # needs torch
+
+    return not config.write_traj and known_to_batches(config.options())
+
+
+def _relax_many(
+    frames: list[Atoms],
+    calc: BaseCalculator,
+    config: RelaxConfig,
+    end: Callable[[int, RelaxResult], None],
+) -> object:
+    options, size = config.options(), config.batch_size
+    return relax_many(frames, calc, options, batch_size=size, on_result=end)
 
 
 def _md(
@@ -111,11 +156,27 @@ def _describe_md(result: MDResult) -> str:
 
 
 TASKS = {
-    "singlepoint": Task("singlepoint", _singlepoint, _no_files, _describe_singlepoint),
-    "relax": Task("relaxed", _relax, _relax_files, _describe_relax),
+    "singlepoint": Task(
+        "singlepoint",
+        _singlepoint,
+        _no_files,
+        _describe_singlepoint,
+        run_many=_singlepoint_many,
+    ),
+    "relax": Task(
+        "relaxed",
+        _relax,
+        _relax_files,
+        _describe_relax,
+        run_many=_relax_many,
+        suits_batches=_relaxes_in_batches,
+    ),
     "md": Task("final", _md, _md_files, _describe_md),
     "vibrations": Task(
         "vibrations", vibrations.run, vibrations.files, vibrations.describe, vibrations.write
     ),
     "phonons": Task("phonons", phonons.run, phonons.files, phonons.describe, phonons.write),
+    "elastic": Task("elastic", elastic.run, elastic.files, elastic.describe, elastic.write),
+    "eos": Task("eos", eos.run, eos.files, eos.describe, eos.write),
+    "qha": Task("qha", qha.run, qha.files, qha.describe, qha.write),
 }

@@ -49,6 +49,12 @@ class Moduli:
         """Universal anisotropy, 0 if isotropic (Ranganathan & Ostoja-Starzewski 2008)."""
         return 5 * self.shear_voigt / self.shear_reuss + self.bulk_voigt / self.bulk_reuss - 6
 
+    def row(self, unit: float) -> dict[str, float]:
+        """Return all of them by name, the moduli in a unit, fit for JSON."""
+        names = ("bulk", "bulk_voigt", "bulk_reuss", "shear", "shear_voigt", "shear_reuss", "young")
+        values = {name: float(getattr(self, name)) / unit for name in names}
+        return values | {"poisson": self.poisson, "anisotropy": self.anisotropy}
+
 
 def moduli(stiffness: Float[np.ndarray, "6 6"]) -> Moduli | None:
     """Return the averages of Voigt and Reuss; None for a crystal that is not stable.

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from matkit.graph import Graph
 from matkit.neighbors import radius_graph
+from matkit.scopes import cat
 from matkit.structures import Structures
 
 
 class VerletList:
-    """Radius graphs of a moving structure, searched anew only when an edge may be missing.
+    """Radius graphs of moving structures, searched anew only where an edge may be missing.
 
     Candidates up to ``cutoff + skin`` are kept. Atoms may have moved by u beyond a homogeneous
     deformation F of the cell; a pair outside the candidates is then still farther apart than
     ``σ_min(F) (cutoff + skin) - 2 max|u|``, so the candidates serve as long as that exceeds the
-    cutoff. Without deformation this is Verlet's rule, half the skin per atom.
+    cutoff. Without deformation this is Verlet's rule, half the skin per atom. In a batch every
+    structure is judged by itself.
 
     Args:
         cutoff: Longest edge, Å.
         skin: Extra reach of the candidates, Å; zero searches every time.
         backend: Neighbour search, see `matkit.neighbors.radius_graph`.
+
+    Attributes:
+        searches: Structures that were searched so far.
     """
 
     def __init__(self, cutoff: float, skin: float, backend: str = "auto") -> None:
@@ -31,7 +38,7 @@ class VerletList:
         self._origin: Structures | None = None
 
     def graph(self, structures: Structures, device: torch.device | None = None) -> Graph:
-        """Return the radius graph of one structure (a batch of one), on `device` if given."""
+        """Return the radius graph of a batch, on `device` if given."""
         candidates = self.candidates(structures, device)
         here = structures.to(candidates.device)
         moved = candidates.replace(
@@ -39,6 +46,8 @@ class VerletList:
             cell=here.cell,
             atom=here.atom,
             system=here.system,
+            bonds=here.bonds,
+            bond=here.bond,
             cutoff=self.cutoff,
         )
         squared = moved.vectors.square().sum(dim=1)
@@ -47,46 +56,104 @@ class VerletList:
     def candidates(self, structures: Structures, device: torch.device | None = None) -> Graph:
         """Return the last graph searched, up to ``cutoff + skin``, or a new one if it is too old.
 
-        The graph has the positions it was made for; it is the same object as long as it serves.
+        A structure has the positions it was searched at; it is the same object as long as all
+        serve.
 
         Args:
-            structures: One structure (a batch of one).
-            device: Where to search; where the structure is if not given.
+            structures: Batch; the first ones are those of the last call, see `keep`.
+            device: Where to search; where the structures are if not given.
         """
         device = structures.device if device is None else device
-        old = self._candidates
-        if old is not None and old.device == device and self._still_valid(structures):
-            return old
-        self.searches += 1
-        # A copy: whoever moves atoms in place would move these too, and none would seem to move.
-        self._origin = structures.map(lambda tensor, _: tensor.clone())
-        reach = self.cutoff + self.skin
-        self._candidates = radius_graph(structures.to(device), reach, self.backend)
+        stale = self._stale(structures, device)
+        if stale is None or len(stale) == len(structures):
+            self._search_all(structures, device)
+        elif stale:
+            self._search_some(structures, stale)
+        assert self._candidates is not None
         return self._candidates
 
-    def _still_valid(self, new: Structures) -> bool:
-        old = self._origin
-        if old is None or self.skin <= 0 or old.device != new.device:
-            return False
-        if old.species.shape != new.species.shape:
-            return False
-        same = (old.species == new.species).all() & (old.pbc == new.pbc).all()
+    def keep(self, which: Sequence[int]) -> None:
+        """Forget all structures but those numbered `which`, which come first from now on."""
+        if self._candidates is None or self._origin is None:
+            return
+        if not len(which):
+            self._candidates = self._origin = None
+            return
+        self._candidates = self._candidates.index(which)
+        self._origin = self._origin.index(which)
+
+    def _search_all(self, structures: Structures, device: torch.device) -> None:
+        self.searches += len(structures)
+        self._origin = _geometry(structures)
+        self._candidates = self._found(self._origin.to(device))
+
+    def _search_some(self, structures: Structures, stale: list[int]) -> None:
+        """Search some structures again and put them in their places among the others."""
+        assert self._candidates is not None
+        assert self._origin is not None
+        self.searches += len(stale)
+        rest = sorted(set(range(len(structures))) - set(stale))
+        order = torch.argsort(torch.tensor(rest + stale)).tolist()
+        again = _geometry(structures.index(stale))
+        self._origin = cat([self._origin.index(rest), again]).index(order)
+        found = self._found(again.to(self._candidates.device))
+        self._candidates = cat([self._candidates.index(rest), found]).index(order)
+
+    def _found(self, structures: Structures) -> Graph:
+        return radius_graph(structures, self.cutoff + self.skin, self.backend)
+
+    def _stale(self, new: Structures, device: torch.device) -> list[int] | None:
+        """Return which structures must be searched; None if all must, since they are others."""
+        old, candidates = self._origin, self._candidates
+        if old is None or candidates is None or self.skin <= 0:
+            return None
+        if old.device != new.device or candidates.device != device or len(old) > len(new):
+            return None
+        known = new if len(old) == len(new) else new.index(range(len(old)))
+        if old.species.shape != known.species.shape:
+            return None
+        serves = self._serves(old, known)  # the only look at numbers
+        return [i for i, s in enumerate(serves.tolist()) if not s] + list(range(len(old), len(new)))
+
+    def _serves(self, old: Structures, new: Structures) -> Tensor:
+        """Return whether the candidates of each structure still hold all its edges [B]."""
+        other = _per_structure((old.species != new.species).double(), new)
+        counts = (old.n_atoms == new.n_atoms).all()
+        same = counts & (other == 0) & (old.pbc == new.pbc).all(dim=1)
         deformation, known = _deformation(old, new)
-        stray = (new.positions - old.positions @ deformation).norm(dim=1).max()
+        carried = torch.einsum("nx,nxy->ny", old.positions, deformation[new.batch])
+        stray = _per_structure((new.positions - carried).norm(dim=1), new)
         # σ_min(F) is at least 1 - |F - 1|; a decomposition would wait for the GPU.
         identity = torch.eye(3, dtype=deformation.dtype, device=old.device)
-        shrink = 1 - (deformation - identity).norm()
+        shrink = 1 - (deformation - identity).flatten(1).norm(dim=1)
         near = shrink * (self.cutoff + self.skin) - 2 * stray > self.cutoff
-        return bool(same & known & near)  # the only look at a number
+        return same & known & near
+
+
+def _geometry(structures: Structures) -> Structures:
+    """Return a copy of the geometry alone; whoever moves atoms in place would move these too."""
+    return Structures(
+        positions=structures.positions.clone(),
+        species=structures.species.clone(),
+        cell=structures.cell.clone(),
+        pbc=structures.pbc.clone(),
+        n_atoms=structures.n_atoms.clone(),
+    )
+
+
+def _per_structure(by_atom: Tensor, structures: Structures) -> Tensor:
+    """Return the largest of non-negative values [N] of the atoms of each structure [B]."""
+    zero = by_atom.new_zeros(len(structures))
+    return zero.scatter_reduce(0, structures.batch, by_atom, "amax")
 
 
 def _deformation(old: Structures, new: Structures) -> tuple[Tensor, Tensor]:
-    """Return F with ``new.cell = old.cell @ F``, and whether there is one.
+    """Return F [B, 3, 3] with ``new.cell = old.cell @ F``, and whether there is one [B].
 
     There is none if lattice vectors came or went.
     """
-    same = (old.cell == new.cell).all()
-    found, _ = torch.linalg.solve_ex(old.cell[0], new.cell[0])
-    full = torch.minimum(old.volume, new.volume)[0] > 1e-9
+    same = (old.cell == new.cell).flatten(1).all(dim=1)
+    found, _ = torch.linalg.solve_ex(old.cell, new.cell)
+    full = torch.minimum(old.volume, new.volume) > 1e-9
     identity = torch.eye(3, dtype=old.cell.dtype, device=old.device)
-    return torch.where(same, identity, found), same | full
+    return torch.where(same[:, None, None], identity, found), same | full

@@ -8,15 +8,12 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
-from matkit.calculator import MatkitCalculator
-from matkit.data.ase import from_ase
-from matkit.derivatives import ForceField
 from matkit.errors import SimulationError
-from matkit.evaluator import predict
 from matkit.hessians.calculators import FINITE_DIFFERENCE, hessian
 from matkit.phonons.options import PhononsOptions
 from matkit.phonons.predicted import PREDICT, impose_sum_rule, predicted_force_constants
 from matkit.phonons.supercell import to_ase
+from matkit.simulate.several import evaluated
 
 if TYPE_CHECKING:
     from phonopy import Phonopy
@@ -71,25 +68,8 @@ def sum_rule_violation(phonopy: Phonopy) -> float:
 
 
 def many_forces(cells: list[Atoms], calc: BaseCalculator) -> np.ndarray:
-    """Return the forces [C, A, 3] in eV/Å of several structures with A atoms each.
-
-    Potentials of matkit take all structures in batches; other calculators one by one.
-    """
-    if not isinstance(calc, MatkitCalculator):
-        return np.array([_forces(cell, calc) for cell in cells])
-    batch = from_ase(cells)
-    found = []
-    for member in calc.potentials:
-        assert isinstance(member, ForceField)
-        found.append(predict(member, batch, ("forces",))["forces"].numpy())
-    mean: np.ndarray = np.mean(found, axis=0)
-    return mean.reshape(len(cells), -1, 3)
-
-
-def _forces(cell: Atoms, calc: BaseCalculator) -> np.ndarray:
-    cell.calc = calc
-    forces: np.ndarray = cell.get_forces()
-    return forces
+    """Return the forces [C, A, 3] in eV/Å of several structures with A atoms each."""
+    return np.array([frame.get_forces() for frame in evaluated(cells, calc)])
 
 
 def _finite(values: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,12 +23,15 @@ def multiples(atoms: Atoms, min_length: float) -> list[int]:
     return [int(n) for n in np.ceil(min_length / heights - 1e-9)]
 
 
-def make_phonopy(atoms: Atoms, options: PhononsOptions) -> Phonopy:
+def make_phonopy(
+    atoms: Atoms, options: PhononsOptions, repeats: Sequence[int] | None = None
+) -> Phonopy:
     """Return phonopy's description of a crystal and its supercell.
 
     Args:
         atoms: Unit cell, with its masses.
         options: Smallest length of the supercell and tolerance of the symmetry.
+        repeats: How often the cell is repeated along each vector, if not as that length asks.
 
     Raises:
         MissingExtraError: phonopy or seekpath is not installed.
@@ -47,7 +51,7 @@ def make_phonopy(atoms: Atoms, options: PhononsOptions) -> Phonopy:
         scaled_positions=atoms.get_scaled_positions(),
         cell=atoms.cell.array,
     )
-    matrix = np.diag(multiples(atoms, options.min_length))
+    matrix = np.diag(multiples(atoms, options.min_length) if repeats is None else repeats)
     with warnings.catch_warnings():
         # "auto" is meant: it is the primitive cell whose bands are drawn.
         warnings.simplefilter("ignore", PrimitiveMatrixAutoDefaultWarning)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
@@ -13,6 +14,7 @@ from ase import Atoms
 from ase.io.extxyz import write_extxyz
 
 from matkit.errors import OutputExistsError, SimulationError
+from matkit.runs.atomic import write_atomically
 
 
 class TextFile:
@@ -99,6 +101,24 @@ def write_frame(path: Path, atoms: Atoms, **info: Any) -> None:
     """Write a file with one frame in extended XYZ."""
     with TextFile(path) as file:
         append_frame(file, atoms, **info)
+
+
+def sort_frames(path: Path, key: str) -> None:
+    """Sort the frames of an extended XYZ file by a whole number on their comment lines.
+
+    Nothing is parsed: every frame stays as it is, to the last byte.
+    """
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    frames, number, start = [], re.compile(rf"\b{key}=(\d+)"), 0
+    while start < len(lines):
+        end = start + int(lines[start]) + 2
+        found = number.search(lines[start + 1])
+        assert found is not None, f"a frame of {path} without {key}"
+        frames.append((int(found[1]), "".join(lines[start:end])))
+        start = end
+    order = sorted(frames, key=lambda frame: frame[0])
+    if order != frames:
+        write_atomically(path, "".join(text for _, text in order).encode())
 
 
 def refuse_existing(paths: Iterable[Path]) -> None:

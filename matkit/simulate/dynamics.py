@@ -75,25 +75,34 @@ def md(
     check_input(atoms)
     check_method(atoms, options.method)
     files = md_files(out) if out is not None else {}
-    saved, source = _find_restart(files, restart)
+    saved, source = find_restart(files, restart)
     if saved is not None:
         saved.check(atoms, options, source)
     elif restart is None and not overwrite:
         refuse_existing(files.values())
-    if getattr(calc, "conservative", True) is False:
-        log.warning(
-            "The forces of this model are not the derivative of its energy: the energy is not "
-            "conserved, and a thermostat hides that. Compare with a conservative model."
-        )
+    warn_of_own_forces(calc)
     work = atoms.copy()
     work.calc = at_precision(calc, MD_PRECISION)
     result = Run(work, options, files, saved).run(on_step)
     return replace(result, given=type(structure))
 
 
-def _find_restart(
-    files: dict[str, Path], restart: str | Path | None
-) -> tuple[Restart | None, Path]:
+def warn_of_own_forces(calc: BaseCalculator) -> None:
+    """Say that energies drift where forces are not the derivative of the energy."""
+    if getattr(calc, "conservative", True) is False:
+        log.warning(
+            "The forces of this model are not the derivative of its energy: the energy is not "
+            "conserved, and a thermostat hides that. Compare with a conservative model."
+        )
+
+
+def find_restart(files: dict[str, Path], restart: str | Path | None) -> tuple[Restart | None, Path]:
+    """Return the state to go on from, None if there is none, and the path of its file.
+
+    Raises:
+        ConfigError: files were not named.
+        SimulationError: the file is missing or damaged.
+    """
     if restart is None:
         return None, Path()
     if not files:

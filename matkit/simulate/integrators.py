@@ -59,6 +59,20 @@ def integrator(atoms: Atoms, options: MDOptions, rng: np.random.Generator) -> Mo
     )
 
 
+def at_temperature(
+    dynamics: MolecularDynamics, options: MDOptions, step: int, rng: np.random.Generator
+) -> MolecularDynamics:
+    """Return an integrator that goes on at the target temperature of a step.
+
+    All that depends on the temperature follows from the step alone, so that a restarted ramp is the
+    one that was not stopped.
+    """
+    present = options.model_copy(update={"temperature": options.target(step)})
+    further = integrator(dynamics.atoms, present, rng)
+    set_state(further, options.method, get_state(dynamics, options.method))
+    return further
+
+
 def get_state(dynamics: MolecularDynamics, method: str) -> dict[str, np.ndarray]:
     """Return copies of the integrator's own variables, by name."""
     return {name: np.array(_find(dynamics, name)) for name in STATE[method]}

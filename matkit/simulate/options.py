@@ -101,6 +101,12 @@ class MDOptions(Options):
     temperature: float = Field(
         300.0, ge=0, description="temperature of the thermostat and the first velocities, in K"
     )
+    temperature_end: float | None = Field(
+        None,
+        ge=0,
+        description="temperature of the thermostat at the last step, in K, to which it goes in a "
+        "straight line; constant if not given",
+    )
     friction: float = Field(
         0.01, gt=0, description="coupling to the thermostat (1 / its relaxation time), in 1/fs"
     )
@@ -123,7 +129,7 @@ class MDOptions(Options):
         None,
         gt=0,
         description="stop above this temperature, in K; if not given, ten times the largest of "
-        "temperature, starting temperature and 300 K",
+        "the temperatures given, the starting one and 300 K",
     )
 
     @model_validator(mode="after")
@@ -136,7 +142,12 @@ class MDOptions(Options):
             raise ValueError(f"npt has the thermostat 'nose-hoover' only, got {self.thermostat!r}")
         if self.ensemble != "npt" and self.pressure:
             raise ValueError("pressure has no effect in nve and nvt; use ensemble npt")
-        if self.temperature == 0 and self.method not in ("nve", "langevin"):
+        if self.ensemble == "nve" and self.temperature_end is not None:
+            raise ValueError(
+                "temperature_end has no effect in nve, which has no thermostat; use nvt"
+            )
+        cold = 0 in (self.temperature, self.temperature_end)
+        if cold and self.method not in ("nve", "langevin"):
             raise ValueError(f"{self.method} needs a temperature above 0 K; use langevin at 0 K")
         return self
 
@@ -144,3 +155,9 @@ class MDOptions(Options):
     def method(self) -> str:
         """Integrator: `nve`, `npt`, or the thermostat of nvt."""
         return (self.thermostat or "langevin") if self.ensemble == "nvt" else self.ensemble
+
+    def target(self, step: int) -> float:
+        """Return the temperature of the thermostat at a step, K."""
+        if self.temperature_end is None or not self.steps:
+            return self.temperature
+        return self.temperature + (self.temperature_end - self.temperature) * step / self.steps

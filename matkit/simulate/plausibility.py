@@ -71,7 +71,7 @@ def lone_atoms(atoms: Atoms) -> str:
     return f"{named}{', ...' if len(lone) > 5 else ''} bonded to no other atom: it has come apart"
 
 
-def unknown_contacts(atoms: Atoms, calc: BaseCalculator) -> str:
+def unknown_contacts(atoms: Atoms, calc: BaseCalculator | None) -> str:
     """Return which two atoms are nearer than any that the model was trained on, empty if none are.
 
     The file of a model may say in its card, as `domain`, how near the atoms of every two elements
@@ -79,6 +79,8 @@ def unknown_contacts(atoms: Atoms, calc: BaseCalculator) -> str:
     pairs that are not named.
     """
     closest = _closest(calc)
+    if not closest:
+        return ""
     i, j, distances, parts = _contacts(atoms)
     other = closest.get(OTHER, 0.0)
     limits = np.array([closest.get(kind, other) for kind in _kinds(atoms, i, j)])
@@ -156,7 +158,7 @@ def _contacts(atoms: Atoms) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndar
     return i[near].astype(int), j[near].astype(int), distances[near], parts[near]
 
 
-def _closest(calc: BaseCalculator) -> dict[str, float]:
+def _closest(calc: BaseCalculator | None) -> dict[str, float]:
     domain = getattr(calc, "info", {}).get("domain")
     closest: Any = domain.get("closest") if isinstance(domain, Mapping) else None
     if not isinstance(closest, Mapping):

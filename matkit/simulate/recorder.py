@@ -15,6 +15,7 @@ from matkit.simulate.options import MDOptions
 
 COLUMNS = ("step", "time_fs", "potential_eV", "kinetic_eV", "total_eV", "temperature_K")
 PRESSURE_COLUMNS = ("pressure_GPa", "volume_A3")
+TARGET_COLUMNS = ("target_K",)  # of a thermostat whose temperature changes
 
 
 def md_files(out: str | Path) -> dict[str, Path]:
@@ -82,7 +83,10 @@ class Recorder:
         return float(1000 * slope / n_atoms)
 
     def _columns(self) -> tuple[str, ...]:
-        return COLUMNS + (PRESSURE_COLUMNS if self.stress else ())
+        ramp = self.options.temperature_end is not None
+        return (
+            COLUMNS + (PRESSURE_COLUMNS if self.stress else ()) + (TARGET_COLUMNS if ramp else ())
+        )
 
     def _record_statistics(self, step: int, atoms: Atoms) -> None:
         potential, kinetic = atoms.get_potential_energy(), atoms.get_kinetic_energy()
@@ -98,6 +102,8 @@ class Recorder:
         ]
         if self.stress:
             cells += [f"{pressure(atoms):.6f}", f"{atoms.get_volume():.6f}"]
+        if self.options.temperature_end is not None:
+            cells.append(f"{self.options.target(step):.4f}")
         if "stats" in self._files:
             header = [] if len(self.energies) > 1 else [",".join(self._columns())]
             self._files["stats"].write("\n".join([*header, ",".join(cells)]) + "\n")

@@ -19,10 +19,10 @@ from matkit.options import PRECISION, resolve
 from matkit.runs.text_files import TextFile, append_frame
 from matkit.simulate.cells import cell_filter, fix_symmetry
 from matkit.simulate.constraints import Held
+from matkit.simulate.endings import MESSAGES, ending
 from matkit.simulate.frames import check_input, freeze, is_finite, max_force
 from matkit.simulate.inputs import prepare
 from matkit.simulate.options import RelaxOptions
-from matkit.simulate.plausibility import too_close, unknown_contacts
 from matkit.simulate.results import OnStep, Reason, RelaxResult, SimulationProgress
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ class _Relaxation:
         try:
             reason, message = self._loop(keeper)
         except KeyboardInterrupt:
-            reason, message = "interrupted", _MESSAGES["interrupted"]
+            reason, message = "interrupted", MESSAGES["interrupted"]
         except Exception as error:
             if keeper.good is None:
                 raise
@@ -184,22 +184,11 @@ class _Relaxation:
                 self.optimizer.nsteps = step
             state = self._evaluate(step)
             if state is None:
-                return "nan", _MESSAGES["nan"]
+                return "nan", MESSAGES["nan"]
             keeper.keep(state)
             if state.converged:
-                return self._ended("converged")
-        return self._ended("max_steps")
-
-    def _ended(self, reason: Reason) -> tuple[Reason, str]:
-        """Return how it ended and more on it, unless it cannot have ended there."""
-        if problem := self.held.violated(self.work):
-            return "violated", problem
-        if reason == "converged" and (problem := too_close(self.work)):
-            return "implausible", problem
-        remarks = [_MESSAGES.get(reason, ""), unknown_contacts(self.work, self.work.calc)]
-        if before := unknown_contacts(self.held.start, self.work.calc):
-            remarks.append(f"before its relaxation {before}")
-        return reason, "; ".join(text for text in remarks if text)
+                return ending("converged", self.held, self.work, self.work.calc)
+        return ending("max_steps", self.held, self.work, self.work.calc)
 
     def _evaluate(self, step: int) -> _State | None:
         """Return the present frame, or None if something is not a number."""
@@ -223,10 +212,3 @@ def _max_stress(target: Atoms | FrechetCellFilter) -> float | None:
     if isinstance(target, Atoms) or target.stress is None:
         return None
     return float(np.abs(target.stress).max())
-
-
-_MESSAGES: dict[Reason, str] = {
-    "nan": "energy, forces, positions or cell became not a number; the last good frame is kept",
-    "max_steps": "not converged within the number of steps; raise steps or loosen fmax",
-    "interrupted": "stopped by the user; the last good frame is kept",
-}

@@ -26,6 +26,7 @@ FIXED = (
     "thermostat",
     "timestep",
     "temperature",
+    "temperature_end",
     "friction",
     "pressure",
     "barostat_time",
@@ -105,7 +106,9 @@ class Restart:
                 "structure the run began with, or another output name."
             )
         now = options.model_dump()
-        if changed := changed_settings(self.options, now, now.keys() - set(FIXED)):
+        # The slope of a ramp depends on the number of its steps.
+        fixed = {*FIXED, *(("steps",) if options.temperature_end is not None else ())}
+        if changed := changed_settings(self.options, now, now.keys() - fixed):
             raise SimulationError(
                 f"{path} was written by a run with other options: {changed}. Use the same ones, or "
                 "start a new run from the last frame of the trajectory."

@@ -16,7 +16,7 @@ from matkit.runs.text_files import write_frame
 from matkit.simulate.constraints import Held
 from matkit.simulate.frames import freeze, has_stress, is_finite
 from matkit.simulate.guard import EVERY, Guard, Problem
-from matkit.simulate.integrators import get_state, integrator, set_state
+from matkit.simulate.integrators import at_temperature, get_state, integrator, set_state
 from matkit.simulate.options import MDOptions
 from matkit.simulate.recorder import Recorder
 from matkit.simulate.relaxation import relax
@@ -85,7 +85,10 @@ class Run:
         if self.saved is None:
             self._keep(dynamics, on_step)
         self._remove_last_good()
+        ramp = self.options.temperature_end is not None
         while self.step < self.options.steps:
+            if ramp:
+                dynamics = at_temperature(dynamics, self.options, self.step + 1, self.rng)
             dynamics.step()  # type: ignore[attr-defined]
             dynamics.nsteps = self.step + 1
             problem = self._test(self.step + 1)
@@ -132,12 +135,14 @@ class Run:
 
     def _new_guard(self) -> Guard:
         present = self.work.get_temperature()
-        limit = 10 * max(self.options.temperature, present, ROOM)
+        last = self.options.target(self.options.steps)
+        limit = 10 * max(self.options.temperature, last, present, ROOM)
         return Guard(self.options.min_distance, self.options.max_temperature or limit)
 
     def _test(self, step: int) -> Problem | None:
         """Return what is wrong with the present frame, or keep it if it passes every test."""
-        full = step % EVERY == 0 or self._is_saved(step) or self.good is None
+        last = step == self.options.steps
+        full = step % EVERY == 0 or last or self._is_saved(step) or self.good is None
         problem = self._guard.problem(self.work, full)
         if problem is None and full and (broken := self._held.violated(self.work)):
             problem = "violated", broken

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
 from matkit.calculator_info import at_precision
@@ -43,6 +45,16 @@ def singlepoint(
     work = atoms.copy()
     work.calc = at_precision(calc, PRECISION)
     frame = freeze(work, stress=options.stress and has_stress(work))
+    return replace(result_of(frame, calc), given=type(structure))
+
+
+def result_of(frame: Atoms, calc: BaseCalculator) -> SinglepointResult:
+    """Return the result of a frame that holds its energy, forces and perhaps stress.
+
+    Args:
+        frame: Structure with results.
+        calc: What computed them.
+    """
     energy, forces = frame.get_potential_energy(), frame.get_forces(apply_constraint=False)
     finite = bool(np.isfinite(energy) and np.isfinite(forces).all())
     remarks = [too_close(frame), unknown_contacts(frame, calc)]
@@ -55,6 +67,5 @@ def singlepoint(
         forces=forces,
         stress=frame.calc.results.get("stress"),
         max_force=max_force(frame),
-        given=type(structure),
         message="; ".join(text for text in remarks if text),
     )

@@ -17,7 +17,7 @@ from matkit.simulate.options import RelaxOptions
 from matkit.simulate.plausibility import too_close
 from matkit.simulate.results import OnStep, Reason, SimulationProgress
 from matkit.simulate.stationary import stationary_point
-from matkit.transition.band import Band, interpolated, relaxed_band
+from matkit.transition.band import Band, BandSettings, interpolated, relaxed_band
 from matkit.transition.checks import check_different
 from matkit.transition.irc import Branch, PathOptions, follow
 from matkit.transition.likeness import Likeness, aligned, bonds, likeness
@@ -80,14 +80,13 @@ class Work:
     def band(self, ends: list[Atoms], warnings: list[str]) -> Band:
         """Return the relaxed band, going on with one that was begun before."""
         band = self.record.band()
+        settings = BandSettings(self.options.neb_fmax, self.options.neb_steps)
         if band is None:
             frames = interpolated(ends[0], ends[1], self.options.images)
-            band = relaxed_band(frames, self.calc, self.options, self._show_band)
+            band = relaxed_band(frames, self.calc, settings, self._show_band)
             self.record.keep_band(band)
         elif not band.converged and band.steps < self.options.neb_steps:
-            band = relaxed_band(
-                band.frames, self.calc, self.options, self._show_band, done=band.steps
-            )
+            band = relaxed_band(band.frames, self.calc, settings, self._show_band, done=band.steps)
             self.record.keep_band(band)
         if not band.converged:
             warnings.append(

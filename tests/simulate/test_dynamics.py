@@ -283,3 +283,10 @@ def test_nose_hoover_refuses_fixed_atoms(method):
 def test_bad_structures():
     with pytest.raises(StructureError, match="at least one atom"):
         md(Atoms(), EMT())
+
+
+def test_the_result_is_the_last_step_also_without_files():
+    result = md(bulk("Cu", cubic=True), EMT(), steps=25)
+    longer = md(bulk("Cu", cubic=True), EMT(), steps=30)
+    assert (result.steps, longer.steps) == (25, 30)
+    assert result.energy != longer.energy

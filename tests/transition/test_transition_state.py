@@ -11,8 +11,7 @@ import matkit.transition
 from matkit.errors import ConfigError, SimulationError, StructureError
 from matkit.report.json_files import json_bytes
 from matkit.transition import transition_state
-from matkit.transition.band import interpolated, relaxed_band
-from matkit.transition.options import TSOptions
+from matkit.transition.band import BandSettings, interpolated, relaxed_band
 from matkit.transition.record import SearchRecord
 from matkit.transition.report import path_scene, profile_figure, ts_page, verdict
 from matkit.transition.run import _shallow
@@ -289,7 +288,7 @@ def test_the_band_is_relaxed_with_few_calculations():
     assert ways[0][:2] == pytest.approx(MINIMA[1])
     assert all(np.array_equal(frame.positions[0], [3, 3, 0]) for frame in frames)
     calc = Counting()
-    band = relaxed_band(frames, calc, TSOptions(neb_fmax=0.1))
+    band = relaxed_band(frames, calc, BandSettings(fmax=0.1, steps=150))
     assert band.converged
     assert calc.calls <= 5 * (band.steps + 2)  # one more where it begins to climb
     surface = MuellerBrown().surface

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -33,6 +34,15 @@ MESH = 4
 MD_LENGTH = 5.0
 # Largest difference of the two bulk moduli and across the diagonal of the elastic constants.
 MODULI, ASYMMETRY = 0.1, 0.02
+# How elastic constants are computed: by small strains, and of whatever crystal is given.
+STRAINS: dict[str, Any] = {
+    "relax": False,
+    "fmax": 1e-3,
+    "max_stress": 1.0,
+    "norm_strains": [-0.005, 0.005],
+    "shear_strains": [-0.0025, 0.0025],
+    "symmetry": False,  # by symmetry no constants would differ across the diagonal
+}
 
 
 def equation_of_state(atoms: Atoms, calc: BaseCalculator) -> PhysicsCheck:
@@ -111,7 +121,7 @@ def elastic_constants(
         calc: Calculator of the model.
         bulk_modulus: That of the equation of state, in GPa; None if there is none.
     """
-    found = elastic(atoms, calc, relax=False, fmax=1e-3)
+    found = elastic(atoms, calc, **STRAINS)
     measures = [
         Measure("softest strain", found.smallest_stiffness / GPA, "GPa", low=0.0),
         Measure("asymmetry", 100 * found.asymmetry, "%", high=100 * ASYMMETRY),
