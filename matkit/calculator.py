@@ -133,12 +133,17 @@ class MatkitCalculator(Shareable):
         cutoff = max(member.cutoff for member in self.potentials)
         self.neighbors = VerletList(cutoff, float(skin), given["neighbors"])
         self._replay: Replay | None = None
-        if self.device.type == "cuda" and "atom_energy" in self._provides:
+        if self.can_replay:
             record = cuda_graphs(self.device)
             self._replay = Replay(self.potentials, self.neighbors, self.device, record)
         self._stress: np.ndarray | None = None
         self._said: set[str] = set()
         self._at: dict[torch.dtype, MatkitCalculator] = {}
+
+    @property
+    def can_replay(self) -> bool:
+        """Whether steps can be recorded as CUDA graphs."""
+        return self.device.type == "cuda" and "atom_energy" in self._provides
 
     @one_at_a_time
     def set(self, **changes: Any) -> dict[str, Any]:

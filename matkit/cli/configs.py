@@ -64,6 +64,10 @@ class RunConfig(ReadingOptions):
         None, description="auto: go on with what a run that was stopped has left, if anything"
     )
 
+    def of_structure(self, _number: int) -> Self:
+        """Return the configuration of one of many structures, counted over all files."""
+        return self
+
     @field_validator("restart")
     @classmethod
     def _only_auto(cls, value: str | None) -> str | None:
@@ -101,7 +105,7 @@ class RelaxConfig(RelaxOptions, BatchedConfig):
         return RelaxOptions(**_in_ev(self, RelaxOptions))
 
 
-class MDConfig(MDOptions, RunConfig):
+class MDConfig(MDOptions, BatchedConfig):
     """Configuration of ``matkit md``."""
 
     dtype: Dtype = Field(MD_PRECISION, description="precision of the model's arithmetic")
@@ -109,6 +113,10 @@ class MDConfig(MDOptions, RunConfig):
     restart: str | None = Field(
         None, description="auto: go on if there is a restart file; or the path of one"
     )
+
+    def of_structure(self, number: int) -> Self:
+        """Return the configuration of one of many structures: each has a seed of its own."""
+        return self.model_copy(update={"seed": self.seed + number})
 
     def options(self) -> MDOptions:
         """Return the options of the simulation, in eV and Å."""

@@ -123,7 +123,8 @@ def _compute(run: JobRun, frame: Frame, atoms: Atoms, context: RunContext) -> No
     try:
         with simulation(context.display, job.label(frame.index)) as show:
             base = job.frame_base(frame)
-            result = context.task.run(atoms, context.calc, config, base, show)
+            own = config.of_structure(job.number(frame))
+            result = context.task.run(atoms, context.calc, own, base, show)
     except KeyboardInterrupt:
         run.fail(frame, "interrupted", "stopped by the user before the first result")
     except Exception as error:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Final
 
 from matkit.elements import format_species
 from matkit.errors import UnknownElementError
-from matkit.generate.domains import room_of
+from matkit.generate.domains import DomainRoom, room_of
 from matkit.interfaces.generator import Domain
 from matkit.runs.items import Item, ItemResult, failed
 from matkit.simulate.options import RelaxOptions
-from matkit.simulate.relaxation import relax
+from matkit.simulate.results import RelaxResult
 
 if TYPE_CHECKING:
     from matkit.calculator import MatkitCalculator
@@ -44,38 +44,53 @@ class Relaxer:
     domain: Domain = "crystal"
 
     def __call__(self, items: Sequence[Item]) -> list[ItemResult]:
-        """Return what became of some structures."""
-        return [self.one(item) for item in items]
+        """Return what became of some structures, which are relaxed in batches.
 
-    def one(self, item: Item) -> ItemResult:
-        """Relax one structure; it has failed if that does not converge."""
-        if item.content is None:
-            return ItemResult(item, "rejected", reason=item.reason)
+        A structure has failed if its relaxation does not converge.
+        """
+        from matkit.simulate import relax_many  # needs torch, which this module does not
+
         room = room_of(self.domain)
-        if objection := room.fault(item.content):
-            return ItemResult(item, "rejected", reason=objection)
-        calc = _calculator(self.model, self.device)
+        rejected = {item.index: _rejected(item, room) for item in items}
+        rest = [item for item in items if rejected[item.index] is None]
         options = RelaxOptions(
             optimizer=OPTIMIZER, relax_cell=room.RELAX_CELL, fmax=self.fmax, steps=self.steps
         )
-        try:
-            result = relax(item.content, calc, options)
-        except Exception as error:  # e.g. an element that the potential does not know
-            return failed(item, error)
-        n_atoms = len(item.content)
-        facts = {
-            "energy_before": result.initial_energy / n_atoms,
-            "energy_after": result.energy / n_atoms,
-            "relaxation_steps": result.steps,
-            "relaxation": result.reason,
-        }
-        if result.reason != "converged":
-            return ItemResult(item, "failed", reason=result.message or result.reason, facts=facts)
-        if damage := room.damage(item.content, result.atoms):
-            return ItemResult(item, "failed", reason=damage, facts=facts)
-        atoms = result.atoms.copy()
-        atoms.info = dict(item.content.info)
-        return ItemResult(item, "done", (atoms,), facts=facts)
+        calc = _calculator(self.model, self.device)
+        results = relax_many([item.content for item in rest], calc, options)
+        if any(result.reason == "interrupted" for result in results):
+            raise KeyboardInterrupt
+        ended = {item.index: _outcome(item, r, room) for item, r in zip(rest, results, strict=True)}
+        return [rejected[item.index] or ended[item.index] for item in items]
+
+
+def _rejected(item: Item, room: DomainRoom) -> ItemResult | None:
+    """Return why a structure is not to be relaxed, None if it is."""
+    if item.content is None:
+        return ItemResult(item, "rejected", reason=item.reason)
+    if objection := room.fault(item.content):
+        return ItemResult(item, "rejected", reason=objection)
+    return None
+
+
+def _outcome(item: Item, result: RelaxResult, room: DomainRoom) -> ItemResult:
+    """Return what is written of a relaxation."""
+    if result.reason == "error" and not result.steps:  # e.g. an element that nobody knows
+        return failed(item, result.message)
+    n_atoms = len(item.content)
+    facts = {
+        "energy_before": result.initial_energy / n_atoms,
+        "energy_after": result.energy / n_atoms,
+        "relaxation_steps": result.steps,
+        "relaxation": result.reason,
+    }
+    if result.reason != "converged":
+        return ItemResult(item, "failed", reason=result.message or result.reason, facts=facts)
+    if damage := room.damage(item.content, result.atoms):
+        return ItemResult(item, "failed", reason=damage, facts=facts)
+    atoms = result.atoms.copy()
+    atoms.info = dict(item.content.info)
+    return ItemResult(item, "done", (atoms,), facts=facts)
 
 
 def check_potential(

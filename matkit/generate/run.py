@@ -27,6 +27,8 @@ from matkit.runs.schedule import OnProgress, Plan, carry_out, open_executor
 # What has no influence on the structures, and may be another when a run goes on.
 FREE = {"out", "overwrite", "workers", "device", "batch_size", "shard", "dedupe", "known"}
 RELAXATION = {"relax", "relax_steps", "fmax"}
+# Structures that a worker relaxes in batches before they are written down; enough to be fast.
+TOGETHER = 50
 
 Watch = Callable[[str], AbstractContextManager[OnProgress | None]]
 
@@ -126,7 +128,8 @@ def _relaxed(
         open_executor(options.workers) as executor,
         watch("relaxing") as show,
     ):
-        plan = Plan(_one, 0, executor, 4 * options.workers)
+        size = min(TOGETHER, -(-len(items) // (2 * options.workers)))
+        plan = Plan(_one, size, executor, 4 * options.workers)
         carry_out(lambda: iter(items), work, ledger, plan, show)
     return {batch.number(a): a for a in _frames(files)}, last_rows(files)
 

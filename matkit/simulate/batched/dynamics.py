@@ -154,7 +154,9 @@ class _ManyRuns:
             self._minimize(replicas, structures, batch_size, end)
         limit = BatchLimit(batch_size, self.calc.device, self.calc.neighbors.cutoff)
         for group in _groups(replicas, structures, limit):
-            loop = DynamicsLoop(group, BatchForces(self.calc, limit), self.options, self.on_step)
+            loop = DynamicsLoop(
+                group, BatchForces(self.calc, limit, replay=True), self.options, self.on_step
+            )
             try:
                 for number, result in loop.run(structures):
                     end(number, result)

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from matkit.calculator import MatkitCalculator, refuse_coincident, within
 from matkit.graph import Graph
-from matkit.interfaces import Potential
+from matkit.interfaces import Potential, Properties
 from matkit.neighbors import radius_graph
 from matkit.neighbors.verlet import VerletList
+from matkit.replay import Replay, cuda_graphs
 from matkit.simulate.batched.limits import BatchLimit, is_out_of_memory
 from matkit.structures import Structures
 
@@ -44,20 +45,25 @@ class BatchForces:
     Args:
         calc: Calculator; of a committee results are the means.
         limit: Size of batches, made smaller where memory does not suffice.
+        replay: Record steps as CUDA graphs on a GPU: for batches that mostly stay the same.
     """
 
-    def __init__(self, calc: MatkitCalculator, limit: BatchLimit) -> None:
+    def __init__(self, calc: MatkitCalculator, limit: BatchLimit, replay: bool = False) -> None:
         self.members: Sequence[Potential] = calc.potentials
         self.device, self.limit = calc.device, limit
         skin, backend = calc.parameters["skin"], calc.parameters["neighbors"]
         self.neighbors = VerletList(calc.neighbors.cutoff, float(skin), backend)
+        self._replay: Replay | None = None
+        if replay and calc.can_replay:
+            record = cuda_graphs(self.device)
+            self._replay = Replay(self.members, self.neighbors, self.device, record)
 
     def __call__(self, structures: Structures) -> Results:
         """Return the results of a batch; its first structures are those that were kept."""
         problems = _impossible(structures)
         if not problems:
             try:
-                return self._computed(self.neighbors.graph(structures, self.device))
+                return self._replayed(structures) or self._ordinary(structures)
             except Exception as error:  # whose fault it is shows when they are computed apart
                 self._learn(error)
         self.neighbors.keep([])
@@ -67,12 +73,19 @@ class BatchForces:
         """Forget all structures but some, which come first from now on."""
         self.neighbors.keep(which)
 
-    def _computed(self, graph: Graph) -> Results:
+    def _replayed(self, structures: Structures) -> Results | None:
+        found = self._replay(structures) if self._replay is not None else None
+        return None if found is None else _mean(found, structures.device)
+
+    def _ordinary(self, structures: Structures) -> Results:
+        graph = self.neighbors.graph(structures, self.device)
+        return self._computed(graph, structures.device)
+
+    def _computed(self, graph: Graph, place: torch.device) -> Results:
         refuse_coincident(graph)
         with self.limit.watched(graph):
-            parts = [_evaluated(member, within(graph, member)) for member in self.members]
-        energy, forces, stress = (torch.stack(part).mean(0) for part in zip(*parts, strict=True))
-        return Results(energy, forces, stress)
+            found = [member(within(graph, member)) for member in self.members]
+        return _mean(found, place)
 
     def _apart(self, structures: Structures, problems: dict[int, str]) -> Results:
         """Return the results of the structures that can be computed, found by halving."""
@@ -90,7 +103,8 @@ class BatchForces:
                 continue
             part = structures.index(which)
             try:
-                found = self._computed(radius_graph(part.to(self.device), self.neighbors.cutoff))
+                graph = radius_graph(part.to(self.device), self.neighbors.cutoff)
+                found = self._computed(graph, structures.device)
             except Exception as error:
                 self._learn(error)
                 if len(which) == 1:
@@ -107,10 +121,17 @@ class BatchForces:
             self.limit.shrink()
 
 
-def _evaluated(member: Potential, graph: Graph) -> tuple[Tensor, Tensor, Tensor]:
-    result = member(graph)
-    energy, forces, stress = result["energy"], result["forces"], result["stress"]
-    return energy.detach().double(), forces.detach().double(), stress.detach().double()
+def _mean(found: Sequence[Properties], place: torch.device) -> Results:
+    """Return the means over a committee."""
+
+    def mean(values: list[Tensor]) -> Tensor:
+        return torch.stack([value.detach().double() for value in values]).mean(0).to(place)
+
+    return Results(
+        mean([one["energy"] for one in found]),
+        mean([one["forces"] for one in found]),
+        mean([one["stress"] for one in found]),
+    )
 
 
 def _impossible(structures: Structures) -> dict[int, str]:
