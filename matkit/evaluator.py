@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from typing import cast
 
 import torch
 
@@ -28,18 +29,44 @@ def predict(
         structures: Any number of structures.
         properties: Which of `energy`, `forces`, `stress`.
         on_batch: Called with the number of structures done and in all.
-        batch_atoms: Most atoms of a batch; `BATCH_ATOMS` if not given.
+        batch_atoms: Most atoms of a batch; `BATCH_ATOMS` if not given. Batches that the memory does
+            not suffice for are halved.
     """
-    device = next(model.parameters()).device
     parts: dict[str, list[torch.Tensor]] = {key: [] for key in properties}
     for which in batches(structures, batch_atoms):
-        graph = model.featurize(structures.index(which)).to(device)
-        result = model(graph, properties, differentiable=False)
-        for key, values in parts.items():
-            values.append(result[key].detach().double().cpu())
+        for result in _evaluated(model, structures, which, properties):
+            for key, values in parts.items():
+                values.append(result[key].detach().double().cpu())
         if on_batch is not None:
             on_batch(which[-1] + 1, len(structures))
     return Properties(**{key: torch.cat(values) for key, values in parts.items()})  # type: ignore[typeddict-item]
+
+
+def _evaluated(
+    model: ForceField, structures: Structures, which: range, properties: Collection[str]
+) -> Iterator[dict[str, torch.Tensor]]:
+    """Give the results of some structures, in smaller parts if the memory asks for it."""
+    device = next(model.parameters()).device
+    try:
+        graph = model.featurize(structures.index(which)).to(device)
+        result = model(graph, properties, differentiable=False)
+    except Exception as error:
+        if len(which) == 1 or not is_out_of_memory(error):
+            raise
+        half = len(which) // 2
+        yield from _evaluated(model, structures, which[:half], properties)
+        yield from _evaluated(model, structures, which[half:], properties)
+    else:
+        yield cast(dict[str, torch.Tensor], result)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether an error says that memory did not suffice."""
+    words = ("out of memory", "not enough memory", "can't allocate memory")
+    named = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return named or (
+        isinstance(error, RuntimeError) and any(w in str(error).lower() for w in words)
+    )
 
 
 def batches(structures: Structures, batch_atoms: int | None = None) -> list[range]:

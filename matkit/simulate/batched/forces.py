@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from matkit.calculator import MatkitCalculator, refuse_coincident, within
+from matkit.evaluator import is_out_of_memory
 from matkit.graph import Graph
 from matkit.interfaces import Potential, Properties
 from matkit.neighbors import radius_graph
 from matkit.neighbors.verlet import VerletList
 from matkit.replay import Replay, cuda_graphs
-from matkit.simulate.batched.limits import BatchLimit, is_out_of_memory
+from matkit.simulate.batched.limits import BatchLimit
 from matkit.structures import Structures
 
 # No crystal has less room at any pressure of a planet, Å³ per atom. What is below would have edges
