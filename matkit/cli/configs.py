@@ -12,6 +12,7 @@ from matkit.options import (
     IGNORE_CHARGE,
     MD_PRECISION,
     PRECISION,
+    DispersionOptions,
     Options,
     Panel,
     Panels,
@@ -28,7 +29,7 @@ from matkit.vibrations.options import VibrationsOptions
 Dtype = Literal["float32", "float64"]
 
 
-class RunConfig(ReadingOptions):
+class RunConfig(DispersionOptions, ReadingOptions):
     """What every simulation command has."""
 
     panels: ClassVar[Panels] = {

@@ -125,7 +125,12 @@ def compare_files(options: EvaluateOptions, listener: EvaluationListener) -> Eva
     begin = time.perf_counter()
     files = _files(options)
     calc = load_calculator(
-        _model(options), options.device, options.dtype, any_level=options.any_level
+        _model(options),
+        options.device,
+        options.dtype,
+        any_level=options.any_level,
+        dispersion=options.dispersion,
+        dispersion_functional=options.dispersion_functional,
     )
     info = model_info(calc)
     where = f"{info['dtype']} on {info['device']}; results in {options.out}"

@@ -7,13 +7,13 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from matkit.data.options import LabelOptions
-from matkit.options import IGNORE_CHARGE, Panel, Panels
+from matkit.options import IGNORE_CHARGE, DispersionOptions, Panel, Panels
 
 # Beginning of the names of predictions in files.
 PREFIX = "matkit_"
 
 
-class EvaluateOptions(LabelOptions):
+class EvaluateOptions(DispersionOptions, LabelOptions):
     """Options of ``matkit evaluate``."""
 
     panels: ClassVar[Panels] = {

@@ -38,6 +38,8 @@ def _spec(name: str, arguments: Mapping[str, Any], options: LabellingOptions) ->
         dtype=options.precision,
         batch_atoms=options.batch_atoms,
         ignore_charge=options.ignore_charge,
+        dispersion=options.dispersion,
+        dispersion_functional=options.dispersion_functional,
     )
 
 
