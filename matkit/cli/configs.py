@@ -43,7 +43,9 @@ class RunConfig(DispersionOptions, ReadingOptions):
         "some of a file",
     )
     model: str = Field(
-        DEFAULT_POTENTIAL, description="model name, file, or a pattern of files for a committee"
+        DEFAULT_POTENTIAL,
+        description="model name or file; several with commas, or a pattern of files, make a "
+        "committee",
     )
     out: str = Field("results", description="folder of the results")
     suffix: str = Field("", description="text after the stem in the names of the results")

@@ -21,7 +21,10 @@ class EvaluateOptions(DispersionOptions, LabelOptions):
         Panel.ADVANCED: ("prefix", "skip_unknown", "any_level", "allow_problems", "ignore_charge"),
     }
 
-    model: str | None = Field(None, description="name or file of the model")
+    model: str | None = Field(
+        None,
+        description="name or file of the model; several with commas make a committee",
+    )
     struct: list[str] = Field(
         [], description="labelled structures, in any format ASE reads, or one converted folder"
     )

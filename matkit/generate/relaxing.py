@@ -127,7 +127,8 @@ def check_potential(
     if lacking := set(wanted) - known:
         raise UnknownElementError(
             f"Cannot relax with {potential.model}: it does not know {format_species(lacking)}, "
-            f"which is asked for. It knows {format_species(known)}. Choose another, or do not relax."
+            f"which is asked for. It knows {format_species(known)}. Choose another, or do not "
+            "relax."
         )
     text = f"Relaxing with {calc.info['model']}; {PRECISION} on {calc.device}"
     if lacking := set(possible) - known:

@@ -7,9 +7,13 @@ from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from matkit.calculator_info import DEVIATIONS, deviations
+
 
 def freeze(atoms: Atoms, stress: bool = False) -> Atoms:
     """Return a copy of `atoms` that holds its energy, forces and, if asked, stress.
+
+    Of a committee it holds the deviations too: `forces_std` among the arrays, the others in `info`.
 
     Args:
         atoms: Structure with a calculator.
@@ -22,8 +26,29 @@ def freeze(atoms: Atoms, stress: bool = False) -> Atoms:
     if stress:
         results["stress"] = atoms.get_stress(apply_constraint=False)
     frame = atoms.copy()
+    for name in DEVIATIONS:  # those of an earlier calculation
+        frame.info.pop(name, None)
+        frame.arrays.pop(name, None)
+    for name, value in deviations(atoms.calc).items():
+        if name == "forces_std":
+            frame.set_array(name, value)
+        else:
+            frame.info[name] = value
     frame.calc = SinglePointCalculator(frame, **results)
     return frame
+
+
+def spread(frame: Atoms) -> dict[str, float]:
+    """Return `energy_std` (eV) and `max_forces_std` (eV/Å, of an atom's vector) of a committee."""
+    if "forces_std" not in frame.arrays:
+        return {}
+    largest = max_length(frame.arrays["forces_std"])
+    return {"energy_std": float(frame.info["energy_std"]), "max_forces_std": largest}
+
+
+def max_length(vectors: np.ndarray) -> float:
+    """Return the length of the longest vector [N, 3]."""
+    return float(np.linalg.norm(vectors, axis=1).max(initial=0.0))
 
 
 def has_stress(atoms: Atoms) -> bool:
@@ -39,7 +64,7 @@ def has_stress(atoms: Atoms) -> bool:
 
 def max_force(atoms: Atoms) -> float:
     """Return the largest force on an atom that is free to move, eV/Å."""
-    return float(np.linalg.norm(atoms.get_forces(), axis=1).max(initial=0.0))
+    return max_length(atoms.get_forces())
 
 
 def is_finite(atoms: Atoms) -> bool:
