@@ -15,6 +15,7 @@ from matkit.lazy import exports, keep_functions
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from matkit.analysis.run import analyse
     from matkit.elastic.run import elastic
     from matkit.evaluate.api import evaluate
     from matkit.generate.api import generate
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from matkit.vibrations.run import vibrations
 
 _HOME = {
+    "analyse": "analysis.run",
     "checkpoint": "models.checkpoint",
     "elastic": "elastic.run",
     "evaluate": "evaluate.api",
@@ -46,6 +48,7 @@ _HOME = {
 }
 __all__ = [
     "__version__",
+    "analyse",
     "checkpoint",
     "elastic",
     "evaluate",

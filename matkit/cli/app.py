@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from matkit import __version__
+from matkit.analysis.options import AnalyseOptions
 from matkit.builders.options import MoleculesOptions, PerturbOptions
 from matkit.cli.commands import Given, command_for, guarded, last_is_out, only
 from matkit.cli.configs import ALL, CONFIGS, TEMPLATES, TRAINING
@@ -50,7 +51,7 @@ class CommandGroup(TyperGroup):
 CRYSTALS, PHYSICS = "evaluate crystals", "evaluate physics"
 # Commands by panel of `matkit --help`, in the order in which they are shown.
 PANELS = {
-    "Simulate": ("singlepoint", "relax", "md", "vibrations", "phonons", "ts"),
+    "Simulate": ("singlepoint", "relax", "md", "vibrations", "phonons", "ts", "analyse"),
     "Models": ("models", "train", "finetune", "evaluate", CRYSTALS, PHYSICS),
     "Structures and data": ("generate", "data", "label"),
     "Other": ("doctor", "template"),
@@ -72,6 +73,7 @@ BUILDERS: dict[str, type[Options]] = {"perturb": PerturbOptions, "molecules": Mo
 MORE: dict[str, type[Options]] = {
     CRYSTALS: CrystalsOptions,
     PHYSICS: PhysicsOptions,
+    "analyse": AnalyseOptions,
     "label": LabelConfig,
     "generate crystal": CrystalOptions,
 }
@@ -208,6 +210,15 @@ def _transition_state() -> Callable[..., None]:
     return command_for(ALL["ts"], start, "REACTANT PRODUCT | GUESS")
 
 
+def _analysis() -> Callable[..., None]:
+    def start(options: Any, display: Display) -> int:
+        from matkit.cli.analysis import run_analysis
+
+        return run_analysis(options, display)
+
+    return command_for(AnalyseOptions, start, "TRAJECTORIES...")
+
+
 def _labels() -> Callable[..., None]:
     def start(options: Any, display: Display) -> int:
         from matkit.cli.label import run_label
@@ -247,6 +258,13 @@ _add(
     _transition_state(),
     "Find a transition state and the minima it connects.",
     "reactant.xyz product.xyz",
+)
+_add(
+    "analyse",
+    _analysis(),
+    "Distances, diffusion and vibrations of trajectories.",
+    "results/crystal-traj.extxyz --skip 100",
+    "analyze",
 )
 _add_group("models", "List models; grow, trim and pack their files.")
 _add("train", _training("train"), "Train a new potential or generator.", "--train-file a.extxyz")
@@ -337,6 +355,7 @@ def _template(
             "train-generator",
             "finetune",
             "evaluate",
+            "analyse",
             "label",
         ],
         typer.Argument(help="which command"),
@@ -345,7 +364,11 @@ def _template(
     """Print a configuration file with all options, their defaults and meaning."""
     from matkit.cli.yaml_files import template
 
-    configs: dict[str, type[Options]] = {**TEMPLATES, "label": LabelConfig}
+    configs: dict[str, type[Options]] = {
+        **TEMPLATES,
+        "analyse": AnalyseOptions,
+        "label": LabelConfig,
+    }
     typer.echo(template(command.removesuffix("-generator"), configs[command]), nl=False)
 
 
