@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from matkit.analysis.run import analyse
+    from matkit.descriptors.run import descriptors
     from matkit.elastic.run import elastic
     from matkit.evaluate.api import evaluate
     from matkit.generate.api import generate
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _HOME = {
     "analyse": "analysis.run",
     "checkpoint": "models.checkpoint",
+    "descriptors": "descriptors.run",
     "elastic": "elastic.run",
     "evaluate": "evaluate.api",
     "finetune": "train.api",
@@ -50,6 +52,7 @@ __all__ = [
     "__version__",
     "analyse",
     "checkpoint",
+    "descriptors",
     "elastic",
     "evaluate",
     "finetune",

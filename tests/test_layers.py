@@ -18,7 +18,7 @@ ROOMS = [
     *("neighbors", "interfaces", "runs", "options", "report"),
     *("nn", "derivatives", "devices", "hessians", "replay", "evaluator"),
     *("dispersion", "data", "calculator_info", "calculator", "models", "doctor", "testing"),
-    *("simulate", "vibrations", "phonons", "elastic", "transition", "analysis"),
+    *("simulate", "vibrations", "phonons", "elastic", "transition", "analysis", "descriptors"),
     *("label", "builders", "evaluate", "generate", "crystals", "train"),
     *("matkit", "demo", "cli", "__main__"),
 ]

@@ -80,7 +80,7 @@ def test_the_extra_all_has_every_extra_with_wheels_everywhere():
     extras = PROJECT["project"]["optional-dependencies"]
     (everything,) = extras["all"]
     named = set(everything.removeprefix("matkit[").removesuffix("]").split(","))
-    # No wheels for Linux on ARM, or for anything but x86-64; built from source; tools of developers.
+    # No wheels for Linux on ARM, or but for x86-64; built from source; tools of developers.
     assert named == extras.keys() - {"dispersion", "xtb", "scatter", "dev", "all"}
 
 

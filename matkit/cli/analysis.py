@@ -45,10 +45,10 @@ def run_analysis(options: AnalyseOptions, display: Display) -> int:
         refuse_existing([Path(options.out) / CONFIG, *planned])
     rows = []
     with alone(options.out):
-        write_atomically(Path(options.out) / CONFIG, dump_config(options).encode())
         for source, base in bases.items():
             try:
                 rows.append({"source": source, **_analysed(source, base, options, display)})
+                write_atomically(Path(options.out) / CONFIG, dump_config(options).encode())
             except MatkitError as error:
                 if len(bases) == 1:
                     raise

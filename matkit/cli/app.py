@@ -18,6 +18,7 @@ from matkit.cli.flags import answered, normalise, switches
 from matkit.cli.model_commands import AsJson, Debug, models
 from matkit.crystals.generation import CrystalOptions
 from matkit.crystals.options import CrystalsOptions
+from matkit.descriptors.options import DescriptorsConfig
 from matkit.evaluate.options import EvaluateOptions
 from matkit.evaluate.physics.options import PhysicsOptions
 from matkit.label.options import LabelConfig
@@ -53,7 +54,7 @@ CRYSTALS, PHYSICS = "evaluate crystals", "evaluate physics"
 PANELS = {
     "Simulate": ("singlepoint", "relax", "md", "vibrations", "phonons", "ts", "analyse"),
     "Models": ("models", "train", "finetune", "evaluate", CRYSTALS, PHYSICS),
-    "Structures and data": ("generate", "data", "label"),
+    "Structures and data": ("generate", "data", "label", "descriptors"),
     "Other": ("doctor", "template"),
 }
 PANEL = {command: panel for panel, commands in PANELS.items() for command in commands}
@@ -74,6 +75,7 @@ MORE: dict[str, type[Options]] = {
     CRYSTALS: CrystalsOptions,
     PHYSICS: PhysicsOptions,
     "analyse": AnalyseOptions,
+    "descriptors": DescriptorsConfig,
     "label": LabelConfig,
     "generate crystal": CrystalOptions,
 }
@@ -219,6 +221,15 @@ def _analysis() -> Callable[..., None]:
     return command_for(AnalyseOptions, start, "TRAJECTORIES...")
 
 
+def _descriptors() -> Callable[..., None]:
+    def start(options: Any, display: Display) -> int:
+        from matkit.cli.descriptors import run_descriptors
+
+        return run_descriptors(options, display)
+
+    return command_for(DescriptorsConfig, start, "FILES... OUT", last_is_out)
+
+
 def _labels() -> Callable[..., None]:
     def start(options: Any, display: Display) -> int:
         from matkit.cli.label import run_label
@@ -339,6 +350,12 @@ _add(
     "Label structures with any calculator.",
     "a.extxyz labels --calculator gfn2",
 )
+_add(
+    "descriptors",
+    _descriptors(),
+    "Write invariant descriptors of atoms or structures.",
+    "crystals.extxyz descriptors.npz --per atom",
+)
 
 
 @app.command("template", epilog="Example: matkit template md", rich_help_panel=PANEL["template"])
@@ -356,6 +373,7 @@ def _template(
             "finetune",
             "evaluate",
             "analyse",
+            "descriptors",
             "label",
         ],
         typer.Argument(help="which command"),
@@ -367,6 +385,7 @@ def _template(
     configs: dict[str, type[Options]] = {
         **TEMPLATES,
         "analyse": AnalyseOptions,
+        "descriptors": DescriptorsConfig,
         "label": LabelConfig,
     }
     typer.echo(template(command.removesuffix("-generator"), configs[command]), nl=False)
