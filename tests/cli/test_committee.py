@@ -8,7 +8,8 @@ from ase.build import bulk
 from ase.io import read
 from typer.testing import CliRunner
 
-from matkit.cli.app import app
+from matkit.cli.app import MORE, app
+from matkit.cli.configs import ALL
 from matkit.models import checkpoint
 from tests.potentials.test_nequip import TINY
 
@@ -68,3 +69,11 @@ def test_dispersion_without_a_potential_is_refused(run):
     assert "give relax" in told.output
     told = run("evaluate", "crystals", "folder", "--dispersion", "d3", code=2)
     assert "give its model" in told.output
+
+
+def test_every_command_that_computes_energies_takes_dispersion():
+    """Generators and descriptors have no energies that it could be added to."""
+    others = {"train", "finetune", "descriptors"}
+    commands = {name: model.model_fields for name, model in {**ALL, **MORE}.items()}
+    takes = {name for name, fields in commands.items() if fields.keys() & {"model", "calculator"}}
+    assert {name for name in takes if "dispersion" not in commands[name]} == others & takes
