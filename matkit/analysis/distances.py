@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
+from vesin import NeighborList
 
-from matkit.data.ase import from_ase
 from matkit.elements import SYMBOLS
-from matkit.neighbors import radius_graph
 
 
 @dataclass(frozen=True)
@@ -58,17 +57,21 @@ class PairCounts:
         size, bins = len(self.elements), len(self.edges) - 1
         self._counts = np.zeros((size, size, bins))
         self._densities = np.zeros((size, size, bins))
+        # Both directions of a pair in one, and no order: several times as fast as `radius_graph`.
+        self._finder = NeighborList(cutoff=largest, full_list=False)
         self._frames = 0
 
     def add(self, atoms: Atoms) -> None:
         """Add a frame; it must be periodic in three directions."""
-        graph = radius_graph(from_ase(atoms), float(self.edges[-1]))
-        lengths = graph.vectors.norm(dim=1).numpy()
+        first, second, lengths = self._finder.compute(
+            atoms.positions, atoms.cell.array, periodic=True, quantities="ijd"
+        )
         size, _, bins = self._counts.shape
         places = np.minimum((lengths / self.edges[-1] * bins).astype(int), bins - 1)
-        kinds = self._kinds[graph.center.numpy()] * size + self._kinds[graph.neighbor.numpy()]
-        counts = np.bincount(kinds * bins + places, minlength=size * size * bins)
-        counts = counts.reshape(size, size, bins)
+        kinds = self._kinds[first] * size + self._kinds[second]
+        once = np.bincount(kinds * bins + places, minlength=size * size * bins)
+        once = once.reshape(size, size, bins)
+        counts = once + once.swapaxes(0, 1)
         self._counts += counts
         self._densities += counts * atoms.get_volume()
         self._frames += 1

@@ -13,6 +13,8 @@ from matkit.analysis.velocities import VelocityCorrelation
 
 # Longest part of a correlation that is drawn, fs.
 DRAWN = 2000.0
+# Wavenumber where the picture ends: nothing vibrates faster.
+HIGHEST = 5000.0
 LABELS = {
     "temperature_K": "temperature (K)",
     "potential_eV": "potential energy (eV)",
@@ -73,7 +75,8 @@ def velocities_figure(found: VelocityCorrelation) -> Figure:
         left.plot(found.times[near], found.correlation[name][near], label=name, **style)
         right.plot(found.wavenumbers, found.states[name], label=name, **style)
     left.set(xlabel="time (fs)", ylabel="correlation of velocities")
-    right.set(xlabel="wavenumber (1/cm)", ylabel="density of states (cm)", xlim=(0, None))
+    right.set(xlabel="wavenumber (1/cm)", ylabel="density of states (cm)")
+    right.set_xlim(0, min(found.highest, HIGHEST))
     right.legend()
     return figure
 

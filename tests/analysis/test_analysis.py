@@ -67,6 +67,16 @@ def test_shells_of_a_crystal_hold_their_neighbours():
     assert list(found.pairs) == ["Na-Na", "Na-Cl", "Cl-Cl"]
 
 
+def test_the_choice_of_the_cell_makes_no_difference():
+    """Images of an atom are its neighbours too."""
+    cells = bulk("Cu"), bulk("Cu", cubic=True), bulk("Cu") * (3, 1, 2)
+    found = [analyse([cell]).distances for cell in cells]
+    for other in found[1:]:
+        assert other.total == pytest.approx(found[0].total)
+        assert other.coordination["Cu-Cu"] == pytest.approx(found[0].coordination["Cu-Cu"])
+    assert found[0].coordination["Cu-Cu"][np.searchsorted(found[0].edges[1:], 3.0)] == 12
+
+
 def test_an_ideal_gas_has_the_density_one():
     rng = np.random.default_rng(0)
     cell = np.diag([15.0, 16.0, 17.0])
@@ -253,6 +263,16 @@ def test_no_frame_is_refused():
 def test_a_file_that_cannot_be_read_is_refused(tmp_path):
     with pytest.raises(StructureError, match="no file"):
         analyse(tmp_path / "missing.xyz")
+
+
+def test_a_broken_frame_is_named(tmp_path):
+    path = tmp_path / "a.extxyz"
+    write(path, [bulk("Cu")] * 3)
+    lines = path.read_text().splitlines()
+    lines[5] = "Cu 0.0 nonsense 0.0"
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(StructureError, match=r"a.extxyz\[1\]"):
+        analyse(path)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,8 @@ from matkit.errors import ConfigError, MissingExtraError, StructureError, Unknow
 from matkit.evaluator import predict
 from matkit.interfaces import Potential
 from matkit.label.engines import EngineSpec, load_engine
+from matkit.label.options import LabellingOptions
+from matkit.label.worker import second_spec, spec_of
 from matkit.models.cards import model_card
 
 pytest.importorskip("dftd3", reason='needs pip install "matkit[dispersion]"')
@@ -311,6 +313,14 @@ def test_cards_tell_of_dispersion(text, words):
 @pytest.mark.parametrize("name", ["nequip-universal", "facet-universal"])
 def test_shipped_potentials_of_crystals_hold_none(name):
     assert not double_counting(vars(model_card(name)))
+
+
+def test_a_second_calculator_gets_it_if_it_is_a_model():
+    common = {"dispersion": "d3", "max_difference": 0.1}
+    for agree, expected in (("gfn2", None), ("module:factory", None), ("facet-universal", "d3")):
+        options = LabellingOptions(agree=agree, **common)
+        assert spec_of(options).dispersion == "d3"
+        assert second_spec(options).dispersion == expected
 
 
 @pytest.mark.parametrize("name", ["gfn2", "module:factory"])
