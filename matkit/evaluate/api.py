@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from matkit.calculator import MatkitCalculator
 from matkit.calculator_info import model_info
 from matkit.data.cached import is_folder
 from matkit.data.dataset import Dataset, ignored_in, read_usable
@@ -134,14 +135,7 @@ def compare_files(options: EvaluateOptions, listener: EvaluationListener) -> Eva
     """Return what `evaluate` does without writing it; errors as there."""
     begin = time.perf_counter()
     files = _files(options)
-    calc = load_calculator(
-        _model(options),
-        options.device,
-        options.dtype,
-        any_level=options.any_level,
-        dispersion=options.dispersion,
-        dispersion_functional=options.dispersion_functional,
-    )
+    calc = _calculator(options)
     members = [one for one in calc.potentials if isinstance(one, ForceField)]
     if len(members) == 1:
         files = {kind: path for kind, path in files.items() if kind not in COMMITTEE_FILES}
@@ -187,6 +181,8 @@ def write_evaluation(result: EvaluationResult, options: EvaluateOptions) -> None
     write_atomically(files["metrics"], json_bytes(metrics))
     write_atomically(files["table"], as_csv(metrics["groups"]).encode())
     write_atomically(files["parity"], png(parity_figure(result.evaluation, dataset, title)))
+    for kind in COMMITTEE_FILES.keys() - files.keys():  # of a committee before
+        (Path(options.out) / COMMITTEE_FILES[kind]).unlink(missing_ok=True)
     if "calibration" in files:
         figure = calibration_figure(result.calibration, title)
         write_atomically(files["calibration"], calibration_csv(result.calibration).encode())
@@ -194,7 +190,7 @@ def write_evaluation(result: EvaluationResult, options: EvaluateOptions) -> None
     write_predictions(files["predictions"], result.frames(), result.evaluation, options.prefix)
 
 
-def _model(options: EvaluateOptions) -> str:
+def _calculator(options: EvaluateOptions) -> MatkitCalculator:
     if options.model is None:
         raise ConfigError("Expected a model, got none. Name it: matkit evaluate MODEL FILES...")
     if not options.struct:
@@ -202,7 +198,14 @@ def _model(options: EvaluateOptions) -> str:
             f"Expected files with labelled structures to compare {options.model} with, got none: "
             "matkit evaluate MODEL FILES..."
         )
-    return options.model
+    return load_calculator(
+        options.model,
+        options.device,
+        options.dtype,
+        any_level=options.any_level,
+        dispersion=options.dispersion,
+        dispersion_functional=options.dispersion_functional,
+    )
 
 
 def _conditions(members: Sequence[ForceField]) -> frozenset[str]:

@@ -216,6 +216,8 @@ def test_a_committee_gets_a_calibration(files):
     assert first.arrays["matkit_forces_std"].shape == (8, 3)
     assert first.info["matkit_energy_std"] > 0
     assert len(first.info["matkit_stress_std"]) == 6
+    files("evaluate", "seed-0.safetensors", "data.extxyz", "--overwrite")
+    assert sorted(path.name for path in folder.iterdir()) == RESULTS
 
 
 def test_a_committee_compares_the_elements_that_all_members_know(files):
