@@ -37,13 +37,7 @@ def run_descriptors(options: DescriptorsConfig, display: Display) -> int:
         OutputExistsError: the result is there already.
         StructureError: no structure can be computed.
     """
-    out = Path(options.out)
-    config = out.with_name(f"{out.stem}-config.yaml")
-    if not options.struct:
-        raise ConfigError("Expected files of structures: matkit descriptors FILES... OUT")
-    writer_of(out)
-    if not options.overwrite:
-        refuse_existing([out, config])
+    out, config = _checked(options)
     calc = load_calculator(
         options.model, options.device, options.dtype, ignore_charge=options.ignore_charge
     )
@@ -70,6 +64,18 @@ def run_descriptors(options: DescriptorsConfig, display: Display) -> int:
         }
     )
     return PROBLEMS if reasons else OK
+
+
+def _checked(options: DescriptorsConfig) -> tuple[Path, Path]:
+    """Return where descriptors and settings go, before anything is computed."""
+    out = Path(options.out)
+    config = out.with_name(f"{out.stem}-config.yaml")
+    if not options.struct:
+        raise ConfigError("Expected files of structures: matkit descriptors FILES... OUT")
+    writer_of(out)
+    if not options.overwrite:
+        refuse_existing([out, config])
+    return out, config
 
 
 def _rows(
