@@ -117,8 +117,8 @@ def dynamics(replicas: int, steps: int, repeats: int) -> None:
     a = done * replicas / statistics.median(many)
     b = done * few / statistics.median(one)
     print(
-        f"MD of {replicas} replicas of Si8, float32: {a:,.0f} atom-steps/s in a batch, {b:,.0f} one "
-        f"at a time, ratio {a / b:.2f}"
+        f"MD of {replicas} replicas of Si8, float32: {a:,.0f} atom-steps/s in a batch, {b:,.0f} "
+        f"one at a time, ratio {a / b:.2f}"
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from typing import cast
 
 import torch
@@ -67,6 +68,40 @@ def is_out_of_memory(error: Exception) -> bool:
     return named or (
         isinstance(error, RuntimeError) and any(w in str(error).lower() for w in words)
     )
+
+
+def committee_prediction(
+    members: Sequence[ForceField],
+    structures: Structures,
+    on_batch: Callable[[int, int], None] | None = None,
+) -> tuple[Properties, Properties | None]:
+    """Return the mean of what `predict` gives, and the standard deviation over several members.
+
+    Args:
+        members: Potentials, at least one.
+        structures: Any number of structures.
+        on_batch: Called with the number of predicted structures done and in all, of all members.
+    """
+    mean: dict[str, torch.Tensor] = {}
+    squares: dict[str, torch.Tensor] = {}
+    for number, member in enumerate(members):
+        show = None if on_batch is None else partial(_of_all, on_batch, number, len(members))
+        values = cast(dict[str, torch.Tensor], predict(member, structures, on_batch=show))
+        for key, value in values.items():
+            # Welford (1962): no large numbers are subtracted, and one member is kept at a time.
+            before = mean.get(key, torch.zeros_like(value))
+            mean[key] = before + (value - before) / (number + 1)
+            squares[key] = squares.get(key, 0) + (value - before) * (value - mean[key])
+    if len(members) == 1:
+        return cast(Properties, mean), None
+    deviation = {key: (value / len(members)).sqrt() for key, value in squares.items()}
+    return cast(Properties, mean), cast(Properties, deviation)
+
+
+def _of_all(
+    on_batch: Callable[[int, int], None], number: int, members: int, done: int, total: int
+) -> None:
+    on_batch(number * total + done, members * total)
 
 
 def batches(structures: Structures, batch_atoms: int | None = None) -> list[range]:

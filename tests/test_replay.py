@@ -204,8 +204,8 @@ def test_a_committee():
     for calculator in (ordinary, replayed):
         atoms.calc = calculator
         atoms.get_forces()
-    assert replayed.results["energy_var"] == pytest.approx(ordinary.results["energy_var"])
-    assert replayed.results["forces_comm"] == pytest.approx(ordinary.results["forces_comm"])
+    assert replayed.results["energy_std"] == pytest.approx(ordinary.results["energy_std"])
+    assert replayed.results["forces_std"] == pytest.approx(ordinary.results["forces_std"])
     assert replayed._replay.works
 
 

@@ -15,6 +15,7 @@ from matkit.options import (
     IGNORE_CHARGE,
     MD_PRECISION,
     PRECISION,
+    DispersionOptions,
     Options,
     Panel,
     Panels,
@@ -33,7 +34,7 @@ Dtype = Literal["float32", "float64"]
 BatchSize = Annotated[int, Field(ge=1)] | Literal["auto"]
 
 
-class RunConfig(ReadingOptions):
+class RunConfig(DispersionOptions, ReadingOptions):
     """What every simulation command has."""
 
     panels: ClassVar[Panels] = {
@@ -47,7 +48,9 @@ class RunConfig(ReadingOptions):
         "some of a file",
     )
     model: str = Field(
-        DEFAULT_POTENTIAL, description="model name, file, or a pattern of files for a committee"
+        DEFAULT_POTENTIAL,
+        description="model name or file; several with commas, or a pattern of files, make a "
+        "committee",
     )
     out: str = Field("results", description="folder of the results")
     suffix: str = Field("", description="text after the stem in the names of the results")

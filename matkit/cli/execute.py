@@ -39,6 +39,8 @@ def load_model(config: RunConfig) -> BaseCalculator:
         config.dtype,
         any_level=config.any_level,
         ignore_charge=config.ignore_charge,
+        dispersion=config.dispersion,
+        dispersion_functional=config.dispersion_functional,
     )
 
 

@@ -25,6 +25,7 @@ from matkit.simulate import (
     singlepoint,
     singlepoint_many,
 )
+from matkit.simulate.frames import spread
 from matkit.simulate.recorder import md_files
 from matkit.simulate.results import MDResult, OnStep, RelaxResult, SinglepointResult
 from matkit.units import GPA
@@ -166,7 +167,10 @@ def _describe_singlepoint(result: SinglepointResult) -> str:
     pressure = ""
     if result.stress is not None:
         pressure = f", pressure {-result.stress[:3].mean() / GPA:.3f} GPa"
-    return f"energy {result.energy:.6f} eV, largest force {result.max_force:.4f} eV/Å{pressure}"
+    return (
+        f"energy {result.energy:.6f} eV, largest force {result.max_force:.4f} eV/Å{pressure}"
+        f"{_describe_spread(result)}"
+    )
 
 
 def _describe_relax(result: RelaxResult) -> str:
@@ -175,7 +179,18 @@ def _describe_relax(result: RelaxResult) -> str:
         stress = f", stress left {result.max_stress / GPA:.4f} GPa"
     return (
         f"{result.steps} steps, energy {result.initial_energy:.6f} -> {result.energy:.6f} eV, "
-        f"largest force {result.max_force:.4f} eV/Å{stress}"
+        f"largest force {result.max_force:.4f} eV/Å{stress}{_describe_spread(result)}"
+    )
+
+
+def _describe_spread(result: SinglepointResult | RelaxResult) -> str:
+    """Return how far the members of a committee are apart; nothing of a single model."""
+    apart = spread(result.atoms)
+    if not apart:
+        return ""
+    return (
+        f", deviation {apart['energy_std']:.6f} eV, of forces at most "
+        f"{apart['max_forces_std']:.4f} eV/Å"
     )
 
 
@@ -187,6 +202,8 @@ def _describe_md(result: MDResult) -> str:
         parts.append(f"went on from step {result.restarted_from}")
     if result.drift is not None:
         parts.append(f"drift {result.drift:.3g} meV/atom/ps")
+    if result.max_forces_std is not None:
+        parts.append(f"deviation of forces at most {result.max_forces_std:.4f} eV/Å")
     parts.append(f"{result.steps_per_second:.1f} steps/s")
     return ", ".join(parts)
 

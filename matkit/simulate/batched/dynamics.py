@@ -174,7 +174,9 @@ class _ManyRuns:
         saved, source = find_restart(files, self.files.restart)
         if saved is not None:
             saved.check(atoms, options, source)
-        return Replica(atoms.copy(), options, files, saved)
+        members = self.calc if isinstance(self.calc, MatkitCalculator) else None
+        committee = members if members is not None and len(members.potentials) > 1 else None
+        return Replica(atoms.copy(), options, files, saved, committee)
 
     def _minimize(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -32,12 +33,14 @@ class Results:
         forces: [N, 3], eV/Å.
         stress: [B, 3, 3], eV/Å³; not a number where it is not defined.
         problems: Why there is nothing, by the place of a structure in the batch.
+        deviation: Standard deviations of the three over the members of a committee.
     """
 
     energy: Tensor
     forces: Tensor
     stress: Tensor
     problems: dict[int, str] = field(default_factory=dict)
+    deviation: tuple[Tensor, Tensor, Tensor] | None = None
 
 
 class BatchForces:
@@ -90,13 +93,7 @@ class BatchForces:
 
     def _apart(self, structures: Structures, problems: dict[int, str]) -> Results:
         """Return the results of the structures that can be computed, found by halving."""
-        nothing = structures.positions.new_full
-        results = Results(
-            nothing((len(structures),), torch.nan),
-            nothing((len(structures.species), 3), torch.nan),
-            nothing((len(structures), 3, 3), torch.nan),
-            problems,
-        )
+        results = self._nothing(structures, problems)
         parts = [[i for i in range(len(structures)) if i not in problems]]
         while parts:
             which = parts.pop()
@@ -113,26 +110,46 @@ class BatchForces:
                 half = len(which) // 2
                 parts += [which[:half], which[half:]] if half else []
                 continue
-            results.energy[which], results.stress[which] = found.energy, found.stress
-            results.forces[torch.isin(structures.batch, torch.tensor(which))] = found.forces
+            _fill(results, found, which, structures)
         return results
+
+    def _nothing(self, structures: Structures, problems: dict[int, str]) -> Results:
+        """Return results that are no numbers yet."""
+        empty = structures.positions.new_full
+        shapes = ((len(structures),), (len(structures.species), 3), (len(structures), 3, 3))
+        means, spread = ([empty(shape, torch.nan) for shape in shapes] for _ in range(2))
+        deviation = (spread[0], spread[1], spread[2]) if len(self.members) > 1 else None
+        return Results(means[0], means[1], means[2], problems, deviation)
 
     def _learn(self, error: Exception) -> None:
         if is_out_of_memory(error):
             self.limit.shrink()
 
 
+def _fill(results: Results, found: Results, which: Sequence[int], structures: Structures) -> None:
+    """Put what was found for some structures into the results of all."""
+    atoms = torch.isin(structures.batch, torch.tensor(which, device=structures.device))
+    parts = [
+        (
+            (results.energy, results.forces, results.stress),
+            (found.energy, found.forces, found.stress),
+        )
+    ]
+    if results.deviation is not None and found.deviation is not None:
+        parts.append((results.deviation, found.deviation))
+    for (energy, forces, stress), (new_energy, new_forces, new_stress) in parts:
+        energy[which], stress[which], forces[atoms] = new_energy, new_stress, new_forces
+
+
 def _mean(found: Sequence[Properties], place: torch.device) -> Results:
-    """Return the means over a committee."""
-
-    def mean(values: list[Tensor]) -> Tensor:
-        return torch.stack([value.detach().double() for value in values]).mean(0).to(place)
-
-    return Results(
-        mean([one["energy"] for one in found]),
-        mean([one["forces"] for one in found]),
-        mean([one["stress"] for one in found]),
-    )
+    """Return the means over a committee, and the deviations if it has several members."""
+    keys: tuple[Literal["energy", "forces", "stress"], ...] = ("energy", "forces", "stress")
+    values = [torch.stack([one[key].detach().double() for one in found]).to(place) for key in keys]
+    energy, forces, stress = (value.mean(0) for value in values)
+    if len(found) == 1:
+        return Results(energy, forces, stress)
+    spread = [value.std(0, unbiased=False) for value in values]
+    return Results(energy, forces, stress, deviation=(spread[0], spread[1], spread[2]))
 
 
 def _impossible(structures: Structures) -> dict[int, str]:
