@@ -15,6 +15,8 @@ from matkit.lazy import exports, keep_functions
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from matkit.analysis.run import analyse
+    from matkit.descriptors.run import descriptors
     from matkit.elastic.run import elastic
     from matkit.eos.run import eos
     from matkit.evaluate.api import evaluate
@@ -31,7 +33,9 @@ if TYPE_CHECKING:
     from matkit.vibrations.run import vibrations
 
 _HOME = {
+    "analyse": "analysis.run",
     "checkpoint": "models.checkpoint",
+    "descriptors": "descriptors.run",
     "elastic": "elastic.run",
     "eos": "eos.run",
     "evaluate": "evaluate.api",
@@ -55,7 +59,9 @@ _HOME = {
 }
 __all__ = [
     "__version__",
+    "analyse",
     "checkpoint",
+    "descriptors",
     "elastic",
     "eos",
     "evaluate",

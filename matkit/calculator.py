@@ -58,9 +58,9 @@ class MatkitCalculator(Shareable):
 
     Energies in eV, forces in eV/Å, stress in eV/Å³ (Voigt, positive in tension). An unchanged
     structure is not computed twice; a change of positions, cell, elements, periodicity, charge
-    or spin is noticed. With several potentials results are means, with `energy_var` (eV²) and
-    `forces_comm` [members, N, 3] beside them. Threads may share a calculator: each gets the results
-    of its own structure, one after the other.
+    or spin is noticed. With several potentials results are means, with their standard deviations
+    over the members beside them: `energy_std`, `forces_std` [N, 3] and `stress_std` [6]. Threads
+    may share a calculator: each gets the results of its own structure, one after the other.
 
     Args:
         potentials: One potential or a committee; copied where type, device or mode must change.
@@ -118,7 +118,13 @@ class MatkitCalculator(Shareable):
         sources = {"energies": "atom_energy", "stress": "stress"}
         names = type(self).implemented_properties
         given = [n for n in names if n not in sources or sources[n] in self._provides]
-        return given + (["energy_var", "forces_comm"] if len(self._members) > 1 else [])
+        spread = [f"{n}_std" for n in ("energy", "forces", "stress") if n in given]
+        return given + (spread if len(self._members) > 1 else [])
+
+    @property
+    def species(self) -> tuple[int, ...]:
+        """Atomic numbers that all members know."""
+        return tuple(sorted(set.intersection(*(set(member.species) for member in self._members))))
 
     def _set_up(self) -> None:
         """Make everything that depends on the parameters."""
@@ -133,12 +139,18 @@ class MatkitCalculator(Shareable):
         cutoff = max(member.cutoff for member in self.potentials)
         self.neighbors = VerletList(cutoff, float(skin), given["neighbors"])
         self._replay: Replay | None = None
-        if self.device.type == "cuda" and "atom_energy" in self._provides:
+        if self.can_replay:
             record = cuda_graphs(self.device)
             self._replay = Replay(self.potentials, self.neighbors, self.device, record)
-        self._stress: np.ndarray | None = None
+        self._stress: dict[str, np.ndarray] = {}
         self._said: set[str] = set()
         self._at: dict[torch.dtype, MatkitCalculator] = {}
+
+    @property
+    def can_replay(self) -> bool:
+        """Whether steps can be recorded as CUDA graphs."""
+        recordable = all(member.recordable for member in self._members)
+        return self.device.type == "cuda" and recordable and "atom_energy" in self._provides
 
     @one_at_a_time
     def set(self, **changes: Any) -> dict[str, Any]:
@@ -172,7 +184,8 @@ class MatkitCalculator(Shareable):
         Args:
             skip_default: Without effect: defaults may be others tomorrow.
         """
-        model = {key: self.info[key] for key in ("model", "sha256") if key in self.info}
+        names = ("model", "sha256", "dispersion", "dispersion_functional")
+        model = {key: self.info[key] for key in names if key in self.info}
         used = {"device": str(self.device), "dtype": str(self.dtype).removeprefix("torch.")}
         return {**model, **self.parameters, **used}
 
@@ -225,14 +238,14 @@ class MatkitCalculator(Shareable):
                 graph = self._graph(structures)
                 results = [member(within(graph, member)) for member in self.potentials]
             self._store(results, structures)
-        if "stress" in properties:
-            self.results["stress"] = self._checked_stress()
+        if not {"stress", "stress_std"}.isdisjoint(properties):
+            self.results |= self._checked_stress()
 
     def get_property(
         self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True
     ) -> Any:
         """Return a property as ASE does; a stress that the model lacks is refused with a reason."""
-        if name == "stress" and "stress" not in self._provides:
+        if name in ("stress", "stress_std") and "stress" not in self._provides:
             raise NoStressError(
                 "The model predicts forces of its own and no stress. Relax without the cell, or "
                 "take a model whose forces are derivatives of its energy."
@@ -353,15 +366,17 @@ class MatkitCalculator(Shareable):
         if "atom_energy" in self._provides:
             energies = torch.stack([r["atom_energy"] for r in results])
             self.results["energies"] = _numpy(energies.mean(0))
-        stress = to_voigt(torch.stack([r["stress"] for r in results]).mean(0)[0])
+        stress = to_voigt(torch.stack([r["stress"] for r in results])[:, 0])
         defined = "stress" in self._provides and bool(stress_is_defined(structures))
-        self._stress = _numpy(stress) if defined else None
+        self._stress = {"stress": _numpy(stress.mean(0))} if defined else {}
         if len(results) > 1:
-            self.results["energy_var"] = float(energy.var(unbiased=False))
-            self.results["forces_comm"] = _numpy(forces)
+            self.results["energy_std"] = float(energy.std(unbiased=False))
+            self.results["forces_std"] = _numpy(forces.std(0, unbiased=False))
+        if len(results) > 1 and defined:
+            self._stress["stress_std"] = _numpy(stress.std(0, unbiased=False))
 
-    def _checked_stress(self) -> np.ndarray:
-        if self._stress is None:
+    def _checked_stress(self) -> dict[str, np.ndarray]:
+        if not self._stress:
             atoms = self.atoms or Atoms()
             raise NoStressError(
                 "Stress is defined for a structure that is periodic and has three lattice vectors; "

@@ -7,6 +7,8 @@ from typing import Any
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
+DEVIATIONS = ("energy_std", "forces_std", "stress_std")
+
 
 def model_info(calc: BaseCalculator) -> dict[str, Any]:
     """Return what a calculator says of itself: class, `info`, precision and device."""
@@ -28,6 +30,16 @@ def ignored_conditions(calc: BaseCalculator, atoms: Atoms) -> str:
     """Return the charge and multiplicity that a calculator leaves out of account, mostly none."""
     ignored = getattr(calc, "ignored", None)
     return str(ignored(atoms)) if ignored is not None else ""
+
+
+def deviations(calc: BaseCalculator) -> dict[str, Any]:
+    """Return how far the members of a committee are apart for the structure computed last.
+
+    Standard deviations `energy_std` in eV, `forces_std` [N, 3] in eV/Å and `stress_std` [6] in
+    eV/Å³, as far as they were computed; nothing of a single model.
+    """
+    results = getattr(calc, "results", {})
+    return {name: results[name] for name in DEVIATIONS if name in results}
 
 
 def _is_json(value: object) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
+from typing import cast
 
 import torch
 
@@ -28,18 +30,78 @@ def predict(
         structures: Any number of structures.
         properties: Which of `energy`, `forces`, `stress`.
         on_batch: Called with the number of structures done and in all.
-        batch_atoms: Most atoms of a batch; `BATCH_ATOMS` if not given.
+        batch_atoms: Most atoms of a batch; `BATCH_ATOMS` if not given. Batches that the memory does
+            not suffice for are halved.
     """
-    device = next(model.parameters()).device
     parts: dict[str, list[torch.Tensor]] = {key: [] for key in properties}
     for which in batches(structures, batch_atoms):
-        graph = model.featurize(structures.index(which)).to(device)
-        result = model(graph, properties, differentiable=False)
-        for key, values in parts.items():
-            values.append(result[key].detach().double().cpu())
+        for result in _evaluated(model, structures, which, properties):
+            for key, values in parts.items():
+                values.append(result[key].detach().double().cpu())
         if on_batch is not None:
             on_batch(which[-1] + 1, len(structures))
     return Properties(**{key: torch.cat(values) for key, values in parts.items()})  # type: ignore[typeddict-item]
+
+
+def _evaluated(
+    model: ForceField, structures: Structures, which: range, properties: Collection[str]
+) -> Iterator[dict[str, torch.Tensor]]:
+    """Give the results of some structures, in smaller parts if the memory asks for it."""
+    device = next(model.parameters()).device
+    try:
+        graph = model.featurize(structures.index(which)).to(device)
+        result = model(graph, properties, differentiable=False)
+    except Exception as error:
+        if len(which) == 1 or not is_out_of_memory(error):
+            raise
+        half = len(which) // 2
+        yield from _evaluated(model, structures, which[:half], properties)
+        yield from _evaluated(model, structures, which[half:], properties)
+    else:
+        yield cast(dict[str, torch.Tensor], result)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether an error says that memory did not suffice."""
+    words = ("out of memory", "not enough memory", "can't allocate memory")
+    named = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return named or (
+        isinstance(error, RuntimeError) and any(w in str(error).lower() for w in words)
+    )
+
+
+def committee_prediction(
+    members: Sequence[ForceField],
+    structures: Structures,
+    on_batch: Callable[[int, int], None] | None = None,
+) -> tuple[Properties, Properties | None]:
+    """Return the mean of what `predict` gives, and the standard deviation over several members.
+
+    Args:
+        members: Potentials, at least one.
+        structures: Any number of structures.
+        on_batch: Called with the number of predicted structures done and in all, of all members.
+    """
+    mean: dict[str, torch.Tensor] = {}
+    squares: dict[str, torch.Tensor] = {}
+    for number, member in enumerate(members):
+        show = None if on_batch is None else partial(_of_all, on_batch, number, len(members))
+        values = cast(dict[str, torch.Tensor], predict(member, structures, on_batch=show))
+        for key, value in values.items():
+            # Welford (1962): no large numbers are subtracted, and one member is kept at a time.
+            before = mean.get(key, torch.zeros_like(value))
+            mean[key] = before + (value - before) / (number + 1)
+            squares[key] = squares.get(key, 0) + (value - before) * (value - mean[key])
+    if len(members) == 1:
+        return cast(Properties, mean), None
+    deviation = {key: (value / len(members)).sqrt() for key, value in squares.items()}
+    return cast(Properties, mean), cast(Properties, deviation)
+
+
+def _of_all(
+    on_batch: Callable[[int, int], None], number: int, members: int, done: int, total: int
+) -> None:
+    on_batch(number * total + done, members * total)
 
 
 def batches(structures: Structures, batch_atoms: int | None = None) -> list[range]:

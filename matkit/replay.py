@@ -53,7 +53,7 @@ class Recording(NamedTuple):
 
 
 class Replay:
-    """Evaluates potentials of one moving structure by replaying recordings.
+    """Evaluates potentials of moving structures, always the same ones, by replaying recordings.
 
     Every recording is compared with an ordinary evaluation before it is used; if it cannot be
     made or differs, nothing is replayed any more and a warning says why.
@@ -84,7 +84,7 @@ class Replay:
         """Return the results of every potential on the CPU, or None if they cannot be had.
 
         Args:
-            structures: One structure (a batch of one), on the CPU.
+            structures: Batch, on the CPU.
         """
         if not self.works:
             return None
@@ -101,7 +101,7 @@ class Replay:
         except Exception as problem:
             self._give_up(repr(problem))
             return None
-        results = _unpacked(flat, len(structures.species), len(self.potentials))
+        results = _unpacked(flat, structures, len(self.potentials))
         if _regular(results) and float(flat[-1]) >= COINCIDENT:
             return results
         # Coinciding atoms, or an edge too short for a table: the ordinary way knows what to do.
@@ -145,13 +145,13 @@ class Replay:
         # A new object each time: one remembers what was computed from the old numbers.
         recording = Recording(static, *self.record(lambda: self._evaluated(static.replace())))
         recording.replay()
-        n_atoms, members = len(graph.species), len(self.potentials)
-        got = _unpacked(recording.result, n_atoms, members)
+        members = len(self.potentials)
+        got = _unpacked(recording.result, graph, members)
         if not _regular(got):
             return None
         inside = graph.vectors.square().sum(dim=1) < self.neighbors.cutoff**2
         near = graph.keep_edges(inside).replace(cutoff=self.neighbors.cutoff)
-        self._compare(got, _unpacked(self._evaluated(near), n_atoms, members))
+        self._compare(got, _unpacked(self._evaluated(near), graph, members))
         self.recordings[key] = recording
         while len(self.recordings) > RECORDINGS:
             self.recordings.popitem(last=False)
@@ -229,16 +229,17 @@ def _copy(source: Structures, target: Structures, names: Sequence[str]) -> None:
             place.copy_(value, non_blocking=True)
 
 
-def _unpacked(flat: Tensor, n_atoms: int, members: int) -> list[Properties]:
+def _unpacked(flat: Tensor, structures: Structures, members: int) -> list[Properties]:
     results = []
+    systems, n_atoms = len(structures), len(structures.species)
     for part in flat[:-1].view(members, -1):
-        energy, atoms, forces, stress = part.split([1, n_atoms, 3 * n_atoms, 9])
+        energy, atoms, forces, stress = part.split([systems, n_atoms, 3 * n_atoms, 9 * systems])
         results.append(
             Properties(
                 energy=energy,
                 atom_energy=atoms,
                 forces=forces.view(-1, 3),
-                stress=stress.view(1, 3, 3),
+                stress=stress.view(-1, 3, 3),
             )
         )
     return results

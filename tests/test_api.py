@@ -25,6 +25,7 @@ SIMULATIONS = (
     *("transition_state", "neb"),
 )
 WORK = ("generate", "train", "finetune", "evaluate", "label")
+OTHERS = ("load", "load_calculator", "analyse", "descriptors")
 CALCULATOR = "ase.calculators.emt:EMT"
 
 
@@ -40,8 +41,10 @@ def test_importing_matkit_imports_neither_torch_nor_ase():
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("name", [*SIMULATIONS, *WORK, "load", "load_calculator"])
+@pytest.mark.parametrize("name", [*SIMULATIONS, *WORK, *OTHERS])
 def test_a_public_name_is_a_function_also_after_its_room_was_imported(name):
+    import matkit.analysis.run
+    import matkit.descriptors.run
     import matkit.elastic.run
     import matkit.eos.run
     import matkit.evaluate.api

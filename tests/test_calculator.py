@@ -162,10 +162,12 @@ def test_committee_gives_mean_and_spread():
     atoms.calc = MatkitCalculator(members, device="cpu")
     energies = [energy for energy, _, _ in singles]
     assert atoms.get_potential_energy() == pytest.approx(np.mean(energies))
-    assert atoms.calc.get_property("energy_var") == pytest.approx(np.var(energies))
+    assert atoms.calc.get_property("energy_std") == pytest.approx(np.std(energies))
     assert atoms.get_forces() == pytest.approx(np.mean([f for _, f, _ in singles], axis=0))
-    expected = np.array([f for _, f, _ in singles])
-    assert atoms.calc.results["forces_comm"] == pytest.approx(expected)
+    expected = np.std([f for _, f, _ in singles], axis=0)
+    assert atoms.calc.get_property("forces_std") == pytest.approx(expected)
+    expected = np.std([s for _, _, s in singles], axis=0)
+    assert atoms.calc.get_property("stress_std") == pytest.approx(expected)
     assert atoms.get_stress() == pytest.approx(np.mean([s for _, _, s in singles], axis=0))
 
 

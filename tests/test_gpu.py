@@ -11,6 +11,7 @@ from ase.build import bulk
 from matkit.calculator import MatkitCalculator
 from matkit.data.ase import from_ase
 from matkit.derivatives import Conservative
+from matkit.dispersion import with_dispersion
 from matkit.models import checkpoint
 from matkit.neighbors import radius_graph
 from matkit.neighbors.cell_list import cell_list_edges
@@ -200,3 +201,18 @@ def test_a_molecule_then_a_crystal_then_the_molecule():
             forces.append(atoms.get_forces())
         assert forces[0] == pytest.approx(forces[1], abs=1e-4)
     assert len(on_gpu._replay.recordings) == 2
+
+
+def test_dispersion_is_that_of_the_cpu():
+    """It is computed on the CPU: no recording is made."""
+    pytest.importorskip("dftd3", reason='needs pip install "matkit[dispersion]"')
+    found = []
+    for device in ("cpu", "cuda"):
+        field = with_dispersion(potential(torch.float64), "d3bj")
+        atoms = crystal()
+        atoms.calc = MatkitCalculator(field, device, "float64")
+        forces, stress = atoms.get_forces(), atoms.get_stress()
+        found.append((forces, stress, atoms.calc.get_hessian(atoms)))
+        assert atoms.calc._replay is None
+    for cpu, cuda in zip(*found, strict=True):
+        assert cuda == pytest.approx(cpu, abs=1e-8)

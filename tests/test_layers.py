@@ -17,8 +17,9 @@ ROOMS = [
     *("geometry", "scopes", "structures", "symmetry", "graph", "pair_blocks", "conditions"),
     *("neighbors", "interfaces", "runs", "options", "report"),
     *("nn", "derivatives", "devices", "hessians", "replay", "evaluator"),
-    *("data", "calculator_info", "calculator", "models", "doctor", "testing"),
+    *("dispersion", "data", "calculator_info", "calculator", "models", "doctor", "testing"),
     *("simulate", "vibrations", "phonons", "elastic", "eos", "qha", "transition", "neb"),
+    *("analysis", "descriptors"),
     *("label", "builders", "evaluate", "generate", "crystals", "train"),
     *("matkit", "demo", "cli", "__main__"),
 ]

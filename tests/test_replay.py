@@ -21,6 +21,9 @@ from matkit.neighbors.verlet import VerletList
 from matkit.nn.radial import polynomial_envelope
 from matkit.nn.scatter import scatter_sum
 from matkit.replay import RECORDINGS, Replay
+from matkit.scopes import cat
+from matkit.simulate.batched.forces import BatchForces
+from matkit.simulate.batched.limits import BatchLimit
 from matkit.testing.systems import SYSTEMS, crystal, water
 from tests.potentials.test_nequip import SEVENNET, TINY
 
@@ -201,8 +204,8 @@ def test_a_committee():
     for calculator in (ordinary, replayed):
         atoms.calc = calculator
         atoms.get_forces()
-    assert replayed.results["energy_var"] == pytest.approx(ordinary.results["energy_var"])
-    assert replayed.results["forces_comm"] == pytest.approx(ordinary.results["forces_comm"])
+    assert replayed.results["energy_std"] == pytest.approx(ordinary.results["energy_std"])
+    assert replayed.results["forces_std"] == pytest.approx(ordinary.results["forces_std"])
     assert replayed._replay.works
 
 
@@ -276,3 +279,21 @@ def test_coinciding_atoms_are_still_refused():
     with pytest.raises(ValueError, match="same"):
         atoms.get_forces()
     assert atoms.calc._replay.works
+
+
+def test_batches_are_replayed():
+    model = Pairs()
+    calc = MatkitCalculator(model, device="cpu", dtype="float64")
+    batch = cat([from_ase(crystal()), from_ase(crystal() * (2, 1, 1))])
+    forces = BatchForces(calc, BatchLimit("auto", CPU, model.cutoff))
+    expected = forces(batch)
+    forces._replay = Replay(calc.potentials, forces.neighbors, CPU, record)
+    for _ in range(3):
+        found = forces(batch)
+        for name in ("energy", "forces", "stress"):
+            assert torch.allclose(getattr(found, name), getattr(expected, name), atol=1e-12)
+    assert len(forces._replay.recordings) == 1
+    batch = batch.replace(positions=batch.positions + 0.01 * torch.randn_like(batch.positions))
+    ordinary = BatchForces(calc, BatchLimit("auto", CPU, model.cutoff))(batch)
+    assert torch.allclose(forces(batch).forces, ordinary.forces, atol=1e-12)
+    assert not torch.allclose(ordinary.forces, expected.forces)

@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from matkit import __version__
+from matkit.analysis.options import AnalyseOptions
 from matkit.builders.options import MoleculesOptions, PerturbOptions
 from matkit.cli.commands import Given, command_for, guarded, last_is_out, only
 from matkit.cli.configs import ALL, CONFIGS, TEMPLATES, TRAINING
@@ -17,6 +18,7 @@ from matkit.cli.flags import answered, normalise, switches
 from matkit.cli.model_commands import AsJson, Debug, models
 from matkit.crystals.generation import CrystalOptions
 from matkit.crystals.options import CrystalsOptions
+from matkit.descriptors.options import DescriptorsConfig
 from matkit.evaluate.options import EvaluateOptions
 from matkit.evaluate.physics.options import PhysicsOptions
 from matkit.label.options import LabelConfig
@@ -50,10 +52,10 @@ class CommandGroup(TyperGroup):
 CRYSTALS, PHYSICS = "evaluate crystals", "evaluate physics"
 # Commands by panel of `matkit --help`, in the order in which they are shown.
 PANELS = {
-    "Simulate": ("singlepoint", "relax", "md"),
+    "Simulate": ("singlepoint", "relax", "md", "analyse"),
     "Properties": ("vibrations", "phonons", "elastic", "eos", "qha", "ts", "neb"),
     "Models": ("models", "train", "finetune", "evaluate", CRYSTALS, PHYSICS),
-    "Structures and data": ("generate", "data", "label"),
+    "Structures and data": ("generate", "data", "label", "descriptors"),
     "Other": ("doctor", "template"),
 }
 PANEL = {command: panel for panel, commands in PANELS.items() for command in commands}
@@ -76,6 +78,8 @@ BUILDERS: dict[str, type[Options]] = {"perturb": PerturbOptions, "molecules": Mo
 MORE: dict[str, type[Options]] = {
     CRYSTALS: CrystalsOptions,
     PHYSICS: PhysicsOptions,
+    "analyse": AnalyseOptions,
+    "descriptors": DescriptorsConfig,
     "label": LabelConfig,
     "generate crystal": CrystalOptions,
 }
@@ -221,6 +225,24 @@ def _path() -> Callable[..., None]:
     return command_for(ALL["neb"], start, "INITIAL FINAL")
 
 
+def _analysis() -> Callable[..., None]:
+    def start(options: Any, display: Display) -> int:
+        from matkit.cli.analysis import run_analysis
+
+        return run_analysis(options, display)
+
+    return command_for(AnalyseOptions, start, "TRAJECTORIES...")
+
+
+def _descriptors() -> Callable[..., None]:
+    def start(options: Any, display: Display) -> int:
+        from matkit.cli.descriptors import run_descriptors
+
+        return run_descriptors(options, display)
+
+    return command_for(DescriptorsConfig, start, "FILES... OUT", last_is_out)
+
+
 def _labels() -> Callable[..., None]:
     def start(options: Any, display: Display) -> int:
         from matkit.cli.label import run_label
@@ -266,6 +288,13 @@ _add(
     _path(),
     "Find the minimum energy path between two structures.",
     "initial.cif final.cif --images 5",
+)
+_add(
+    "analyse",
+    _analysis(),
+    "Distances, diffusion and vibrations of trajectories.",
+    "results/crystal-traj.extxyz --skip 100",
+    "analyze",
 )
 _add_group("models", "List models; grow, trim and pack their files.")
 _add("train", _training("train"), "Train a new potential or generator.", "--train-file a.extxyz")
@@ -340,6 +369,12 @@ _add(
     "Label structures with any calculator.",
     "a.extxyz labels --calculator gfn2",
 )
+_add(
+    "descriptors",
+    _descriptors(),
+    "Write invariant descriptors of atoms or structures.",
+    "crystals.extxyz descriptors.npz --per atom",
+)
 
 
 @app.command("template", epilog="Example: matkit template md", rich_help_panel=PANEL["template"])
@@ -360,6 +395,8 @@ def _template(
             "train-generator",
             "finetune",
             "evaluate",
+            "analyse",
+            "descriptors",
             "label",
         ],
         typer.Argument(help="which command"),
@@ -368,7 +405,12 @@ def _template(
     """Print a configuration file with all options, their defaults and meaning."""
     from matkit.cli.yaml_files import template
 
-    configs: dict[str, type[Options]] = {**TEMPLATES, "label": LabelConfig}
+    configs: dict[str, type[Options]] = {
+        **TEMPLATES,
+        "analyse": AnalyseOptions,
+        "descriptors": DescriptorsConfig,
+        "label": LabelConfig,
+    }
     typer.echo(template(command.removesuffix("-generator"), configs[command]), nl=False)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from matkit.calculator import MatkitCalculator
 from matkit.cli.job_runs import JobRun, RunContext
 from matkit.cli.progress import Meter, metered
-from matkit.cli.tasks import AnyResult
+from matkit.cli.tasks import AnyResult, Many
 from matkit.simulate.reading import Frame
 
 
@@ -50,9 +50,15 @@ def run_together(waiting: list[tuple[JobRun, Frame]], context: RunContext) -> No
                 raise _UnwrittenError
 
         assert context.task.run_many is not None
+        many = Many(
+            [atoms for _, _, atoms in frames],
+            [run.job.frame_base(frame) for run, frame, _ in frames],
+            [run.job.number(frame) for run, frame, _ in frames],
+            end,
+            progress.step,
+        )
         try:
-            atoms = [atoms for _, _, atoms in frames]
-            context.task.run_many(atoms, context.calc, context.config, end)
+            context.task.run_many(many, context.calc, context.config)
         except _UnwrittenError:
             for run, frame, _ in frames:
                 if frame.index not in run.rows:
@@ -65,6 +71,9 @@ class _Progress:
     def __init__(self, meter: Meter, total: int) -> None:
         self.meter, self.total = meter, total
         self.done = self.failed = 0
+
+    def step(self, step: int, steps: int) -> None:
+        self.meter.show(step, steps, f"step {step} of {steps}, {self.total - self.done} under way")
 
     def count(self, converged: bool) -> None:
         self.done += 1

@@ -15,6 +15,7 @@ from matkit.options import (
     IGNORE_CHARGE,
     MD_PRECISION,
     PRECISION,
+    DispersionOptions,
     Options,
     Panel,
     Panels,
@@ -33,7 +34,7 @@ Dtype = Literal["float32", "float64"]
 BatchSize = Annotated[int, Field(ge=1)] | Literal["auto"]
 
 
-class RunConfig(ReadingOptions):
+class RunConfig(DispersionOptions, ReadingOptions):
     """What every simulation command has."""
 
     panels: ClassVar[Panels] = {
@@ -47,7 +48,9 @@ class RunConfig(ReadingOptions):
         "some of a file",
     )
     model: str = Field(
-        DEFAULT_POTENTIAL, description="model name, file, or a pattern of files for a committee"
+        DEFAULT_POTENTIAL,
+        description="model name or file; several with commas, or a pattern of files, make a "
+        "committee",
     )
     out: str = Field("results", description="folder of the results")
     suffix: str = Field("", description="text after the stem in the names of the results")
@@ -63,6 +66,10 @@ class RunConfig(ReadingOptions):
     restart: str | None = Field(
         None, description="auto: go on with what a run that was stopped has left, if anything"
     )
+
+    def of_structure(self, _number: int) -> Self:
+        """Return the configuration of one of many structures, counted over all files."""
+        return self
 
     @field_validator("restart")
     @classmethod
@@ -101,7 +108,7 @@ class RelaxConfig(RelaxOptions, BatchedConfig):
         return RelaxOptions(**_in_ev(self, RelaxOptions))
 
 
-class MDConfig(MDOptions, RunConfig):
+class MDConfig(MDOptions, BatchedConfig):
     """Configuration of ``matkit md``."""
 
     dtype: Dtype = Field(MD_PRECISION, description="precision of the model's arithmetic")
@@ -109,6 +116,10 @@ class MDConfig(MDOptions, RunConfig):
     restart: str | None = Field(
         None, description="auto: go on if there is a restart file; or the path of one"
     )
+
+    def of_structure(self, number: int) -> Self:
+        """Return the configuration of one of many structures: each has a seed of its own."""
+        return self.model_copy(update={"seed": self.seed + number})
 
     def options(self) -> MDOptions:
         """Return the options of the simulation, in eV and Å."""

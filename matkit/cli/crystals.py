@@ -141,7 +141,12 @@ def _read(options: CrystalsOptions, display: Display) -> dict[str, list[Crystal]
 def _energetics(options: CrystalsOptions) -> tuple[Energetics | None, dict[str, Any] | None]:
     if options.model is None:
         return None, None
-    calc = load_calculator(options.model, device=options.device)
+    calc = load_calculator(
+        options.model,
+        device=options.device,
+        dispersion=options.dispersion,
+        dispersion_functional=options.dispersion_functional,
+    )
     hull = read_hull(options.hull, calc) if options.hull else None
     return Energetics(calc, options.model, hull), model_info(calc)
 

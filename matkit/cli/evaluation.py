@@ -11,6 +11,8 @@ from typing import Any
 from matkit.cli.display import Display
 from matkit.cli.progress import metered
 from matkit.evaluate.api import UNREADABLE, EvaluationListener, compare_files, write_evaluation
+from matkit.evaluate.calibration import NOTE as CALIBRATION_NOTE
+from matkit.evaluate.calibration import Calibration, calibration_cells
 from matkit.evaluate.options import EvaluateOptions
 from matkit.evaluate.tables import NOTE, cells, lines_of
 from matkit.report.tables import as_text
@@ -26,7 +28,7 @@ def run_evaluation(options: EvaluateOptions, display: Display) -> int:
         Exit code: 1 if a prediction is not a number, or some structures could not be read.
 
     Raises:
-        ConfigError: no model or file, several models, or a prefix that is taken.
+        ConfigError: no model or file, or a prefix that is taken.
         OutputExistsError: there are results already.
         DataError, UnknownElementError: the structures cannot be compared.
     """
@@ -36,14 +38,24 @@ def run_evaluation(options: EvaluateOptions, display: Display) -> int:
         try:
             write_evaluation(result, options)
         finally:  # what was found is said even if the disk takes no more
-            _show(display, result.metrics, result.files)
+            is_committee = result.evaluation.deviation is not None
+            calibration = result.calibration if is_committee else None
+            _show(display, result.metrics, result.files, calibration)
     problems = result.evaluation.not_finite or UNREADABLE in result.metrics["left_out"]
     return PROBLEMS if problems else OK
 
 
-def _show(display: Display, metrics: dict[str, Any], files: Mapping[str, Path]) -> None:
+def _show(
+    display: Display,
+    metrics: dict[str, Any],
+    files: Mapping[str, Path],
+    calibration: Mapping[str, Calibration] | None,
+) -> None:
     display.result(as_text(cells(lines_of(metrics["groups"]))))
     display.result(NOTE)
+    if calibration is not None:
+        display.result(as_text(calibration_cells(calibration)))
+        display.result(CALIBRATION_NOTE)
     if metrics["not_finite"]:
         display.error(f"The prediction is not a number for {', '.join(metrics['not_finite'])}.")
     outputs = [str(path) for path in files.values()]

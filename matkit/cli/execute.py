@@ -39,6 +39,8 @@ def load_model(config: RunConfig) -> BaseCalculator:
         config.dtype,
         any_level=config.any_level,
         ignore_charge=config.ignore_charge,
+        dispersion=config.dispersion,
+        dispersion_functional=config.dispersion_functional,
     )
 
 
@@ -123,7 +125,8 @@ def _compute(run: JobRun, frame: Frame, atoms: Atoms, context: RunContext) -> No
     try:
         with simulation(context.display, job.label(frame.index)) as show:
             base = job.frame_base(frame)
-            result = context.task.run(atoms, context.calc, config, base, show)
+            own = config.of_structure(job.number(frame))
+            result = context.task.run(atoms, context.calc, own, base, show)
     except KeyboardInterrupt:
         run.fail(frame, "interrupted", "stopped by the user before the first result")
     except Exception as error:

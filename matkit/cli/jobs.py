@@ -25,11 +25,13 @@ class Job:
         source: The file as it was named.
         base: Beginning of the names of all its results.
         frames: Its structures; the only one has an error if the file cannot be read.
+        first: How many structures the files before it hold.
     """
 
     source: str
     base: Path
     frames: list[Frame]
+    first: int = 0
 
     def file(self, end: str) -> Path:
         """Return the path of a result, e.g. ``-summary.json``."""
@@ -56,6 +58,10 @@ class Job:
         """Return the name of one structure for people."""
         return self.source if len(self.frames) == 1 else f"{self.source}[{index}]"
 
+    def number(self, frame: Frame) -> int:
+        """Return the number of a structure over all files."""
+        return self.first + frame.index
+
     def frame_base(self, frame: Frame) -> Path:
         """Return the beginning of the names of the files of one structure."""
         return self.base if len(self.frames) == 1 else self.file(f"-{frame.index}")
@@ -70,9 +76,11 @@ def plan(config: RunConfig) -> list[Job]:
     jobs: list[Job] = []
     used: set[str] = set()
     for source in config.struct:
-        name = _unused(locate(source)[0].stem + config.suffix, used)
-        used.add(name)
-        jobs.append(Job(source, Path(config.out) / name, _frames(source, config.format)))
+        first = jobs[-1].first + len(jobs[-1].frames) if jobs else 0
+        frames = _frames(source, config.format)
+        name = _unused(locate(source)[0].stem + config.suffix, len(frames), used)
+        used |= _names(name, len(frames))
+        jobs.append(Job(source, Path(config.out) / name, frames, first))
     if not any(frame.atoms is not None for job in jobs for frame in job.frames):
         raise StructureError("\n".join(frame.error for job in jobs for frame in job.frames))
     return jobs
@@ -148,9 +156,15 @@ def _frames(source: str, format: str | None) -> list[Frame]:
         return [Frame(0, None, str(error))]
 
 
-def _unused(name: str, used: set[str]) -> str:
+def _unused(name: str, count: int, used: set[str]) -> str:
+    """Return a name so that neither it nor those of its structures are used already."""
     number, candidate = 1, name
-    while candidate in used:
+    while _names(candidate, count) & used:
         number += 1
         candidate = f"{name}-{number}"
     return candidate
+
+
+def _names(name: str, count: int) -> set[str]:
+    """Return the beginnings of the names of all files of a job, see `Job.frame_base`."""
+    return {name, *(f"{name}-{i}" for i in range(count))} if count > 1 else {name}

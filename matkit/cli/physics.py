@@ -7,7 +7,6 @@ from pathlib import Path
 
 from ase import Atoms
 
-from matkit.calculator import MatkitCalculator
 from matkit.calculator_info import model_info
 from matkit.cli.display import Display
 from matkit.errors import ConfigError, StructureError
@@ -50,8 +49,14 @@ def _check(model: str, options: PhysicsOptions, display: Display) -> int:
     files = {kind: Path(options.out) / name for kind, name in FILES.items()}
     if not options.overwrite:
         refuse_existing(files.values())
-    calc = load_calculator(model, options.device, options.dtype)
-    species = species_of(calc)
+    calc = load_calculator(
+        model,
+        options.device,
+        options.dtype,
+        dispersion=options.dispersion,
+        dispersion_functional=options.dispersion_functional,
+    )
+    species = list(calc.species)
     crystals = _read(options) or simple_crystals(species, options.sized().crystals)
     if not crystals:
         display.note("No simple crystal of the elements of this model is known: name some")
@@ -75,11 +80,6 @@ def _check(model: str, options: PhysicsOptions, display: Display) -> int:
         display.note(f"{metrics['wall_time']:.1f} s; files: {', '.join(map(str, files.values()))}")
         display.document(metrics)
     return PASSES if result.passes else FAILS
-
-
-def species_of(calc: MatkitCalculator) -> list[int]:
-    """Return the elements that all members of a committee know."""
-    return sorted(set.intersection(*(set(member.species) for member in calc.potentials)))
 
 
 def _read(options: PhysicsOptions) -> list[Atoms]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
@@ -16,7 +16,16 @@ from matkit.elastic.results import ElasticResult
 from matkit.eos.results import EOSResult
 from matkit.phonons.results import PhononsResult
 from matkit.qha.results import QHAResult
-from matkit.simulate import md, relax, relax_many, singlepoint, singlepoint_many
+from matkit.simulate import (
+    MDFiles,
+    md,
+    md_many,
+    relax,
+    relax_many,
+    singlepoint,
+    singlepoint_many,
+)
+from matkit.simulate.frames import spread
 from matkit.simulate.recorder import md_files
 from matkit.simulate.results import MDResult, OnStep, RelaxResult, SinglepointResult
 from matkit.units import GPA
@@ -33,7 +42,26 @@ AnyResult = (
     | QHAResult
 )
 
-RunMany = Callable[[list[Atoms], BaseCalculator, Any, Callable[[int, Any], None]], object]
+
+class Many(NamedTuple):
+    """Structures that are computed together.
+
+    Attributes:
+        frames: The structures.
+        bases: Beginning of the names of the files of each.
+        numbers: Number of each over all files of the command.
+        on_result: To be called with the place of a structure in these lists, and its result.
+        on_step: To be called with the steps done and in all, where all structures step together.
+    """
+
+    frames: list[Atoms]
+    bases: list[Path]
+    numbers: list[int]
+    on_result: Callable[[int, Any], None]
+    on_step: Callable[[int, int], None]
+
+
+RunMany = Callable[[Many, BaseCalculator, Any], object]
 
 
 @dataclass(frozen=True)
@@ -47,8 +75,7 @@ class Task:
         files: Further files that are written for one structure.
         describe: One line about a result.
         write: Writes those that need the whole result.
-        run_many: The same for many structures in batches; calls its last argument with the number
-            and result of each.
+        run_many: The same for many structures in batches.
         suits_batches: Whether the configuration leaves it to batches.
     """
 
@@ -74,14 +101,9 @@ def _relax(
     return relax(atoms, calc, config.options(), trajectory=trajectory, on_step=show)
 
 
-def _singlepoint_many(
-    frames: list[Atoms],
-    calc: BaseCalculator,
-    config: SinglepointConfig,
-    end: Callable[[int, SinglepointResult], None],
-) -> object:
+def _singlepoint_many(many: Many, calc: BaseCalculator, config: SinglepointConfig) -> object:
     options, size = config.options(), config.batch_size
-    return singlepoint_many(frames, calc, options, batch_size=size, on_result=end)
+    return singlepoint_many(many.frames, calc, options, batch_size=size, on_result=many.on_result)
 
 
 def _relaxes_in_batches(config: RelaxConfig) -> bool:
@@ -90,14 +112,9 @@ def _relaxes_in_batches(config: RelaxConfig) -> bool:
     return not config.write_traj and known_to_batches(config.options())
 
 
-def _relax_many(
-    frames: list[Atoms],
-    calc: BaseCalculator,
-    config: RelaxConfig,
-    end: Callable[[int, RelaxResult], None],
-) -> object:
+def _relax_many(many: Many, calc: BaseCalculator, config: RelaxConfig) -> object:
     options, size = config.options(), config.batch_size
-    return relax_many(frames, calc, options, batch_size=size, on_result=end)
+    return relax_many(many.frames, calc, options, batch_size=size, on_result=many.on_result)
 
 
 def _md(
@@ -111,6 +128,26 @@ def _md(
         restart=config.restart,
         overwrite=config.overwrite,
         on_step=show,
+    )
+
+
+def _runs_in_batches(config: MDConfig) -> bool:
+    from matkit.simulate.batched.dynamics import known_to_batches  # needs torch
+
+    return config.restart in (None, "auto") and known_to_batches(config.options())
+
+
+def _md_many(many: Many, calc: BaseCalculator, config: MDConfig) -> object:
+    going_on: Literal["auto"] | None = "auto" if config.restart else None
+    return md_many(
+        many.frames,
+        calc,
+        config.options(),
+        files=MDFiles(many.bases, going_on, config.overwrite),
+        seeds=[config.of_structure(number).seed for number in many.numbers],
+        batch_size=config.batch_size,
+        on_result=many.on_result,
+        on_step=many.on_step,
     )
 
 
@@ -130,7 +167,10 @@ def _describe_singlepoint(result: SinglepointResult) -> str:
     pressure = ""
     if result.stress is not None:
         pressure = f", pressure {-result.stress[:3].mean() / GPA:.3f} GPa"
-    return f"energy {result.energy:.6f} eV, largest force {result.max_force:.4f} eV/Å{pressure}"
+    return (
+        f"energy {result.energy:.6f} eV, largest force {result.max_force:.4f} eV/Å{pressure}"
+        f"{_describe_spread(result)}"
+    )
 
 
 def _describe_relax(result: RelaxResult) -> str:
@@ -139,7 +179,18 @@ def _describe_relax(result: RelaxResult) -> str:
         stress = f", stress left {result.max_stress / GPA:.4f} GPa"
     return (
         f"{result.steps} steps, energy {result.initial_energy:.6f} -> {result.energy:.6f} eV, "
-        f"largest force {result.max_force:.4f} eV/Å{stress}"
+        f"largest force {result.max_force:.4f} eV/Å{stress}{_describe_spread(result)}"
+    )
+
+
+def _describe_spread(result: SinglepointResult | RelaxResult) -> str:
+    """Return how far the members of a committee are apart; nothing of a single model."""
+    apart = spread(result.atoms)
+    if not apart:
+        return ""
+    return (
+        f", deviation {apart['energy_std']:.6f} eV, of forces at most "
+        f"{apart['max_forces_std']:.4f} eV/Å"
     )
 
 
@@ -151,6 +202,8 @@ def _describe_md(result: MDResult) -> str:
         parts.append(f"went on from step {result.restarted_from}")
     if result.drift is not None:
         parts.append(f"drift {result.drift:.3g} meV/atom/ps")
+    if result.max_forces_std is not None:
+        parts.append(f"deviation of forces at most {result.max_forces_std:.4f} eV/Å")
     parts.append(f"{result.steps_per_second:.1f} steps/s")
     return ", ".join(parts)
 
@@ -171,7 +224,14 @@ TASKS = {
         run_many=_relax_many,
         suits_batches=_relaxes_in_batches,
     ),
-    "md": Task("final", _md, _md_files, _describe_md),
+    "md": Task(
+        "final",
+        _md,
+        _md_files,
+        _describe_md,
+        run_many=_md_many,
+        suits_batches=_runs_in_batches,
+    ),
     "vibrations": Task(
         "vibrations", vibrations.run, vibrations.files, vibrations.describe, vibrations.write
     ),

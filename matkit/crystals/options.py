@@ -6,13 +6,13 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from matkit.options import Panel, Panels, ReadingOptions
+from matkit.options import DispersionOptions, Panel, Panels, ReadingOptions
 
 # Set whose thresholds of the coverage are used.
 Thresholds = Literal["mp-20", "perov-5", "carbon-24"]
 
 
-class CrystalsOptions(ReadingOptions):
+class CrystalsOptions(DispersionOptions, ReadingOptions):
     """Options of ``matkit evaluate crystals``."""
 
     panels: ClassVar[Panels] = {
@@ -65,4 +65,6 @@ class CrystalsOptions(ReadingOptions):
             raise ValueError("samples and coverage compare with a reference; give reference")
         if self.hull and not self.model:
             raise ValueError("hull holds energies of a potential; give its model")
+        if self.dispersion and not self.model:
+            raise ValueError("dispersion is added to a potential; give its model")
         return self

@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matkit.crystals.reading import read_and_tell
-from matkit.data.ase import from_ase
-from matkit.errors import DataError, MatkitError
-from matkit.evaluator import predict
+from matkit.errors import DataError
+from matkit.simulate import singlepoint_many
 
 if TYPE_CHECKING:
-    from ase import Atoms
     from ase.calculators.calculator import Calculator
     from pymatgen.core import Structure
 
@@ -42,35 +40,10 @@ def energies(structures: Sequence[Structure | None], calc: Calculator) -> list[f
         for i, structure in enumerate(structures)
         if structure is not None
     }
-    found = _in_batches(frames, calc)
-    found |= {i: _energy(atoms, calc) for i, atoms in frames.items() if i not in found}
-    sound = {i: e / len(frames[i]) for i, e in found.items() if e is not None and math.isfinite(e)}
+    results = singlepoint_many(list(frames.values()), calc, stress=False)
+    found = dict(zip(frames, (result.energy for result in results), strict=True))
+    sound = {i: e / len(frames[i]) for i, e in found.items() if math.isfinite(e)}
     return [sound.get(i) for i in range(len(structures))]
-
-
-def _in_batches(frames: Mapping[int, Atoms], calc: Calculator) -> dict[int, float | None]:
-    """Return the energies of crystals that one potential of matkit knows, in eV; mostly all."""
-    members: Sequence[Any] = getattr(calc, "potentials", ())
-    if len(members) != 1:
-        return {}
-    (model,) = members
-    known = set(model.usable_species)
-    usable = {i: atoms for i, atoms in frames.items() if set(atoms.numbers.tolist()) <= known}
-    if not usable:
-        return {}
-    try:
-        values = predict(model, from_ase(list(usable.values())), ("energy",))["energy"]
-    except MatkitError:  # whose crystal it is shows when they are computed one by one
-        return {}
-    return dict(zip(usable, values.tolist(), strict=True))
-
-
-def _energy(atoms: Atoms, calc: Calculator) -> float | None:
-    atoms.calc = calc
-    try:
-        return float(atoms.get_potential_energy())
-    except MatkitError:
-        return None
 
 
 class Hull:

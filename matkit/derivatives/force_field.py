@@ -24,12 +24,14 @@ class ForceField(Potential):
 
     Attributes:
         conservative: Whether the forces are the derivative of the energy.
+        recordable: Whether it computes on one device only, so that a GPU can record it.
         analytic: Use the network's own derivative where it has one and nothing is to be
             differentiated further. It may prepare the weights first, which a model that is being
             trained need not do.
     """
 
-    conservative: ClassVar[bool]
+    conservative: bool
+    recordable: ClassVar[bool] = True
     analytic: bool = True
 
     def __init__(self, network: Potential) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,12 @@ from matkit.data.cached import is_folder
 from matkit.data.dataset import Dataset, ignored_in, read_usable
 from matkit.derivatives import ForceField
 from matkit.errors import ConfigError
+from matkit.evaluate.calibration import (
+    Calibration,
+    calibration_csv,
+    calibration_figure,
+    calibrations,
+)
 from matkit.evaluate.comparison import Evaluation, check_comparable
 from matkit.evaluate.comparison import evaluate as compare_with_labels
 from matkit.evaluate.documents import UNITS, document
@@ -47,6 +53,7 @@ FILES = {
     "parity": "parity.png",
     "config": "config.yaml",
 }
+COMMITTEE_FILES = {"calibration": "calibration.csv", "calibration_figure": "calibration.png"}
 OnBatch = Callable[[int, int], None]
 
 
@@ -80,6 +87,7 @@ class EvaluationResult:
         metrics: Everything but arrays, fit for JSON.
         files: Path of every kind of result.
         frames: Gives the structures to write beside their predictions.
+        calibration: Of a committee by quantity, in eV per atom, eV/Å and eV/Å³.
     """
 
     evaluation: Evaluation
@@ -87,6 +95,7 @@ class EvaluationResult:
     metrics: dict[str, Any]
     files: Mapping[str, Path]
     frames: Callable[[], Iterable[Atoms]]
+    calibration: Mapping[str, Calibration] = field(default_factory=dict)
 
     @property
     def errors(self) -> Mapping[str, Errors]:
@@ -102,14 +111,16 @@ def evaluate(
 ) -> EvaluationResult:
     """Compare a potential with labels, e.g. ``evaluate(model="mine.safetensors", struct="a.xyz")``.
 
+    Of a committee the mean is compared, and its deviations with the errors.
+
     Args:
         options: See `EvaluateOptions`.
         listener: Whom the evaluation tells what it does.
         **changes: Single options by name.
 
     Raises:
-        ConfigError: an option is unknown or impossible, no model or file is named, several models
-            are, or a prefix is taken.
+        ConfigError: an option is unknown or impossible, no model or file is named, or a prefix is
+            taken.
         OutputExistsError: there are results already.
         DataError, UnknownElementError: the structures cannot be compared.
     """
@@ -124,15 +135,16 @@ def compare_files(options: EvaluateOptions, listener: EvaluationListener) -> Eva
     """Return what `evaluate` does without writing it; errors as there."""
     begin = time.perf_counter()
     files = _files(options)
-    calc = load_calculator(
-        _model(options), options.device, options.dtype, any_level=options.any_level
-    )
+    calc = _calculator(options)
+    members = [one for one in calc.potentials if isinstance(one, ForceField)]
+    if len(members) == 1:
+        files = {kind: path for kind, path in files.items() if kind not in COMMITTEE_FILES}
     info = model_info(calc)
     where = f"{info['dtype']} on {info['device']}; results in {options.out}"
     listener.note(f"{options.model}, {where}")
     everything, unread = read_usable(options.struct, options.label_keys(), options.format)
     listener.few(unread)
-    dataset, left_out = _choose(everything, options, _potential(calc), listener)
+    dataset, left_out = _choose(everything, options, members, listener)
     if unread:
         left_out = {UNREADABLE: len(unread)} | left_out
         listener.note(f"Left out: {len(unread)} structures ({UNREADABLE})")
@@ -142,20 +154,23 @@ def compare_files(options: EvaluateOptions, listener: EvaluationListener) -> Eva
     frames = _frames(options, dataset, is_converted)
     check_prefix(frames(), options.prefix)
     with listener.counting() as on_batch:
-        evaluation = compare_with_labels(_potential(calc), dataset, on_batch)
+        evaluation = compare_with_labels(members, dataset, on_batch)
     metrics = {
         "command": "evaluate",
         "model": info,
         "versions": versions(),
         "options": options.model_dump(),
-        "ignored": ignored_in(dataset, _potential(calc).conditions, True),
+        "ignored": ignored_in(dataset, _conditions(members), True),
         "labels": str(dataset.label_report),
         "left_out": left_out,
         "units": UNITS,
         **document(evaluation, dataset.sources),
-        "wall_time": time.perf_counter() - begin,
     }
-    return EvaluationResult(evaluation, dataset, plain(metrics), files, frames)
+    found = calibrations(evaluation, dataset)
+    if evaluation.deviation is not None:
+        metrics["calibration"] = {key: asdict(value) for key, value in found.items()}
+    metrics["wall_time"] = time.perf_counter() - begin
+    return EvaluationResult(evaluation, dataset, plain(metrics), files, frames, found)
 
 
 def write_evaluation(result: EvaluationResult, options: EvaluateOptions) -> None:
@@ -166,10 +181,16 @@ def write_evaluation(result: EvaluationResult, options: EvaluateOptions) -> None
     write_atomically(files["metrics"], json_bytes(metrics))
     write_atomically(files["table"], as_csv(metrics["groups"]).encode())
     write_atomically(files["parity"], png(parity_figure(result.evaluation, dataset, title)))
+    for kind in COMMITTEE_FILES.keys() - files.keys():  # of a committee before
+        (Path(options.out) / COMMITTEE_FILES[kind]).unlink(missing_ok=True)
+    if "calibration" in files:
+        figure = calibration_figure(result.calibration, title)
+        write_atomically(files["calibration"], calibration_csv(result.calibration).encode())
+        write_atomically(files["calibration_figure"], png(figure))
     write_predictions(files["predictions"], result.frames(), result.evaluation, options.prefix)
 
 
-def _model(options: EvaluateOptions) -> str:
+def _calculator(options: EvaluateOptions) -> MatkitCalculator:
     if options.model is None:
         raise ConfigError("Expected a model, got none. Name it: matkit evaluate MODEL FILES...")
     if not options.struct:
@@ -177,30 +198,37 @@ def _model(options: EvaluateOptions) -> str:
             f"Expected files with labelled structures to compare {options.model} with, got none: "
             "matkit evaluate MODEL FILES..."
         )
-    return options.model
+    return load_calculator(
+        options.model,
+        options.device,
+        options.dtype,
+        any_level=options.any_level,
+        dispersion=options.dispersion,
+        dispersion_functional=options.dispersion_functional,
+    )
 
 
-def _potential(calc: MatkitCalculator) -> ForceField:
-    """Return the one potential of a calculator."""
-    if len(calc.potentials) > 1:
-        raise ConfigError(
-            f"Expected one model, got {len(calc.potentials)}: {calc.info['model']}. Evaluate them "
-            "one after another."
-        )
-    potential = calc.potentials[0]
-    assert isinstance(potential, ForceField)
-    return potential
+def _conditions(members: Sequence[ForceField]) -> frozenset[str]:
+    """Return what all members take into account."""
+    return frozenset.intersection(*(member.conditions for member in members))
+
+
+def _common(species: Iterable[Iterable[int]]) -> list[int]:
+    return sorted(set.intersection(*map(set, species)))
 
 
 def _files(options: EvaluateOptions) -> dict[str, Path]:
-    files = {kind: Path(options.out) / name for kind, name in FILES.items()}
+    files = {kind: Path(options.out) / name for kind, name in (FILES | COMMITTEE_FILES).items()}
     if not options.overwrite:
         refuse_existing(files.values())
     return files
 
 
 def _choose(
-    everything: Dataset, options: EvaluateOptions, model: ForceField, listener: EvaluationListener
+    everything: Dataset,
+    options: EvaluateOptions,
+    members: Sequence[ForceField],
+    listener: EvaluationListener,
 ) -> tuple[Dataset, dict[str, int]]:
     """Return the structures to compare, and how many are left out for which reason."""
     listener.note(f"Found {everything.label_report}")
@@ -209,9 +237,9 @@ def _choose(
     for problem in refuse_wrong_labels(everything, "test", options.allow_problems):
         listener.note(problem)
     if options.skip_unknown:
-        known = known_part(model.usable_species, dataset)
+        known = known_part(_common(member.usable_species for member in members), dataset)
     else:
-        refuse_unknown(model.species, known := dataset)
+        refuse_unknown(_common(member.species for member in members), known := dataset)
     left_out = {
         "isolated atoms": len(everything) - len(dataset),
         "unknown elements": len(dataset) - len(known),
@@ -220,7 +248,7 @@ def _choose(
     for reason, count in left_out.items():
         listener.note(f"Left out: {count} structures ({reason})")
     check_comparable(known)
-    listener.few(ignored_in(known, model.conditions, options.ignore_charge))
+    listener.few(ignored_in(known, _conditions(members), options.ignore_charge))
     return known, left_out
 
 

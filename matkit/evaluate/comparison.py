@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -16,7 +16,7 @@ from matkit.elements import SYMBOLS
 from matkit.errors import DataError
 from matkit.evaluate.errors import Errors, errors, summary
 from matkit.evaluate.hessians import hessian_differences
-from matkit.evaluator import predict
+from matkit.evaluator import committee_prediction
 from matkit.interfaces import Properties
 
 # What is compared, in the order of all tables.
@@ -56,6 +56,8 @@ class Evaluation:
         groups: Errors of all structures, then of every file, config_type and element if there are
             several.
         not_finite: Structures whose prediction is not a number; they are in no error.
+        deviation: Of a committee, whose mean is the prediction: the standard deviation over its
+            members, as `prediction`.
     """
 
     prediction: Properties
@@ -63,6 +65,7 @@ class Evaluation:
     references: Mapping[int, float]
     groups: tuple[ErrorGroup, ...]
     not_finite: tuple[int, ...]
+    deviation: Properties | None = None
 
     @property
     def total(self) -> Mapping[str, Errors]:
@@ -71,12 +74,14 @@ class Evaluation:
 
 
 def evaluate(
-    model: ForceField, dataset: Dataset, on_batch: Callable[[int, int], None] | None = None
+    model: ForceField | Sequence[ForceField],
+    dataset: Dataset,
+    on_batch: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Predict labelled structures and compare.
 
     Args:
-        model: Potential with derivatives, on any device.
+        model: Potential with derivatives, on any device, or a committee of them.
         dataset: Labelled structures.
         on_batch: Called with the number of structures done and in all.
 
@@ -85,8 +90,13 @@ def evaluate(
         DataError: there is no label at all.
     """
     check_comparable(dataset)
-    prediction = predict(model, dataset.structures, on_batch=on_batch)
-    return compare(prediction, dataset, hessian_differences(model, dataset.structures))
+    members = [model] if isinstance(model, ForceField) else list(model)
+    prediction, deviation = committee_prediction(members, dataset.structures, on_batch)
+    found = [hessian_differences(member, dataset.structures) for member in members]
+    known = [differences for differences in found if differences is not None]
+    hessians = torch.stack(known).mean(0) if len(known) == len(found) else None
+    evaluation = compare(prediction, dataset, hessians)
+    return replace(evaluation, deviation=deviation)
 
 
 def compare(prediction: Properties, dataset: Dataset, hessians: Tensor | None = None) -> Evaluation:

@@ -7,13 +7,13 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from matkit.data.options import LabelOptions
-from matkit.options import IGNORE_CHARGE, Panel, Panels
+from matkit.options import IGNORE_CHARGE, DispersionOptions, Panel, Panels
 
 # Beginning of the names of predictions in files.
 PREFIX = "matkit_"
 
 
-class EvaluateOptions(LabelOptions):
+class EvaluateOptions(DispersionOptions, LabelOptions):
     """Options of ``matkit evaluate``."""
 
     panels: ClassVar[Panels] = {
@@ -21,7 +21,10 @@ class EvaluateOptions(LabelOptions):
         Panel.ADVANCED: ("prefix", "skip_unknown", "any_level", "allow_problems", "ignore_charge"),
     }
 
-    model: str | None = Field(None, description="name or file of the model")
+    model: str | None = Field(
+        None,
+        description="name or file of the model; several with commas make a committee",
+    )
     struct: list[str] = Field(
         [], description="labelled structures, in any format ASE reads, or one converted folder"
     )

@@ -17,6 +17,7 @@ from matkit.errors import ConfigError
 from matkit.evaluate.comparison import Evaluation
 from matkit.evaluate.options import PREFIX
 from matkit.geometry import to_voigt
+from matkit.interfaces import Properties
 from matkit.runs.text_files import TextFile, append_frame
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def check_prefix(frames: Iterable[Atoms], prefix: str) -> None:
             f"Expected a prefix of letters, digits and underscores such as {PREFIX!r}, got "
             f"{prefix!r}."
         )
-    names = {prefix + label for label in LABELS}
+    names = {prefix + label + end for label in LABELS for end in ("", "_std")}
     for i, atoms in enumerate(frames):
         if taken := names & keys_of(atoms):
             raise ConfigError(
@@ -85,7 +86,8 @@ def write_predictions(
 
     Energies are ``info[prefix + "energy"]`` in eV, forces ``arrays[prefix + "forces"]`` in eV/Å
     and stresses ``info[prefix + "stress"]`` in eV/Å³ (xx, yy, zz, yz, xz, xy; only where they
-    are defined). The file appears when it is complete.
+    are defined). Those of a committee have their deviations beside them, as ``energy_std`` and so
+    on. The file appears when it is complete.
 
     Args:
         path: File; an older one is replaced.
@@ -117,16 +119,21 @@ def _with_prediction(
     atoms: Atoms, evaluation: Evaluation, i: int, rows: range, prefix: str
 ) -> Atoms:
     """Return a copy of structure `i`, whose atoms are `rows`, with its prediction."""
-    prediction = evaluation.prediction
-    values = {
-        "energy": prediction["energy"][i].numpy(),
-        "forces": prediction["forces"][rows.start : rows.stop].numpy(),
-        "stress": to_voigt(prediction["stress"][i]).numpy(),
-    }
     copy = atoms.copy()
     copy.calc = atoms.calc
-    _attach(copy, prefix, values)
+    _attach(copy, prefix, _of_structure(evaluation.prediction, i, rows))
+    if evaluation.deviation is not None:
+        deviation = _of_structure(evaluation.deviation, i, rows)
+        _attach(copy, prefix, {f"{label}_std": value for label, value in deviation.items()})
     return copy
+
+
+def _of_structure(values: Properties, i: int, rows: range) -> dict[str, np.ndarray]:
+    return {
+        "energy": values["energy"][i].numpy(),
+        "forces": values["forces"][rows.start : rows.stop].numpy(),
+        "stress": to_voigt(values["stress"][i]).numpy(),
+    }
 
 
 def _attach(atoms: Atoms, prefix: str, values: Mapping[str, np.ndarray]) -> None:
@@ -134,7 +141,7 @@ def _attach(atoms: Atoms, prefix: str, values: Mapping[str, np.ndarray]) -> None
     for label, value in values.items():
         if not np.isfinite(value).all():
             continue
-        if label == "forces":
+        if label.startswith("forces"):
             atoms.set_array(prefix + label, value)
         else:
             atoms.info[prefix + label] = value if value.ndim else float(value)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
-from matkit.options import GOES_ON, Options, Panel, Panels
+from matkit.options import GOES_ON, DispersionOptions, Panel, Panels
 
 # Stems of the files of structures as they were drawn, and relaxed.
 GENERATED, RELAXED = "generated", "relaxed"
 SEEDS = 1 << 32  # structures of a seed before those of the next begin
 
 
-class GenerateOptions(Options):
+class GenerateOptions(DispersionOptions):
     """Options of ``matkit generate`` for structures of any kind."""
 
     panels: ClassVar[Panels] = {
@@ -62,3 +62,9 @@ class GenerateOptions(Options):
     @classmethod
     def _auto(cls, value: Any) -> Any:
         return None if value == "auto" else value
+
+    @model_validator(mode="after")
+    def _dispersion_is_for_relaxing(self) -> Self:
+        if self.dispersion is not None and self.relax is None:
+            raise ValueError("dispersion is added to the potential that relaxes; give relax")
+        return self

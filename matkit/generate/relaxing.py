@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Final
 
 from matkit.elements import format_species
 from matkit.errors import UnknownElementError
-from matkit.generate.domains import room_of
+from matkit.generate.domains import DomainRoom, room_of
+from matkit.generate.options import GenerateOptions
 from matkit.interfaces.generator import Domain
+from matkit.options import DISPERSION_FUNCTIONAL
 from matkit.runs.items import Item, ItemResult, failed
 from matkit.simulate.options import RelaxOptions
-from matkit.simulate.relaxation import relax
+from matkit.simulate.results import RelaxResult
 
 if TYPE_CHECKING:
     from matkit.calculator import MatkitCalculator
@@ -26,66 +28,103 @@ PRECISION: Final = "float32"
 
 
 @dataclass(frozen=True)
+class RelaxingPotential:
+    """What relaxes; may be sent to other processes.
+
+    Attributes:
+        model: Name or file.
+        device: Where it runs.
+        dispersion: Correction added to it, `d3` or `d3bj`.
+        dispersion_functional: Of which functional.
+    """
+
+    model: str
+    device: str
+    dispersion: str | None = None
+    dispersion_functional: str = DISPERSION_FUNCTIONAL
+
+
+def potential_of(options: GenerateOptions) -> RelaxingPotential:
+    """Return what relaxes; the options name a potential."""
+    assert options.relax is not None
+    return RelaxingPotential(
+        options.relax, options.device, options.dispersion, options.dispersion_functional
+    )
+
+
+@dataclass(frozen=True)
 class Relaxer:
     """How to relax; may be sent to other processes.
 
     Attributes:
-        model: Potential.
-        device: Where it runs.
+        potential: What relaxes.
         steps: Most steps.
         fmax: Largest force at the end, eV/Å.
         domain: What is relaxed; crystals with their cell.
     """
 
-    model: str
-    device: str
+    potential: RelaxingPotential
     steps: int
     fmax: float
     domain: Domain = "crystal"
 
     def __call__(self, items: Sequence[Item]) -> list[ItemResult]:
-        """Return what became of some structures."""
-        return [self.one(item) for item in items]
+        """Return what became of some structures, which are relaxed in batches.
 
-    def one(self, item: Item) -> ItemResult:
-        """Relax one structure; it has failed if that does not converge."""
-        if item.content is None:
-            return ItemResult(item, "rejected", reason=item.reason)
+        A structure has failed if its relaxation does not converge.
+        """
+        from matkit.simulate import relax_many  # needs torch, which this module does not
+
         room = room_of(self.domain)
-        if objection := room.fault(item.content):
-            return ItemResult(item, "rejected", reason=objection)
-        calc = _calculator(self.model, self.device)
+        rejected = {item.index: _rejected(item, room) for item in items}
+        rest = [item for item in items if rejected[item.index] is None]
         options = RelaxOptions(
             optimizer=OPTIMIZER, relax_cell=room.RELAX_CELL, fmax=self.fmax, steps=self.steps
         )
-        try:
-            result = relax(item.content, calc, options)
-        except Exception as error:  # e.g. an element that the potential does not know
-            return failed(item, error)
-        n_atoms = len(item.content)
-        facts = {
-            "energy_before": result.initial_energy / n_atoms,
-            "energy_after": result.energy / n_atoms,
-            "relaxation_steps": result.steps,
-            "relaxation": result.reason,
-        }
-        if result.reason != "converged":
-            return ItemResult(item, "failed", reason=result.message or result.reason, facts=facts)
-        if damage := room.damage(item.content, result.atoms):
-            return ItemResult(item, "failed", reason=damage, facts=facts)
-        atoms = result.atoms.copy()
-        atoms.info = dict(item.content.info)
-        return ItemResult(item, "done", (atoms,), facts=facts)
+        calc = _calculator(self.potential)
+        results = relax_many([item.content for item in rest], calc, options)
+        if any(result.reason == "interrupted" for result in results):
+            raise KeyboardInterrupt
+        ended = {item.index: _outcome(item, r, room) for item, r in zip(rest, results, strict=True)}
+        return [rejected[item.index] or ended[item.index] for item in items]
+
+
+def _rejected(item: Item, room: DomainRoom) -> ItemResult | None:
+    """Return why a structure is not to be relaxed, None if it is."""
+    if item.content is None:
+        return ItemResult(item, "rejected", reason=item.reason)
+    if objection := room.fault(item.content):
+        return ItemResult(item, "rejected", reason=objection)
+    return None
+
+
+def _outcome(item: Item, result: RelaxResult, room: DomainRoom) -> ItemResult:
+    """Return what is written of a relaxation."""
+    if result.reason == "error" and not result.steps:  # e.g. an element that nobody knows
+        return failed(item, result.message)
+    n_atoms = len(item.content)
+    facts = {
+        "energy_before": result.initial_energy / n_atoms,
+        "energy_after": result.energy / n_atoms,
+        "relaxation_steps": result.steps,
+        "relaxation": result.reason,
+    }
+    if result.reason != "converged":
+        return ItemResult(item, "failed", reason=result.message or result.reason, facts=facts)
+    if damage := room.damage(item.content, result.atoms):
+        return ItemResult(item, "failed", reason=damage, facts=facts)
+    atoms = result.atoms.copy()
+    atoms.info = dict(item.content.info)
+    return ItemResult(item, "done", (atoms,), facts=facts)
 
 
 def check_potential(
-    model: str, device: str, wanted: Collection[int], possible: Collection[int]
+    potential: RelaxingPotential, wanted: Collection[int], possible: Collection[int]
 ) -> str:
     """Raise what is wrong with a potential before hours are spent on structures for it.
 
     Args:
-        model: Name or file.
-        device: Where it is to run.
+        potential: What is to relax.
         wanted: Atomic numbers that structures are sure to have.
         possible: Those that they may have.
 
@@ -95,15 +134,16 @@ def check_potential(
     Raises:
         UnknownElementError: it does not know an element that is wanted.
         UnknownNameError: no model has that name.
-        MissingExtraError: the package that carries its weights is not installed.
+        MissingExtraError: the package that carries its weights, or dftd3, is not installed.
         CheckpointError: the file cannot be read.
     """
-    calc = _calculator(model, device)
-    known = set.intersection(*(set(member.species) for member in calc.potentials))
+    calc = _calculator(potential)
+    known = set(calc.species)
     if lacking := set(wanted) - known:
         raise UnknownElementError(
-            f"Cannot relax with {model}: it does not know {format_species(lacking)}, which is "
-            f"asked for. It knows {format_species(known)}. Choose another, or do not relax."
+            f"Cannot relax with {potential.model}: it does not know {format_species(lacking)}, "
+            f"which is asked for. It knows {format_species(known)}. Choose another, or do not "
+            "relax."
         )
     text = f"Relaxing with {calc.info['model']}; {PRECISION} on {calc.device}"
     if lacking := set(possible) - known:
@@ -114,7 +154,13 @@ def check_potential(
 
 
 @lru_cache(maxsize=1)
-def _calculator(model: str, device: str) -> MatkitCalculator:
+def _calculator(potential: RelaxingPotential) -> MatkitCalculator:
     from matkit.models.zoo import load_calculator
 
-    return load_calculator(model, device=device, dtype=PRECISION)
+    return load_calculator(
+        potential.model,
+        device=potential.device,
+        dtype=PRECISION,
+        dispersion=potential.dispersion,
+        dispersion_functional=potential.dispersion_functional,
+    )

@@ -15,7 +15,7 @@ from ase.io import read
 from matkit.generate.batch import Batch
 from matkit.generate.domains import Note, room_of
 from matkit.generate.options import GENERATED, RELAXED, GenerateOptions
-from matkit.generate.relaxing import Relaxer, check_potential
+from matkit.generate.relaxing import Relaxer, check_potential, potential_of
 from matkit.generate.sampling import Sampler
 from matkit.interfaces import Generator
 from matkit.interfaces.generator import Domain
@@ -26,7 +26,9 @@ from matkit.runs.schedule import OnProgress, Plan, carry_out, open_executor
 
 # What has no influence on the structures, and may be another when a run goes on.
 FREE = {"out", "overwrite", "workers", "device", "batch_size", "shard", "dedupe", "known"}
-RELAXATION = {"relax", "relax_steps", "fmax"}
+RELAXATION = {"relax", "relax_steps", "fmax", "dispersion", "dispersion_functional"}
+# Structures that a worker relaxes in batches before they are written down; enough to be fast.
+TOGETHER = 50
 
 Watch = Callable[[str], AbstractContextManager[OnProgress | None]]
 
@@ -60,7 +62,7 @@ def generate(
         items = room.requests(options, generator, learnt)
         asked = {z for item in items for z in item.content[2:]}
         possible = generator.species if not asked else ()
-        note(check_potential(options.relax, options.device, asked, possible))
+        note(check_potential(potential_of(options), asked, possible))
     batch = draw(generator, options, watch, learnt)
     relaxed, relaxation = _relaxed(batch, generator.domain, options, watch)
     batch = replace(batch, relaxed=relaxed, relaxation=relaxation)
@@ -118,7 +120,7 @@ def _relaxed(
     if options.relax is None:
         return {}, {}
     files = _files(options, RELAXED)
-    work = Relaxer(options.relax, options.device, options.relax_steps, options.fmax, domain)
+    work = Relaxer(potential_of(options), options.relax_steps, options.fmax, domain)
     items = [Item(number, f"{batch.noun} {number}", a) for number, a in batch.drawn.items()]
     settings = options.model_dump(include=RELAXATION)
     with (
@@ -126,7 +128,8 @@ def _relaxed(
         open_executor(options.workers) as executor,
         watch("relaxing") as show,
     ):
-        plan = Plan(_one, 0, executor, 4 * options.workers)
+        size = min(TOGETHER, -(-len(items) // (2 * options.workers)))
+        plan = Plan(_one, size, executor, 4 * options.workers)
         carry_out(lambda: iter(items), work, ledger, plan, show)
     return {batch.number(a): a for a in _frames(files)}, last_rows(files)
 

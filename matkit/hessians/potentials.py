@@ -24,7 +24,7 @@ SMALLEST_BLOCK = 1e-6
 
 NO_HESSIAN = (
     "This model predicts no Hessians. Take method autograd or finite-difference, or a model with a "
-    "Hessian head (hip)."
+    "Hessian head (hip) and no dispersion correction, which its Hessian would lack."
 )
 
 

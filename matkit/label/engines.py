@@ -15,6 +15,7 @@ from matkit.label.labels import Engine
 from matkit.label.model_engine import ModelEngine
 from matkit.label.options import XTB
 from matkit.models.zoo import load_calculator
+from matkit.options import DISPERSION_FUNCTIONAL
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class EngineSpec:
         dtype: Precision of a matkit model.
         batch_atoms: Most atoms that a matkit model computes together.
         ignore_charge: Whether a matkit model may leave charges out of account.
+        dispersion: Correction added to a matkit model, `d3` or `d3bj`.
+        dispersion_functional: Of which functional.
     """
 
     name: str
@@ -36,6 +39,8 @@ class EngineSpec:
     dtype: str
     batch_atoms: int
     ignore_charge: bool = False
+    dispersion: str | None = None
+    dispersion_functional: str = DISPERSION_FUNCTIONAL
 
 
 def load_engine(spec: EngineSpec) -> Engine:
@@ -55,6 +60,12 @@ def load_engine(spec: EngineSpec) -> Engine:
 @lru_cache(maxsize=32)
 def _load(spec: EngineSpec, _thread: int) -> Engine:
     options: Mapping[str, Any] = json.loads(spec.options)
+    if spec.dispersion is not None and (spec.name in XTB or is_factory(spec.name)):
+        raise ConfigError(
+            f"Expected a matkit model to add {spec.dispersion} to, got {spec.name}: xTB has "
+            "dispersion of its own, and a factory is to return a calculator that has it. Leave "
+            "dispersion out."
+        )
     if spec.name in XTB:
         return xtb_engine(spec.name, options)
     if is_factory(spec.name):
@@ -64,5 +75,12 @@ def _load(spec: EngineSpec, _thread: int) -> Engine:
             f"{spec.name} is a matkit model and takes no calculator_options, got {dict(options)}. "
             "Leave them out."
         )
-    calc = load_calculator(spec.name, spec.device, spec.dtype, ignore_charge=spec.ignore_charge)
+    calc = load_calculator(
+        spec.name,
+        spec.device,
+        spec.dtype,
+        ignore_charge=spec.ignore_charge,
+        dispersion=spec.dispersion,
+        dispersion_functional=spec.dispersion_functional,
+    )
     return ModelEngine(calc, spec.batch_atoms)

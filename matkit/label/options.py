@@ -8,7 +8,15 @@ import yaml
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from matkit.models.shipped import DEFAULT_POTENTIAL
-from matkit.options import ANY_CALCULATOR, GOES_ON, IGNORE_CHARGE, Panel, Panels, ReadingOptions
+from matkit.options import (
+    ANY_CALCULATOR,
+    GOES_ON,
+    IGNORE_CHARGE,
+    DispersionOptions,
+    Panel,
+    Panels,
+    ReadingOptions,
+)
 from matkit.runs.yaml_text import load_yaml
 
 XTB = {"gfn1": "GFN1-xTB", "gfn2": "GFN2-xTB"}
@@ -24,7 +32,7 @@ def _as_mapping(value: Any) -> Any:
         raise ValueError(f"expected a table such as {{accuracy: 0.1}}, got {value!r}") from error
 
 
-class LabellingOptions(ReadingOptions):
+class LabellingOptions(DispersionOptions, ReadingOptions):
     """Options of `label`."""
 
     panels: ClassVar[Panels] = {

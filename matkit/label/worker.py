@@ -12,25 +12,29 @@ from ase import Atoms
 
 from matkit.data.remarks import describes_labels
 from matkit.hessians.differences import symmetrised
+from matkit.label.calculator_engine import is_factory
 from matkit.label.engines import EngineSpec, load_engine
 from matkit.label.labels import Array, Engine, Labels
-from matkit.label.options import STEP, LabellingOptions
+from matkit.label.options import STEP, XTB, LabellingOptions
 from matkit.runs.items import Item, ItemResult, failed
 
 
 def spec_of(options: LabellingOptions) -> EngineSpec:
     """Return which engine labels."""
-    return _spec(options.calculator, options.calculator_options, options)
+    return _spec(options.calculator, options.calculator_options, options, options.dispersion)
 
 
 def second_spec(options: LabellingOptions) -> EngineSpec | None:
-    """Return which engine has to agree, if any."""
+    """Return which engine has to agree, if any; matkit models get the dispersion too."""
     if options.agree is None:
         return None
-    return _spec(options.agree, {}, options)
+    is_model = options.agree not in XTB and not is_factory(options.agree)
+    return _spec(options.agree, {}, options, options.dispersion if is_model else None)
 
 
-def _spec(name: str, arguments: Mapping[str, Any], options: LabellingOptions) -> EngineSpec:
+def _spec(
+    name: str, arguments: Mapping[str, Any], options: LabellingOptions, dispersion: str | None
+) -> EngineSpec:
     return EngineSpec(
         name=name,
         options=json.dumps(arguments, sort_keys=True),
@@ -38,6 +42,8 @@ def _spec(name: str, arguments: Mapping[str, Any], options: LabellingOptions) ->
         dtype=options.precision,
         batch_atoms=options.batch_atoms,
         ignore_charge=options.ignore_charge,
+        dispersion=dispersion,
+        dispersion_functional=options.dispersion_functional,
     )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from matkit.derivatives import ForceField, force_field
+from matkit.dispersion import double_counting, with_dispersion
 from matkit.elements import format_species
 from matkit.errors import ConfigError, did_you_mean
 from matkit.interfaces import Generator
@@ -19,6 +20,7 @@ from matkit.models.cards import NOT_STATED
 from matkit.models.published import published
 from matkit.models.shipped import DEFAULT_POTENTIAL, find_generator
 from matkit.models.sources import expand, not_a_generator, read_potential, valid_elements
+from matkit.options import DISPERSION_FUNCTIONAL
 from matkit.options.foreign_words import answer
 
 if TYPE_CHECKING:
@@ -56,15 +58,17 @@ def load_calculator(
     neighbors: str = "auto",
     ignore_charge: bool = False,
     any_level: bool = False,
+    dispersion: str | None = None,
+    dispersion_functional: str = DISPERSION_FUNCTIONAL,
     **foreign: Any,
 ) -> MatkitCalculator:
     """Load an ASE calculator.
 
     Args:
         name_or_path: Model name or file. Several, also as text with commas, or a pattern such as
-            ``"seed-*.safetensors"``, make a committee: results are means, with `energy_var` and
-            `forces_comm` beside them. The default comes with matkit; ``matkit models info`` says
-            how good it is.
+            ``"seed-*.safetensors"``, make a committee: results are means, with `energy_std`,
+            `forces_std` and `stress_std` beside them. The default comes with matkit; ``matkit
+            models info`` says how good it is.
         device: `cpu`, `cuda`, ...; `auto` takes the GPU if there is one.
         dtype: `float32` or `float64` arithmetic; None leaves it to what is computed (`md` takes
             float32, all else of `matkit.simulate`, vibrations, phonons and transition states
@@ -74,12 +78,17 @@ def load_calculator(
         ignore_charge: Compute structures with a charge or multiplicity that the model does not
             take into account as neutral singlets; else they are refused.
         any_level: See `load`.
+        dispersion: Correction that is added, `d3` (damped to zero) or `d3bj`; see
+            `matkit.dispersion.D3`.
+        dispersion_functional: Density functional of the labels that the model was trained on.
         **foreign: Nothing; words of other programs are answered with those of matkit.
 
     Raises:
         UnknownNameError: no model has that name, it is a generator, or no file fits the pattern.
-        ConfigError: no model is named, device or type are none, or an argument is unknown.
-        MissingExtraError: the package that carries the weights is not installed.
+        ConfigError: no model is named, device or type are none, the dispersion or its functional
+            is not known, or an argument is unknown.
+        MissingExtraError: the package that carries the weights, or the one of the dispersion, is
+            not installed.
         CheckpointError: a model file cannot be read.
         ModelError: a model gives no energies and forces, or not what it declares.
     """
@@ -93,9 +102,17 @@ def load_calculator(
     for name, (_, metadata) in zip(names, loaded, strict=True):
         if any_level and (level := valid_elements(metadata["card"])):
             log.warning("Energies of %s are good for %s only.", name, format_species(level))
+    cards = {str(name): metadata["card"] for name, (_, metadata) in zip(names, loaded, strict=True)}
+    _warn_of_levels(cards)
     info = {"model": ", ".join(map(str, names)), **_summary(loaded[0][1])}
     info["sha256"] = ", ".join(metadata["sha256"] for _, metadata in loaded)
-    potentials = [force_field(potential).eval() for potential, _ in loaded]
+    if dispersion is not None:
+        _warn_of_double_counting(cards, dispersion)
+        info |= {"dispersion": dispersion, "dispersion_functional": dispersion_functional}
+    potentials = [
+        with_dispersion(force_field(potential), dispersion, dispersion_functional).eval()
+        for potential, _ in loaded
+    ]
     for name, potential in zip(names, potentials, strict=True):
         if not potential.conservative:
             log.warning(
@@ -104,6 +121,33 @@ def load_calculator(
                 name,
             )
     return MatkitCalculator(potentials, device, dtype, skin, neighbors, info, ignore_charge)
+
+
+def _warn_of_levels(cards: Mapping[str, Mapping[str, Any]]) -> None:
+    """Say if members of a committee learnt different energies: their spread is no uncertainty."""
+    levels = {name: card.get("level") or card.get("training_data") for name, card in cards.items()}
+    if len({level for level in levels.values() if level}) > 1:
+        log.warning(
+            "The models of this committee were trained on different labels (%s): if these are of "
+            "different levels of theory, energies and their deviations mean little.",
+            "; ".join(f"{name}: {_shortened(level)}" for name, level in levels.items()),
+        )
+
+
+def _shortened(text: Any, most: int = 60) -> str:
+    return f"{str(text)[:most]}..." if len(str(text)) > most else str(text)
+
+
+def _warn_of_double_counting(cards: Mapping[str, Mapping[str, Any]], dispersion: str) -> None:
+    for name, card in cards.items():
+        if words := double_counting(card):
+            log.warning(
+                "The labels of %s hold dispersion already, as its card says (%s): with %s it "
+                "counts twice.",
+                name,
+                words,
+                dispersion,
+            )
 
 
 def _refuse_foreign(words: Mapping[str, Any]) -> None:

@@ -23,9 +23,8 @@ _STATISTICS = "these are taken from the data, or are hyper-parameters of model"
 _BATCHES = "there is one batch_size for training and one, valid_batch_size, for the rest"
 _MODEL = "the model is called model (in Python the first argument), and may be a name or a file"
 _DISPERSION = (
-    "no model here adds a dispersion correction. Add one in Python: "
-    "ase.calculators.mixing.SumCalculator([load_calculator(...), a D3 calculator, e.g. of "
-    "torch-dftd or dftd4]), unless the model's labels contain it"
+    "dispersion is added where a model is used, not where it is trained: dispersion d3 or d3bj "
+    "says the damping and dispersion_functional the functional; cutoffs are the reference program's"
 )
 
 # MACE's run_train, its calculators, and janus-core.

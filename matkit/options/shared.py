@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
@@ -17,6 +17,8 @@ PRECISION: Final = "float64"
 MD_PRECISION: Final = "float32"
 # Of campaigns, whose ledger says what is done.
 GOES_ON: Final = "the same command goes on with what was stopped, as restart auto elsewhere"
+# Functional whose correction for dispersion is taken if nobody says otherwise.
+DISPERSION_FUNCTIONAL: Final = "pbe"
 # Of every command that computes with a model.
 IGNORE_CHARGE: Any = Field(
     False,
@@ -34,4 +36,20 @@ class ReadingOptions(Options):
         None,
         description="format of the files if their names do not tell it, as ASE calls it, such as "
         "extxyz, cif, vasp or espresso-in; also csv and parquet",
+    )
+
+
+class DispersionOptions(Options):
+    """Dispersion added to a model, of every command that computes with one."""
+
+    panel: ClassVar = Panel.MODEL
+
+    dispersion: Literal["d3", "d3bj"] | None = Field(
+        None,
+        description="dispersion added to the potential: D3, damped to zero (d3) or as by Becke "
+        "and Johnson (d3bj); needs matkit[dispersion]",
+    )
+    dispersion_functional: str = Field(
+        DISPERSION_FUNCTIONAL,
+        description="density functional of the labels that the potential was trained on",
     )

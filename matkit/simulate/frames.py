@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from matkit.calculator_info import DEVIATIONS, deviations
+
 
 def freeze(atoms: Atoms, stress: bool = False) -> Atoms:
     """Return a copy of `atoms` that holds its energy, forces and, if asked, stress.
+
+    Of a committee it holds the deviations too: `forces_std` among the arrays, the others in `info`.
 
     Args:
         atoms: Structure with a calculator.
@@ -22,8 +29,40 @@ def freeze(atoms: Atoms, stress: bool = False) -> Atoms:
     if stress:
         results["stress"] = atoms.get_stress(apply_constraint=False)
     frame = atoms.copy()
-    frame.calc = SinglePointCalculator(frame, **results)
+    hold(frame, results | deviations(atoms.calc))
     return frame
+
+
+def hold(frame: Atoms, results: Mapping[str, Any]) -> None:
+    """Make a structure hold results, and nothing of earlier ones.
+
+    Args:
+        frame: Structure; it is changed.
+        results: What ASE's calculators give, and the deviations of a committee.
+    """
+    for name in DEVIATIONS:
+        frame.info.pop(name, None)
+        frame.arrays.pop(name, None)
+    for name in DEVIATIONS & results.keys():
+        if name == "forces_std":
+            frame.set_array(name, results[name])
+        else:
+            frame.info[name] = results[name]
+    plain = {name: value for name, value in results.items() if name not in DEVIATIONS}
+    frame.calc = SinglePointCalculator(frame, **plain)
+
+
+def spread(frame: Atoms) -> dict[str, float]:
+    """Return `energy_std` (eV) and `max_forces_std` (eV/Å, of an atom's vector) of a committee."""
+    if "forces_std" not in frame.arrays:
+        return {}
+    largest = max_length(frame.arrays["forces_std"])
+    return {"energy_std": float(frame.info["energy_std"]), "max_forces_std": largest}
+
+
+def max_length(vectors: np.ndarray) -> float:
+    """Return the length of the longest vector [N, 3]."""
+    return float(np.linalg.norm(vectors, axis=1).max(initial=0.0))
 
 
 def has_stress(atoms: Atoms) -> bool:
@@ -39,7 +78,7 @@ def has_stress(atoms: Atoms) -> bool:
 
 def max_force(atoms: Atoms) -> float:
     """Return the largest force on an atom that is free to move, eV/Å."""
-    return float(np.linalg.norm(atoms.get_forces(), axis=1).max(initial=0.0))
+    return max_length(atoms.get_forces())
 
 
 def is_finite(atoms: Atoms) -> bool:

@@ -9,13 +9,16 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms, units
 
+from matkit.calculator_info import deviations
 from matkit.runs.text_files import TextFile, append_frame, check_length
-from matkit.simulate.frames import freeze
+from matkit.simulate.frames import freeze, max_length
 from matkit.simulate.options import MDOptions
 
 COLUMNS = ("step", "time_fs", "potential_eV", "kinetic_eV", "total_eV", "temperature_K")
 PRESSURE_COLUMNS = ("pressure_GPa", "volume_A3")
 TARGET_COLUMNS = ("target_K",)  # of a thermostat whose temperature changes
+# Of a committee: deviations of its members, of the forces that of the atom where it is largest.
+DEVIATION_COLUMNS = ("energy_std_eV", "max_forces_std_eV_A")
 
 
 def md_files(out: str | Path) -> dict[str, Path]:
@@ -33,6 +36,8 @@ def md_files(out: str | Path) -> dict[str, Path]:
 class Recorder:
     """Writes what is due at a step and remembers the total energy for the drift.
 
+    Of a committee it also remembers the largest deviation of forces in `max_forces_std`, eV/Å.
+
     Args:
         files: Path by kind; empty to write nothing.
         options: Options of the run.
@@ -42,6 +47,7 @@ class Recorder:
     def __init__(self, files: Mapping[str, Path], options: MDOptions, stress: bool) -> None:
         self.options, self.stress = options, stress
         self.energies: list[tuple[int, float]] = []
+        self.max_forces_std: float | None = None
         self._paths = {kind: files[kind] for kind in ("traj", "stats") if kind in files}
         self._files: dict[str, TextFile] = {}
 
@@ -53,8 +59,11 @@ class Recorder:
             self._files[kind] = TextFile(path, keep=lengths[kind] if lengths else 0)
         if "stats" in self._files and lengths:
             with self._paths["stats"].open() as file:
-                rows = csv.DictReader(file)
-                self.energies = [(int(row["step"]), float(row["total_eV"])) for row in rows]
+                rows = list(csv.DictReader(file))
+            self.energies = [(int(row["step"]), float(row["total_eV"])) for row in rows]
+            for row in rows:
+                if (value := row.get(DEVIATION_COLUMNS[1])) is not None:
+                    self._remember(float(value))
 
     def record(self, step: int, atoms: Atoms) -> None:
         """Write the frame and the row of statistics that are due."""
@@ -82,11 +91,13 @@ class Recorder:
         slope = np.polyfit(picoseconds, energies - energies[0], 1)[0]
         return float(1000 * slope / n_atoms)
 
-    def _columns(self) -> tuple[str, ...]:
-        ramp = self.options.temperature_end is not None
-        return (
-            COLUMNS + (PRESSURE_COLUMNS if self.stress else ()) + (TARGET_COLUMNS if ramp else ())
-        )
+    def _columns(self, committee: bool) -> tuple[str, ...]:
+        pressure = PRESSURE_COLUMNS if self.stress else ()
+        target = TARGET_COLUMNS if self.options.temperature_end is not None else ()
+        return (*COLUMNS, *pressure, *target, *(DEVIATION_COLUMNS if committee else ()))
+
+    def _remember(self, deviation: float) -> None:
+        self.max_forces_std = max(deviation, self.max_forces_std or 0.0)
 
     def _record_statistics(self, step: int, atoms: Atoms) -> None:
         potential, kinetic = atoms.get_potential_energy(), atoms.get_kinetic_energy()
@@ -104,8 +115,12 @@ class Recorder:
             cells += [f"{pressure(atoms):.6f}", f"{atoms.get_volume():.6f}"]
         if self.options.temperature_end is not None:
             cells.append(f"{self.options.target(step):.4f}")
+        if apart := deviations(atoms.calc):
+            largest = float(f"{max_length(apart['forces_std']):.6f}")
+            self._remember(largest)
+            cells += [f"{apart['energy_std']:.8f}", f"{largest:.6f}"]
         if "stats" in self._files:
-            header = [] if len(self.energies) > 1 else [",".join(self._columns())]
+            header = [] if len(self.energies) > 1 else [",".join(self._columns(bool(apart)))]
             self._files["stats"].write("\n".join([*header, ",".join(cells)]) + "\n")
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from ase import Atoms
 
 from matkit.data.pymatgen import in_type
+from matkit.simulate.frames import spread
 
 if TYPE_CHECKING:
     from matkit.data.pymatgen import AnyStructure
@@ -75,10 +76,10 @@ class Result:
         return self.reason in ("done", "converged")
 
     def row(self) -> dict[str, Any]:
-        """Return everything but arrays as a flat dictionary fit for JSON."""
+        """Return everything but arrays, and a committee's spread, as a flat dictionary for JSON."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         plain = {key: _plain(value) for key, value in values.items() if _is_scalar(value)}
-        return {"converged": self.converged} | plain
+        return {"converged": self.converged} | spread(self.atoms) | plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +148,8 @@ class MDResult(Result):
         temperature: Temperature, K.
         drift: Slope of the total energy in nve, meV/atom/ps; None elsewhere and for fewer than
             three rows of statistics.
+        max_forces_std: Largest deviation of a committee's forces on an atom in a row of the
+            statistics, eV/Å; None of a single model.
         steps_per_second: Speed of this run.
         wall_time: Duration of this run, s.
         restarted_from: Step at which this run went on, None for a new one.
@@ -164,6 +167,7 @@ class MDResult(Result):
     wall_time: float
     restarted_from: int | None = None
     last_good: Path | None = None
+    max_forces_std: float | None = None
     message: str = ""
 
 

@@ -244,5 +244,6 @@ class Run:
             wall_time=wall,
             restarted_from=self.first if self.saved is not None else None,
             last_good=last_good,
+            max_forces_std=self.recorder.max_forces_std if self.recorder else None,
             message=message,
         )

@@ -9,7 +9,7 @@ from matkit.errors import SimulationError
 from matkit.simulate.frames import freeze, has_stress
 from matkit.simulate.options import RelaxOptions
 from matkit.simulate.relaxation import relax
-from matkit.simulate.results import OnStep, Reason
+from matkit.simulate.results import OnStep, Reason, RelaxResult
 
 
 def stationary_point(
@@ -31,6 +31,17 @@ def stationary_point(
         work.calc = calc
         return freeze(work, stress=has_stress(work)), "done", 0
     result = relax(atoms, calc, options, on_step=on_step)
+    check_end(result)
+    return result.atoms, result.reason, result.steps
+
+
+def check_end(result: RelaxResult) -> None:
+    """Check that a relaxation has come to an end, converged or not.
+
+    Raises:
+        KeyboardInterrupt: the user has stopped it.
+        SimulationError: it broke off.
+    """
     if result.reason == "interrupted":
         raise KeyboardInterrupt
     if result.reason not in ("converged", "max_steps"):
@@ -38,4 +49,3 @@ def stationary_point(
             f"Expected a relaxed structure, but the relaxation ended with {result.reason!r} after "
             f"{result.steps} steps: {result.message}. Start from a better structure."
         )
-    return result.atoms, result.reason, result.steps

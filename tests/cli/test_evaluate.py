@@ -174,7 +174,6 @@ def test_broken_predictions_end_with_an_error(files):
     [
         ([], "Expected a model, got none"),
         (["all.safetensors"], "Expected files with labelled structures"),
-        (["*.safetensors", "data.extxyz"], "Expected one model, got 2"),
         (["all.safetensors", "missing.xyz"], "no file missing.xyz"),
         (["nonsense", "data.extxyz"], "Unknown model 'nonsense'"),
     ],
@@ -199,3 +198,39 @@ def test_progress_on_a_terminal(files, monkeypatch):
 def test_template(cli):
     options = yaml.safe_load(cli("template", "evaluate").stdout)
     assert options["prefix"] == "matkit_"
+
+
+def test_a_committee_gets_a_calibration(files):
+    for seed in range(2):
+        checkpoint.save(network((1, 8, 11, 17), seed), files.folder / f"seed-{seed}.safetensors")
+    result = files("evaluate", "seed-0.safetensors,seed-1.safetensors", "data.extxyz")
+    assert "miscalibration" in result.stdout
+    found = metrics()["calibration"]["forces"]
+    assert 0 <= found["miscalibration"] <= 0.5
+    folder = files.folder / "results" / "evaluation"
+    with open(folder / "calibration.csv", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["quantity"] == "forces"]
+    assert sum(int(row["values"]) for row in rows) == found["count"]
+    assert (folder / "calibration.png").read_bytes().startswith(b"\x89PNG")
+    first = read(folder / "predictions.extxyz", 0)
+    assert first.arrays["matkit_forces_std"].shape == (8, 3)
+    assert first.info["matkit_energy_std"] > 0
+    assert len(first.info["matkit_stress_std"]) == 6
+    files("evaluate", "seed-0.safetensors", "data.extxyz", "--overwrite")
+    assert sorted(path.name for path in folder.iterdir()) == RESULTS
+
+
+def test_a_committee_compares_the_elements_that_all_members_know(files):
+    words = ("evaluate", "all.safetensors,water.safetensors", "data.extxyz")
+    assert "Na" in files(*words, code=2).stderr
+    files(*words, "--skip-unknown")
+    assert metrics()["left_out"] == {"unknown elements": 4}
+
+
+def test_dispersion_is_compared(files):
+    pytest.importorskip("dftd3", reason='needs pip install "matkit[dispersion]"')
+    energies = []
+    for out, words in (("plain", ()), ("d3", ("--dispersion", "d3"))):
+        files("evaluate", "all.safetensors", "data.extxyz", "--out", out, *words)
+        energies.append(read(f"{out}/predictions.extxyz", 0).info["matkit_energy"])
+    assert energies[1] < energies[0] - 0.1

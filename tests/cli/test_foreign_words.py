@@ -43,14 +43,14 @@ def test_configuration_files_answer(cli):
     told = flat(cli("finetune", "-c", "c.yaml", code=2).output)
     assert "Unknown option 'swa'. That is a word of another program" in told
     assert "replay_file" in told
-    with pytest.raises(ConfigError, match="'dispersion'.*SumCalculator"):
+    with pytest.raises(ConfigError, match="'dispersion'.*where a model is used"):
         build(TrainOptions, {"dispersion": True})
 
 
 def test_python_answers():
     with pytest.raises(ConfigError) as caught:
-        matkit.load_calculator(model_paths="a.model", default_dtype="float64", dispersion=True)
-    for text in ("'model_paths'", "first argument", "called dtype", "SumCalculator"):
+        matkit.load_calculator(model_paths="a.model", default_dtype="float64", damping="bj")
+    for text in ("'model_paths'", "first argument", "called dtype", "dispersion_functional"):
         assert text in str(caught.value)
     with pytest.raises(ConfigError, match="Unknown argument 'devise'.*Did you mean 'device'"):
         matkit.load_calculator(devise="cpu")
@@ -76,10 +76,10 @@ def test_estimated_references_are_those_that_are_fitted(tmp_path, cli):
 
 
 def test_no_answer_stands_in_the_way_of_an_option():
-    """`head` is an option of data, and a foreign word elsewhere."""
+    """`head` is an option of data, `dispersion` of what uses models; foreign words elsewhere."""
     ours = {
         name for m in {**ALL, **OPTIONS, **BUILDERS, **MORE}.values() for name in m.model_fields
     }
-    assert ours & ANSWERS.keys() <= {"default_dtype", "head"}
+    assert ours & ANSWERS.keys() <= {"default_dtype", "dispersion", "head"}
     assert answer("--SWA") == answer("swa") != ""
     assert answer("los") == ""

@@ -15,6 +15,16 @@ from tests.report.sources import external_sources
 OUT = "results/physics"
 
 
+class Copper(EMT):
+    """EMT, which tells its elements as models do."""
+
+    species = (29,)
+
+
+def any_model(*given, **options):
+    return Copper()
+
+
 @pytest.fixture
 def files(cli, monkeypatch):
     """Copper and water, a small untrained model, and EMT in the place of any."""
@@ -26,8 +36,7 @@ def files(cli, monkeypatch):
 
 @pytest.fixture
 def emt(files, monkeypatch):
-    monkeypatch.setattr("matkit.cli.physics.load_calculator", lambda *given: EMT())
-    monkeypatch.setattr("matkit.cli.physics.species_of", lambda calc: [29])
+    monkeypatch.setattr("matkit.cli.physics.load_calculator", any_model)
     return files
 
 
@@ -81,7 +90,7 @@ def test_json_is_the_whole_document(emt):
 
 
 def test_a_model_whose_crystals_are_not_known(emt, monkeypatch):
-    monkeypatch.setattr("matkit.cli.physics.species_of", lambda calc: [8])
+    monkeypatch.setattr(Copper, "species", (8,))
     result = emt("evaluate", "physics", "emt", "--checks", "eos")
     assert "No simple crystal" in result.stderr
     assert metrics(emt.folder)["checks"] == []
@@ -100,8 +109,7 @@ def test_a_model_whose_crystals_are_not_known(emt, monkeypatch):
 )
 def test_what_cannot_be_done(files, monkeypatch, words, message):
     if words[:1] == ["emt"]:
-        monkeypatch.setattr("matkit.cli.physics.load_calculator", lambda *given: EMT())
-        monkeypatch.setattr("matkit.cli.physics.species_of", lambda calc: [29])
+        monkeypatch.setattr("matkit.cli.physics.load_calculator", any_model)
     assert message in files("evaluate", "physics", *words, code=2).output
     assert not (files.folder / OUT / "physics.json").exists()
 

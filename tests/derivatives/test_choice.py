@@ -103,7 +103,8 @@ def test_a_committee_gives_what_all_members_give():
     calc = MatkitCalculator(both, device="cpu")
     assert calc.info["conservative"] is False
     assert "stress" not in calc.implemented_properties
-    assert "energy_var" in calc.implemented_properties
+    assert "stress_std" not in calc.implemented_properties
+    assert "energy_std" in calc.implemented_properties
 
 
 @pytest.mark.parametrize(

@@ -21,12 +21,14 @@ from matkit.crystals.generation.room import fault
 from matkit.errors import ConfigError, DataError, UnknownElementError, UnknownNameError
 from matkit.generate.batch import Batch
 from matkit.generate.conditions import parse_conditions, strange_conditions
-from matkit.generate.relaxing import Relaxer, check_potential
+from matkit.generate.relaxing import Relaxer, RelaxingPotential, check_potential
 from matkit.interfaces import Generator
 from matkit.models import checkpoint, shipped
 from matkit.options import build
 from matkit.runs.items import Item
 from tests.report.sources import external_sources
+
+SEVENNET = RelaxingPotential("sevennet-0", "cpu")
 
 SMALL = {"width": 16, "layers": 2, "harmonics": 4, "time_channels": 8, "miller": 2}
 ELEMENTS = [3, 8, 11, 17, 26]
@@ -214,9 +216,9 @@ def test_what_is_needed_after_sampling_is_missed_before(
 
 
 def test_the_default_potential_may_be_asked_for_by_that_name():
-    text = check_potential("default", "cpu", [11, 17], [])
+    text = check_potential(RelaxingPotential("default", "cpu"), [11, 17], [])
     assert text == "Relaxing with nequip-universal; float32 on cpu"
-    text = check_potential("default, hip-gfn2-chno", "cpu", [], [8, 26])
+    text = check_potential(RelaxingPotential("default, hip-gfn2-chno", "cpu"), [], [8, 26])
     assert "Structures with Fe cannot be relaxed" in text
 
 
@@ -294,19 +296,19 @@ def test_what_is_no_crystal_is_not_relaxed():
     close = bulk("NaCl", "rocksalt", a=5.64)
     close.positions[1] = close.positions[0] + [0.1, 0, 0]
     assert "0.10 Å apart" in fault(close)
-    outcome = Relaxer("sevennet-0", "cpu", 3, 0.05).one(Item(0, "crystal 0", close))
+    outcome = Relaxer(SEVENNET, 3, 0.05)([Item(0, "crystal 0", close)])[0]
     assert (outcome.status, outcome.frames) == ("rejected", ())
 
 
 def test_crystals_are_relaxed_by_a_potential(generate, tmp_path):
     pytest.importorskip("sevenn")
     stretched = bulk("NaCl", "rocksalt", a=5.9)
-    relaxer = Relaxer("sevennet-0", "cpu", 200, 0.05)
-    outcome = relaxer.one(Item(0, "crystal 0", stretched))
+    relaxer = Relaxer(SEVENNET, 200, 0.05)
+    outcome = relaxer([Item(0, "crystal 0", stretched)])[0]
     assert outcome.status == "done"
     assert outcome.frames[0].cell.cellpar()[0] == pytest.approx(5.69 / np.sqrt(2), abs=0.03)
     assert outcome.facts["energy_after"] < outcome.facts["energy_before"]
-    short = Relaxer("sevennet-0", "cpu", 1, 0.05).one(Item(0, "crystal 0", stretched))
+    short = Relaxer(SEVENNET, 1, 0.05)([Item(0, "crystal 0", stretched)])[0]
     assert short.status == "failed"
     assert "not converged" in short.reason
     write(tmp_path / "known.extxyz", bulk("NaCl", "rocksalt", a=5.64))

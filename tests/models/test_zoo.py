@@ -9,7 +9,13 @@ import torch
 
 import matkit
 from matkit.derivatives import Conservative
-from matkit.errors import CheckpointError, ConfigError, MissingExtraError, UnknownNameError
+from matkit.errors import (
+    CheckpointError,
+    ConfigError,
+    MissingExtraError,
+    UnknownElementError,
+    UnknownNameError,
+)
 from matkit.models import cards, checkpoint, published, zoo
 from matkit.models.foreign import sevennet
 from matkit.models.safe_unpickle import Opaque, read_torch_zip
@@ -50,7 +56,7 @@ def test_a_pattern_or_list_makes_a_committee(files):
     atoms = crystal()
     atoms.calc = calc
     assert np.isfinite(atoms.get_potential_energy())
-    assert calc.results["forces_comm"].shape == (2, 8, 3)
+    assert calc.results["forces_std"].shape == (8, 3)
     assert calc.info["sha256"].count(",") == 1
 
 
@@ -225,3 +231,29 @@ def test_the_two_modality_model_is_refused():
     path = weights("sevennet-0").parents[1] / "SevenNet_MF_0" / "checkpoint_sevennet_mf_0.pth"
     with pytest.raises(CheckpointError, match="use_modality"):
         sevennet.convert(path)
+
+
+def test_a_committee_of_different_levels_is_warned_of(tmp_path, caplog):
+    paths = []
+    for name in ("PBE", "r2SCAN"):
+        paths.append(tmp_path / f"{name}.safetensors")
+        checkpoint.save(checkpoint.build("nequip", TINY), paths[-1], {"level": name * 20})
+    zoo.load_calculator(paths[:1] * 2, "cpu")
+    assert not caplog.records
+    zoo.load_calculator(paths, "cpu")
+    assert "different labels" in caplog.text
+    assert "PBE.safetensors: PBEPBE" in caplog.text
+
+
+def test_a_committee_knows_the_elements_that_all_members_know(tmp_path):
+    paths = []
+    for species in ((8, 11, 17), (11, 17, 26)):
+        paths.append(tmp_path / f"{species[0]}.safetensors")
+        checkpoint.save(checkpoint.build("nequip", TINY | {"species": species}), paths[-1])
+    calc = zoo.load_calculator(paths, "cpu")
+    assert calc.species == (11, 17)
+    atoms = crystal()
+    atoms.numbers[0] = 8
+    atoms.calc = calc
+    with pytest.raises(UnknownElementError):
+        atoms.get_potential_energy()

@@ -201,3 +201,32 @@ def test_a_compressed_cell_is_searched_again():
     atoms.set_cell(atoms.cell * 0.8, scale_atoms=True)
     assert edges(verlet.graph(from_ase(atoms))) == ase_edges(atoms, 4.0)
     assert verlet.searches == 2
+
+
+@pytest.mark.parametrize("shear", [0.0, 0.005])
+def test_a_batch_searches_only_those_that_moved(shear):
+    frames, rng = [crystal(), slab(), water(), crystal()[:4]], np.random.default_rng(0)
+    verlet = VerletList(4.0, 0.6)
+    for _ in range(20):
+        for i, atoms in enumerate(frames[:-1]):  # the last stays where it is
+            atoms.positions += rng.normal(scale=0.02 * (i + 1), size=atoms.positions.shape)
+            if shear and i == 0:
+                strain = np.eye(3) + rng.normal(scale=shear, size=(3, 3))
+                atoms.set_cell(atoms.cell.array @ strain, scale_atoms=True)
+        graph = verlet.graph(from_ase(frames))
+        parts = [edges(part) for part in graph.split()]
+        assert parts == [ase_edges(atoms, 4.0) for atoms in frames]
+    assert len(frames) < verlet.searches < 3 * 20
+
+
+def test_structures_leave_and_join_a_batch():
+    verlet, frames = VerletList(4.0, 0.6), [crystal(), slab(), water()]
+    verlet.graph(from_ase(frames))
+    verlet.keep([2, 0])
+    joined = [frames[2], frames[0], crystal()[:4]]
+    graph = verlet.graph(from_ase(joined))
+    assert [edges(part) for part in graph.split()] == [ase_edges(a, 4.0) for a in joined]
+    assert verlet.searches == 4
+    verlet.keep([])
+    verlet.graph(from_ase(joined))
+    assert verlet.searches == 7

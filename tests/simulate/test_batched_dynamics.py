@@ -220,3 +220,18 @@ def test_the_unit_of_time_is_that_of_ase():
     atom.set_velocities([[0.01 / units.fs, 0, 0]])
     (result,) = md_many([atom], calculator(), ensemble="nve", steps=10, timestep=2.0)
     assert result.atoms.positions[0] == pytest.approx([0.2, 0, 0])
+
+
+def test_a_committee_records_its_deviations(tmp_path):
+    def committee():
+        members = [Morse(), Morse(depth=0.5)]
+        return MatkitCalculator(members, device="cpu", dtype="float64")
+
+    options = {"steps": 10, "stats_every": 5, "traj_every": 5}
+    bases = [tmp_path / "m0", tmp_path / "m1"]
+    together = md_many([bulk("Cu", cubic=True)] * 2, committee(), files=MDFiles(bases), **options)
+    one = md(bulk("Cu", cubic=True), committee(), out=tmp_path / "one", **options)
+    assert together[0].max_forces_std == pytest.approx(one.max_forces_std)
+    many, alone = rows(tmp_path / "m0-stats.csv"), rows(tmp_path / "one-stats.csv")
+    assert many[-1].keys() == alone[-1].keys()
+    assert "energy_std_eV" in many[-1]

@@ -132,11 +132,31 @@ def test_places_are_filled_again(batch_size):
     assert [r.energy for r in in_turn] == pytest.approx([r.energy for r in everything], abs=1e-9)
 
 
+def committee():
+    return MatkitCalculator([Morse(), Morse(depth=0.5)], device="cpu", dtype="float64")
+
+
+def assert_same_deviations(one, alone):
+    assert one.atoms.info["energy_std"] == pytest.approx(alone.atoms.info["energy_std"])
+    found, expected = (r.atoms.arrays["forces_std"] for r in (one, alone))
+    assert found == pytest.approx(expected, abs=1e-7)
+    assert ("stress_std" in one.atoms.info) == ("stress_std" in alone.atoms.info)
+
+
 def test_a_committee_relaxes_by_its_mean():
-    calc = MatkitCalculator([Morse(), Morse(depth=0.5)], device="cpu", dtype="float64")
-    together = relax_many(crystals(3), calc, optimizer="LBFGS")
-    alone = [relax(atoms, calc, optimizer="LBFGS") for atoms in crystals(3)]
+    together = relax_many(crystals(3), committee(), optimizer="LBFGS")
+    alone = [relax(atoms, committee(), optimizer="LBFGS") for atoms in crystals(3)]
     assert [r.energy for r in together] == pytest.approx([r.energy for r in alone], abs=1e-9)
+    for one, two in zip(together, alone, strict=True):
+        assert_same_deviations(one, two)
+
+
+def test_single_points_of_a_committee_hold_its_deviations():
+    structures = [*crystals(2), Atoms("Cu2", [[0, 0, 0], [2.5, 0, 0]]), bulk("Au")]
+    together = singlepoint_many(structures, committee())
+    assert together[3].reason == "error"
+    for atoms, one in zip(structures[:3], together, strict=False):
+        assert_same_deviations(one, singlepoint(atoms, committee()))
 
 
 def broken():

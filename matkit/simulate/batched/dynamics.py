@@ -154,7 +154,9 @@ class _ManyRuns:
             self._minimize(replicas, structures, batch_size, end)
         limit = BatchLimit(batch_size, self.calc.device, self.calc.neighbors.cutoff)
         for group in _groups(replicas, structures, limit):
-            loop = DynamicsLoop(group, BatchForces(self.calc, limit), self.options, self.on_step)
+            loop = DynamicsLoop(
+                group, BatchForces(self.calc, limit, replay=True), self.options, self.on_step
+            )
             try:
                 for number, result in loop.run(structures):
                     end(number, result)
@@ -172,7 +174,9 @@ class _ManyRuns:
         saved, source = find_restart(files, self.files.restart)
         if saved is not None:
             saved.check(atoms, options, source)
-        return Replica(atoms.copy(), options, files, saved)
+        members = self.calc if isinstance(self.calc, MatkitCalculator) else None
+        committee = members if members is not None and len(members.potentials) > 1 else None
+        return Replica(atoms.copy(), options, files, saved, committee)
 
     def _minimize(
         self,

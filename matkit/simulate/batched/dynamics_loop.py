@@ -13,7 +13,7 @@ from matkit.simulate.batched.forces import BatchForces, Results
 from matkit.simulate.batched.integrators import (
     INTEGRATORS,
     DynamicsState,
-    Noise,
+    ThermostatNoise,
     bath,
     evaluated,
 )
@@ -54,8 +54,7 @@ class DynamicsLoop:
             structures: Structures of the replicas by number, each a batch of one.
         """
         starts = [r.first_state(number, structures[number]) for number, r in self.replicas.items()]
-        state = cat(starts).to(self.forces.device)
-        self.state = state
+        self.state = state = cat(starts)
         yield from self._compute(state)
         if self.options.equil_steps and all(r.saved is None for r in self.replicas.values()):
             yield from self._equilibrate()
@@ -93,7 +92,7 @@ class DynamicsLoop:
     def _move(self, options: MDOptions, steps: Sequence[int]) -> Iterator[Ended]:
         """Move all atoms by one step of a method, and compute them there."""
         assert self.state is not None
-        method, constants = INTEGRATORS[options.method], bath(options, steps, self.forces.device)
+        method, constants = INTEGRATORS[options.method], bath(options, steps)
         noise = self._noise(options.method)
         moved = method.drift(self.state, noise, constants)
         results = self.forces(moved)
@@ -178,7 +177,7 @@ class DynamicsLoop:
     def _numbers(self) -> list[int]:
         return [] if self.state is None else self.state.number.tolist()
 
-    def _noise(self, method: str) -> Noise | None:
+    def _noise(self, method: str) -> ThermostatNoise | None:
         """Return random numbers, those of every replica from its own generator, as ASE draws."""
         assert self.state is not None
         if method == "nve":
@@ -197,10 +196,9 @@ class DynamicsLoop:
                 for rng, shape in zip(generators, others, strict=True)
             ]
         first, second = zip(*pairs, strict=True)
-        return Noise(self._joined(first), self._joined(second))
-
-    def _joined(self, arrays: Sequence[np.ndarray]) -> Tensor:
-        return torch.from_numpy(np.concatenate(arrays)).to(self.forces.device)
+        return ThermostatNoise(
+            *(torch.from_numpy(np.concatenate(array)) for array in (first, second))
+        )
 
 
 def _problems(results: Results) -> dict[int, Problem]:

@@ -12,7 +12,7 @@ from matkit.scopes import cat
 from matkit.simulate.batched.forces import BatchForces
 from matkit.simulate.batched.relax_state import RelaxState, evaluated, init, joined, kept, moved
 from matkit.simulate.batched.starts import Queue, Start
-from matkit.simulate.batched.symmetrizing import Operations, operations
+from matkit.simulate.batched.symmetrizing import BatchedOperations, operations
 from matkit.simulate.options import RelaxOptions
 from matkit.simulate.results import Reason
 
@@ -54,7 +54,7 @@ class RelaxationLoop:
         self.queue, self.forces, self.options = queue, forces, options
         self.state: RelaxState | None = None
         self._initial: dict[int, float] = {}
-        self._group: tuple[list[int], Operations | None] = ([], None)
+        self._group: tuple[list[int], BatchedOperations | None] = ([], None)
 
     def run(self) -> Iterator[Finished]:
         """Give structures as they end."""
@@ -120,7 +120,7 @@ class RelaxationLoop:
         energy = self._initial.pop(start.number, float("nan"))
         return Finished(start, state, energy, *end)
 
-    def _operations(self, batch: RelaxState) -> Operations | None:
+    def _operations(self, batch: RelaxState) -> BatchedOperations | None:
         """Return the symmetry of a batch, prepared when its structures change."""
         if not self.options.fix_symmetry:
             return None

@@ -64,7 +64,7 @@ class DynamicsState(Structures):
         return 2 * self.kinetic_energy / (units.kB * self.freedom)
 
 
-class Noise(NamedTuple):
+class ThermostatNoise(NamedTuple):
     """Random numbers of one step.
 
     Attributes:
@@ -85,11 +85,10 @@ class Bath(NamedTuple):
     heat: Tensor
 
 
-def bath(options: MDOptions, steps: Sequence[int], device: torch.device) -> Bath:
+def bath(options: MDOptions, steps: Sequence[int]) -> Bath:
     """Return what drives structures to the steps that are their next ones."""
     kelvin = torch.tensor([options.target(step) for step in steps], dtype=torch.float64)
-    heat = kelvin.to(device) * units.kB
-    return Bath(options.timestep * units.fs, options.friction / units.fs, heat)
+    return Bath(options.timestep * units.fs, options.friction / units.fs, kelvin * units.kB)
 
 
 def evaluated(state: DynamicsState, results: Results) -> DynamicsState:
@@ -97,19 +96,19 @@ def evaluated(state: DynamicsState, results: Results) -> DynamicsState:
     return state.replace(energy=results.energy, forces=results.forces, stress=results.stress)
 
 
-def drift_verlet(state: DynamicsState, _noise: Noise | None, bath: Bath) -> DynamicsState:
+def drift_verlet(state: DynamicsState, _noise: ThermostatNoise | None, bath: Bath) -> DynamicsState:
     """Take the first half of velocity Verlet: half a kick, and the way."""
     momenta = state.momenta + 0.5 * bath.timestep * state.free_forces
     positions = state.positions + bath.timestep * momenta / state.masses
     return state.replace(momenta=momenta, positions=positions)
 
 
-def kick_verlet(state: DynamicsState, _noise: Noise | None, bath: Bath) -> DynamicsState:
+def kick_verlet(state: DynamicsState, _noise: ThermostatNoise | None, bath: Bath) -> DynamicsState:
     """Take the second half of velocity Verlet: the other half of the kick."""
     return state.replace(momenta=state.momenta + 0.5 * bath.timestep * state.free_forces)
 
 
-def drift_bussi(state: DynamicsState, noise: Noise | None, bath: Bath) -> DynamicsState:
+def drift_bussi(state: DynamicsState, noise: ThermostatNoise | None, bath: Bath) -> DynamicsState:
     """Scale the velocities (Bussi, Donadio and Parrinello 2007, eq. A7), then as in Verlet."""
     assert noise is not None
     kinetic = state.kinetic_energy
@@ -125,7 +124,9 @@ def drift_bussi(state: DynamicsState, noise: Noise | None, bath: Bath) -> Dynami
     return drift_verlet(scaled, None, bath)
 
 
-def drift_langevin(state: DynamicsState, noise: Noise | None, bath: Bath) -> DynamicsState:
+def drift_langevin(
+    state: DynamicsState, noise: ThermostatNoise | None, bath: Bath
+) -> DynamicsState:
     """Take the first half of a Langevin step (Vanden-Eijnden and Ciccotti 2006, eq. 23)."""
     assert noise is not None
     way = _noise_of_positions(state, noise, bath)
@@ -136,18 +137,18 @@ def drift_langevin(state: DynamicsState, noise: Noise | None, bath: Bath) -> Dyn
     return state.replace(positions=positions, momenta=velocity * state.masses)
 
 
-def kick_langevin(state: DynamicsState, noise: Noise | None, bath: Bath) -> DynamicsState:
+def kick_langevin(state: DynamicsState, noise: ThermostatNoise | None, bath: Bath) -> DynamicsState:
     """Take the second half of a Langevin step, with the same noise."""
     assert noise is not None
     velocity = _pushed(state.momenta / state.masses, state, noise, bath)
     return state.replace(momenta=torch.where(state.fixed, 0.0, velocity * state.masses))
 
 
-def _noise_of_positions(state: DynamicsState, noise: Noise, bath: Bath) -> Tensor:
+def _noise_of_positions(state: DynamicsState, noise: ThermostatNoise, bath: Bath) -> Tensor:
     return bath.timestep**1.5 * _width(state, bath) / (2 * 3**0.5) * noise.second
 
 
-def _pushed(velocity: Tensor, state: DynamicsState, noise: Noise, bath: Bath) -> Tensor:
+def _pushed(velocity: Tensor, state: DynamicsState, noise: ThermostatNoise, bath: Bath) -> Tensor:
     """Return velocities [N, 3] after half a step of forces, friction and noise."""
     step, friction, width = bath.timestep, bath.friction, _width(state, bath)
     push = step / 2 - step**2 * friction / 8
@@ -163,7 +164,7 @@ def _width(state: DynamicsState, bath: Bath) -> Tensor:
     return (2 * heat * bath.friction / state.masses).sqrt()
 
 
-Half = Callable[[DynamicsState, Noise | None, Bath], DynamicsState]
+Half = Callable[[DynamicsState, ThermostatNoise | None, Bath], DynamicsState]
 
 
 class BatchedIntegrator(NamedTuple):

@@ -88,12 +88,3 @@ def check_size(size: BatchSize) -> None:
     """
     if not (size == "auto" or (isinstance(size, int) and size > 0)):
         raise ConfigError(f"Expected as batch_size auto or a number from 1, got {size!r}.")
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Return whether an error says that memory did not suffice."""
-    words = ("out of memory", "not enough memory", "can't allocate memory")
-    named = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    return named or (
-        isinstance(error, RuntimeError) and any(w in str(error).lower() for w in words)
-    )

@@ -17,7 +17,11 @@ from matkit.simulate.batched.cells import allowed_virial, cell_force, left_stres
 from matkit.simulate.batched.forces import Results
 from matkit.simulate.batched.optimizers import OPTIMIZERS, history, resized
 from matkit.simulate.batched.slots import padded, slots, unpadded
-from matkit.simulate.batched.symmetrizing import Operations, symmetric_forces, symmetric_stress
+from matkit.simulate.batched.symmetrizing import (
+    BatchedOperations,
+    symmetric_forces,
+    symmetric_stress,
+)
 from matkit.simulate.options import RelaxOptions
 from matkit.structures import Structures
 
@@ -93,7 +97,7 @@ def init(
 
 
 def evaluated(
-    state: RelaxState, results: Results, group: Operations | None, options: RelaxOptions
+    state: RelaxState, results: Results, group: BatchedOperations | None, options: RelaxOptions
 ) -> RelaxState:
     """Return the state with what was computed for it.
 

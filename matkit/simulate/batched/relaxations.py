@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
-from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixSymmetry
 
 from matkit.calculator import MatkitCalculator
@@ -26,7 +25,7 @@ from matkit.simulate.batched.starts import Queue, Start, only_fixed_atoms, with_
 from matkit.simulate.cells import cell_filter, fix_symmetry
 from matkit.simulate.constraints import Held
 from matkit.simulate.endings import MESSAGES, ending
-from matkit.simulate.frames import check_input
+from matkit.simulate.frames import check_input, freeze, hold
 from matkit.simulate.inputs import default_calculator
 from matkit.simulate.options import RelaxOptions
 from matkit.simulate.relaxation import relax
@@ -142,7 +141,7 @@ def _result(
 ) -> RelaxResult:
     if one.state is None:
         return replace(_nothing(one.start.atoms, one.reason, one.message), wall_time=wall)
-    atoms = _frame(one.start.atoms, one.state, options)
+    atoms = _frame(one.start.atoms, one.state, calc, options)
     reason, message = one.reason, one.message or MESSAGES.get(one.reason, "")
     if reason in ("converged", "max_steps"):
         reason, message = ending(reason, one.start.held, atoms, calc)
@@ -159,16 +158,19 @@ def _result(
     )
 
 
-def _frame(start: Atoms, state: RelaxState, options: RelaxOptions) -> Atoms:
+def _frame(start: Atoms, state: RelaxState, calc: MatkitCalculator, options: RelaxOptions) -> Atoms:
     """Return the structure of a state with its results."""
     state = state.to("cpu")
     atoms = start.copy()
     atoms.set_cell(state.cell[0].numpy())
     atoms.set_positions(state.positions.numpy(), apply_constraint=False)
+    if len(calc.potentials) > 1:  # whose members a batch has not kept apart
+        atoms.calc = calc
+        return freeze(atoms, stress=options.relax_cell)
     results = {"energy": float(state.energy[0]), "forces": state.forces.numpy()}
     if options.relax_cell:
         results["stress"] = to_voigt(state.stress[0]).numpy()
-    atoms.calc = SinglePointCalculator(atoms, **results)
+    hold(atoms, results)
     return atoms
 
 

@@ -12,6 +12,7 @@ import torch
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from matkit.calculator import MatkitCalculator
 from matkit.geometry import to_voigt
 from matkit.simulate.batched.integrators import DynamicsState
 from matkit.simulate.batched.starts import fixed_atoms
@@ -70,6 +71,7 @@ class Replica(Run):
         options: Checked options.
         files: Path by kind; empty to write nothing.
         saved: State to go on from; None for a new run.
+        committee: Computes recorded frames again, for the deviations of its members.
     """
 
     def __init__(
@@ -78,8 +80,10 @@ class Replica(Run):
         options: MDOptions,
         files: Mapping[str, Path],
         saved: Restart | None,
+        committee: MatkitCalculator | None = None,
     ) -> None:
         super().__init__(work, options, files, saved)
+        self._committee = committee
         self._dynamics: Any = None
 
     def first_state(self, number: int, structures: Structures) -> DynamicsState:
@@ -119,7 +123,7 @@ class Replica(Run):
 
     def open(self, now: Snapshot) -> Problem | None:
         """Test the first frame and open the files; return what is wrong with it."""
-        self._take(now)
+        self._take(self.first, now)
         problem = self._test(self.first)
         if problem is not None:
             return problem
@@ -141,7 +145,7 @@ class Replica(Run):
 
     def advance(self, step: int, now: Snapshot) -> Problem | None:
         """Test, record and save a step that is due; return what is wrong with it."""
-        self._take(now)
+        self._take(step, now)
         problem = self._test(step)
         if problem is not None:
             return problem
@@ -161,9 +165,13 @@ class Replica(Run):
             self.recorder.close()
         return self._result(outcome, time.perf_counter() - self.begin)
 
-    def _take(self, now: Snapshot) -> None:
+    def _take(self, step: int, now: Snapshot) -> None:
         self.work.set_positions(now.positions, apply_constraint=False)
         self.work.set_momenta(now.momenta, apply_constraint=False)
+        every = (self.options.stats_every, self.options.traj_every, max(self.options.steps, 1))
+        if self._committee is not None and any(step % n == 0 for n in every):
+            self.work.calc = self._committee
+            return
         results: dict[str, Any] = {"energy": now.energy, "forces": now.forces}
         if now.stress is not None:
             results["stress"] = now.stress

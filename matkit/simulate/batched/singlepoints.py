@@ -9,23 +9,23 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
-from ase.calculators.singlepoint import SinglePointCalculator
 
 from matkit.calculator import MatkitCalculator
 from matkit.calculator_info import at_precision
 from matkit.geometry import to_voigt
 from matkit.options import PRECISION, resolve
 from matkit.scopes import cat
-from matkit.simulate.batched.forces import BatchForces
+from matkit.simulate.batched.forces import BatchForces, Results
 from matkit.simulate.batched.limits import BatchLimit, BatchSize, check_size
 from matkit.simulate.batched.many import Ways, explained, forget, run_many
 from matkit.simulate.batched.starts import Queue, Start, with_conditions
 from matkit.simulate.constraints import Held
-from matkit.simulate.frames import check_input
+from matkit.simulate.frames import check_input, hold
 from matkit.simulate.inputs import default_calculator
 from matkit.simulate.options import SinglepointOptions
 from matkit.simulate.results import Reason, SinglepointResult
 from matkit.simulate.static import result_of, singlepoint
+from matkit.structures import Structures
 
 if TYPE_CHECKING:
     from matkit.data.pymatgen import AnyStructure
@@ -108,7 +108,8 @@ def _computed(
     found = forces(batch)
     energy, stress = found.energy.cpu().numpy(), found.stress.cpu()
     parts = torch.split(found.forces.cpu(), batch.n_atoms.tolist())
-    results = []
+    spread = _deviations(found, batch)
+    results: list[tuple[int, SinglepointResult]] = []
     for i, start in enumerate(starts):
         if (problem := found.problems.get(i)) is not None:
             results.append((start.number, _nothing(start.atoms, "error", problem)))
@@ -116,10 +117,26 @@ def _computed(
         values: dict[str, Any] = {"energy": float(energy[i]), "forces": parts[i].numpy()}
         if options.stress and bool(stress[i].isfinite().all()):
             values["stress"] = to_voigt(stress[i]).numpy()
+        values |= {name: value[i] for name, value in spread.items()}
+        if "stress" not in values:
+            values.pop("stress_std", None)
         frame = start.atoms.copy()
-        frame.calc = SinglePointCalculator(frame, **values)
+        hold(frame, values)
         results.append((start.number, result_of(frame, calc)))
     return results
+
+
+def _deviations(found: Results, batch: Structures) -> dict[str, list[Any]]:
+    """Return the deviations of a committee by structure; nothing of a single potential."""
+    if found.deviation is None:
+        return {}
+    energy, forces, stress = (x.cpu() for x in found.deviation)
+    parts = torch.split(forces, batch.n_atoms.tolist())
+    return {
+        "energy_std": energy.tolist(),
+        "forces_std": [part.numpy() for part in parts],
+        "stress_std": list(to_voigt(stress).numpy()),
+    }
 
 
 def _alone(atoms: Atoms, calc: BaseCalculator, options: SinglepointOptions) -> SinglepointResult:

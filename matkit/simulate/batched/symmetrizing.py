@@ -13,15 +13,15 @@ from matkit.scopes import ranges
 from matkit.structures import Structures
 
 
-class Operations(NamedTuple):
-    """Operations of the space groups of a batch, one row an operation.
+class BatchedOperations(NamedTuple):
+    """BatchedOperations of the space groups of a batch, one row an operation.
 
     Attributes:
         rotations: Rotations in fractional coordinates [O, 3, 3]; ``x' = R x``.
         images: Where each operation brings each atom of its structure [I], operation by operation,
             counted within the structure.
         owner: Structure of each operation [O].
-        counts: Operations of each structure [B].
+        counts: BatchedOperations of each structure [B].
     """
 
     rotations: Tensor
@@ -30,7 +30,9 @@ class Operations(NamedTuple):
     counts: Tensor
 
 
-def operations(constraints: Sequence[FixSymmetry | None], structures: Structures) -> Operations:
+def operations(
+    constraints: Sequence[FixSymmetry | None], structures: Structures
+) -> BatchedOperations:
     """Return the operations of a batch; a structure without symmetry to keep has the identity."""
     device, dtype = structures.device, structures.positions.dtype
     rotations, images, counts = [], [], []
@@ -45,10 +47,12 @@ def operations(constraints: Sequence[FixSymmetry | None], structures: Structures
             counts.append(len(constraint.rotations))
     number = torch.tensor(counts, device=device)
     owner = torch.arange(len(counts), device=device).repeat_interleave(number)
-    return Operations(torch.cat(rotations).to(device), torch.cat(images).to(device), owner, number)
+    return BatchedOperations(
+        torch.cat(rotations).to(device), torch.cat(images).to(device), owner, number
+    )
 
 
-def symmetric_forces(forces: Tensor, structures: Structures, group: Operations) -> Tensor:
+def symmetric_forces(forces: Tensor, structures: Structures, group: BatchedOperations) -> Tensor:
     """Return the mean of the forces [N, 3] over all operations."""
     atoms = structures.n_atoms[group.owner]
     first = structures.offsets[:-1][group.owner]
@@ -64,7 +68,7 @@ def symmetric_forces(forces: Tensor, structures: Structures, group: Operations) 
     return torch.einsum("na,nax->nx", mean, structures.cell[structures.batch])
 
 
-def symmetric_stress(stress: Tensor, structures: Structures, group: Operations) -> Tensor:
+def symmetric_stress(stress: Tensor, structures: Structures, group: BatchedOperations) -> Tensor:
     """Return the mean of the stress [B, 3, 3] over all operations."""
     cell = structures.cell
     scaled = (cell @ stress @ cell.mT)[group.owner]
