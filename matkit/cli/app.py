@@ -14,11 +14,13 @@ from matkit.cli.commands import Given, command_for, guarded, last_is_out, only
 from matkit.cli.configs import ALL, CONFIGS, TEMPLATES, TRAINING
 from matkit.cli.data_options import DATA, OPTIONS, DownloadOptions
 from matkit.cli.flags import answered, normalise, switches
+from matkit.cli.interop import ipi_client_command, lammps_example_command
 from matkit.cli.model_commands import AsJson, Debug, models
 from matkit.crystals.generation import CrystalOptions
 from matkit.crystals.options import CrystalsOptions
 from matkit.evaluate.options import EvaluateOptions
 from matkit.evaluate.physics.options import PhysicsOptions
+from matkit.interop.options import IPIClientOptions, LammpsExampleOptions
 from matkit.label.options import LabelConfig
 from matkit.options import Options
 
@@ -54,7 +56,7 @@ PANELS = {
     "Properties": ("vibrations", "phonons", "elastic", "eos", "qha", "ts", "neb"),
     "Models": ("models", "train", "finetune", "evaluate", CRYSTALS, PHYSICS),
     "Structures and data": ("generate", "data", "label"),
-    "Other": ("doctor", "template"),
+    "Other": ("lammps-example", "ipi-client", "doctor", "template"),
 }
 PANEL = {command: panel for panel, commands in PANELS.items() for command in commands}
 # What the simulations do, an example, and further names.
@@ -78,6 +80,8 @@ MORE: dict[str, type[Options]] = {
     PHYSICS: PhysicsOptions,
     "label": LabelConfig,
     "generate crystal": CrystalOptions,
+    "lammps-example": LammpsExampleOptions,
+    "ipi-client": IPIClientOptions,
 }
 SWITCHES = switches({**ALL, **OPTIONS, **BUILDERS, **MORE})
 app = typer.Typer(
@@ -339,6 +343,18 @@ _add(
     _labels(),
     "Label structures with any calculator.",
     "a.extxyz labels --calculator gfn2",
+)
+_add(
+    "lammps-example",
+    lammps_example_command(),
+    "Write a script that runs LAMMPS with a potential.",
+    "folder crystal.cif",
+)
+_add(
+    "ipi-client",
+    ipi_client_command(),
+    "Give forces to i-PI, which moves the atoms.",
+    "crystal.cif --unixsocket matkit",
 )
 
 

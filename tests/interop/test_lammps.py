@@ -124,7 +124,9 @@ def largest_differences(lmp, atoms, calc, steps):
         lmp.command("run 1 pre no post no")
         dynamics.run(1)
         energies = atoms.get_potential_energy(), atoms.get_total_energy()
-        rows.append([lmp.get_thermo(n) - e for n, e in zip(("pe", "etotal"), energies, strict=True)])
+        rows.append(
+            [lmp.get_thermo(n) - e for n, e in zip(("pe", "etotal"), energies, strict=True)]
+        )
     return np.abs(rows).max(axis=0)
 
 

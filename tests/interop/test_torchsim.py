@@ -146,9 +146,7 @@ def test_other_calculators_are_refused():
 @needs_torchsim
 def test_elements_that_the_model_does_not_know_are_refused(ts):
     with pytest.raises(StructureError, match="Si"):
-        model_of(MatkitCalculator(morse()))(
-            ts.io.atoms_to_state([bulk("Si")], CPU, torch.float64)
-        )
+        model_of(MatkitCalculator(morse()))(ts.io.atoms_to_state([bulk("Si")], CPU, torch.float64))
 
 
 @needs_torchsim
