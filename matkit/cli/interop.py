@@ -55,8 +55,7 @@ def run_ipi_client(options: IPIClientOptions, display: Display) -> int:
         raise ConfigError("Expected a file with the structure, got none.")
     atoms = _only_structure(options.struct, options.format)
     calc = execute.load_model(options)
-    place = {"unixsocket": options.unixsocket, "host": options.host, "port": options.port}
-    steps = serve(atoms, calc, **place)
+    steps = serve(atoms, calc, unixsocket=options.unixsocket, host=options.host, port=options.port)
     display.result(f"{atoms.get_chemical_formula()}: gave forces {steps} times; the driver ended")
     display.document({"command": "ipi-client", "evaluations": steps})
     return OK

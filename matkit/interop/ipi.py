@@ -62,7 +62,7 @@ def serve(
         raise SimulationError(
             f"No driver waits at {place} ({error}). Start i-PI first, with this address."
         ) from error
-    _check_atoms(client, len(atoms))
+    _check_atoms(client.protocol, len(atoms))
     try:
         return sum(1 for _ in client.irun(atoms, use_stress=_has_virial(atoms)))
     except OSError as error:
@@ -81,9 +81,9 @@ def _has_virial(atoms: Atoms) -> bool:
     return has
 
 
-def _check_atoms(client: SocketClient, expected: int) -> None:
-    """Make a client refuse another number of atoms; ASE would spread one atom over all."""
-    receive = client.protocol.recvposdata
+def _check_atoms(protocol: Any, expected: int) -> None:
+    """Refuse another number of atoms; ASE would put all atoms where a single one is."""
+    receive = protocol.recvposdata
 
     def checked() -> tuple[Any, Any, Any]:
         cell, inverse, positions = receive()
@@ -94,4 +94,4 @@ def _check_atoms(client: SocketClient, expected: int) -> None:
             )
         return cell, inverse, positions
 
-    client.protocol.recvposdata = checked
+    protocol.recvposdata = checked

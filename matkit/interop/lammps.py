@@ -62,13 +62,15 @@ def start_lammps(arguments: Sequence[str] = ()) -> Any:
 
 
 def _load_mpi() -> None:
-    """Load the library of the package `impi-rt`, which is where the linker does not look."""
-    try:
-        paths = [file for file in files("impi-rt") or () if file.name == "libmpi.so.12"]
-    except PackageNotFoundError:  # LAMMPS may be built for an MPI of the system
-        return
-    for path in paths:
-        ctypes.CDLL(str(path.locate()), mode=ctypes.RTLD_GLOBAL)
+    """Load the MPI library of a package of Python, which is where the linker does not look."""
+    for package in ("mpich", "impi-rt"):  # of the extra, and Intel's, whose libraries are alike
+        try:
+            paths = [file for file in files(package) or () if file.name == "libmpi.so.12"]
+        except PackageNotFoundError:  # LAMMPS may be built for an MPI of the system
+            continue
+        for path in paths:
+            ctypes.CDLL(str(path.locate()), mode=ctypes.RTLD_GLOBAL)
+            return
 
 
 def attach(lmp: Any, calc: BaseCalculator, elements: Sequence[str]) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from matkit.calculator import MatkitCalculator, refuse_coincident, within
 from matkit.conditions import NEUTRAL, refuse_ignored
 from matkit.errors import ConfigError, MissingExtraError
+from matkit.interfaces import Potential
 from matkit.neighbors.verlet import VerletList
 from matkit.structures import Structures
 
@@ -46,7 +47,7 @@ class TorchSimModel(ModelInterface):  # type: ignore[misc] # unknown to type che
                 f"Expected a calculator of matkit, such as that of load_calculator, got "
                 f"{type(calc).__name__}: TorchSim computes many structures at once."
             )
-        self.members = torch.nn.ModuleList(calc.potentials)
+        self.members: list[Potential] = list(calc.potentials)
         self.conditions = calc.conditions()
         given = calc.parameters
         self.ignore_charge = given["ignore_charge"]
