@@ -15,12 +15,14 @@ from matkit.cli.commands import Given, command_for, guarded, last_is_out, only
 from matkit.cli.configs import ALL, CONFIGS, TEMPLATES, TRAINING
 from matkit.cli.data_options import DATA, OPTIONS, DownloadOptions
 from matkit.cli.flags import answered, normalise, switches
+from matkit.cli.interop import ipi_client_command, lammps_example_command
 from matkit.cli.model_commands import AsJson, Debug, models
 from matkit.crystals.generation import CrystalOptions
 from matkit.crystals.options import CrystalsOptions
 from matkit.descriptors.options import DescriptorsConfig
 from matkit.evaluate.options import EvaluateOptions
 from matkit.evaluate.physics.options import PhysicsOptions
+from matkit.interop.options import IPIClientOptions, LammpsExampleOptions
 from matkit.label.options import LabelConfig
 from matkit.options import Options
 
@@ -56,7 +58,7 @@ PANELS = {
     "Properties": ("vibrations", "phonons", "elastic", "eos", "qha", "ts", "neb"),
     "Models": ("models", "train", "finetune", "evaluate", CRYSTALS, PHYSICS),
     "Structures and data": ("generate", "data", "label", "descriptors"),
-    "Other": ("doctor", "template"),
+    "Other": ("lammps-example", "ipi-client", "doctor", "template"),
 }
 PANEL = {command: panel for panel, commands in PANELS.items() for command in commands}
 # What the simulations do, an example, and further names.
@@ -82,6 +84,8 @@ MORE: dict[str, type[Options]] = {
     "descriptors": DescriptorsConfig,
     "label": LabelConfig,
     "generate crystal": CrystalOptions,
+    "lammps-example": LammpsExampleOptions,
+    "ipi-client": IPIClientOptions,
 }
 SWITCHES = switches({**ALL, **OPTIONS, **BUILDERS, **MORE})
 app = typer.Typer(
@@ -374,6 +378,18 @@ _add(
     _descriptors(),
     "Write invariant descriptors of atoms or structures.",
     "crystals.extxyz descriptors.npz --per atom",
+)
+_add(
+    "lammps-example",
+    lammps_example_command(),
+    "Write a script that runs LAMMPS with a potential.",
+    "folder crystal.cif",
+)
+_add(
+    "ipi-client",
+    ipi_client_command(),
+    "Give forces to i-PI, which moves the atoms.",
+    "crystal.cif --unixsocket matkit",
 )
 
 

@@ -21,6 +21,7 @@ from matkit.cli.products import Row
 from matkit.cli.progress import simulation
 from matkit.cli.tasks import TASKS, Task
 from matkit.errors import MatkitError
+from matkit.interop.options import IPIClientOptions
 from matkit.runs.versions import versions
 from matkit.simulate.reading import Frame
 
@@ -29,7 +30,7 @@ OK, NOT_CONVERGED, INTERRUPTED = 0, 1, 130
 GROUP = 200
 
 
-def load_model(config: RunConfig) -> BaseCalculator:
+def load_model(config: RunConfig | IPIClientOptions) -> BaseCalculator:
     """Return the calculator that `config` asks for."""
     from matkit.models.zoo import load_calculator
 
