@@ -4,19 +4,23 @@ from matkit.options.base import Options, build, dump_config, resolve
 from matkit.options.panels import Panel, Panels, panel_of
 from matkit.options.shared import (
     ANY_CALCULATOR,
+    EXECUTOR,
     GOES_ON,
     IGNORE_CHARGE,
     MD_PRECISION,
     PRECISION,
+    RUNS_FILE,
     ReadingOptions,
 )
 
 __all__ = [
     "ANY_CALCULATOR",
+    "EXECUTOR",
     "GOES_ON",
     "IGNORE_CHARGE",
     "MD_PRECISION",
     "PRECISION",
+    "RUNS_FILE",
     "Options",
     "Panel",
     "Panels",
