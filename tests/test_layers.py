@@ -19,7 +19,7 @@ ROOMS = [
     *("nn", "derivatives", "devices", "hessians", "replay", "evaluator"),
     *("data", "calculator_info", "calculator", "models", "doctor", "testing"),
     *("simulate", "vibrations", "phonons", "elastic", "eos", "qha", "transition", "neb"),
-    *("label", "builders", "evaluate", "generate", "crystals", "train"),
+    *("label", "builders", "evaluate", "generate", "crystals", "train", "screen"),
     *("matkit", "demo", "cli", "__main__"),
 ]
 HEIGHT = {name: height for height, name in enumerate(ROOMS)}

@@ -21,6 +21,7 @@ from matkit.evaluate.options import EvaluateOptions
 from matkit.evaluate.physics.options import PhysicsOptions
 from matkit.label.options import LabelConfig
 from matkit.options import Options
+from matkit.screen.options import ScreenOptions
 
 if TYPE_CHECKING:
     from matkit.cli.display import Display
@@ -53,7 +54,7 @@ PANELS = {
     "Simulate": ("singlepoint", "relax", "md"),
     "Properties": ("vibrations", "phonons", "elastic", "eos", "qha", "ts", "neb"),
     "Models": ("models", "train", "finetune", "evaluate", CRYSTALS, PHYSICS),
-    "Structures and data": ("generate", "data", "label"),
+    "Structures and data": ("generate", "screen", "data", "label"),
     "Other": ("doctor", "template"),
 }
 PANEL = {command: panel for panel, commands in PANELS.items() for command in commands}
@@ -78,6 +79,7 @@ MORE: dict[str, type[Options]] = {
     PHYSICS: PhysicsOptions,
     "label": LabelConfig,
     "generate crystal": CrystalOptions,
+    "screen": ScreenOptions,
 }
 SWITCHES = switches({**ALL, **OPTIONS, **BUILDERS, **MORE})
 app = typer.Typer(
@@ -203,6 +205,15 @@ def _generation() -> Callable[..., None]:
     return command_for(CrystalOptions, start, "[OUT]", word)
 
 
+def _screening() -> Callable[..., None]:
+    def start(options: Any, display: Display) -> int:
+        from matkit.cli.screen import run_screen
+
+        return run_screen(options, display)
+
+    return command_for(ScreenOptions, start, "CANDIDATES...")
+
+
 def _transition_state() -> Callable[..., None]:
     def start(options: Any, display: Display) -> int:
         from matkit.cli.ts import run_ts
@@ -301,6 +312,12 @@ _add(
     "Generate crystals, relax and judge them.",
     "out --formula Na4Cl4 --num-samples 20 --relax default",
 )
+_add(
+    "screen",
+    _screening(),
+    "Relax candidates, sort them out and rank them.",
+    "crystals --hull references.csv",
+)
 _add_group("data", "Check, convert, split, make and fetch labelled structures.")
 _add(
     "data inspect",
@@ -361,6 +378,7 @@ def _template(
             "finetune",
             "evaluate",
             "label",
+            "screen",
         ],
         typer.Argument(help="which command"),
     ],
@@ -368,7 +386,7 @@ def _template(
     """Print a configuration file with all options, their defaults and meaning."""
     from matkit.cli.yaml_files import template
 
-    configs: dict[str, type[Options]] = {**TEMPLATES, "label": LabelConfig}
+    configs: dict[str, type[Options]] = {**TEMPLATES, "label": LabelConfig, "screen": ScreenOptions}
     typer.echo(template(command.removesuffix("-generator"), configs[command]), nl=False)
 
 
