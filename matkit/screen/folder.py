@@ -54,8 +54,12 @@ def as_csv(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
     stream = io.StringIO()
     writer = csv.DictWriter(stream, names, restval="", extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: _short(value) for name, value in row.items()} for row in rows)
     return stream.getvalue()
+
+
+def _short(value: Any) -> Any:
+    return f"{value:.6g}" if isinstance(value, float) else value
 
 
 def _extxyz(crystals: Mapping[int, Atoms]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
@@ -34,6 +36,7 @@ def vibrating(options: ScreenOptions, item: Item, calc: BaseCalculator) -> ItemR
         return _rejected(item, worst.frequency, place)
     atoms = found.atoms.copy()
     atoms.info = dict(item.content.info)
+    lowest = min(float(line.min()) for line in found.bands.frequencies)
     facts = {"lowest_frequency": lowest, "highest_frequency": found.max_frequency}
     return ItemResult(item, "done", (atoms,), facts=facts)
 
@@ -50,6 +53,11 @@ def _rejected(item: Item, frequency: float, place: str) -> ItemResult:
     return ItemResult(item, "rejected", reason=reason, facts={"lowest_frequency": frequency})
 
 
+def check(_options: ScreenOptions, _items: Sequence[Item]) -> None:
+    """Raise MissingExtraError if phonopy or seekpath is not installed."""
+    make_phonopy(Atoms("H", cell=[1, 1, 1], pbc=True), PhononsOptions(), repeats=(1, 1, 1))
+
+
 STEP = Step(
     name="phonons",
     work=singly(vibrating),
@@ -57,4 +65,5 @@ STEP = Step(
     verdict="dynamically unstable",
     after=("relax",),
     options=frozenset({"tight", "relax_steps", "min_length", "imaginary"}),
+    check=check,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
@@ -34,7 +35,9 @@ def _each(one: OneByOne, options: ScreenOptions, items: Sequence[Item]) -> list[
     for item in items:
         forget(calc)
         try:
-            outcomes.append(one(options, item, calc))
+            with warnings.catch_warnings():  # of phonopy about every second crystal
+                warnings.simplefilter("ignore")
+                outcomes.append(one(options, item, calc))
         except Exception as error:  # of the crystal, the model, phonopy, ...
             outcomes.append(failed(item, error))
     return outcomes
