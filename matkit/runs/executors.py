@@ -133,7 +133,7 @@ def _parsl(file: str, workers: int, threads: int, stack: ExitStack) -> Executor:
     from parsl.concurrent import ParslPoolExecutor
 
     if file:
-        config = _config_of(file)
+        config = config_of(file)
     else:
         logs = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
         config = _local_config(workers, threads, logs)
@@ -142,7 +142,7 @@ def _parsl(file: str, workers: int, threads: int, stack: ExitStack) -> Executor:
     return made
 
 
-def _config_of(file: str) -> Any:
+def config_of(file: str) -> Any:
     """Return `config` of a Python file of the user, which is run."""
     from parsl import Config
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from matkit.errors import ConfigError, MissingExtraError, SimulationError
+from matkit.runs import executors
 from matkit.runs.executors import open_executor
 from matkit.runs.schedule import Plan
 from tests.runs.test_schedule import COUNT, late_first, one, run
@@ -93,3 +94,11 @@ def test_missing_packages_are_named(monkeypatch, where, package):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtraError, match=r'pip install "matkit\[parallel\]"'):
         open_executor(where, 2).__enter__()
+
+
+def test_the_example_for_slurm_is_a_configuration(tmp_path):
+    page = Path(__file__).parents[2] / "docs" / "howto" / "clusters.md"
+    text = page.read_text(encoding="utf-8").split('```python title="slurm.py"\n')[1].split("```")[0]
+    (tmp_path / "slurm.py").write_text(text)
+    (executor,) = executors.config_of(str(tmp_path / "slurm.py")).executors
+    assert executor.provider.label == "slurm"
