@@ -12,6 +12,7 @@ from matkit.evaluate.options import EvaluateOptions
 from matkit.models.shipped import DEFAULT_POTENTIAL
 from matkit.neb.options import NEBOptions
 from matkit.options import (
+    EXECUTOR,
     IGNORE_CHARGE,
     MD_PRECISION,
     PRECISION,
@@ -75,11 +76,13 @@ class RunConfig(ReadingOptions):
 class BatchedConfig(RunConfig):
     """What commands have that compute many structures at once."""
 
-    panels: ClassVar[Panels] = {Panel.RUN: ("batch_size",)}
+    panels: ClassVar[Panels] = {Panel.RUN: ("batch_size", "workers", "executor")}
 
     batch_size: BatchSize = Field(
         "auto", description="most structures computed at once; auto for as many as are fast and fit"
     )
+    workers: int = Field(1, ge=1, description="processes, or workers of the executor")
+    executor: str = EXECUTOR
 
 
 class SinglepointConfig(SinglepointOptions, BatchedConfig):

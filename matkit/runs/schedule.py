@@ -71,7 +71,7 @@ def carry_out(
         SimulationError: no worker lives.
     """
     total, before = sum(1 for _ in items()), sum(ledger.counts.values())
-    chunks = _chunks((item for item in items() if not ledger.is_known(item)), plan)
+    chunks = cut((item for item in items() if not ledger.is_known(item)), plan)
     results = _results(chunks, work, plan)
     begin = time.perf_counter()
     for outcomes in results:
@@ -81,7 +81,7 @@ def carry_out(
     ledger.sort()
 
 
-def _chunks(items: Iterable[Item], plan: Plan) -> Iterator[list[Item]]:
+def cut(items: Iterable[Item], plan: Plan) -> Iterator[list[Item]]:
     """Cut items into lists that cost no more than the limit, or hold one item."""
     chunk: list[Item] = []
     spent = 0
