@@ -15,7 +15,7 @@ from matkit.conditions import refuse_ignored
 from matkit.simulate.frames import freeze
 from matkit.simulate.options import RelaxOptions
 from matkit.simulate.results import OnStep, Reason
-from matkit.simulate.stationary import stationary_point
+from matkit.simulate.stationary import settled, stationary_point
 
 if TYPE_CHECKING:
     from matkit.calculator import MatkitCalculator
@@ -29,10 +29,19 @@ def relaxed(
 ) -> tuple[list[Atoms], list[Reason]]:
     """Return structures after their relaxations, with energy and forces, and how these ended.
 
+    Potentials of matkit relax all structures in batches, of whose steps nobody is told; other
+    calculators one by one.
+
     Raises:
         SimulationError: a relaxation broke off.
     """
-    ends = [stationary_point(cell, calc, options, on_step) for cell in cells]
+    from matkit.calculator import MatkitCalculator  # which needs torch, others do not
+    from matkit.simulate.batched.relaxations import relax_many
+
+    if isinstance(calc, MatkitCalculator):
+        ends = [settled(result) for result in relax_many(cells, calc, options)]
+    else:
+        ends = [stationary_point(cell, calc, options, on_step) for cell in cells]
     return [atoms for atoms, _, _ in ends], [reason for _, reason, _ in ends]
 
 

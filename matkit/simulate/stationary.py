@@ -9,7 +9,7 @@ from matkit.errors import SimulationError
 from matkit.simulate.frames import freeze, has_stress
 from matkit.simulate.options import RelaxOptions
 from matkit.simulate.relaxation import relax
-from matkit.simulate.results import OnStep, Reason
+from matkit.simulate.results import OnStep, Reason, RelaxResult
 
 
 def stationary_point(
@@ -30,7 +30,15 @@ def stationary_point(
         work = atoms.copy()
         work.calc = calc
         return freeze(work, stress=has_stress(work)), "done", 0
-    result = relax(atoms, calc, options, on_step=on_step)
+    return settled(relax(atoms, calc, options, on_step=on_step))
+
+
+def settled(result: RelaxResult) -> tuple[Atoms, Reason, int]:
+    """Return what a relaxation led to, how it ended, and its steps.
+
+    Raises:
+        SimulationError: it broke off.
+    """
     if result.reason == "interrupted":
         raise KeyboardInterrupt
     if result.reason not in ("converged", "max_steps"):
