@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, nullcontext
@@ -35,8 +34,7 @@ def open_workers(config: RunConfig) -> AbstractContextManager[Executor | None]:
     """
     if not isinstance(config, BatchedConfig):
         return nullcontext()
-    threads = max(1, (os.cpu_count() or 1) // config.workers)
-    return open_executor(config.executor, config.workers, threads)
+    return open_executor(config.executor, config.workers)
 
 
 def check_workers(context: RunContext, suits: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -65,10 +64,9 @@ def label(
 
 @contextmanager
 def _executor(executor: Executor | None, options: LabelConfig) -> Iterator[Executor | None]:
-    """Give the executor, or the one of the options, whose processes share the cores."""
+    """Give the executor, or the one of the options."""
     if executor is not None:
         yield executor
         return
-    threads = max(1, (os.cpu_count() or 1) // options.workers)
-    with open_executor(options.executor, options.workers, threads) as own:
+    with open_executor(options.executor, options.workers) as own:
         yield own

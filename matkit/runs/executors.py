@@ -29,13 +29,12 @@ REACH, LOOK = 10.0, 1.0
 
 
 @contextmanager
-def open_executor(where: str, workers: int, threads: int = 1) -> Iterator[Executor | None]:
+def open_executor(where: str, workers: int) -> Iterator[Executor | None]:
     """Give an executor; None for one local worker, which is this process itself.
 
     Args:
         where: One of `KINDS`. What is started here ends here.
-        workers: Processes that are started here.
-        threads: Threads of torch in each of them.
+        workers: Processes that are started here; they share the cores.
 
     Raises:
         ConfigError: there is no such kind, or the file defines no configuration of Parsl.
@@ -49,30 +48,33 @@ def open_executor(where: str, workers: int, threads: int = 1) -> Iterator[Execut
         yield None
         return
     with ExitStack() as stack:
-        try:
-            match kind:
-                case "local":
-                    executor: Executor = Processes(workers, threads)
-                case "parsl":
-                    executor = _parsl(place, workers, threads, stack)
-                case _:
-                    executor = _dask(place, workers, threads, stack)
-        except ImportError as error:
-            raise MissingExtraError(
-                f'{where} needs packages that are missing: pip install "matkit[parallel]" ({error})'
-            ) from error
-        except ConfigError:
-            raise
-        except Exception as error:  # what a scheduler or a batch system says
-            raise SimulationError(
-                f"Expected workers by {where}, but they cannot be had: {type(error).__name__}: "
-                f"{error}. Nothing was computed. Check the address or the configuration."
-            ) from error
-        try:
-            yield executor
-        finally:
-            if kind == "local":
-                executor.shutdown(wait=True, cancel_futures=True)
+        yield _started(where, workers, stack)
+
+
+def _started(where: str, workers: int, stack: ExitStack) -> Executor:
+    """Return an executor after its workers were started, or say why they cannot be had."""
+    kind, _, place = where.partition(":")
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    try:
+        match kind:
+            case "parsl":
+                return _parsl(place, workers, threads, stack)
+            case "dask":
+                return _dask(place, workers, threads, stack)
+        executor = Processes(workers, threads)
+        stack.callback(executor.shutdown, cancel_futures=True)
+        return executor
+    except ConfigError:
+        raise
+    except ImportError as error:
+        raise MissingExtraError(
+            f'{where} needs packages that are missing: pip install "matkit[parallel]" ({error})'
+        ) from error
+    except Exception as error:  # what a scheduler or a batch system says
+        raise SimulationError(
+            f"Expected workers by {where}, but they cannot be had: {type(error).__name__}: "
+            f"{error}. Nothing was computed. Check the address or the configuration."
+        ) from error
 
 
 def is_death(error: BaseException) -> bool:

@@ -25,7 +25,7 @@ def many(cli, monkeypatch):
     cli.opened = []
 
     @contextmanager
-    def threads(where, workers, threads=1):
+    def threads(where, workers):
         cli.opened.append((where, workers))
         with ThreadPoolExecutor(workers) as executor:
             yield None if (where, workers) == ("local", 1) else executor

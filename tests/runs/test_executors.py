@@ -1,5 +1,6 @@
 """Executors by their names: workers of this machine, of Parsl, of Dask, and what has none."""
 
+import gc
 import os
 import signal
 import sys
@@ -13,6 +14,17 @@ from matkit.runs import executors
 from matkit.runs.executors import open_executor
 from matkit.runs.schedule import Plan
 from tests.runs.test_schedule import COUNT, late_first, one, run
+
+# Parsl and Dask leave sockets open when they end.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_for_other_tests():
+    yield
+    gc.collect()
 
 
 def kills_its_worker_once(folder, chunk):
@@ -59,7 +71,7 @@ def test_unknown_executors_are_refused(where):
     ("text", "message"),
     [
         (None, "found no"),
-        ("confg = 1", "got no config"),
+        ("other = 1", "got no config"),
         ("config = 1", "got a config of int"),
         ("1 / 0", "does not run: ZeroDivisionError"),
     ],
