@@ -62,7 +62,7 @@ def _started(where: str, workers: int, stack: ExitStack) -> Executor:
             case "dask":
                 return _dask(place, workers, threads, stack)
         executor = Processes(workers, threads)
-        stack.callback(executor.shutdown, cancel_futures=True)
+        stack.push(executor.end)
         return executor
     except ConfigError:
         raise
@@ -106,9 +106,12 @@ class Processes(Executor):
             self._pool = self._new()
             return self._pool.submit(work, *args, **named)
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End the processes."""
-        self._pool.shutdown(wait=wait, cancel_futures=cancel_futures)
+    def end(self, kind: type[BaseException] | None, *rest: object) -> None:
+        """End the processes; at once after an error, where nobody takes what they are at."""
+        if kind is not None:
+            for process in list((self._pool._processes or {}).values()):
+                process.kill()
+        self._pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _prepare(threads: int) -> None:

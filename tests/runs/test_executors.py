@@ -4,6 +4,7 @@ import gc
 import os
 import signal
 import sys
+import time
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from matkit.errors import ConfigError, MissingExtraError, SimulationError
 from matkit.runs import executors
 from matkit.runs.executors import open_executor
 from matkit.runs.schedule import Plan
-from tests.runs.test_schedule import COUNT, late_first, one, run
+from tests.runs.test_schedule import COUNT, items, late_first, one, run
 
 # Parsl and Dask leave sockets open when they end.
 pytestmark = pytest.mark.filterwarnings(
@@ -44,6 +45,25 @@ def test_a_worker_is_killed_at_work_and_all_items_are_done(tmp_path, monkeypatch
         assert run(tmp_path, work, Plan(one, 0, executor, 4)) == list(range(COUNT))
     assert (tmp_path / "killed").exists()
     assert not [p.name for p in tmp_path.iterdir() if p.is_dir()]  # no folder of logs is left
+
+
+def sleeps(chunk):
+    time.sleep(600)
+    return []
+
+
+def stopped_at_work():
+    with open_executor("local", 2) as executor:
+        executor.submit(sleeps, [])
+        executor.submit(late_first, list(items())).result()  # so that both are at work
+        raise KeyboardInterrupt
+
+
+def test_ctrl_c_ends_workers_at_once():
+    begin = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        stopped_at_work()
+    assert time.monotonic() - begin < 300
 
 
 def test_one_local_worker_is_this_process():
