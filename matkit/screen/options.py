@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from matkit.crystals.generation.options import CrystalOptions
 from matkit.models.shipped import DEFAULT_POTENTIAL
 from matkit.options import EXECUTOR, GOES_ON, Panel, Panels, ReadingOptions
 
@@ -14,6 +15,12 @@ REQUEST = (
     *("formula", "composition", "z", "chemical_system", "elements", "like"),
     *("num_atoms", "space_group", "seed"),
 )
+
+
+def _as_generated(name: str) -> Any:
+    """Return an option of generating crystals, with its default and meaning."""
+    field = CrystalOptions.model_fields[name]
+    return Field(field.default, description=field.description)
 
 
 class ScreenOptions(ReadingOptions):
@@ -39,15 +46,15 @@ class ScreenOptions(ReadingOptions):
         None, ge=1, description="crystals to generate as candidates, in the place of files"
     )
     generator: str | None = Field(None, description="generator, a name or a file")
-    formula: str | None = Field(None, description="as in matkit generate crystal")
-    composition: str | None = Field(None, description="as in matkit generate crystal")
-    z: str = Field("1", description="as in matkit generate crystal")
-    chemical_system: str | None = Field(None, description="as in matkit generate crystal")
-    elements: str | None = Field(None, description="as in matkit generate crystal")
-    like: str | None = Field(None, description="as in matkit generate crystal")
-    num_atoms: str | None = Field(None, description="as in matkit generate crystal")
-    space_group: str | None = Field(None, description="as in matkit generate crystal")
-    seed: int = Field(0, ge=0, description="as in matkit generate crystal")
+    formula: str | None = _as_generated("formula")
+    composition: str | None = _as_generated("composition")
+    z: str = _as_generated("z")
+    chemical_system: str | None = _as_generated("chemical_system")
+    elements: str | None = _as_generated("elements")
+    like: str | None = _as_generated("like")
+    num_atoms: str | None = _as_generated("num_atoms")
+    space_group: str | None = _as_generated("space_group")
+    seed: int = Field(0, ge=0, description="seed of what is generated")
     steps: list[str] = Field(
         ["relax", "dedupe", "hull", "phonons", "elastic"],
         description="steps in their order, with commas; hull needs references and is left out of "

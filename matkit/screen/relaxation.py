@@ -29,11 +29,18 @@ def relaxed(options: ScreenOptions, items: Sequence[Item]) -> list[ItemResult]:
     """
     outcomes = {item.index: failed(item, why) for item in items if (why := fault(item.content))}
     sound = [item for item in items if item.index not in outcomes]
-    rough = _ends(options, [item.content for item in sound], MD_PRECISION)
+    rough = _ends(options, [_free(item.content) for item in sound], MD_PRECISION)
     fine = _ends(options, [end.atoms for end in rough], PRECISION)
     for item, first, last in zip(sound, rough, fine, strict=True):
         outcomes[item.index] = _outcome(item, first, last)
     return [outcomes[item.index] for item in items]
+
+
+def _free(atoms: Atoms) -> Atoms:
+    """Return a crystal that relaxes as a whole, whatever its file holds fixed."""
+    free = atoms.copy()
+    free.set_constraint()
+    return free
 
 
 def _ends(options: ScreenOptions, frames: Sequence[Atoms], dtype: str) -> list[RelaxResult]:

@@ -12,6 +12,7 @@ import zipfile
 import numpy as np
 import pytest
 from ase.build import bulk
+from ase.constraints import FixAtoms
 from ase.io import read, write
 
 from matkit import screen
@@ -103,6 +104,15 @@ def test_a_relaxation_that_does_not_end_has_failed(emt):
     write("far.extxyz", atoms)
     found = screen(quick(struct="far.extxyz", steps="relax", relax_steps=1))
     assert "not relaxed after 2 steps" in found.rows[0]["reason"]
+
+
+def test_what_a_file_holds_fixed_is_relaxed_too(emt):
+    atoms = bulk("Cu", cubic=True)
+    atoms.positions[0, 0] += 0.3
+    atoms.set_constraint(FixAtoms([0, 1]))
+    write("fixed.traj", atoms)
+    found = screen(quick(struct="fixed.traj", steps="relax"))
+    assert found.rows[0]["energy_per_atom"] == pytest.approx(-0.007, abs=1e-3)
 
 
 def test_ctrl_c_in_a_relaxation_is_no_result(emt, monkeypatch):
