@@ -79,7 +79,10 @@ def _fill(
 
 
 def _alone(item: Item, work: Work, executor: Executor) -> list[ItemResult]:
-    future = executor.submit(work, [item])
+    try:
+        future = executor.submit(work, [item])
+    except BrokenExecutor as error:
+        raise _no_worker_lives(error, [item]) from error
     wait([future])
     error = _error(future)
     if error is None or not is_death(error):

@@ -160,6 +160,18 @@ def test_an_executor_whose_workers_never_live_ends_the_run(tmp_path):
         run(tmp_path, late_first, Plan(one, 0, executor, 1))
 
 
+def test_an_executor_that_the_last_item_has_broken_ends_the_run(tmp_path):
+    class Breaks(Deadly):
+        def submit(self, work, chunk):
+            if self.given.count([5]) == 3:
+                raise BrokenExecutor("it is broken")
+            return super().submit(work, chunk)
+
+    with pytest.raises(SimulationError, match="workers die.*it is broken"):
+        run(tmp_path, late_first, Plan(one, 0, Breaks({5, 7}), 1))
+    assert len(last_rows(Files(tmp_path, "made"))) == 9  # all but the last are there
+
+
 def test_work_that_its_scheduler_gave_up_is_given_again(tmp_path):
     class Forgetful(Deadly):
         def submit(self, work, chunk):
