@@ -25,6 +25,7 @@ from matkit.evaluate.physics.options import PhysicsOptions
 from matkit.interop.options import IPIClientOptions, LammpsExampleOptions
 from matkit.label.options import LabelConfig
 from matkit.options import Options
+from matkit.screen.options import ScreenOptions
 
 if TYPE_CHECKING:
     from matkit.cli.display import Display
@@ -57,7 +58,7 @@ PANELS = {
     "Simulate": ("singlepoint", "relax", "md", "analyse"),
     "Properties": ("vibrations", "phonons", "elastic", "eos", "qha", "ts", "neb"),
     "Models": ("models", "train", "finetune", "evaluate", CRYSTALS, PHYSICS),
-    "Structures and data": ("generate", "data", "label", "descriptors"),
+    "Structures and data": ("generate", "screen", "data", "label", "descriptors"),
     "Other": ("lammps-example", "ipi-client", "doctor", "template"),
 }
 PANEL = {command: panel for panel, commands in PANELS.items() for command in commands}
@@ -86,6 +87,7 @@ MORE: dict[str, type[Options]] = {
     "generate crystal": CrystalOptions,
     "lammps-example": LammpsExampleOptions,
     "ipi-client": IPIClientOptions,
+    "screen": ScreenOptions,
 }
 SWITCHES = switches({**ALL, **OPTIONS, **BUILDERS, **MORE})
 app = typer.Typer(
@@ -211,6 +213,15 @@ def _generation() -> Callable[..., None]:
     return command_for(CrystalOptions, start, "[OUT]", word)
 
 
+def _screening() -> Callable[..., None]:
+    def start(options: Any, display: Display) -> int:
+        from matkit.cli.screen import run_screen
+
+        return run_screen(options, display)
+
+    return command_for(ScreenOptions, start, "CANDIDATES...")
+
+
 def _transition_state() -> Callable[..., None]:
     def start(options: Any, display: Display) -> int:
         from matkit.cli.ts import run_ts
@@ -334,6 +345,12 @@ _add(
     "Generate crystals, relax and judge them.",
     "out --formula Na4Cl4 --num-samples 20 --relax default",
 )
+_add(
+    "screen",
+    _screening(),
+    "Relax candidates, sort them out and rank them.",
+    "crystals --hull references.csv",
+)
 _add_group("data", "Check, convert, split, make and fetch labelled structures.")
 _add(
     "data inspect",
@@ -414,6 +431,7 @@ def _template(
             "analyse",
             "descriptors",
             "label",
+            "screen",
         ],
         typer.Argument(help="which command"),
     ],
@@ -426,6 +444,7 @@ def _template(
         "analyse": AnalyseOptions,
         "descriptors": DescriptorsConfig,
         "label": LabelConfig,
+        "screen": ScreenOptions,
     }
     typer.echo(template(command.removesuffix("-generator"), configs[command]), nl=False)
 

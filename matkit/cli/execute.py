@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from matkit.cli.job_runs import JobRun, RunContext, summary_of
 from matkit.cli.jobs import Job, check_outputs, isotope_notes, plan
 from matkit.cli.products import Row
 from matkit.cli.progress import simulation
+from matkit.cli.spread_batches import check_workers, open_workers
 from matkit.cli.tasks import TASKS, Task
 from matkit.errors import MatkitError
 from matkit.interop.options import IPIClientOptions
@@ -65,6 +67,19 @@ def execute(command: str, config: RunConfig, display: Display) -> int:
     display.few(isotope_notes(jobs))
     common = {"command": command, "model": info, "versions": versions()}
     context = RunContext(task, config, calc, display, common)
+    check_workers(context, batches_suit(context))
+    with open_workers(config) as executor:
+        rows, ended = _run_all(jobs, replace(context, executor=executor))
+    document = summary_of(context, rows, time.perf_counter() - begin)
+    display.document(document | {"outputs": _existing(jobs, command, task, config)})
+    if ended == "interrupted":
+        display.note(f"Stopped by the user; what was computed is in {config.out}.")
+        return INTERRUPTED
+    return OK if document["converged"] else NOT_CONVERGED
+
+
+def _run_all(jobs: list[Job], context: RunContext) -> tuple[list[Row], str | None]:
+    """Run all jobs; return what became of their structures, and what ended it early."""
     rows: list[Row] = []
     ended: str | None = None
     for group in _groups(jobs, context):
@@ -73,12 +88,7 @@ def execute(command: str, config: RunConfig, display: Display) -> int:
             _run_group(runs, context, ended)
         rows += [row for run in runs for row in run.ordered()]
         ended = ended or next(filter(None, (run.ended() for run in runs)), None)
-    document = summary_of(context, rows, time.perf_counter() - begin)
-    display.document(document | {"outputs": _existing(jobs, command, task, config)})
-    if ended == "interrupted":
-        display.note(f"Stopped by the user; what was computed is in {config.out}.")
-        return INTERRUPTED
-    return OK if document["converged"] else NOT_CONVERGED
+    return rows, ended
 
 
 def _groups(jobs: list[Job], context: RunContext) -> Iterator[list[Job]]:
@@ -97,7 +107,7 @@ def _run_group(runs: list[JobRun], context: RunContext, ended: str | None) -> No
                 run.fail(frame, ended, "not started")
             elif not run.is_done(frame):
                 waiting.append((run, frame))
-    if batches_suit(context) and len(waiting) > 1:
+    if batches_suit(context) and (len(waiting) > 1 or context.executor is not None):
         run_together(waiting, context)
     else:
         for run, frame in waiting:

@@ -7,7 +7,14 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from matkit.models.shipped import DEFAULT_POTENTIAL
-from matkit.options import IGNORE_CHARGE, MD_PRECISION, Panel, Panels, ReadingOptions
+from matkit.options import (
+    IGNORE_CHARGE,
+    MD_PRECISION,
+    DispersionOptions,
+    Panel,
+    Panels,
+    ReadingOptions,
+)
 
 
 class LammpsExampleOptions(ReadingOptions):
@@ -25,7 +32,7 @@ class LammpsExampleOptions(ReadingOptions):
     overwrite: bool = Field(False, description="replace files that are already there")
 
 
-class IPIClientOptions(ReadingOptions):
+class IPIClientOptions(ReadingOptions, DispersionOptions):
     """Options of ``matkit ipi-client``."""
 
     panels: ClassVar[Panels] = {
