@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ase import Atoms
-from ase.calculators.calculator import BaseCalculator
 
 from matkit.calculator_info import model_info
+from matkit.cli import loading
 from matkit.cli.batches import batches_suit, run_together
 from matkit.cli.configs import RunConfig
 from matkit.cli.display import Display, first_line
@@ -23,28 +23,12 @@ from matkit.cli.progress import simulation
 from matkit.cli.spread_batches import check_workers, open_workers
 from matkit.cli.tasks import TASKS, Task
 from matkit.errors import MatkitError
-from matkit.interop.options import IPIClientOptions
 from matkit.runs.versions import versions
 from matkit.simulate.reading import Frame
 
 OK, NOT_CONVERGED, INTERRUPTED = 0, 1, 130
 # Files whose structures share batches; each has its results open meanwhile.
 GROUP = 200
-
-
-def load_model(config: RunConfig | IPIClientOptions) -> BaseCalculator:
-    """Return the calculator that `config` asks for."""
-    from matkit.models.zoo import load_calculator
-
-    return load_calculator(
-        config.model,
-        config.device,
-        config.dtype,
-        any_level=config.any_level,
-        ignore_charge=config.ignore_charge,
-        dispersion=config.dispersion,
-        dispersion_functional=config.dispersion_functional,
-    )
 
 
 def execute(command: str, config: RunConfig, display: Display) -> int:
@@ -61,7 +45,7 @@ def execute(command: str, config: RunConfig, display: Display) -> int:
     task, begin = TASKS[command], time.perf_counter()
     jobs = plan(config)
     check_outputs(jobs, command, task, config)
-    calc = load_model(config)
+    calc = loading.load_model(config)
     info = model_info(calc)
     display.note(introduction(config, info))
     display.few(isotope_notes(jobs))

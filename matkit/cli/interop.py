@@ -48,13 +48,13 @@ def run_lammps_example(options: LammpsExampleOptions, display: Display) -> int:
 
 def run_ipi_client(options: IPIClientOptions, display: Display) -> int:
     """Give forces to i-PI until it ends."""
-    from matkit.cli import execute
+    from matkit.cli import execute, loading
     from matkit.interop.ipi import serve
 
     if options.struct is None:
         raise ConfigError("Expected a file with the structure, got none.")
     atoms = _only_structure(options.struct, options.format)
-    calc = execute.load_model(options)
+    calc = loading.load_model(options)
     steps = serve(atoms, calc, unixsocket=options.unixsocket, host=options.host, port=options.port)
     display.result(f"{atoms.get_chemical_formula()}: gave forces {steps} times; the driver ended")
     display.document({"command": "ipi-client", "evaluations": steps})

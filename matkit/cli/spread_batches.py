@@ -10,6 +10,7 @@ from typing import Any
 
 from ase.calculators.calculator import BaseCalculator
 
+from matkit.cli import loading
 from matkit.cli.configs import RunConfig, SpreadConfig
 from matkit.cli.job_runs import RunContext
 from matkit.cli.tasks import TASKS, Many
@@ -105,6 +106,4 @@ def _computed(command: str, config: SpreadConfig, items: Sequence[Item]) -> list
 
 @lru_cache(maxsize=1)
 def _calculator(text: str, kind: type[SpreadConfig]) -> BaseCalculator:
-    from matkit.cli import execute
-
-    return execute.load_model(kind.model_validate_json(text))
+    return loading.load_model(kind.model_validate_json(text))

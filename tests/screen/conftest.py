@@ -3,8 +3,7 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.io import write
 
-from matkit.screen import model
-from matkit.screen.hull import references
+from matkit.screen import hull, model
 from matkit.screen.options import ScreenOptions
 
 # eV/atom of the elements by EMT, which are its zeros.
@@ -16,11 +15,11 @@ def emt(tmp_path, monkeypatch):
     """EMT in the place of the potential, and a folder of its own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(model, "load_calculator", lambda *names, **settings: EMT())
-    model.calculator.cache_clear()
-    references.cache_clear()
+    model._loaded.cache_clear()
+    hull._references.cache_clear()
     yield tmp_path
-    model.calculator.cache_clear()
-    references.cache_clear()
+    model._loaded.cache_clear()
+    hull._references.cache_clear()
 
 
 def candidates():
