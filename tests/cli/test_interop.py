@@ -38,13 +38,15 @@ def test_the_example_for_lammps_runs(cli, tiny, name):
     write("one.extxyz", atoms)
     said = cli("lammps-example", "my folder", "one.extxyz", "--model", tiny).stdout
     assert "python my folder/run_lammps.py" in said
-    runpy.run_path("my folder/run_lammps.py")
+    script = cli.folder / "my folder" / "run_lammps.py"
+    script.write_text(script.read_text().replace("run 100", "run 20"))
+    runpy.run_path(str(script))
     last = read("my folder/dump.lammpstrj", "-1")
     assert len(last) == len(atoms)
     assert list(last.pbc) == list(atoms.pbc)
-    rows = (cli.folder / "my folder/log.lammps").read_text().split("Step ")[1].splitlines()[1:12]
+    rows = (cli.folder / "my folder/log.lammps").read_text().split("Step ")[1].splitlines()[1:4]
     energies = np.array([[float(word) for word in row.split()] for row in rows])
-    assert energies[-1, 0] == 100
+    assert energies[-1, 0] == 20
     assert np.isfinite(energies).all()
 
 
