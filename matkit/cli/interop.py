@@ -48,7 +48,7 @@ def run_lammps_example(options: LammpsExampleOptions, display: Display) -> int:
 
 def run_ipi_client(options: IPIClientOptions, display: Display) -> int:
     """Give forces to i-PI until it ends."""
-    from matkit.cli import execute, loading
+    from matkit.cli import loading
     from matkit.interop.ipi import serve
 
     if options.struct is None:
