@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from matkit.neb.run import neb
     from matkit.phonons.run import phonons
     from matkit.qha.run import qha
+    from matkit.screen.api import screen
     from matkit.simulate import md, md_many, relax, relax_many, singlepoint, singlepoint_many
     from matkit.train.api import finetune, train
     from matkit.transition import transition_state
@@ -51,6 +52,7 @@ _HOME = {
     "qha": "qha.run",
     "relax": "simulate",
     "relax_many": "simulate",
+    "screen": "screen.api",
     "singlepoint_many": "simulate",
     "singlepoint": "simulate",
     "train": "train.api",
@@ -77,6 +79,7 @@ __all__ = [
     "qha",
     "relax",
     "relax_many",
+    "screen",
     "singlepoint",
     "singlepoint_many",
     "train",

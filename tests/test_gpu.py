@@ -21,9 +21,13 @@ from matkit.nn.harmonics import harmonics, harmonics_gradient
 from matkit.nn.irreps import parse_irreps
 from matkit.nn.kernels import Convolution, backends, fused, reference
 from matkit.nn.kernels.check import TOLERANCE, largest_error
+from matkit.simulate import md_many, relax_many
+from matkit.simulate.batched.forces import BatchForces
+from matkit.simulate.batched.limits import BatchLimit
 from matkit.testing.systems import SYSTEMS, crystal, water
 from tests.nn.kernels.convolutions import CASES, F64, make, make_graph, make_inputs, relative
 from tests.potentials.test_nequip import SEVENNET, TINY
+from tests.simulate.morse import Morse
 
 pytestmark = [
     pytest.mark.gpu,
@@ -216,3 +220,36 @@ def test_dispersion_is_that_of_the_cpu():
         assert atoms.calc._replay is None
     for cpu, cuda in zip(*found, strict=True):
         assert cuda == pytest.approx(cpu, abs=1e-8)
+
+
+def crystals():
+    found = [bulk("Cu", a=3.7, cubic=True) * (1, 1, 1 + i % 3) for i in range(8)]
+    for seed, atoms in enumerate(found):
+        atoms.rattle(0.1, seed=seed)
+    return found
+
+
+def test_batched_relaxation_is_that_of_the_cpu():
+    options = {"relax_cell": True, "optimizer": "LBFGS"}
+    here, there = (
+        relax_many(crystals(), MatkitCalculator(Morse(), device=device), **options)
+        for device in ("cpu", "cuda")
+    )
+    assert [r.reason for r in there] == ["converged"] * 8
+    assert [r.energy for r in there] == pytest.approx([r.energy for r in here], abs=1e-6)
+
+
+def test_batched_dynamics_replays_graphs_and_is_that_of_the_cpu():
+    options = {"steps": 30, "temperature": 300}
+    here, there = (
+        md_many(crystals(), MatkitCalculator(Morse(), device=device, dtype="float64"), **options)
+        for device in ("cpu", "cuda")
+    )
+    assert [r.energy for r in there] == pytest.approx([r.energy for r in here], abs=1e-6)
+
+
+def test_batches_fill_the_memory_of_the_gpu():
+    calc = MatkitCalculator(Morse(), device="cuda")
+    limit = BatchLimit("auto", calc.device, calc.potentials[0].cutoff)
+    BatchForces(calc, limit)(from_ase(crystals()).to("cuda"))
+    assert limit.edges > 100_000

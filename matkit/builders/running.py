@@ -10,10 +10,12 @@ from typing import Any
 
 from matkit.builders.options import BuilderOptions
 from matkit.errors import ConfigError
+from matkit.runs.executors import open_executor
 from matkit.runs.items import Item
 from matkit.runs.ledger import Ledger
 from matkit.runs.ledger_files import Files, last_rows, write_settings
-from matkit.runs.schedule import OnProgress, Plan, Work, carry_out, open_executor
+from matkit.runs.schedule import OnProgress, Plan, carry_out
+from matkit.runs.spreading import Work
 from matkit.runs.versions import versions
 
 # What may be changed when a builder goes on.
@@ -67,7 +69,7 @@ def build(
     settings = options.model_dump(exclude=FREE)
     with (
         Ledger(files, settings, options.overwrite, options.retry_failed) as ledger,
-        open_executor(options.workers) as executor,
+        open_executor("local", options.workers) as executor,
     ):
         plan = Plan(_one, 0, executor, 4 * options.workers)
         carry_out(items, work, ledger, plan, on_progress)

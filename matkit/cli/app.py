@@ -10,22 +10,41 @@ from typer.core import TyperGroup
 
 from matkit import __version__
 from matkit.analysis.options import AnalyseOptions
-from matkit.builders.options import MoleculesOptions, PerturbOptions
-from matkit.cli.commands import Given, command_for, guarded, last_is_out, only
-from matkit.cli.configs import ALL, CONFIGS, TEMPLATES, TRAINING
-from matkit.cli.data_options import DATA, OPTIONS, DownloadOptions
+from matkit.cli.bodies import (
+    BUILDERS,
+    analysis,
+    builder,
+    crystal_scores,
+    data_tool,
+    descriptors_of,
+    download,
+    evaluation,
+    generation,
+    labels,
+    path,
+    physics_checks,
+    screening,
+    simulation,
+    training,
+    transition_state,
+)
+from matkit.cli.commands import guarded
+from matkit.cli.configs import ALL, CONFIGS, TEMPLATES
+from matkit.cli.data_options import OPTIONS
 from matkit.cli.flags import answered, normalise, switches
+from matkit.cli.interop import ipi_client_command, lammps_example_command
 from matkit.cli.model_commands import AsJson, Debug, models
 from matkit.crystals.generation import CrystalOptions
 from matkit.crystals.options import CrystalsOptions
 from matkit.descriptors.options import DescriptorsConfig
-from matkit.evaluate.options import EvaluateOptions
 from matkit.evaluate.physics.options import PhysicsOptions
+from matkit.interop.options import IPIClientOptions, LammpsExampleOptions
 from matkit.label.options import LabelConfig
 from matkit.options import Options
+from matkit.screen.options import ScreenOptions
 
 if TYPE_CHECKING:
-    from matkit.cli.display import Display
+    pass
 
 
 class CommandGroup(TyperGroup):
@@ -55,8 +74,8 @@ PANELS = {
     "Simulate": ("singlepoint", "relax", "md", "analyse"),
     "Properties": ("vibrations", "phonons", "elastic", "eos", "qha", "ts", "neb"),
     "Models": ("models", "train", "finetune", "evaluate", CRYSTALS, PHYSICS),
-    "Structures and data": ("generate", "data", "label", "descriptors"),
-    "Other": ("doctor", "template"),
+    "Structures and data": ("generate", "screen", "data", "label", "descriptors"),
+    "Other": ("lammps-example", "ipi-client", "doctor", "template"),
 }
 PANEL = {command: panel for panel, commands in PANELS.items() for command in commands}
 # What the simulations do, an example, and further names.
@@ -74,7 +93,6 @@ SIMULATIONS: dict[str, tuple[str, ...]] = {
     "eos": ("Energy over volume and the equation of state.", "crystal.cif --equation vinet"),
     "qha": ("Thermal expansion by phonons at volumes.", "crystal.cif --max-temperature 600"),
 }
-BUILDERS: dict[str, type[Options]] = {"perturb": PerturbOptions, "molecules": MoleculesOptions}
 MORE: dict[str, type[Options]] = {
     CRYSTALS: CrystalsOptions,
     PHYSICS: PhysicsOptions,
@@ -82,6 +100,9 @@ MORE: dict[str, type[Options]] = {
     "descriptors": DescriptorsConfig,
     "label": LabelConfig,
     "generate crystal": CrystalOptions,
+    "lammps-example": LammpsExampleOptions,
+    "ipi-client": IPIClientOptions,
+    "screen": ScreenOptions,
 }
 SWITCHES = switches({**ALL, **OPTIONS, **BUILDERS, **MORE})
 app = typer.Typer(
@@ -113,154 +134,6 @@ def _root(
     pass
 
 
-def _simulation(command: str) -> Callable[..., None]:
-    def start(config: Any, display: Display) -> int:
-        from matkit.cli.execute import execute
-
-        return execute(command, config, display)
-
-    return command_for(CONFIGS[command], start)
-
-
-def _data(command: str) -> Callable[..., None]:
-    def start(options: Any, display: Display) -> int:
-        from matkit.cli.data import run_data
-
-        return run_data(command, options, display)
-
-    if command == "convert":
-        return command_for(DATA[command], start, "FILES... OUT", last_is_out)
-    return command_for(DATA[command], start, "FILES...")
-
-
-def _download() -> Callable[..., None]:
-    def start(options: Any, display: Display) -> int:
-        from matkit.cli.downloads import run_download
-
-        return run_download(options, display)
-
-    word = only("set", "expected one data set; fetch one after another")
-    return command_for(DownloadOptions, start, "SET", word)
-
-
-def _training(command: str) -> Callable[..., None]:
-    def start(options: Any, display: Display) -> int:
-        from matkit.cli.training import run_training
-
-        return run_training(options, display)
-
-    def first_is_config(files: list[str], given: Given, has_config: bool) -> None:
-        if len(files) + has_config > 1:
-            raise typer.BadParameter("expected one configuration file; train one after another")
-        if files:
-            given["config"] = files.pop()
-
-    def choose(config: str | None, given: Given) -> type[Options]:
-        from matkit.cli.training import training_options
-
-        return training_options(config, given)
-
-    if command == "train":
-        return command_for(TRAINING[command], start, "[CONFIG]", first_is_config, choose)
-    return command_for(TRAINING[command], start, words="")
-
-
-def _first_is_model(files: list[str], given: Given, has_config: bool) -> None:
-    if files and not has_config and "model" not in given:
-        given["model"] = files.pop(0)
-
-
-def _evaluation() -> Callable[..., None]:
-    def start(options: Any, display: Display) -> int:
-        from matkit.cli.evaluation import run_evaluation
-
-        return run_evaluation(options, display)
-
-    return command_for(EvaluateOptions, start, "MODEL FILES...", _first_is_model)
-
-
-def _physics() -> Callable[..., None]:
-    def start(options: Any, display: Display) -> int:
-        from matkit.cli.physics import run_physics
-
-        return run_physics(options, display)
-
-    return command_for(PhysicsOptions, start, "MODEL [CRYSTALS]...", _first_is_model)
-
-
-def _crystals() -> Callable[..., None]:
-    def start(options: Any, display: Display) -> int:
-        from matkit.cli.crystals import run_crystals
-
-        return run_crystals(options, display)
-
-    return command_for(CrystalsOptions, start, "FOLDERS...")
-
-
-def _generation() -> Callable[..., None]:
-    def start(options: Any, display: Display) -> int:
-        from matkit.cli.generate import run_generate
-
-        return run_generate(options, "crystal", display)
-
-    word = only("out", "expected one folder for the results")
-    return command_for(CrystalOptions, start, "[OUT]", word)
-
-
-def _transition_state() -> Callable[..., None]:
-    def start(options: Any, display: Display) -> int:
-        from matkit.cli.ts import run_ts
-
-        return run_ts(options, display)
-
-    return command_for(ALL["ts"], start, "REACTANT PRODUCT | GUESS")
-
-
-def _path() -> Callable[..., None]:
-    def start(options: Any, display: Display) -> int:
-        from matkit.cli.neb import run_neb
-
-        return run_neb(options, display)
-
-    return command_for(ALL["neb"], start, "INITIAL FINAL")
-
-
-def _analysis() -> Callable[..., None]:
-    def start(options: Any, display: Display) -> int:
-        from matkit.cli.analysis import run_analysis
-
-        return run_analysis(options, display)
-
-    return command_for(AnalyseOptions, start, "TRAJECTORIES...")
-
-
-def _descriptors() -> Callable[..., None]:
-    def start(options: Any, display: Display) -> int:
-        from matkit.cli.descriptors import run_descriptors
-
-        return run_descriptors(options, display)
-
-    return command_for(DescriptorsConfig, start, "FILES... OUT", last_is_out)
-
-
-def _labels() -> Callable[..., None]:
-    def start(options: Any, display: Display) -> int:
-        from matkit.cli.label import run_label
-
-        return run_label(options, display)
-
-    return command_for(LabelConfig, start, "FILES... OUT", last_is_out)
-
-
-def _builder(command: str) -> Callable[..., None]:
-    def start(options: Any, display: Display) -> int:
-        from matkit.cli.builders import run_molecules, run_perturb
-
-        return (run_perturb if command == "perturb" else run_molecules)(options, display)
-
-    return command_for(BUILDERS[command], start, "FILES... OUT", last_is_out)
-
-
 def _add(command: str, body: Callable[..., None], text: str, example: str, *aliases: str) -> None:
     """Add a command, such as ``relax`` or ``data split``, with an example of it."""
     *group, name = (command,) if command in PANEL else command.split()
@@ -276,104 +149,124 @@ def _add_group(name: str, text: str) -> None:
 
 
 for _command in CONFIGS:
-    _add(_command, _simulation(_command), *SIMULATIONS[_command])
+    _add(_command, simulation(_command), *SIMULATIONS[_command])
 _add(
     "ts",
-    _transition_state(),
+    transition_state(),
     "Find a transition state and the minima it connects.",
     "reactant.xyz product.xyz",
 )
 _add(
     "neb",
-    _path(),
+    path(),
     "Find the minimum energy path between two structures.",
     "initial.cif final.cif --images 5",
 )
 _add(
     "analyse",
-    _analysis(),
+    analysis(),
     "Distances, diffusion and vibrations of trajectories.",
     "results/crystal-traj.extxyz --skip 100",
     "analyze",
 )
 _add_group("models", "List models; grow, trim and pack their files.")
-_add("train", _training("train"), "Train a new potential or generator.", "--train-file a.extxyz")
+_add("train", training("train"), "Train a new potential or generator.", "--train-file a.extxyz")
 _add(
     "finetune",
-    _training("finetune"),
+    training("finetune"),
     "Train a known potential further.",
     "--train-file a.extxyz --lr 0.001",
 )
 _add(
     "evaluate",
-    _evaluation(),
+    evaluation(),
     "Compare a model with labelled structures.",
     "nequip-universal test.extxyz",
     "eval",
 )
 _add(
     CRYSTALS,
-    _crystals(),
+    crystal_scores(),
     "Score generated crystals, alone or against others.",
     "out --reference test.csv",
 )
 _add(
     PHYSICS,
-    _physics(),
+    physics_checks(),
     "Check a model on physics: curves, dynamics, phonons.",
     "nequip-universal --quick",
 )
 _add_group("generate", "Generate crystals.")
 _add(
     "generate crystal",
-    _generation(),
+    generation(),
     "Generate crystals, relax and judge them.",
     "out --formula Na4Cl4 --num-samples 20 --relax default",
+)
+_add(
+    "screen",
+    screening(),
+    "Relax candidates, sort them out and rank them.",
+    "crystals --hull references.csv",
 )
 _add_group("data", "Check, convert, split, make and fetch labelled structures.")
 _add(
     "data inspect",
-    _data("inspect"),
+    data_tool("inspect"),
     "Look for everything that spoils a training.",
     "train.extxyz --valid valid.extxyz",
 )
 _add(
     "data convert",
-    _data("convert"),
+    data_tool("convert"),
     "Write a folder for memory mapping, or XYZ.",
     "train.extxyz folder",
 )
 _add(
     "data split",
-    _data("split"),
+    data_tool("split"),
     "Split without tearing trajectories apart.",
     "all.extxyz --valid-fraction 0.1",
 )
-_add("data fit-e0s", _data("fit-e0s"), "Fit reference energies of the elements.", "train.extxyz")
+_add(
+    "data fit-e0s", data_tool("fit-e0s"), "Fit reference energies of the elements.", "train.extxyz"
+)
 _add(
     "data perturb",
-    _builder("perturb"),
+    builder("perturb"),
     "Make perturbed structures of crystals.",
     "crystals.extxyz perturbed",
 )
 _add(
     "data molecules",
-    _builder("molecules"),
+    builder("molecules"),
     "Make molecules from SMILES.",
     "smiles.csv molecules --count 100",
 )
-_add("data download", _download(), "Fetch a published data set.", "perov-5")
+_add("data download", download(), "Fetch a published data set.", "perov-5")
 _add(
     "label",
-    _labels(),
+    labels(),
     "Label structures with any calculator.",
     "a.extxyz labels --calculator gfn2",
 )
 _add(
     "descriptors",
-    _descriptors(),
+    descriptors_of(),
     "Write invariant descriptors of atoms or structures.",
     "crystals.extxyz descriptors.npz --per atom",
+)
+_add(
+    "lammps-example",
+    lammps_example_command(),
+    "Write a script that runs LAMMPS with a potential.",
+    "folder crystal.cif",
+)
+_add(
+    "ipi-client",
+    ipi_client_command(),
+    "Give forces to i-PI, which moves the atoms.",
+    "crystal.cif --unixsocket matkit",
 )
 
 
@@ -398,6 +291,7 @@ def _template(
             "analyse",
             "descriptors",
             "label",
+            "screen",
         ],
         typer.Argument(help="which command"),
     ],
@@ -410,6 +304,7 @@ def _template(
         "analyse": AnalyseOptions,
         "descriptors": DescriptorsConfig,
         "label": LabelConfig,
+        "screen": ScreenOptions,
     }
     typer.echo(template(command.removesuffix("-generator"), configs[command]), nl=False)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from matkit.calculator import MatkitCalculator
 from matkit.cli.job_runs import JobRun, RunContext
 from matkit.cli.progress import Meter, metered
+from matkit.cli.spread_batches import spread_batches
 from matkit.cli.tasks import AnyResult, Many
 from matkit.simulate.reading import Frame
 
@@ -49,6 +50,12 @@ def run_together(waiting: list[tuple[JobRun, Frame]], context: RunContext) -> No
             if run.rows[frame.index]["reason"] == "unwritten":
                 raise _UnwrittenError
 
+        def fail(number: int, reason: str, message: str) -> None:
+            run, frame, _ = frames[number]
+            with meter.paused():
+                run.fail(frame, reason, message)
+            progress.count(False)
+
         assert context.task.run_many is not None
         many = Many(
             [atoms for _, _, atoms in frames],
@@ -58,7 +65,10 @@ def run_together(waiting: list[tuple[JobRun, Frame]], context: RunContext) -> No
             progress.step,
         )
         try:
-            context.task.run_many(many, context.calc, context.config)
+            if context.executor is None:
+                context.task.run_many(many, context.calc, context.config)
+            else:
+                spread_batches(many, context, fail)
         except _UnwrittenError:
             for run, frame, _ in frames:
                 if frame.index not in run.rows:

@@ -12,6 +12,7 @@ from matkit.evaluate.options import EvaluateOptions
 from matkit.models.shipped import DEFAULT_POTENTIAL
 from matkit.neb.options import NEBOptions
 from matkit.options import (
+    EXECUTOR,
     IGNORE_CHARGE,
     MD_PRECISION,
     PRECISION,
@@ -89,7 +90,16 @@ class BatchedConfig(RunConfig):
     )
 
 
-class SinglepointConfig(SinglepointOptions, BatchedConfig):
+class SpreadConfig(BatchedConfig):
+    """What commands have whose batches may go to workers."""
+
+    panels: ClassVar[Panels] = {Panel.RUN: ("workers", "executor")}
+
+    workers: int = Field(1, ge=1, description="processes, or workers of the executor")
+    executor: str = EXECUTOR
+
+
+class SinglepointConfig(SinglepointOptions, SpreadConfig):
     """Configuration of ``matkit singlepoint``."""
 
     def options(self) -> SinglepointOptions:
@@ -97,7 +107,7 @@ class SinglepointConfig(SinglepointOptions, BatchedConfig):
         return SinglepointOptions(stress=self.stress)
 
 
-class RelaxConfig(RelaxOptions, BatchedConfig):
+class RelaxConfig(RelaxOptions, SpreadConfig):
     """Configuration of ``matkit relax``."""
 
     pressure: float = Field(0.0, description="external pressure on the cell, in GPa")

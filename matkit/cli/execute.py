@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ase import Atoms
-from ase.calculators.calculator import BaseCalculator
 
 from matkit.calculator_info import model_info
+from matkit.cli import loading
 from matkit.cli.batches import batches_suit, run_together
 from matkit.cli.configs import RunConfig
 from matkit.cli.display import Display, first_line
@@ -19,6 +20,7 @@ from matkit.cli.job_runs import JobRun, RunContext, summary_of
 from matkit.cli.jobs import Job, check_outputs, isotope_notes, plan
 from matkit.cli.products import Row
 from matkit.cli.progress import simulation
+from matkit.cli.spread_batches import check_workers, open_workers
 from matkit.cli.tasks import TASKS, Task
 from matkit.errors import MatkitError
 from matkit.runs.versions import versions
@@ -27,21 +29,6 @@ from matkit.simulate.reading import Frame
 OK, NOT_CONVERGED, INTERRUPTED = 0, 1, 130
 # Files whose structures share batches; each has its results open meanwhile.
 GROUP = 200
-
-
-def load_model(config: RunConfig) -> BaseCalculator:
-    """Return the calculator that `config` asks for."""
-    from matkit.models.zoo import load_calculator
-
-    return load_calculator(
-        config.model,
-        config.device,
-        config.dtype,
-        any_level=config.any_level,
-        ignore_charge=config.ignore_charge,
-        dispersion=config.dispersion,
-        dispersion_functional=config.dispersion_functional,
-    )
 
 
 def execute(command: str, config: RunConfig, display: Display) -> int:
@@ -58,12 +45,25 @@ def execute(command: str, config: RunConfig, display: Display) -> int:
     task, begin = TASKS[command], time.perf_counter()
     jobs = plan(config)
     check_outputs(jobs, command, task, config)
-    calc = load_model(config)
+    calc = loading.load_model(config)
     info = model_info(calc)
     display.note(introduction(config, info))
     display.few(isotope_notes(jobs))
     common = {"command": command, "model": info, "versions": versions()}
     context = RunContext(task, config, calc, display, common)
+    check_workers(context, batches_suit(context))
+    with open_workers(config) as executor:
+        rows, ended = _run_all(jobs, replace(context, executor=executor))
+    document = summary_of(context, rows, time.perf_counter() - begin)
+    display.document(document | {"outputs": _existing(jobs, command, task, config)})
+    if ended == "interrupted":
+        display.note(f"Stopped by the user; what was computed is in {config.out}.")
+        return INTERRUPTED
+    return OK if document["converged"] else NOT_CONVERGED
+
+
+def _run_all(jobs: list[Job], context: RunContext) -> tuple[list[Row], str | None]:
+    """Run all jobs; return what became of their structures, and what ended it early."""
     rows: list[Row] = []
     ended: str | None = None
     for group in _groups(jobs, context):
@@ -72,12 +72,7 @@ def execute(command: str, config: RunConfig, display: Display) -> int:
             _run_group(runs, context, ended)
         rows += [row for run in runs for row in run.ordered()]
         ended = ended or next(filter(None, (run.ended() for run in runs)), None)
-    document = summary_of(context, rows, time.perf_counter() - begin)
-    display.document(document | {"outputs": _existing(jobs, command, task, config)})
-    if ended == "interrupted":
-        display.note(f"Stopped by the user; what was computed is in {config.out}.")
-        return INTERRUPTED
-    return OK if document["converged"] else NOT_CONVERGED
+    return rows, ended
 
 
 def _groups(jobs: list[Job], context: RunContext) -> Iterator[list[Job]]:
@@ -96,7 +91,7 @@ def _run_group(runs: list[JobRun], context: RunContext, ended: str | None) -> No
                 run.fail(frame, ended, "not started")
             elif not run.is_done(frame):
                 waiting.append((run, frame))
-    if batches_suit(context) and len(waiting) > 1:
+    if batches_suit(context) and (len(waiting) > 1 or context.executor is not None):
         run_together(waiting, context)
     else:
         for run, frame in waiting:

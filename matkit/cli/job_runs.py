@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -31,6 +32,7 @@ class RunContext:
         calc: The calculator.
         display: Where to report.
         common: Beginning of every summary: command, model, versions.
+        executor: Where batches are computed; None for this process.
     """
 
     task: Task
@@ -38,6 +40,7 @@ class RunContext:
     calc: BaseCalculator
     display: Display
     common: Mapping[str, Any]
+    executor: Executor | None = None
 
 
 class JobRun:

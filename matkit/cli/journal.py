@@ -17,7 +17,7 @@ from matkit.runs.text_files import TextFile
 
 Row = dict[str, Any]
 # What has no influence on results.
-FREE = {"out", "overwrite", "restart", "device", "struct", "batch_size"}
+FREE = {"out", "overwrite", "restart", "device", "struct", "batch_size", "workers", "executor"}
 
 
 class Journal:

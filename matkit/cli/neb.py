@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from matkit.calculator_info import ignored_conditions, model_info
-from matkit.cli import execute
+from matkit.cli import execute, loading
 from matkit.cli.configs import NEBConfig
 from matkit.cli.display import Display
 from matkit.cli.progress import simulation
@@ -52,7 +52,7 @@ def run_neb(config: NEBConfig, display: Display) -> int:
     folder = SearchFolder(out, FILES, (BAND,))
     with alone(out):
         goes_on = folder.check(config)
-        calc = execute.load_model(config)
+        calc = loading.load_model(config)
         display.note(execute.introduction(config, model_info(calc)))
         record = SearchRecord(out, goes_on, held_atoms(structures[0]))
         with (

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from matkit.calculator_info import model_info
-from matkit.cli import execute
+from matkit.cli import execute, loading
 from matkit.cli.configs import TSConfig
 from matkit.cli.display import Display
 from matkit.cli.progress import simulation
@@ -53,7 +53,7 @@ def run_ts(config: TSConfig, display: Display) -> int:
     folder = SearchFolder(out, FILES, STRUCTURES)
     with alone(out):
         goes_on = folder.check(config)
-        calc = execute.load_model(config)
+        calc = loading.load_model(config)
         display.note(execute.introduction(config, model_info(calc)))
         display.few([text for text in map(isotopes, structures) if text])
         record = SearchRecord(out, goes_on, held_atoms(structures[0]))

@@ -11,7 +11,7 @@ import yaml
 from matkit.cli.configs import RunConfig
 from matkit.cli.flags import key_aliases
 from matkit.errors import ConfigError
-from matkit.options import ANY_CALCULATOR, Options, build
+from matkit.options import ANY_CALCULATOR, RUNS_FILE, Options, build
 from matkit.runs.yaml_text import dump_yaml, read_yaml
 
 ConfigT = TypeVar("ConfigT", bound=Options)
@@ -48,6 +48,11 @@ def _refuse_functions(model: type[Options], values: Mapping[str, Any]) -> None:
             from matkit.label.calculator_engine import refuse_function
 
             refuse_function(values[name])
+        if field.json_schema_extra == RUNS_FILE and str(values.get(name)).startswith("parsl:"):
+            raise ConfigError(
+                f"A configuration may not name Python code to run, got {values[name]}. Say it on "
+                f"the command line: --executor {values[name]}"
+            )
 
 
 def read_config(model: type[Options], path: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from matkit.options import GOES_ON, DispersionOptions, Panel, Panels
+from matkit.options import EXECUTOR, GOES_ON, DispersionOptions, Panel, Panels
 
 # Stems of the files of structures as they were drawn, and relaxed.
 GENERATED, RELAXED = "generated", "relaxed"
@@ -17,7 +17,7 @@ class GenerateOptions(DispersionOptions):
     """Options of ``matkit generate`` for structures of any kind."""
 
     panels: ClassVar[Panels] = {
-        Panel.RUN: ("device", "workers", "shard", "overwrite"),
+        Panel.RUN: ("device", "workers", "executor", "shard", "overwrite"),
         Panel.ADVANCED: ("guidance", "steps", "redraw", "batch_size", "relax_steps"),
     }
 
@@ -54,6 +54,7 @@ class GenerateOptions(DispersionOptions):
     )
     device: str = Field("auto", description="where models run: cpu, cuda, ...")
     workers: int = Field(1, ge=1, description="processes that judge and relax")
+    executor: str = EXECUTOR
     shard: str = Field("1/1", description="which part of the structures, such as 2/4")
     out: str = Field("generated", description=f"folder of the results; {GOES_ON}")
     overwrite: bool = Field(False, description="remove what is there and begin anew")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -19,13 +20,24 @@ from matkit.generate.relaxing import Relaxer, check_potential, potential_of
 from matkit.generate.sampling import Sampler
 from matkit.interfaces import Generator
 from matkit.interfaces.generator import Domain
+from matkit.runs.executors import open_executor
 from matkit.runs.items import Item, parse_shard
 from matkit.runs.ledger import Ledger
-from matkit.runs.ledger_files import Files, Row, last_rows
-from matkit.runs.schedule import OnProgress, Plan, carry_out, open_executor
+from matkit.runs.ledger_files import Files, last_rows
+from matkit.runs.schedule import OnProgress, Plan, carry_out
 
 # What has no influence on the structures, and may be another when a run goes on.
-FREE = {"out", "overwrite", "workers", "device", "batch_size", "shard", "dedupe", "known"}
+FREE = {
+    "out",
+    "overwrite",
+    "workers",
+    "executor",
+    "device",
+    "batch_size",
+    "shard",
+    "dedupe",
+    "known",
+}
 RELAXATION = {"relax", "relax_steps", "fmax", "dispersion", "dispersion_functional"}
 # Structures that a worker relaxes in batches before they are written down; enough to be fast.
 TOGETHER = 50
@@ -55,6 +67,7 @@ def generate(
         UnknownNameError, MissingExtraError, CheckpointError: the potential cannot be had.
         DataError: there are no structures where known ones, or those that they are to be like,
             should be.
+        SimulationError: workers cannot be had, or none lives.
     """
     room = room_of(generator.domain)
     known = room.read_known(options.known) if options.known else []
@@ -63,9 +76,12 @@ def generate(
         asked = {z for item in items for z in item.content[2:]}
         possible = generator.species if not asked else ()
         note(check_potential(potential_of(options), asked, possible))
-    batch = draw(generator, options, watch, learnt)
-    relaxed, relaxation = _relaxed(batch, generator.domain, options, watch)
-    batch = replace(batch, relaxed=relaxed, relaxation=relaxation)
+        # Workers that cannot be had are told of before the sampling.
+        with open_executor(options.executor, options.workers) as executor:
+            batch = draw(generator, options, watch, learnt)
+            batch = _relaxed(batch, generator.domain, options, watch, executor)
+    else:
+        batch = draw(generator, options, watch, learnt)
     if not batch.generated:
         return batch
     return replace(batch, evaluation=room.judged(batch, known, options, note))
@@ -114,24 +130,24 @@ def _frames(files: Files) -> list[Atoms]:
 
 
 def _relaxed(
-    batch: Batch, domain: Domain, options: GenerateOptions, watch: Watch
-) -> tuple[dict[int, Atoms], dict[int, Row]]:
-    """Return the relaxed structures and what became of all, by number."""
-    if options.relax is None:
-        return {}, {}
+    batch: Batch,
+    domain: Domain,
+    options: GenerateOptions,
+    watch: Watch,
+    executor: Executor | None,
+) -> Batch:
+    """Return the batch with its structures relaxed too, and what became of each."""
+    assert options.relax is not None
     files = _files(options, RELAXED)
     work = Relaxer(potential_of(options), options.relax_steps, options.fmax, domain)
     items = [Item(number, f"{batch.noun} {number}", a) for number, a in batch.drawn.items()]
     settings = options.model_dump(include=RELAXATION)
-    with (
-        Ledger(files, settings, options.overwrite) as ledger,
-        open_executor(options.workers) as executor,
-        watch("relaxing") as show,
-    ):
+    with Ledger(files, settings, options.overwrite) as ledger, watch("relaxing") as show:
         size = min(TOGETHER, -(-len(items) // (2 * options.workers)))
         plan = Plan(_one, size, executor, 4 * options.workers)
         carry_out(lambda: iter(items), work, ledger, plan, show)
-    return {batch.number(a): a for a in _frames(files)}, last_rows(files)
+    relaxed = {batch.number(a): a for a in _frames(files)}
+    return replace(batch, relaxed=relaxed, relaxation=last_rows(files))
 
 
 def _one(_item: Item) -> int:

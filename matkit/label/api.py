@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -14,8 +13,9 @@ from matkit.label.run import Labelling, Placement
 from matkit.label.run import label as label_files
 from matkit.options import dump_config, resolve
 from matkit.runs.atomic import write_atomically
+from matkit.runs.executors import open_executor
 from matkit.runs.items import parse_shard
-from matkit.runs.schedule import OnProgress, open_executor
+from matkit.runs.schedule import OnProgress
 
 
 def label(
@@ -30,7 +30,7 @@ def label(
     Args:
         options: See `LabelConfig`.
         executor: Any executor of `concurrent.futures`, such as Parsl's, that does the work of
-            `workers` processes; if not given, they are started here.
+            `workers` processes; the one that the options name if not given.
         on_progress: Called after every piece of work.
         **changes: Single options by name.
 
@@ -39,7 +39,7 @@ def label(
             cannot be made, or labels in the folder were made otherwise.
         DataError: a file is missing or is not what it was when the labels were begun.
         OutputExistsError: there are structures of unknown origin.
-        SimulationError: a worker died.
+        SimulationError: workers cannot be had, or none lives.
     """
     options = resolve(LabelConfig, options, changes)
     if not options.struct:
@@ -48,7 +48,7 @@ def label(
             "STRUCTURES... OUT --calculator NAME."
         )
     shard = parse_shard(options.shard)
-    with _processes(executor, options.workers) as workers:
+    with _executor(executor, options) as workers:
         where = Placement(
             options.out,
             shard,
@@ -63,10 +63,10 @@ def label(
 
 
 @contextmanager
-def _processes(executor: Executor | None, workers: int) -> Iterator[Executor | None]:
-    """Give the executor, or one of processes that share the cores."""
+def _executor(executor: Executor | None, options: LabelConfig) -> Iterator[Executor | None]:
+    """Give the executor, or the one of the options."""
     if executor is not None:
         yield executor
         return
-    with open_executor(workers, max(1, (os.cpu_count() or 1) // workers)) as own:
+    with open_executor(options.executor, options.workers) as own:
         yield own

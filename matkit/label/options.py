@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from matkit.models.shipped import DEFAULT_POTENTIAL
 from matkit.options import (
     ANY_CALCULATOR,
+    EXECUTOR,
     GOES_ON,
     IGNORE_CHARGE,
     DispersionOptions,
@@ -133,14 +134,17 @@ class LabellingOptions(DispersionOptions, ReadingOptions):
 class LabelConfig(LabellingOptions):
     """Options of `matkit.label` and ``matkit label``: how to label, plus files and processes."""
 
-    panels: ClassVar[Panels] = {Panel.RUN: ("shard", "workers", "retry_failed", "overwrite")}
+    panels: ClassVar[Panels] = {
+        Panel.RUN: ("shard", "workers", "executor", "retry_failed", "overwrite")
+    }
 
     struct: list[str] = Field(
         [], description="files of structures, folders of them, or converted data sets"
     )
     out: str = Field("labels", description=f"folder of the labels; {GOES_ON}")
     shard: str = Field("1/1", description="which part of the structures, such as 2/4")
-    workers: int = Field(1, ge=1, description="processes")
+    workers: int = Field(1, ge=1, description="processes, or workers of the executor")
+    executor: str = EXECUTOR
     retry_failed: bool = Field(False, description="try structures again that failed before")
     overwrite: bool = Field(False, description="remove labels that are there and begin anew")
 

@@ -94,7 +94,7 @@ def label(
         ConfigError: the calculator cannot be made, or labels in the folder were made otherwise.
         DataError: a file is missing or is not what it was when the labels were begun.
         OutputExistsError: there are structures of unknown origin.
-        SimulationError: a worker died.
+        SimulationError: no worker lives.
     """
     options = options or LabellingOptions()
     where = where if isinstance(where, Placement) else Placement(where)

@@ -117,12 +117,14 @@ class VerletList:
 
     def _serves(self, old: Structures, new: Structures) -> Tensor:
         """Return whether the candidates of each structure still hold all its edges [B]."""
-        other = _per_structure((old.species != new.species).double(), new)
-        counts = (old.n_atoms == new.n_atoms).all()
-        same = counts & (other == 0) & (old.pbc == new.pbc).all(dim=1)
+        same = (old.species == new.species).all() & (old.pbc == new.pbc).all(dim=1)
         deformation, known = _deformation(old, new)
-        carried = torch.einsum("nx,nxy->ny", old.positions, deformation[new.batch])
-        stray = _per_structure((new.positions - carried).norm(dim=1), new)
+        if len(new) == 1:  # mostly: dynamics of one structure
+            carried = old.positions @ deformation[0]
+        else:
+            same = same & (old.n_atoms == new.n_atoms).all()
+            carried = torch.einsum("nx,nxy->ny", old.positions, deformation[new.batch])
+        stray = _largest((new.positions - carried).norm(dim=1), new)
         # σ_min(F) is at least 1 - |F - 1|; a decomposition would wait for the GPU.
         identity = torch.eye(3, dtype=deformation.dtype, device=old.device)
         shrink = 1 - (deformation - identity).flatten(1).norm(dim=1)
@@ -141,8 +143,10 @@ def _geometry(structures: Structures) -> Structures:
     )
 
 
-def _per_structure(by_atom: Tensor, structures: Structures) -> Tensor:
+def _largest(by_atom: Tensor, structures: Structures) -> Tensor:
     """Return the largest of non-negative values [N] of the atoms of each structure [B]."""
+    if len(structures) == 1:
+        return by_atom.amax(dim=0, keepdim=True)
     zero = by_atom.new_zeros(len(structures))
     return zero.scatter_reduce(0, structures.batch, by_atom, "amax")
 

@@ -5,10 +5,12 @@ from matkit.options.panels import Panel, Panels, panel_of
 from matkit.options.shared import (
     ANY_CALCULATOR,
     DISPERSION_FUNCTIONAL,
+    EXECUTOR,
     GOES_ON,
     IGNORE_CHARGE,
     MD_PRECISION,
     PRECISION,
+    RUNS_FILE,
     DispersionOptions,
     ReadingOptions,
 )
@@ -16,10 +18,12 @@ from matkit.options.shared import (
 __all__ = [
     "ANY_CALCULATOR",
     "DISPERSION_FUNCTIONAL",
+    "EXECUTOR",
     "GOES_ON",
     "IGNORE_CHARGE",
     "MD_PRECISION",
     "PRECISION",
+    "RUNS_FILE",
     "DispersionOptions",
     "Options",
     "Panel",

@@ -19,6 +19,16 @@ MD_PRECISION: Final = "float32"
 GOES_ON: Final = "the same command goes on with what was stopped, as restart auto elsewhere"
 # Functional whose correction for dispersion is taken if nobody says otherwise.
 DISPERSION_FUNCTIONAL: Final = "pbe"
+# Marks options that may name a Python file to be run: only users may do that, and no file.
+RUNS_FILE: dict[str, Any] = {"names": "executor"}
+# Of every command whose work can be spread.
+EXECUTOR: Any = Field(
+    "local",
+    description="where the work is done: local (processes of this machine), parsl or dask (workers "
+    "of theirs on this machine), parsl:CONFIG.py (a Python file that defines `config`), or "
+    "dask:ADDRESS of a scheduler",
+    json_schema_extra=RUNS_FILE,
+)
 # Of every command that computes with a model.
 IGNORE_CHARGE: Any = Field(
     False,

@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import (
-    FIRST_COMPLETED,
-    BrokenExecutor,
-    Executor,
-    Future,
-    ProcessPoolExecutor,
-    wait,
-)
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass
-from itertools import islice
 
-from matkit.errors import SimulationError
 from matkit.runs.items import Item, ItemResult
 from matkit.runs.ledger import Ledger
-
-Work = Callable[[Sequence[Item]], list[ItemResult]]
+from matkit.runs.spreading import Work, spread
 
 
 @dataclass(frozen=True)
@@ -83,10 +68,10 @@ def carry_out(
         on_progress: Called after every piece of work.
 
     Raises:
-        SimulationError: a worker process died.
+        SimulationError: no worker lives.
     """
     total, before = sum(1 for _ in items()), sum(ledger.counts.values())
-    chunks = _chunks((item for item in items() if not ledger.is_known(item)), plan)
+    chunks = cut((item for item in items() if not ledger.is_known(item)), plan)
     results = _results(chunks, work, plan)
     begin = time.perf_counter()
     for outcomes in results:
@@ -96,46 +81,7 @@ def carry_out(
     ledger.sort()
 
 
-@contextmanager
-def open_executor(workers: int, threads: int = 1) -> Iterator[Executor | None]:
-    """Give an executor of processes; None for one worker, which is this process itself.
-
-    Args:
-        workers: Processes.
-        threads: Threads of torch in each of them.
-    """
-    if workers == 1:
-        yield None
-        return
-    # A fork of a process with threads, such as torch's, can hang.
-    context = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(workers, context, _prepare, (threads,))
-    try:
-        yield executor
-    finally:
-        executor.shutdown(wait=True, cancel_futures=True)
-
-
-def _prepare(threads: int) -> None:
-    """Make a worker leave Ctrl-C and the like to its parent, end with it, and share the cores."""
-    import torch
-
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(threads)
-
-
-def _end_with_parent() -> None:
-    """Wait for the parent's end, which may be sudden; the worker would wait for work forever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _chunks(items: Iterable[Item], plan: Plan) -> Iterator[list[Item]]:
+def cut(items: Iterable[Item], plan: Plan) -> Iterator[list[Item]]:
     """Cut items into lists that cost no more than the limit, or hold one item."""
     chunk: list[Item] = []
     spent = 0
@@ -153,43 +99,7 @@ def _chunks(items: Iterable[Item], plan: Plan) -> Iterator[list[Item]]:
 def _results(chunks: Iterator[list[Item]], work: Work, plan: Plan) -> Iterator[list[ItemResult]]:
     if plan.executor is None:
         return (work(chunk) for chunk in chunks)
-    return _spread(chunks, work, plan.executor, plan.in_flight)
-
-
-def _spread(
-    chunks: Iterator[list[Item]], work: Work, executor: Executor, in_flight: int
-) -> Iterator[list[ItemResult]]:
-    """Give results as they are ready; only some pieces are read ahead, for the memory's sake."""
-    running: dict[Future[list[ItemResult]], list[Item]] = {}
-    while True:
-        for chunk in islice(chunks, in_flight - len(running)):
-            try:
-                running[executor.submit(work, chunk)] = chunk
-            except BrokenExecutor as error:
-                if not running:
-                    raise _worker_died(chunk) from error
-                break  # whatever is still running says so, after what was finished
-        if not running:
-            return
-        ready, _ = wait(running, return_when=FIRST_COMPLETED)
-        # Those of workers that died come last: nothing that was finished is lost with them.
-        for future in sorted(ready, key=lambda one: one.exception() is not None):
-            yield _result(future, running.pop(future))
-
-
-def _result(future: Future[list[ItemResult]], chunk: Sequence[Item]) -> list[ItemResult]:
-    try:
-        return future.result()
-    except BrokenExecutor as error:
-        raise _worker_died(chunk) from error
-
-
-def _worker_died(chunk: Sequence[Item]) -> SimulationError:
-    return SimulationError(
-        f"A worker died, perhaps for want of memory, while some were at work on "
-        f"{', '.join(item.source for item in chunk)}. What was finished is safe: run the same "
-        "command again, with fewer workers if it was memory."
-    )
+    return spread(chunks, work, plan.executor, plan.in_flight)
 
 
 def _progress(counts: Mapping[str, int], total: int, before: int, seconds: float) -> WorkProgress:

@@ -15,7 +15,7 @@ from matkit.conditions import refuse_ignored
 from matkit.simulate.frames import freeze
 from matkit.simulate.options import RelaxOptions
 from matkit.simulate.results import OnStep, Reason
-from matkit.simulate.stationary import check_end, stationary_point
+from matkit.simulate.stationary import settled, stationary_point
 
 if TYPE_CHECKING:
     from matkit.calculator import MatkitCalculator
@@ -29,19 +29,19 @@ def relaxed(
 ) -> tuple[list[Atoms], list[Reason]]:
     """Return structures after their relaxations, with energy and forces, and how these ended.
 
+    Potentials of matkit relax all structures in batches, of whose steps nobody is told; other
+    calculators one by one.
+
     Raises:
         SimulationError: a relaxation broke off.
     """
     from matkit.calculator import MatkitCalculator  # which needs torch, others do not
+    from matkit.simulate.batched.relaxations import relax_many
 
     if isinstance(calc, MatkitCalculator):
-        from matkit.simulate.batched.relaxations import relax_many
-
-        results = relax_many(cells, calc, options)
-        for result in results:
-            check_end(result)
-        return [result.atoms for result in results], [result.reason for result in results]
-    ends = [stationary_point(cell, calc, options, on_step) for cell in cells]
+        ends = [settled(result) for result in relax_many(cells, calc, options)]
+    else:
+        ends = [stationary_point(cell, calc, options, on_step) for cell in cells]
     return [atoms for atoms, _, _ in ends], [reason for _, reason, _ in ends]
 
 

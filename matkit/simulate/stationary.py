@@ -30,16 +30,13 @@ def stationary_point(
         work = atoms.copy()
         work.calc = calc
         return freeze(work, stress=has_stress(work)), "done", 0
-    result = relax(atoms, calc, options, on_step=on_step)
-    check_end(result)
-    return result.atoms, result.reason, result.steps
+    return settled(relax(atoms, calc, options, on_step=on_step))
 
 
-def check_end(result: RelaxResult) -> None:
-    """Check that a relaxation has come to an end, converged or not.
+def settled(result: RelaxResult) -> tuple[Atoms, Reason, int]:
+    """Return what a relaxation led to, how it ended, and its steps.
 
     Raises:
-        KeyboardInterrupt: the user has stopped it.
         SimulationError: it broke off.
     """
     if result.reason == "interrupted":
@@ -49,3 +46,4 @@ def check_end(result: RelaxResult) -> None:
             f"Expected a relaxed structure, but the relaxation ended with {result.reason!r} after "
             f"{result.steps} steps: {result.message}. Start from a better structure."
         )
+    return result.atoms, result.reason, result.steps

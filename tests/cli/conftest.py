@@ -37,7 +37,7 @@ def cli(tmp_path, monkeypatch):
         made.loaded.append(config)
         return made.calculator()
 
-    monkeypatch.setattr("matkit.cli.execute.load_model", load)
+    monkeypatch.setattr("matkit.cli.loading.load_model", load)
     return made
 
 

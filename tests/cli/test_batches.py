@@ -152,10 +152,10 @@ def test_a_full_disk_ends_the_batch(batches, monkeypatch):
 
 KILL = """
 import os, signal, sys
-import matkit.cli.execute as execute, matkit.cli
+import matkit.cli.loading as loading, matkit.cli
 from matkit.cli import products
 from tests.cli.test_batches import calculator
-execute.load_model = lambda config: calculator()
+loading.load_model = lambda config: calculator()
 keep = products.Products.keep
 def kept(self, *args):
     done = keep(self, *args)

@@ -212,7 +212,7 @@ def test_ctrl_c_while_loading(cli, copper, monkeypatch):
     def load(config):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("matkit.cli.execute.load_model", load)
+    monkeypatch.setattr("matkit.cli.loading.load_model", load)
     assert "stopped by the user" in cli("relax", copper, code=130).stderr
 
 

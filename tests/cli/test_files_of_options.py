@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import os
+from pathlib import Path
 
 import pytest
 
@@ -90,3 +91,22 @@ def test_devices_and_pipes_are_no_files_of_options(cli, copper):
     for name in ("/dev/zero", "pipe", "."):
         assert "not a file" in cli("relax", copper, "-c", name, code=2).stderr
     assert "No such file" in cli("relax", copper, "-c", "nothing.yaml", code=2).stderr
+
+
+def test_no_file_of_options_runs_the_configuration_of_workers(cli, copper):
+    Path("options.yaml").write_text("executor: parsl:workers.py\n")
+    words = ["label", copper, "labels", "--config", "options.yaml"]
+    assert "Say it on the command line: --executor parsl:workers.py" in cli(*words, code=2).stderr
+    words += ["--executor", "local", "--calculator", "ase.calculators.emt:EMT"]
+    cli(*words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["label", "cu.xyz", "out"], ["generate", "crystal", "out", "--relax", "default"]],
+    ids=" ".join,
+)
+def test_an_executor_that_cannot_be_had_is_told_before_anything_is_computed(cli, copper, words):
+    message = cli(*words, "--executor", "parsl:nowhere.py", code=2).stderr
+    assert "found no nowhere.py" in message
+    assert not Path("out").exists()

@@ -91,7 +91,7 @@ def test_a_file_that_may_not_grow_ends_with_an_account(tmp_path):
     atoms.rattle(0.05, seed=1)
     write(tmp_path / "cu.xyz", atoms)
     script = (
-        "import resource, sys, ase.calculators.emt, matkit.cli.execute as e, matkit.cli\n"
+        "import resource, sys, ase.calculators.emt, matkit.cli.loading as e, matkit.cli\n"
         "e.load_model = lambda config: ase.calculators.emt.EMT()\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))\n"
         "sys.argv[1:] = 'md cu.xyz --steps 200 --traj-every 1 --json'.split()\n"
@@ -211,7 +211,7 @@ def test_only_md_goes_on_from_a_file(cli, many):
 
 # Ctrl-C is ignored in what a shell runs in the background, and by all that is started there.
 KILL = (
-    "import signal, sys, ase.calculators.emt, matkit.cli.execute as e, matkit.cli\n"
+    "import signal, sys, ase.calculators.emt, matkit.cli.loading as e, matkit.cli\n"
     "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     "e.load_model = lambda config: ase.calculators.emt.EMT()\n"
     "matkit.cli.main()"

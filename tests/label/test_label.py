@@ -130,14 +130,14 @@ def killed_after(lines, words, ledger):
 
 RUN = """
 import sys
-from matkit.runs.schedule import open_executor
+from matkit.runs.executors import open_executor
 from matkit.label import LabellingOptions, label
 from matkit.label.run import Placement
 source, out, trace = sys.argv[1:]
 options = {"pause": 0.2, "trace": trace}
 name = "tests.label.calculators:Quadratic"
 options = LabellingOptions(calculator=name, calculator_options=options)
-with open_executor(2) as executor:
+with open_executor("local", 2) as executor:
     label(source, Placement(out, executor=executor), options)
 """
 

@@ -1,9 +1,7 @@
 """Work over executors: everything once, in order, and nothing lost when a worker dies."""
 
-import os
 import time
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
-from functools import partial
 
 import pytest
 from ase import Atoms
@@ -13,7 +11,7 @@ from matkit.errors import SimulationError
 from matkit.runs.items import Item, ItemResult
 from matkit.runs.ledger import Ledger
 from matkit.runs.ledger_files import Files, last_rows
-from matkit.runs.schedule import Plan, carry_out, open_executor
+from matkit.runs.schedule import Plan, carry_out
 
 COUNT = 10
 
@@ -26,12 +24,6 @@ def late_first(chunk):
     """The first items take longest, so that results come in another order."""
     time.sleep(0.002 * (COUNT - chunk[0].index))
     return [ItemResult(item, "done", (item.content,)) for item in chunk]
-
-
-def dies_at(number, chunk):
-    if chunk[0].index == number:
-        os._exit(1)
-    return late_first(chunk)
 
 
 def one(item):
@@ -119,20 +111,76 @@ class Broken(Executor):
 @pytest.mark.parametrize("after", [0, 1, 3])
 def test_a_worker_that_died_before_more_is_given_to_it(tmp_path, after):
     """What was finished is kept."""
-    with pytest.raises(SimulationError, match="A worker died"):
+    with pytest.raises(SimulationError, match="workers die"):
         run(tmp_path, late_first, Plan(one, 0, Broken(after), 4))
     assert len(last_rows(Files(tmp_path, "made"))) == max(0, after - 1)
 
 
-def test_a_dead_worker_is_told_and_the_run_goes_on(tmp_path):
-    with (
-        open_executor(2) as executor,
-        pytest.raises(SimulationError, match=r"A worker died.*run the same\s+command again"),
-    ):
-        run(tmp_path, partial(dies_at, 5), Plan(one, 0, executor, 2))
-    assert run(tmp_path, late_first, Plan(one, 0)) == list(range(COUNT))
+class Deadly(Executor):
+    """Workers that die of some items; of a piece of several, with the next few pieces too."""
+
+    def __init__(self, deadly, shared=0):
+        self.deadly, self.shared, self.dying = deadly, shared, 0
+        self.given = []
+
+    def submit(self, work, chunk):
+        indices = [item.index for item in chunk]
+        self.given.append(indices)
+        future = Future()
+        if self.deadly & set(indices):
+            self.dying = 1 + self.shared * (len(chunk) > 1)
+        if self.dying:
+            self.dying -= 1
+            future.set_exception(BrokenExecutor("it died"))
+        else:
+            future.set_result(work(chunk))
+        return future
 
 
-def test_one_worker_is_this_process():
-    with open_executor(1) as executor:
-        assert executor is None
+def test_work_whose_worker_died_is_given_to_others_twice_and_then_has_failed(tmp_path):
+    executor = Deadly({5})
+    assert run(tmp_path, late_first, Plan(one, 0, executor, 4)) == [0, 1, 2, 3, 4, 6, 7, 8, 9]
+    assert executor.given.count([5]) == 3
+    row = last_rows(Files(tmp_path, "made"))[5]
+    assert row["status"] == "failed"
+    assert row["reason"] == (
+        "three workers died at it, perhaps for want of memory; the last: it died"
+    )
+
+
+def test_items_that_only_share_a_worker_with_the_culprit_are_done(tmp_path):
+    executor = Deadly({2}, shared=2)
+    assert run(tmp_path, late_first, Plan(one, 2, executor, 4)) == [0, 1, 3, 4, 5, 6, 7, 8, 9]
+    assert [3] in executor.given  # which was in the same piece
+
+
+def test_an_executor_whose_workers_never_live_ends_the_run(tmp_path):
+    executor = Deadly(set(range(COUNT)))
+    with pytest.raises(SimulationError, match=r"workers die.*run the same\s+command again"):
+        run(tmp_path, late_first, Plan(one, 0, executor, 1))
+
+
+def test_an_executor_that_the_last_item_has_broken_ends_the_run(tmp_path):
+    class Breaks(Deadly):
+        def submit(self, work, chunk):
+            if self.given.count([5]) == 3:
+                raise BrokenExecutor("it is broken")
+            return super().submit(work, chunk)
+
+    with pytest.raises(SimulationError, match="workers die.*it is broken"):
+        run(tmp_path, late_first, Plan(one, 0, Breaks({5, 7}), 1))
+    assert len(last_rows(Files(tmp_path, "made"))) == 9  # all but the last are there
+
+
+def test_work_that_its_scheduler_gave_up_is_given_again(tmp_path):
+    class Forgetful(Deadly):
+        def submit(self, work, chunk):
+            future = super().submit(work, chunk)
+            if len(self.given) > 1:
+                return future
+            lost = Future()
+            lost.cancel()
+            lost.set_running_or_notify_cancel()
+            return lost
+
+    assert run(tmp_path, late_first, Plan(one, 0, Forgetful(set()), 2)) == list(range(COUNT))

@@ -9,10 +9,13 @@ from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms, FixCartesian
 
 from matkit.calculator import MatkitCalculator
+from matkit.data.ase import from_ase
 from matkit.errors import ConfigError
-from matkit.simulate import relax, relax_many, singlepoint, singlepoint_many
+from matkit.simulate import RelaxOptions, relax, relax_many, singlepoint, singlepoint_many
 from matkit.simulate.batched import forces as batched_forces
+from matkit.simulate.batched.forces import BatchForces
 from matkit.simulate.batched.limits import BatchLimit
+from matkit.simulate.batched.relax_state import evaluated, init, step
 from tests.simulate.calculators import Springs
 from tests.simulate.morse import Morse
 
@@ -355,3 +358,14 @@ def test_broken_structures_have_no_single_point():
 def test_single_points_with_a_calculator_of_others():
     results = singlepoint_many([bulk("Cu"), bulk("Au")], EMT())
     assert [r.reason for r in results] == ["done", "done"]
+
+
+def test_steps_of_a_loop_of_ones_own_are_those_of_relax():
+    calc, options = calculator(), RelaxOptions(relax_cell=True, optimizer="BFGS")
+    forces = BatchForces(calc, BatchLimit("auto", calc.device, calc.neighbors.cutoff))
+    state = init(from_ase(crystals()), options)
+    state = evaluated(state, forces(state), options)
+    for _ in range(5):
+        state = step(state, forces, options)
+    alone = [relax(atoms, calculator(), options, steps=5, fmax=1e-9) for atoms in crystals()]
+    assert state.energy.tolist() == pytest.approx([r.energy for r in alone], abs=1e-9)

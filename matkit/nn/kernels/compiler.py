@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import platform
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -27,8 +28,19 @@ def _machine() -> Any:
     llvm.initialize_native_asmprinter()
     target = llvm.Target.from_default_triple()
     return target.create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=_features(), opt=3, reloc="pic", codemodel="small"
+        cpu=llvm.get_host_cpu_name(), features=_features(), opt=3, **_addresses()
     )
+
+
+def _addresses() -> dict[str, str]:
+    """Return how code finds its constants.
+
+    Both get memory of their own, which is farther apart than 2 GiB where other libraries are in
+    between. On x86-64 LLVM ends the process if addresses do not reach so far.
+    """
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        return {"reloc": "static", "codemodel": "large"}
+    return {"reloc": "pic", "codemodel": "small"}
 
 
 @lru_cache(maxsize=1)

@@ -11,11 +11,11 @@ from torch import Tensor
 from matkit.scopes import cat
 from matkit.simulate.batched.forces import BatchForces, Results
 from matkit.simulate.batched.integrators import (
-    INTEGRATORS,
     DynamicsState,
     ThermostatNoise,
     bath,
     evaluated,
+    step,
 )
 from matkit.simulate.batched.replicas import Replica, snapshots
 from matkit.simulate.guard import EVERY, Problem
@@ -92,11 +92,8 @@ class DynamicsLoop:
     def _move(self, options: MDOptions, steps: Sequence[int]) -> Iterator[Ended]:
         """Move all atoms by one step of a method, and compute them there."""
         assert self.state is not None
-        method, constants = INTEGRATORS[options.method], bath(options, steps)
-        noise = self._noise(options.method)
-        moved = method.drift(self.state, noise, constants)
-        results = self.forces(moved)
-        self.state = method.kick(evaluated(moved, results), noise, constants)
+        noise, constants = self._noise(options.method), bath(options, steps)
+        self.state, results = step(self.state, self.forces, options.method, noise, constants)
         yield from self._let_go(_problems(results))
 
     def _compute(self, state: DynamicsState) -> Iterator[Ended]:
@@ -108,14 +105,14 @@ class DynamicsLoop:
         """Take the unrecorded steps of Langevin dynamics at the first temperature."""
         changes = {"ensemble": "nvt", "thermostat": "langevin", "temperature_end": None}
         langevin = self.options.model_copy(update=changes)
-        for step in range(1, self.options.equil_steps + 1):
+        for count in range(1, self.options.equil_steps + 1):
             if self.state is None:
                 return
             yield from self._move(langevin, [0] * len(self.state))
             if self.state is None:
                 return
             yield from self._let_go(self._exploded("during equilibration: "))
-            if self.on_step is not None and step % EVERY == 0:
+            if self.on_step is not None and count % EVERY == 0:
                 self.on_step(0, self.options.steps)
 
     def _open(self) -> Iterator[Ended]:

@@ -80,13 +80,13 @@ class RelaxationLoop:
         structures = cat([start.structures for start in starts]).to(self.forces.device)
         number = torch.tensor([start.number for start in starts], device=structures.device)
         fixed = torch.cat([start.fixed for start in starts]).to(structures.device)
-        return init(structures, number, fixed, self.options)
+        return init(structures, self.options, number, fixed)
 
     def _evaluate(self, batch: RelaxState) -> Iterator[Finished]:
         """Compute a batch, keep what goes on, and give what has ended."""
         before = self.state
         results = self.forces(batch)
-        state = evaluated(batch, results, self._operations(batch), self.options)
+        state = evaluated(batch, results, self.options, self._operations(batch))
         ends: dict[int, End] = dict.fromkeys(_not_finite(state), ("nan", _NOT_A_NUMBER))
         ends |= {i: ("error", text) for i, text in results.problems.items()}
         self._initial |= _first_energies(state)

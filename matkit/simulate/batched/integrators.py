@@ -179,3 +179,25 @@ INTEGRATORS = {
     "langevin": BatchedIntegrator(drift_langevin, kick_langevin),
     "bussi": BatchedIntegrator(drift_bussi, kick_verlet),
 }
+
+
+def step(
+    state: DynamicsState,
+    compute: Callable[[Structures], Results],
+    method: str,
+    noise: ThermostatNoise | None,
+    constants: Bath,
+) -> tuple[DynamicsState, Results]:
+    """Return the state after a step of molecular dynamics, and what was computed for it.
+
+    Args:
+        state: Structures that were computed.
+        compute: Gives energies, forces and stresses of a batch, such as `BatchForces`.
+        method: `nve`, `langevin` or `bussi`.
+        noise: Random numbers of the step; None for `nve`.
+        constants: What `bath` returns.
+    """
+    drift, kick = INTEGRATORS[method]
+    moved = drift(state, noise, constants)
+    results = compute(moved)
+    return kick(evaluated(moved, results), noise, constants), results

@@ -15,7 +15,7 @@ from matkit.structures import Structures
 
 # Edges of a batch. On a CPU larger ones are not faster; a GPU begins with so many and then takes
 # what its memory holds.
-EDGES = {"cpu": 40_000, "cuda": 100_000}
+EDGES = {"cpu": 20_000, "cuda": 100_000}
 # Part of a GPU's memory that a batch may fill: the largest structures come first, but pairs come
 # and go.
 PART = 0.6

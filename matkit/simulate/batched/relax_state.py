@@ -1,11 +1,11 @@
 """Relaxation of many structures in lockstep: pure functions of their state.
 
-``state = init(...)``, then over and over ``evaluated(state, results)`` and ``moved(state)``.
+``state = evaluated(init(...), ...)``, then over and over ``state = step(state, ...)``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -66,16 +66,23 @@ class RelaxState(Structures):
 
 
 def init(
-    structures: Structures, number: Tensor, fixed: Tensor, options: RelaxOptions
+    structures: Structures,
+    options: RelaxOptions,
+    number: Tensor | None = None,
+    fixed: Tensor | None = None,
 ) -> RelaxState:
     """Return the state of structures that were not computed yet.
 
     Args:
         structures: Batch.
-        number: Which structures of the input they are [B].
-        fixed: Atoms that are held [N].
         options: How to relax.
+        number: Which structures of the input they are [B]; all in their order if not given.
+        fixed: Atoms that are held [N]; none if not given.
     """
+    if number is None:
+        number = torch.arange(len(structures), device=structures.device)
+    if fixed is None:
+        fixed = torch.zeros_like(structures.species, dtype=torch.bool)
     zero = torch.zeros_like(structures.cell)
     fields = {name: getattr(structures, name) for name in Structures._scopes()}
     return RelaxState(
@@ -97,15 +104,18 @@ def init(
 
 
 def evaluated(
-    state: RelaxState, results: Results, group: BatchedOperations | None, options: RelaxOptions
+    state: RelaxState,
+    results: Results,
+    options: RelaxOptions,
+    group: BatchedOperations | None = None,
 ) -> RelaxState:
     """Return the state with what was computed for it.
 
     Args:
         state: Structures.
         results: Their energies, forces and stresses.
-        group: Symmetry to keep.
         options: What may relax.
+        group: Symmetry to keep.
     """
     free, stress = results.forces, results.stress
     if group is not None:
@@ -165,3 +175,21 @@ def moved(state: RelaxState, options: RelaxOptions) -> RelaxState:
         memory=memory,
         steps=state.steps + 1,
     )
+
+
+def step(
+    state: RelaxState,
+    compute: Callable[[Structures], Results],
+    options: RelaxOptions,
+    group: BatchedOperations | None = None,
+) -> RelaxState:
+    """Return the state after a step of the optimiser, computed there.
+
+    Args:
+        state: Structures that were computed.
+        compute: Gives energies, forces and stresses of a batch, such as `BatchForces`.
+        options: What may relax, and how.
+        group: Symmetry to keep.
+    """
+    new = moved(state, options)
+    return evaluated(new, compute(new), options, group)

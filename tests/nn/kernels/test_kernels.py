@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import platform
 import stat
+import struct
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -225,3 +226,16 @@ def test_without_a_cache_kernels_are_compiled(monkeypatch):
     monkeypatch.setattr(compiler, "cache_folder", lambda: None)
     fused.kernel_entry.cache_clear()
     assert torch.equal(run_once(), expected)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64" or sys.platform != "linux", reason="an ELF file")
+def test_code_reaches_its_constants_at_any_distance():
+    """The process ended where a library had been mapped between both."""
+    code = compiler.compile_object(
+        "define double @entry(double %x) {\n  %y = fmul double %x, 0x3FF3BE76C8B43958\n"
+        "  ret double %y\n}\n"
+    )
+    sections = compiler.llvm.ObjectFileRef.from_data(code).sections()
+    tables = [section.data() for section in sections if b".rela" in (section.name() or b"")]
+    kinds = {kind for table in tables for _, kind, _, _ in struct.iter_unpack("<QIIq", table)}
+    assert kinds == {1}  # R_X86_64_64, an address of 64 bits; relative ones have 32

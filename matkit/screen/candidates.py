@@ -1,0 +1,55 @@
+"""Where candidates come from: files, or the generator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from matkit.crystals.generation import CrystalOptions
+from matkit.errors import ConfigError
+from matkit.generate.run import Watch, draw
+from matkit.label.entries import entries
+from matkit.models.zoo import load_generator
+from matkit.options import build
+from matkit.runs.items import Item, parse_shard
+from matkit.screen.options import REQUEST, ScreenOptions
+
+
+def candidates(options: ScreenOptions, watch: Watch, note: Callable[[str], None]) -> list[Item]:
+    """Return the candidates of a shard; what could not be read or generated is one too.
+
+    Args:
+        options: Which.
+        watch: Shows the progress of the sampling.
+        note: Told what is being done.
+
+    Raises:
+        ConfigError: neither files nor a number to generate are given, or what is to be generated
+            is impossible.
+        DataError: a file is missing, or there is nothing in any of them.
+        UnknownNameError, CheckpointError: the generator cannot be had.
+    """
+    if options.generate is not None:
+        return _generated(options, watch, note)
+    if not options.struct:
+        raise ConfigError(
+            "Expected candidates, got none. Name files: matkit screen CANDIDATES..., or let "
+            "crystals be generated: --generate COUNT"
+        )
+    return list(parse_shard(options.shard).of(entries(options.struct, options.format)))
+
+
+def _generated(options: ScreenOptions, watch: Watch, note: Callable[[str], None]) -> list[Item]:
+    generator, card = load_generator(options.generator, options.device)
+    note(f"Generating {options.generate} crystals by {card['name']}")
+    if generator.domain != "crystal":
+        raise ConfigError(f"{card['name']} makes {generator.domain}s; screening takes crystals.")
+    wanted = {name: getattr(options, name) for name in REQUEST}
+    wanted |= {"num_samples": options.generate, "out": options.out, "shard": options.shard}
+    wanted |= {"device": options.device, "overwrite": options.overwrite}
+    learnt = {int(size): count for size, count in card.get("n_atoms", {}).items()}
+    batch = draw(generator, build(CrystalOptions, wanted), watch, learnt)
+    drawn = batch.drawn
+    return [
+        Item(number, f"generated[{number}]", drawn.get(number), row["reason"])
+        for number, row in sorted(batch.rows.items())
+    ]
