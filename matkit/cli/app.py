@@ -312,12 +312,7 @@ _add(
     "Generate crystals, relax and judge them.",
     "out --formula Na4Cl4 --num-samples 20 --relax default",
 )
-_add(
-    "screen",
-    _screening(),
-    "Relax candidates, sort them out and rank them.",
-    "crystals --hull references.csv",
-)
+_add("screen", _screening(), "Relax, sort out and rank candidates.", "crystals --hull hull.csv")
 _add_group("data", "Check, convert, split, make and fetch labelled structures.")
 _add(
     "data inspect",
