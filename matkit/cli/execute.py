@@ -63,7 +63,7 @@ def execute(command: str, config: RunConfig, display: Display) -> int:
     display.note(introduction(config, info))
     display.few(isotope_notes(jobs))
     common = {"command": command, "model": info, "versions": versions()}
-    context = RunContext(task, config, calc, display, common)
+    context = RunContext(task, config, calc, display, common, load_model)
     check_workers(context, batches_suit(context))
     with open_workers(config) as executor:
         rows, ended = _run_all(jobs, replace(context, executor=executor))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, Self
@@ -32,6 +32,7 @@ class RunContext:
         calc: The calculator.
         display: Where to report.
         common: Beginning of every summary: command, model, versions.
+        load: Makes the calculator of a configuration, for workers.
         executor: Where batches are computed; None for this process.
     """
 
@@ -40,6 +41,7 @@ class RunContext:
     calc: BaseCalculator
     display: Display
     common: Mapping[str, Any]
+    load: Callable[[RunConfig], BaseCalculator]
     executor: Executor | None = None
 
 

@@ -23,6 +23,8 @@ from matkit.runs.spreading import spread
 # Atoms of structures that are given to a worker together.
 ATOMS = 500
 
+Load = Callable[[RunConfig], BaseCalculator]
+
 
 def open_workers(config: RunConfig) -> AbstractContextManager[Executor | None]:
     """Return the executor that a configuration names; None for commands without.
@@ -76,7 +78,7 @@ def spread_batches(
     assert context.executor is not None
     items = [Item(number, f"structure {number}", atoms) for number, atoms in enumerate(frames)]
     waiting = set(range(len(items)))
-    work = partial(_computed, context.common["command"], config)
+    work = partial(_computed, context.common["command"], config, context.load)
     pieces = cut(items, Plan(_atoms, ATOMS))
     try:
         for outcomes in spread(pieces, work, context.executor, 4 * config.workers):
@@ -95,14 +97,19 @@ def _atoms(item: Item) -> int:
     return len(item.content)
 
 
-def _computed(command: str, config: BatchedConfig, items: Sequence[Item]) -> list[ItemResult]:
+def _computed(
+    command: str, config: BatchedConfig, load: Load, items: Sequence[Item]
+) -> list[ItemResult]:
     """Return the results of some structures; what every worker does."""
     results: dict[int, Any] = {}
     run_many = TASKS[command].run_many
     assert run_many is not None
     frames = [item.content for item in items]
     run_many(
-        frames, _calculator(config.model_dump_json(), type(config)), config, results.__setitem__
+        frames,
+        _calculator(load, config.model_dump_json(), type(config)),
+        config,
+        results.__setitem__,
     )
     return [
         ItemResult(item, "done", facts={"result": results[number]})
@@ -111,7 +118,6 @@ def _computed(command: str, config: BatchedConfig, items: Sequence[Item]) -> lis
 
 
 @lru_cache(maxsize=1)
-def _calculator(text: str, kind: type[BatchedConfig]) -> BaseCalculator:
-    from matkit.cli import execute
-
-    return execute.load_model(kind.model_validate_json(text))
+def _calculator(load: Load, text: str, kind: type[BatchedConfig]) -> BaseCalculator:
+    """Return the calculator of a configuration, which as such cannot be remembered."""
+    return load(kind.model_validate_json(text))
