@@ -81,8 +81,8 @@ def _fill(
 def _alone(item: Item, work: Work, executor: Executor) -> list[ItemResult]:
     try:
         future = executor.submit(work, [item])
-    except BrokenExecutor as error:
-        raise _no_worker_lives(error, [item]) from error
+    except BrokenExecutor as broken:
+        raise _no_worker_lives(broken, [item]) from broken
     wait([future])
     death = _error(future)
     if death is None or not is_death(death):
