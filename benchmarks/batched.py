@@ -59,13 +59,15 @@ def relaxations(structures: list[Atoms], optimizer: str, repeats: int) -> None:
     matkit.relax_many(structures[:3], calc, **options)
     many, one = [], []
     for _ in range(repeats):
-        many.append(seconds(lambda: matkit.relax_many(structures, calc, **options)))
-        one.append(seconds(lambda: [matkit.relax(a, calc, **options) for a in structures]))
-    together = matkit.relax_many(structures, calc, **options)
-    alone = [matkit.relax(a, calc, **options) for a in structures]
-    same = sum(
-        a.reason == b.reason and a.steps == b.steps for a, b in zip(together, alone, strict=True)
-    )
+        begin = time.perf_counter()
+        together = matkit.relax_many(structures, calc, **options)
+        middle = time.perf_counter()
+        alone = [matkit.relax(a, calc, **options) for a in structures]
+        many.append(middle - begin)
+        one.append(time.perf_counter() - middle)
+    pairs = list(zip(together, alone, strict=True))
+    same = sum((x.reason, x.steps) == (y.reason, y.steps) for x, y in pairs)
+    off = [abs(x.energy - y.energy) / len(x.atoms) for x, y in pairs]
     a, b = (statistics.median(times) for times in (many, one))
     count = len(structures)
     print(
@@ -89,7 +91,7 @@ def against_sevenn(structures: list[Atoms], optimizer: str, dtype: str) -> None:
         method(FrechetCellFilter(work), logfile=None).run(fmax=FMAX, steps=STEPS)
 
     relax_by_ase(structures[0])
-    slow = seconds(lambda: [relax_by_ase(atoms) for atoms in structures])
+    slow = seconds(lambda: list(map(relax_by_ase, structures)))
     for model in ("nequip-universal", "sevennet-0"):
         calc = matkit.load_calculator(model, device="cpu", dtype=dtype)
         options = {"optimizer": optimizer, "relax_cell": True, "fmax": FMAX, "steps": STEPS}

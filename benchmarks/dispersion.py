@@ -91,12 +91,13 @@ def main() -> None:
     for damping in ("zero", "bj"):
         for name, atoms in [*((n, s22[n]) for n in DIMERS), ("graphite", graphite(1))]:
             ours, theirs = by_dftd3(atoms, damping), by_torch_dftd(atoms, damping)
-            apart = (np.abs(np.subtract(a, b)).max() for a, b in zip(ours, theirs, strict=True))
+            pairs = zip(ours, theirs, strict=True)
+            apart = (float(np.abs(np.asarray(a) - np.asarray(b)).max()) for a, b in pairs)
             print(damping, name, f"{ours[0]:.6f} eV", *(f"{value:.1e}" for value in apart))
     for size in sizes:
         atoms = graphite(size)
-        ours, theirs = timed(by_dftd3, atoms), timed(by_torch_dftd, atoms)
-        print(f"{len(atoms)} atoms: dftd3 {ours:.1f} ms, torch-dftd {theirs:.0f} ms")
+        fast, slow = timed(by_dftd3, atoms), timed(by_torch_dftd, atoms)
+        print(f"{len(atoms)} atoms: dftd3 {fast:.1f} ms, torch-dftd {slow:.0f} ms")
 
 
 if __name__ == "__main__":

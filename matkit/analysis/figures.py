@@ -47,7 +47,7 @@ def rdf_figure(found: RadialDistribution) -> Figure:
         for name, values in found.pairs.items():
             axes.plot(found.distances, values, label=name, linewidth=0.9)
     axes.set(xlabel="distance (Å)", ylabel="g(r)", xlim=(0, found.edges[-1]))
-    axes.legend()
+    axes.legend(loc="upper right")
     return figure
 
 
@@ -62,7 +62,7 @@ def msd_figure(found: Diffusion) -> Figure:
         fit = np.polyval(np.polyfit(times, values[window], 1), times)
         axes.plot(times, fit, "--", color=line.get_color(), linewidth=2)
     axes.set(xlabel="time (ps)", ylabel="mean square displacement (Å²)")
-    axes.legend(title="dashed: fit")
+    axes.legend(title="dashed: fit", loc="upper left")
     return figure
 
 
@@ -77,7 +77,7 @@ def velocities_figure(found: VelocityCorrelation) -> Figure:
     left.set(xlabel="time (fs)", ylabel="correlation of velocities")
     right.set(xlabel="wavenumber (1/cm)", ylabel="density of states (cm)")
     right.set_xlim(0, min(found.highest, HIGHEST))
-    right.legend()
+    right.legend(loc="upper right")
     return figure
 
 

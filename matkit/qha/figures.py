@@ -42,4 +42,4 @@ def _draw_curves(axes: Axes, result: QHAResult) -> None:
         axes.plot(result.volumes / count, energies, "o-", linewidth=1, markersize=3, label=label)
     axes.plot(result.volume / count, result.gibbs / count, color="black", label="minimum")
     axes.set(xlabel="volume (Å³/atom)", ylabel="free energy (eV/atom)")
-    axes.legend(fontsize="small")
+    axes.legend(fontsize="small", loc="upper right")

@@ -1,8 +1,10 @@
 """Commands that compute structures of many files in batches."""
 
+import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,8 @@ from ase.io import read, write
 
 from matkit.calculator import MatkitCalculator
 from tests.simulate.morse import Morse
+
+ROOT = Path(__file__).parents[2]
 
 
 def calculator():
@@ -173,7 +177,8 @@ matkit.cli.main()
 def test_kill_in_the_middle_of_a_batch_loses_nothing_that_was_done(batches):
     write("many.extxyz", crystals(6))
     words = [sys.executable, "-c", KILL, "relax", "many.extxyz"]
-    assert subprocess.run(words, capture_output=True).returncode == -signal.SIGKILL
+    here = {**os.environ, "PYTHONPATH": str(ROOT)}
+    assert subprocess.run(words, capture_output=True, env=here).returncode == -signal.SIGKILL
     result = batches("relax", "many.extxyz", "--restart", "auto")
     assert result.stdout.count("done before") == 3
     order = [atoms.info["frame"] for atoms in frames("results/many-relaxed.extxyz")]

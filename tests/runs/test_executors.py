@@ -43,6 +43,7 @@ def kills_its_worker_once(folder, chunk):
 @pytest.mark.parametrize("where", ["local", "parsl", "dask"])
 def test_a_worker_is_killed_at_work_and_all_items_are_done(tmp_path, monkeypatch, where):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))  # of these functions
     with open_executor(where, 2) as executor:
         work = partial(kills_its_worker_once, str(tmp_path))
         assert run(tmp_path, work, Plan(one, 0, executor, 4)) == list(range(COUNT))
