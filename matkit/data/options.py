@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class LabelOptions(ReadingOptions):
     """How labels are called in the files."""
 
-    panel: ClassVar = Panel.LABELS
+    panel: ClassVar[Panel] = Panel.LABELS
 
     energy_key: str | None = Field(None, description="where energies are, e.g. dft_energy")
     forces_key: str | None = Field(None, description="where forces are")

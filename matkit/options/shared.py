@@ -40,7 +40,7 @@ IGNORE_CHARGE: Any = Field(
 class ReadingOptions(Options):
     """How files of structures are read."""
 
-    panel: ClassVar = Panel.ADVANCED
+    panel: ClassVar[Panel] = Panel.ADVANCED
 
     format: str | None = Field(
         None,
@@ -52,7 +52,7 @@ class ReadingOptions(Options):
 class DispersionOptions(Options):
     """Dispersion added to a model, of every command that computes with one."""
 
-    panel: ClassVar = Panel.MODEL
+    panel: ClassVar[Panel] = Panel.MODEL
 
     dispersion: Literal["d3", "d3bj"] | None = Field(
         None,

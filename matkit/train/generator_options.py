@@ -18,7 +18,7 @@ class GeneratorOptions(TrainerOptions, FileOptions):
             hyper-parameters.
     """
 
-    panel: ClassVar = Panel.MODEL
+    panel: ClassVar[Panel] = Panel.MODEL
     panels: ClassVar[Panels] = {Panel.ADVANCED: ("cell", "max_pairs", "mixed_precision")}
 
     model: Annotated[str | dict[str, Any], BeforeValidator(as_table)] = Field(

@@ -42,7 +42,7 @@ Scheduler = Literal["cosine", "linear", "constant"]
 class FileOptions(ReadingOptions):
     """Files to learn from and to validate on."""
 
-    panel: ClassVar = Panel.FILES
+    panel: ClassVar[Panel] = Panel.FILES
 
     train_file: list[str] = Field([], description="files to learn from")
     valid_file: list[str] = Field(
@@ -60,7 +60,7 @@ class FileOptions(ReadingOptions):
 class DataOptions(FileOptions):
     """Labelled structures, and how strictly they are read."""
 
-    panel: ClassVar = Panel.FILES
+    panel: ClassVar[Panel] = Panel.FILES
     panels: ClassVar[Panels] = {
         Panel.ADVANCED: (
             "split_by",
@@ -92,7 +92,7 @@ class DataOptions(FileOptions):
 class LossOptions(Options):
     """What is minimised."""
 
-    panel: ClassVar = Panel.LOSS
+    panel: ClassVar[Panel] = Panel.LOSS
     panels: ClassVar[Panels] = {
         Panel.ADVANCED: (
             "huber_delta",
@@ -159,7 +159,7 @@ class LossOptions(Options):
 class OptimizerOptions(Options):
     """How it is minimised."""
 
-    panel: ClassVar = Panel.OPTIMISER
+    panel: ClassVar[Panel] = Panel.OPTIMISER
     panels: ClassVar[Panels] = {
         Panel.ADVANCED: (
             "valid_batch_size",
@@ -201,7 +201,7 @@ class OptimizerOptions(Options):
 class RunOptions(Options):
     """Where it runs and what it leaves."""
 
-    panel: ClassVar = Panel.RUN
+    panel: ClassVar[Panel] = Panel.RUN
     panels: ClassVar[Panels] = {
         Panel.ADVANCED: ("num_workers", "restart_latest", "checkpoint_interval")
     }
@@ -242,7 +242,7 @@ class TrainerOptions(RunOptions, OptimizerOptions):
 class PotentialOptions(TrainerOptions, LossOptions, LabelOptions, DataOptions):
     """What training a potential and fine-tuning it have in common."""
 
-    panel: ClassVar = Panel.MODEL
+    panel: ClassVar[Panel] = Panel.MODEL
     panels: ClassVar[Panels] = {Panel.ADVANCED: ("max_edges", "freeze", "spot_checks")}
 
     max_edges: int | None = Field(
@@ -265,7 +265,7 @@ class TrainOptions(PotentialOptions):
             hyper-parameters.
     """
 
-    panel: ClassVar = Panel.MODEL
+    panel: ClassVar[Panel] = Panel.MODEL
 
     model: Annotated[str | dict[str, Any], BeforeValidator(as_table)] = Field(
         "facet-s", description="architecture with its hyper-parameters, or a configuration's name"
@@ -286,7 +286,7 @@ class TrainOptions(PotentialOptions):
 class FinetuneOptions(PotentialOptions):
     """Options of fine-tuning."""
 
-    panel: ClassVar = Panel.MODEL
+    panel: ClassVar[Panel] = Panel.MODEL
     panels: ClassVar[Panels] = {
         Panel.ADVANCED: (
             "lora_rank",
