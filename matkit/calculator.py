@@ -22,6 +22,7 @@ from matkit.data.ase import charge_or_spin, from_ase
 from matkit.derivatives import force_field, stress_is_defined
 from matkit.devices import find_device, find_dtype, placed
 from matkit.errors import ConfigError, StructureError, UnknownElementError, did_you_mean
+from matkit.evaluator import refuse_coincident, within
 from matkit.geometry import to_voigt
 from matkit.graph import Graph
 from matkit.hessians.potentials import (
@@ -32,7 +33,7 @@ from matkit.hessians.potentials import (
 )
 from matkit.interfaces import Potential, Properties
 from matkit.neighbors.verlet import VerletList
-from matkit.replay import COINCIDENT, Replay, cuda_graphs
+from matkit.replay import Replay, cuda_graphs
 from matkit.shareable import Shareable, one_at_a_time
 from matkit.structures import Structures
 
@@ -388,25 +389,6 @@ class MatkitCalculator(Shareable):
 
 def _charge_and_spin(atoms: Atoms) -> tuple[float | None, ...]:
     return tuple(charge_or_spin(atoms, key) for key in NEUTRAL)
-
-
-def within(graph: Graph, potential: Potential) -> Graph:
-    """Return the edges a committee member with a shorter cutoff is made for."""
-    if potential.cutoff == graph.cutoff:
-        return graph
-    near = graph.vectors.square().sum(dim=1) < potential.cutoff**2
-    return graph.keep_edges(near).replace(cutoff=potential.cutoff)
-
-
-def refuse_coincident(graph: Graph) -> None:
-    """Raise StructureError if two atoms are at the same place."""
-    touching = (graph.vectors.square().sum(dim=1) < COINCIDENT).nonzero()
-    if len(touching):
-        edge = int(touching[0])
-        raise StructureError(
-            f"Atoms {int(graph.center[edge])} and {int(graph.neighbor[edge])} are at the same "
-            "place; their energy is not defined. Remove the duplicate."
-        )
 
 
 def _numpy(tensor: Tensor) -> np.ndarray:

@@ -9,7 +9,10 @@ from typing import cast
 import torch
 
 from matkit.derivatives import DERIVED, ForceField
-from matkit.interfaces import Properties
+from matkit.errors import StructureError
+from matkit.graph import Graph
+from matkit.interfaces import Potential, Properties
+from matkit.replay import COINCIDENT
 from matkit.structures import Structures
 
 # Atoms of a batch, which bound its memory.
@@ -114,3 +117,22 @@ def batches(structures: Structures, batch_atoms: int | None = None) -> list[rang
             start, atoms = i, 0
         atoms += count
     return [*batches, range(start, len(structures))]
+
+
+def within(graph: Graph, potential: Potential) -> Graph:
+    """Return the edges a committee member with a shorter cutoff is made for."""
+    if potential.cutoff == graph.cutoff:
+        return graph
+    near = graph.vectors.square().sum(dim=1) < potential.cutoff**2
+    return graph.keep_edges(near).replace(cutoff=potential.cutoff)
+
+
+def refuse_coincident(graph: Graph) -> None:
+    """Raise StructureError if two atoms are at the same place."""
+    touching = (graph.vectors.square().sum(dim=1) < COINCIDENT).nonzero()
+    if len(touching):
+        edge = int(touching[0])
+        raise StructureError(
+            f"Atoms {int(graph.center[edge])} and {int(graph.neighbor[edge])} are at the same "
+            "place; their energy is not defined. Remove the duplicate."
+        )

@@ -11,9 +11,10 @@ import torch
 from ase.calculators.calculator import BaseCalculator
 from torch import Tensor
 
-from matkit.calculator import MatkitCalculator, refuse_coincident, within
+from matkit.calculator import MatkitCalculator
 from matkit.conditions import NEUTRAL, refuse_ignored
 from matkit.errors import ConfigError, MissingExtraError
+from matkit.evaluator import refuse_coincident, within
 from matkit.interfaces import Potential
 from matkit.neighbors.verlet import VerletList
 from matkit.structures import Structures

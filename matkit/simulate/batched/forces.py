@@ -9,8 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from matkit.calculator import MatkitCalculator, refuse_coincident, within
-from matkit.evaluator import is_out_of_memory
+from matkit.calculator import MatkitCalculator
+from matkit.evaluator import is_out_of_memory, refuse_coincident, within
 from matkit.graph import Graph
 from matkit.interfaces import Potential, Properties
 from matkit.neighbors import radius_graph
