@@ -62,7 +62,7 @@ def vector_unit() -> tuple[int, int]:
 @lru_cache(maxsize=1)
 def _source_hash() -> str:
     """Return a digest of this package, so that a new version never meets old code."""
-    sources = sorted(Path(__file__).parent.glob("*.py"))
+    sources = sorted(Path(__file__).parent.rglob("*.py"))
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
 
 

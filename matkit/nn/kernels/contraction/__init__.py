@@ -1,0 +1,1 @@
+"""The symmetric contraction of MACE: its definition in plain torch and compiled kernels for it."""
