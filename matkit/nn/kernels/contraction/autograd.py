@@ -16,8 +16,8 @@ from torch import Tensor
 from matkit.nn.equivariant import Features
 from matkit.nn.kernels.autograd import needed_inputs
 from matkit.nn.kernels.contraction import polynomial
-from matkit.nn.kernels.contraction.check import derivative
 from matkit.nn.kernels.contraction.compiled import kernel_for
+from matkit.nn.kernels.contraction.dispatch import derivative
 from matkit.nn.kernels.contraction.layout import ContractionLayout
 from matkit.nn.kernels.contraction.polynomial import Operands
 from matkit.nn.kernels.contraction.rows import SpeciesRows, coefficients, species_rows
@@ -25,7 +25,7 @@ from matkit.nn.kernels.contraction.rows import SpeciesRows, coefficients, specie
 Given = Sequence[Tensor]
 
 
-class Contracted(NamedTuple):
+class ContractionSetting(NamedTuple):
     """What all derivatives of a contraction have in common."""
 
     layout: ContractionLayout
@@ -51,14 +51,14 @@ def contract(
     if len(rows.species) < len(weights[0]):
         weights = [weight[rows.species] for weight in weights]
     c = coefficients(layout, weights, kernel_for(layout, x[0].dtype).lanes)
-    return tuple(_Values.apply(Contracted(layout, rows), c, *x))  # type: ignore[no-untyped-call]
+    return tuple(_Values.apply(ContractionSetting(layout, rows), c, *x))  # type: ignore[no-untyped-call]
 
 
 class _Values(torch.autograd.Function):
     """B(x, c)."""
 
     @staticmethod
-    def forward(ctx: Any, setting: Contracted, *args: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, setting: ContractionSetting, *args: Tensor) -> tuple[Tensor, ...]:
         ctx.setting = setting
         ctx.save_for_backward(*args)
         c, x, _ = setting.split(args)
@@ -75,7 +75,9 @@ class _Gradients(torch.autograd.Function):
     """Derivatives of S by c and x."""
 
     @staticmethod
-    def forward(ctx: Any, setting: Contracted, wanted: str, *args: Tensor) -> tuple[Any, ...]:
+    def forward(
+        ctx: Any, setting: ContractionSetting, wanted: str, *args: Tensor
+    ) -> tuple[Any, ...]:
         ctx.setting = setting
         ctx.save_for_backward(*args)
         ctx.set_materialize_grads(False)
@@ -110,7 +112,9 @@ class _Changes(torch.autograd.Function):
     """How the derivatives of S by c, x and g change as x moves along h."""
 
     @staticmethod
-    def forward(ctx: Any, setting: Contracted, wanted: str, *args: Tensor) -> tuple[Any, ...]:
+    def forward(
+        ctx: Any, setting: ContractionSetting, wanted: str, *args: Tensor
+    ) -> tuple[Any, ...]:
         ctx.setting, ctx.wanted = setting, wanted
         ctx.save_for_backward(*args)
         ctx.set_materialize_grads(False)
@@ -141,12 +145,12 @@ class _Changes(torch.autograd.Function):
         return None, None, *by
 
 
-def _operands(setting: Contracted, args: Given) -> Operands:
+def _operands(setting: ContractionSetting, args: Given) -> Operands:
     c, x, rest = setting.split(args)
     return Operands(c, x, rest[len(x) :], rest[: len(x)])
 
 
-def _gradients(setting: Contracted, wanted: str, args: Given, g: Given) -> tuple[Any, ...]:
+def _gradients(setting: ContractionSetting, wanted: str, args: Given, g: Given) -> tuple[Any, ...]:
     if not wanted:
         return (None,) * len(args)
     return tuple(_Gradients.apply(setting, wanted, *args, *g))  # type: ignore[no-untyped-call]
