@@ -25,7 +25,7 @@ from matkit.nn.kernels.contraction.rows import SpeciesRows, coefficients, specie
 Given = Sequence[Tensor]
 
 
-class ContractionSetting(NamedTuple):
+class _Setting(NamedTuple):
     """What all derivatives of a contraction have in common."""
 
     layout: ContractionLayout
@@ -51,14 +51,14 @@ def contract(
     if len(rows.species) < len(weights[0]):
         weights = [weight[rows.species] for weight in weights]
     c = coefficients(layout, weights, kernel_for(layout, x[0].dtype).lanes)
-    return tuple(_Values.apply(ContractionSetting(layout, rows), c, *x))  # type: ignore[no-untyped-call]
+    return tuple(_Values.apply(_Setting(layout, rows), c, *x))  # type: ignore[no-untyped-call]
 
 
 class _Values(torch.autograd.Function):
     """B(x, c)."""
 
     @staticmethod
-    def forward(ctx: Any, setting: ContractionSetting, *args: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, setting: _Setting, *args: Tensor) -> tuple[Tensor, ...]:
         ctx.setting = setting
         ctx.save_for_backward(*args)
         c, x, _ = setting.split(args)
@@ -68,16 +68,14 @@ class _Values(torch.autograd.Function):
     def backward(ctx: Any, *g: Tensor) -> tuple[Any, ...]:
         need = needed_inputs(ctx)
         wanted = "c" * need[0] + "x" * any(need[1:])
-        return None, *_gradients(ctx.setting, wanted, ctx.saved_tensors, g)
+        return None, *_first_derivatives(ctx.setting, wanted, ctx.saved_tensors, g)
 
 
-class _Gradients(torch.autograd.Function):
+class _FirstDerivatives(torch.autograd.Function):
     """Derivatives of S by c and x."""
 
     @staticmethod
-    def forward(
-        ctx: Any, setting: ContractionSetting, wanted: str, *args: Tensor
-    ) -> tuple[Any, ...]:
+    def forward(ctx: Any, setting: _Setting, wanted: str, *args: Tensor) -> tuple[Any, ...]:
         ctx.setting = setting
         ctx.save_for_backward(*args)
         ctx.set_materialize_grads(False)
@@ -97,24 +95,22 @@ class _Gradients(torch.autograd.Function):
         if by_c is not None:
             # S is linear in c, for which the cotangent stands in.
             if flags["x"]:
-                total[:n] = _gradients(setting, "x", (by_c, *x), g)
+                total[:n] = _first_derivatives(setting, "x", (by_c, *x), g)
             if flags["g"]:
                 total[n:] = _Values.apply(setting, by_c, *x)  # type: ignore[no-untyped-call]
         if any(part is not None for part in by_x):
             h = (torch.zeros_like(a) if b is None else b for a, b in zip(x, by_x, strict=True))
             wanted = "".join(name for name in "cxg" if flags[name])
-            changes = _Changes.apply(setting, wanted, c, *x, *h, *g)  # type: ignore[no-untyped-call]
+            changes = _SecondDerivatives.apply(setting, wanted, c, *x, *h, *g)  # type: ignore[no-untyped-call]
             total = [_sum(a, b) for a, b in zip(total, changes, strict=True)]
         return None, None, *total
 
 
-class _Changes(torch.autograd.Function):
+class _SecondDerivatives(torch.autograd.Function):
     """How the derivatives of S by c, x and g change as x moves along h."""
 
     @staticmethod
-    def forward(
-        ctx: Any, setting: ContractionSetting, wanted: str, *args: Tensor
-    ) -> tuple[Any, ...]:
+    def forward(ctx: Any, setting: _Setting, wanted: str, *args: Tensor) -> tuple[Any, ...]:
         ctx.setting, ctx.wanted = setting, wanted
         ctx.save_for_backward(*args)
         ctx.set_materialize_grads(False)
@@ -145,15 +141,15 @@ class _Changes(torch.autograd.Function):
         return None, None, *by
 
 
-def _operands(setting: ContractionSetting, args: Given) -> Operands:
+def _operands(setting: _Setting, args: Given) -> Operands:
     c, x, rest = setting.split(args)
     return Operands(c, x, rest[len(x) :], rest[: len(x)])
 
 
-def _gradients(setting: ContractionSetting, wanted: str, args: Given, g: Given) -> tuple[Any, ...]:
+def _first_derivatives(setting: _Setting, wanted: str, args: Given, g: Given) -> tuple[Any, ...]:
     if not wanted:
         return (None,) * len(args)
-    return tuple(_Gradients.apply(setting, wanted, *args, *g))  # type: ignore[no-untyped-call]
+    return tuple(_FirstDerivatives.apply(setting, wanted, *args, *g))  # type: ignore[no-untyped-call]
 
 
 def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
