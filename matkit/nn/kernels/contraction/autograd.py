@@ -8,6 +8,7 @@ third ones of S, are left to plain torch. Weights become coefficients in plain t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 import torch
@@ -30,6 +31,11 @@ class _Setting(NamedTuple):
 
     layout: ContractionLayout
     rows: SpeciesRows
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Number of tensors that the derivative by each variable is."""
+        return {"c": 1, "x": len(self.layout.sources), "g": len(self.layout.targets)}
 
     def split(self, args: Given) -> tuple[Tensor, Features, Features]:
         """Divide arguments into c, x and the rest."""
@@ -111,34 +117,35 @@ class _SecondDerivatives(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, setting: _Setting, wanted: str, *args: Tensor) -> tuple[Any, ...]:
-        ctx.setting, ctx.wanted = setting, wanted
+        ctx.setting = setting
         ctx.save_for_backward(*args)
         ctx.set_materialize_grads(False)
         operands = _operands(setting, args)
-        sizes = {"c": 1, "x": len(operands.x), "g": len(operands.g)}
         parts: list[Tensor | None] = []
-        for name, size in sizes.items():
+        for name, size in setting.sizes.items():
             parts += setting.derivative(name, operands) if name in wanted else (None,) * size
         return tuple(parts)
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Any) -> tuple[Any, ...]:
-        setting = ctx.setting
+        layout, slot = ctx.setting.layout, ctx.setting.rows.slot
+        given, create_graph = iter(cotangents), torch.is_grad_enabled()
         with torch.enable_grad():
             nodes = [polynomial.node(tensor) for tensor in ctx.saved_tensors]
-            operands = _operands(setting, nodes)
-            total = nodes[0].new_zeros(())
-            place = 0
-            for name, size in (("c", 1), ("x", len(operands.x)), ("g", len(operands.g))):
-                given = cotangents[place : place + size]
-                place += size
-                if any(part is not None for part in given):
-                    layout, slot = setting.layout, setting.rows.slot
+            operands, scalars = _operands(ctx.setting, nodes), []
+            for name, size in ctx.setting.sizes.items():
+                factors = list(islice(given, size))
+                if any(factor is not None for factor in factors):
                     found = polynomial.derivative(layout, name, operands, slot)
-                    pairs = zip(found, given, strict=True)
-                    total = total + sum((a * b).sum() for a, b in pairs if b is not None)
-            by = torch.autograd.grad(total, nodes, create_graph=True, materialize_grads=True)
-        return None, None, *by
+                    pairs = zip(found, factors, strict=True)
+                    scalars += [(a * b).sum() for a, b in pairs if b is not None]
+            return (
+                None,
+                None,
+                *torch.autograd.grad(
+                    scalars, nodes, create_graph=create_graph, materialize_grads=True
+                ),
+            )
 
 
 def _operands(setting: _Setting, args: Given) -> Operands:
