@@ -42,7 +42,9 @@ SWITCHES = {
     "use_last_readout_only": False,
     "lammps_mliap": False,
 }
+# What weights alone do not say: keys of a file beside them, and its endings.
 SETTINGS = ("avg_num_neighbors", "heads")
+ENDINGS = (".yaml", ".yml", ".json")
 
 
 class Source(NamedTuple):
@@ -106,6 +108,11 @@ def read(path: Path) -> Source:
         f"{path} is a PyTorch file, but no MACE model: expected a module of mace-torch or its "
         "weights. Files that matkit reads: its own *.safetensors, and MACE's *.model."
     )
+
+
+def settings_files(path: Path) -> list[Path]:
+    """Return the files beside weights that say what these do not."""
+    return [file for ending in ENDINGS if (file := path.with_suffix(ending)).is_file()]
 
 
 def _from_module(module: Module, path: Path) -> Source:
@@ -186,8 +193,7 @@ def _entries(stand_in: Any) -> tuple[Any, ...]:
 def _from_weights(state: dict[str, Any], path: Path) -> Source:
     """Return the same for weights alone, whose numbers are in a file beside."""
     settings: dict[str, Any] = {}
-    beside = [path.with_suffix(ending) for ending in (".yaml", ".yml", ".json")]
-    for file in filter(Path.is_file, beside):
+    for file in settings_files(path):
         settings = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
         if not isinstance(settings, dict) or (unknown := set(settings) - set(SETTINGS)):
             raise CheckpointError(
@@ -200,7 +206,7 @@ def _from_weights(state: dict[str, Any], path: Path) -> Source:
     if "avg_num_neighbors" not in settings and not weights.has_density:
         raise CheckpointError(
             f"{path} holds weights alone, and the mean number of neighbours is not among them. "
-            f"Convert the *.model file, or write {beside[0]} with a line such as "
+            f"Convert the *.model file, or write {path.with_suffix(ENDINGS[0])} with a line such as "
             "`avg_num_neighbors: 61.96` (MACE's log states it), and `heads: [...]` if there are "
             "several."
         )
