@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from matkit.errors import ConfigError
 from matkit.nn.equivariant import Features
 from matkit.nn.irreps import Irreps, format_irreps
-from matkit.nn.kernels.contraction import reference
+from matkit.nn.kernels.contraction import autograd, reference
 from matkit.nn.kernels.contraction.layout import ContractionLayout, polynomials
+from matkit.nn.kernels.launch import SCALARS
 
 HIGHEST_ORDER = 3
 
@@ -70,8 +71,19 @@ class SymmetricContraction(nn.Module):
             x: Features per irrep [N, 2l + 1, channels].
             index: Index of each atom's species [N].
         """
-        return reference.contract(self.layout, x, self.path_weights(), index)
+        contract = autograd.contract if can_compile(x[0]) else reference.contract
+        return contract(self.layout, x, self.path_weights(), index)
 
     def path_weights(self) -> tuple[Tensor, ...]:
         """Return the weights of all paths to every output irrep [species, paths, channels]."""
         return tuple(torch.cat(list(rows.parameters()), dim=1) for rows in self.weights)
+
+
+def can_compile(x: Tensor) -> bool:
+    """Return whether there are kernels for features of this type and on this device."""
+    return (
+        x.device.type == "cpu"
+        and x.dtype in SCALARS
+        # torch.func transforms see through plain torch only.
+        and not torch._C._are_functorch_transforms_active()
+    )

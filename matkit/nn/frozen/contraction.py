@@ -1,0 +1,85 @@
+"""The symmetric contraction of a trained network, with its reverse derivative."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from matkit.errors import StructureError
+from matkit.nn.contraction import SymmetricContraction, can_compile
+from matkit.nn.equivariant import Features
+from matkit.nn.kernels.contraction import reference
+from matkit.nn.kernels.contraction.check import derivative
+from matkit.nn.kernels.contraction.compiled import kernel_for
+from matkit.nn.kernels.contraction.layout import ContractionLayout
+from matkit.nn.kernels.contraction.polynomial import Operands
+from matkit.nn.kernels.contraction.rows import SpeciesRows, coefficients, species_rows
+
+
+@dataclass(frozen=True)
+class FrozenContraction:
+    """A `SymmetricContraction` with its reverse derivative.
+
+    Attributes:
+        layout: Irreps and order.
+        weights: Of all paths to every output irrep [species, paths, channels].
+        table: Coefficients of the species met so far [species, blocks, coefficients, lanes];
+            memory is taken for these only.
+        known: Indices of those species.
+    """
+
+    layout: ContractionLayout
+    weights: tuple[Tensor, ...]
+    table: Tensor
+    known: set[int] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, contraction: SymmetricContraction) -> FrozenContraction:
+        """Freeze a contraction."""
+        layout = contraction.layout
+        weights = tuple(weight.detach() for weight in contraction.path_weights())
+        if not can_compile(weights[0]):
+            return cls(layout, weights, weights[0].new_empty(0))
+        kernel = kernel_for(layout, weights[0].dtype)
+        shape = (len(weights[0]), kernel.blocks, kernel.coefficients, kernel.lanes)
+        return cls(layout, weights, weights[0].new_empty(shape))
+
+    def forward(self, x: Features, index: Tensor) -> Features:
+        """Return the contracted features [N, 2l + 1, channels] of every output irrep.
+
+        Args:
+            x: Features of every input irrep.
+            index: Index of each atom's species [N].
+
+        Raises:
+            StructureError: an index is not that of a species.
+        """
+        if not can_compile(x[0]):
+            return reference.contract(self.layout, x, self.weights, index)
+        return derivative(self.layout, "g", Operands(self.table, x), self._rows(index))
+
+    def backward(self, x: Features, g: Features, index: Tensor) -> Features:
+        """Return the derivative by the input `x`, given that by the output."""
+        if can_compile(x[0]):
+            return derivative(self.layout, "x", Operands(self.table, x, g), self._rows(index))
+        with torch.enable_grad():
+            leaves = tuple(part.detach().requires_grad_() for part in x)
+            out = reference.contract(self.layout, leaves, self.weights, index)
+            return torch.autograd.grad(out, leaves, g)
+
+    def _rows(self, index: Tensor) -> SpeciesRows:
+        """Return the atoms by species, whose coefficients are in the table then."""
+        rows = species_rows(index)
+        species = rows.species.tolist()
+        if species and not 0 <= species[0] <= species[-1] < len(self.table):
+            raise StructureError(
+                f"Expected indices of species from 0 to {len(self.table) - 1}, got {species}."
+            )
+        for i in species:
+            if i not in self.known:
+                weights = [weight[i : i + 1] for weight in self.weights]
+                self.table[i] = coefficients(self.layout, weights, self.table.shape[-1])[0]
+                self.known.add(i)
+        return rows._replace(slot=index, chunk_slot=rows.species[rows.chunk_slot])
