@@ -30,10 +30,9 @@ def test_agnesi_has_derivatives_where_atoms_coincide():
 
 
 def test_soft_goes_from_three_quarters_of_the_radii_to_the_length():
-    near, far = torch.tensor([0.1, 4.9], dtype=torch.float64)
-    total = torch.tensor([1.2], dtype=torch.float64)
-    assert torch.allclose(soft(near, total), 0.75 * total, rtol=0.01)
-    assert torch.allclose(soft(far, total), far, rtol=1e-9)
+    near, far = soft(*torch.tensor([[0.1, 4.9], [1.2, 1.2]], dtype=torch.float64)).tolist()
+    assert near == pytest.approx(0.75 * 1.2, rel=0.01)
+    assert far == pytest.approx(4.9, rel=1e-9)
 
 
 @pytest.mark.parametrize("name", ["agnesi", "soft"])

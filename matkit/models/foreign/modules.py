@@ -10,8 +10,8 @@ from torch import Tensor
 from matkit.errors import CheckpointError
 from matkit.models.safe_unpickle import Opaque
 
-# Modules in one file; the largest network has a hundredth of it.
-MOST_MODULES = 20_000
+# Modules in one file; the largest network has a tenth of it.
+MOST_MODULES = 5_000
 
 
 class Module(NamedTuple):
