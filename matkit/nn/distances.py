@@ -108,7 +108,7 @@ class DistanceTransform(nn.Module):
 
         What is longer than the cutoff has no radial function and is shortened to it.
         """
-        return lengths.clamp(max=self.cutoff) + self._width * kinds
+        return lengths.clamp(max=self.cutoff) + self._width * kinds.to(lengths)
 
     def decode(self, codes: Float[Tensor, " E"]) -> tuple[Tensor, Tensor]:
         """Return the lengths and kinds of which `code` was made."""

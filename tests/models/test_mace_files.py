@@ -35,7 +35,11 @@ def files(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def numbers(files):
-    return json.loads((files / "numbers.json").read_text())
+    return read_numbers(files)
+
+
+def read_numbers(folder):
+    return json.loads((folder / "numbers.json").read_text())
 
 
 def deviations(network, numbers, name, head):
