@@ -95,6 +95,7 @@ class Facet(LayeredPotential):
 
     provides = frozenset({"atom_energy", "features"})
     statistics = frozenset({"neighbor_norm"})
+    readout: ScalarMLP
 
     def __init__(
         self,

@@ -87,6 +87,7 @@ class MACE(LayeredPotential):
 
     provides = frozenset({"atom_energy", "features"})
     statistics = frozenset({"mean_neighbors"})
+    readout: Readouts
 
     def __init__(
         self,

@@ -121,6 +121,7 @@ class NequIP(LayeredPotential):
 
     provides = frozenset({"atom_energy", "features"})
     statistics = frozenset({"neighbor_norm"})
+    readout: ScalarMLP
 
     def __init__(
         self,

@@ -216,8 +216,10 @@ def _factor(module: nn.Module, above: Sequence[nn.Module], n_old: int, n_new: in
     """
     if any(isinstance(one, SpeciesEmbedding | Linear) for one in (module, *above)):
         return sqrt(n_new / n_old)
-    if any(isinstance(one, References | SpeciesScale | SymmetricContraction)
-           for one in (module, *above)):
+    if any(
+        isinstance(one, References | SpeciesScale | SymmetricContraction)
+        for one in (module, *above)
+    ):
         return 1.0
     raise TrainingError(
         f"{type(module).__name__} depends on the number of species in a way that matkit cannot "

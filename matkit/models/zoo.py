@@ -67,10 +67,10 @@ def load_calculator(
     """Load an ASE calculator.
 
     Args:
-        name_or_path: Model name or file, also one of MACE (``*.model``). Several, also as text with commas, or a pattern such as
-            ``"seed-*.safetensors"``, make a committee: results are means, with `energy_std`,
-            `forces_std` and `stress_std` beside them. The default comes with matkit; ``matkit
-            models info`` says how good it is.
+        name_or_path: Model name or file, also one of MACE (``*.model``). Several, also as text
+            with commas, or a pattern such as ``"seed-*.safetensors"``, make a committee: results
+            are means, with `energy_std`, `forces_std` and `stress_std` beside them. The default
+            comes with matkit; ``matkit models info`` says how good it is.
         device: `cpu`, `cuda`, ...; `auto` takes the GPU if there is one.
         dtype: `float32` or `float64` arithmetic; None leaves it to what is computed (`md` takes
             float32, all else of `matkit.simulate`, vibrations, phonons and transition states

@@ -27,9 +27,7 @@ SOFT_ALPHA = 4.0
 TransformFunction = Callable[[Tensor, Tensor], Tensor]
 
 
-def agnesi(
-    lengths: Float[Tensor, " E"], radii_sum: Float[Tensor, " E"]
-) -> Float[Tensor, " E"]:
+def agnesi(lengths: Float[Tensor, " E"], radii_sum: Float[Tensor, " E"]) -> Float[Tensor, " E"]:
     """Return ``1 / (1 + a x^q / (1 + x^(q - p)))`` with ``x = 2 r / (sum of radii)``."""
     # Where atoms coincide, powers below one have no derivative.
     x = (2 * lengths / radii_sum).clamp(min=1e-6)
@@ -101,9 +99,7 @@ class DistanceTransform(nn.Module):
         """Return the kinds of pairs, from the indices of both ends' species."""
         return self.kinds[one, other]
 
-    def code(
-        self, lengths: Float[Tensor, " E"], kinds: Int[Tensor, " E"]
-    ) -> Float[Tensor, " E"]:
+    def code(self, lengths: Float[Tensor, " E"], kinds: Int[Tensor, " E"]) -> Float[Tensor, " E"]:
         """Return numbers that say lengths and kinds; they grow as the lengths do, up to the cutoff.
 
         What is longer than the cutoff has no radial function and is shortened to it.

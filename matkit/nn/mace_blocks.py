@@ -190,9 +190,9 @@ class Readouts(nn.Module):
 
     def __init__(self, channels: int, layers: int, hidden: int) -> None:
         super().__init__()
-        widths = [(channels, 1)] * (layers - 1)
-        widths.append((channels, hidden, 1) if hidden else (channels, 1))
-        self.layers = nn.ModuleList(ScalarMLP(sizes) for sizes in widths)
+        hidden_widths = (hidden,) if hidden else ()
+        self.layers = nn.ModuleList(ScalarMLP((channels, 1)) for _ in range(layers - 1))
+        self.layers.append(ScalarMLP((channels, *hidden_widths, 1)))
 
     def forward(self, scalars: Sequence[Float[Tensor, "N channels"]]) -> Float[Tensor, " N"]:
         """Return energies [N] in units of the scale, from the scalars of every layer."""

@@ -81,9 +81,7 @@ def build(variant, size):
         return modules.MACE(**arguments)
     scales, shifts = [1.7, 0.9][: len(heads)], [0.25, -0.125][: len(heads)]
     scale, shift = (scales, shifts) if len(heads) > 1 else (scales[0], shifts[0])
-    return modules.ScaleShiftMACE(
-        atomic_inter_scale=scale, atomic_inter_shift=shift, **arguments
-    )
+    return modules.ScaleShiftMACE(atomic_inter_scale=scale, atomic_inter_shift=shift, **arguments)
 
 
 def systems():
@@ -119,9 +117,7 @@ def systems():
 def batch_of(model, atoms, heads, head):
     table = tools.AtomicNumberTable(ELEMENTS)
     config = data.config_from_atoms(atoms, head_name=head)
-    one = data.AtomicData.from_config(
-        config, z_table=table, cutoff=float(model.r_max), heads=heads
-    )
+    one = data.AtomicData.from_config(config, z_table=table, cutoff=float(model.r_max), heads=heads)
     return next(iter(torch_geometric.dataloader.DataLoader([one], batch_size=1))).to_dict()
 
 

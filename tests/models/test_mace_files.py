@@ -49,7 +49,9 @@ def deviations(network, numbers, name, head):
         structures = from_ase(Atoms(**described))
         found = model(model.featurize(structures))
         for key, value in numbers["models"][name][head][system].items():
-            error = (found[key][0] if key != "forces" else found[key]) - torch.tensor(value, dtype=torch.float64)
+            error = (found[key][0] if key != "forces" else found[key]) - torch.tensor(
+                value, dtype=torch.float64
+            )
             size = len(described["numbers"]) if key == "energy" else 1
             worst[key] = max(worst[key], float(error.abs().max()) / size)
     return worst
@@ -146,12 +148,14 @@ def test_the_licence_of_a_release_is_told_by_its_name(files, tmp_path, name, lic
 def test_one_of_several_heads_must_be_named(files):
     with pytest.raises(ConfigError, match="heads first, second: say which"):
         pickled.convert(files / "small-heads.model")
-    with pytest.raises(ConfigError, match="no head 'secnd'. Did you mean 'second'"):
-        pickled.convert(files / "small-heads.model", "secnd")
+    with pytest.raises(ConfigError, match="no head 'secon'. Did you mean 'second'"):
+        pickled.convert(files / "small-heads.model", "secon")
 
 
 def test_a_head_of_a_file_without_heads_is_refused(files, tmp_path):
-    path = checkpoint.save(pickled.convert(files / "small-weights.pt")[0], tmp_path / "a.safetensors")
+    path = checkpoint.save(
+        pickled.convert(files / "small-weights.pt")[0], tmp_path / "a.safetensors"
+    )
     with pytest.raises(ConfigError, match="Leave it out"):
         matkit.load_calculator(path, head="first")
 
@@ -161,8 +165,23 @@ def test_weights_without_settings_say_what_is_missing(files, tmp_path):
     path.write_bytes((files / "small-weights.pt").read_bytes())
     with pytest.raises(CheckpointError, match=r"alone.yaml with a line such as `avg_num_neighbors"):
         pickled.convert(path)
-    path.with_suffix(".yaml").write_text("neighbors: 3\n")
-    with pytest.raises(CheckpointError, match="Expected avg_num_neighbors and heads"):
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("neighbors: 3", "table of avg_num_neighbors and heads"),
+        ("3", "table of avg_num_neighbors and heads"),
+        ("{", "table of avg_num_neighbors and heads"),
+        ("avg_num_neighbors: -1", "greater than 0"),
+        ("heads: [a, b]", "has 1 heads"),
+    ],
+)
+def test_settings_beside_weights_are_checked(files, tmp_path, text, message):
+    path = tmp_path / "weights.pt"
+    path.write_bytes((files / "small-weights.pt").read_bytes())
+    path.with_suffix(".yaml").write_text(text)
+    with pytest.raises(CheckpointError, match=message):
         pickled.convert(path)
 
 

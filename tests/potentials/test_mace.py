@@ -120,15 +120,17 @@ def test_energies_see_every_layer():
 
 
 def test_repulsion_is_multiplied_by_its_factor():
-    graph = checkpoint.build("mace", TINY).featurize(from_ase(Atoms("OH", [[0, 0, 0], [0, 0, 0.5]])))
+    graph = checkpoint.build("mace", TINY).featurize(
+        from_ase(Atoms("OH", [[0, 0, 0], [0, 0, 0.5]]))
+    )
     found = [checkpoint.build("mace", TINY | {"zbl": s}).repulsion(graph) for s in (1.0, 2.5)]
     assert found[0].min() > 0.1
     assert torch.allclose(found[1], 2.5 * found[0])
 
 
-def test_parameter_count_of_mace_mp_0_small():
-    """3,847,696 parameters, without the frequencies of the radial basis, which are fixed."""
-    network = checkpoint.build(
-        "mace", {"species": list(range(1, 90)), "lmax": 0, "cutoff": 6.0, "mean_neighbors": 61.0}
-    )
-    assert sum(p.numel() for p in network.parameters()) == 3_847_696
+@pytest.mark.parametrize(("lmax", "count"), [(0, 3_847_696), (1, 4_688_656), (2, 5_725_072)])
+def test_parameter_counts_of_mace_mp_0(lmax, count):
+    """Small, medium and large, as published."""
+    settings = {"species": list(range(1, 90)), "lmax": lmax, "basis_size": 10}
+    network = checkpoint.build("mace", settings)
+    assert sum(p.numel() for p in network.parameters()) == count

