@@ -71,6 +71,6 @@ def largest_error(kernel: ContractionKernel) -> float:
     rounded = Operands(c.to(kind), *(tuple(part.to(kind) for part in parts) for parts in exact[1:]))
     found = compiled.derivative(kernel, rounded, rows)
     return max(
-        float((a - b).abs().max() / b.abs().max().clamp(min=1))
+        float((a - b.detach()).abs().max() / b.detach().abs().max().clamp(min=1))
         for a, b in zip(found, expected, strict=True)
     )
