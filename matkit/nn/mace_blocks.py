@@ -20,13 +20,13 @@ from matkit.nn.equivariant import Features, Linear, ScalarMLP
 from matkit.nn.irreps import Irrep, Irreps
 from matkit.nn.kernels import Convolution
 from matkit.nn.radial import polynomial_envelope
-from matkit.nn.repulsion import Screening
+from matkit.nn.repulsion import ScreenedCoulomb
 from matkit.nn.scatter import scatter_sum
 
 # Of the released models' repulsion of nuclei, in rounded numbers: the prefactor of its length, and
 # the rest; its envelope has the power of the radial basis.
 SCREENING_PREFACTOR = 0.4543
-SCREENING = Screening(
+SCREENING = ScreenedCoulomb(
     weights=(0.1818, 0.5099, 0.2802, 0.02817),
     exponents=(3.2, 0.9423, 0.4028, 0.2016),
     length=SCREENING_PREFACTOR * 0.529,
@@ -36,7 +36,7 @@ SCREENING = Screening(
 )
 
 
-class Interaction(NamedTuple):
+class BlockKind(NamedTuple):
     """What tells MACE's interaction blocks from each other.
 
     Attributes:
@@ -51,10 +51,10 @@ class Interaction(NamedTuple):
 
 
 INTERACTIONS = {
-    "plain": Interaction(residual=False, density=False),
-    "residual": Interaction(residual=True, density=False),
-    "density": Interaction(residual=False, density=True),
-    "density_residual": Interaction(residual=True, density=True),
+    "plain": BlockKind(residual=False, density=False),
+    "residual": BlockKind(residual=True, density=False),
+    "density": BlockKind(residual=False, density=True),
+    "density_residual": BlockKind(residual=True, density=True),
 }
 
 
@@ -138,7 +138,7 @@ class MACELayer(nn.Module):
         correlation: int,
         n_species: int,
         radial_widths: tuple[int, ...],
-        interaction: tuple[Interaction, float],
+        interaction: tuple[BlockKind, float],
     ) -> None:
         super().__init__()
         kind, self.mean_neighbors = interaction

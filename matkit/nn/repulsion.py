@@ -18,7 +18,7 @@ from matkit.nn.radial import polynomial_envelope
 from matkit.nn.scatter import scatter_sum
 
 
-class Screening(NamedTuple):
+class ScreenedCoulomb(NamedTuple):
     """Numbers of a screened Coulomb repulsion and its envelope.
 
     Attributes:
@@ -40,7 +40,7 @@ class Screening(NamedTuple):
 
 # Ziegler, Biersack and Littmark, The Stopping and Range of Ions in Solids (1985): the universal
 # screening function. Value and two derivatives of the envelope vanish at the reach (as in MACE).
-UNIVERSAL = Screening(
+UNIVERSAL = ScreenedCoulomb(
     weights=(0.18175, 0.50986, 0.28022, 0.02817),
     exponents=(3.19980, 0.94229, 0.40290, 0.20162),
     length=0.8854 * Bohr,
@@ -79,7 +79,7 @@ class ZBL(nn.Module):
         species: Sequence[int],
         cutoff: float,
         part: float = 1.0,
-        screening: Screening = UNIVERSAL,
+        screening: ScreenedCoulomb = UNIVERSAL,
         strength: float = 1.0,
     ) -> None:
         super().__init__()
@@ -209,7 +209,7 @@ def screened_coulomb(
     lengths: Float[Tensor, " E"],
     z_i: Float[Tensor, " E"],
     z_j: Float[Tensor, " E"],
-    screening: Screening = UNIVERSAL,
+    screening: ScreenedCoulomb = UNIVERSAL,
 ) -> tuple[Float[Tensor, " E"], Float[Tensor, " E"]]:
     """Return the screened repulsion [E] in eV and its derivative by the length in eV/Å.
 

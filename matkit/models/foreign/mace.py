@@ -56,7 +56,7 @@ class Settings(BaseModel):
     heads: list[str] = []
 
 
-class Source(NamedTuple):
+class MACEFile(NamedTuple):
     """What a file holds.
 
     Attributes:
@@ -100,7 +100,7 @@ def convert(path: Path, head: str | None = None) -> Converted:
     return "mace", settings, converted
 
 
-def read(path: Path) -> Source:
+def read(path: Path) -> MACEFile:
     """Return what a file of `mace-torch` holds.
 
     Raises:
@@ -124,7 +124,7 @@ def settings_files(path: Path) -> list[Path]:
     return [file for ending in ENDINGS if (file := path.with_suffix(ending)).is_file()]
 
 
-def _from_module(module: Module, path: Path) -> Source:
+def _from_module(module: Module, path: Path) -> MACEFile:
     kind = module.classes[""]
     if kind not in MODELS:
         raise CheckpointError(
@@ -156,7 +156,7 @@ def _from_module(module: Module, path: Path) -> Source:
             f"Expected one mean number of neighbours for all layers of {path}, got {sorted(norms)}."
         )
     heads = [str(name) for name in root.get("heads") or ["Default"]]
-    return Source(weights, heads, norms.pop() if norms else None)
+    return MACEFile(weights, heads, norms.pop() if norms else None)
 
 
 def _check_activation(module: Module, path: Path) -> None:
@@ -199,7 +199,7 @@ def _entries(stand_in: Any) -> tuple[Any, ...]:
     return entries
 
 
-def _from_weights(state: dict[str, Any], path: Path) -> Source:
+def _from_weights(state: dict[str, Any], path: Path) -> MACEFile:
     """Return the same for weights alone, whose numbers are in a file beside."""
     weights = Weights({key: value for key, value in state.items() if isinstance(value, Tensor)})
     settings = _settings(path)
@@ -215,7 +215,7 @@ def _from_weights(state: dict[str, Any], path: Path) -> Source:
             "as `avg_num_neighbors: 61.96` (MACE's log states it), and `heads: [...]` if there are "
             "several."
         )
-    return Source(weights, heads, settings.avg_num_neighbors)
+    return MACEFile(weights, heads, settings.avg_num_neighbors)
 
 
 def _settings(path: Path) -> Settings:
