@@ -79,8 +79,7 @@ def convert(path: str | Path, head: str | None = None) -> Conversion:
         network.load_state_dict(tensors)
     except RuntimeError as error:
         raise CheckpointError(
-            f"{path} does not fit the network it describes: {error}. Models whose couplings are "
-            "reduced (cuEquivariance) are not read."
+            f"{path} does not fit the network that it describes: {error}."
         ) from error
     return Conversion(network.eval(), _card(path, head))
 

@@ -14,11 +14,14 @@ import torch
 from torch import Tensor
 
 from matkit.errors import CheckpointError
+from matkit.models.foreign.mace_couplings import in_our_paths
 from matkit.nn.distances import AGNESI_A, AGNESI_P, AGNESI_Q, SOFT_ALPHA
 from matkit.nn.mace_blocks import SCREENING, SCREENING_PREFACTOR
 
 # Buffers that follow from hyper-parameters, and weights of no elements.
 DERIVED = ("output_mask", "U_matrix_", "_zeroed", "_w3j_", "covalent_radii", "prefactor", "r_max")
+# Highest degree of harmonics; couplings of higher ones are many.
+MOST_DEGREE = 4
 TRANSFORM, REPULSION_NAME = "radial_embedding.distance_transform", "pair_repulsion_fn"
 
 
@@ -80,7 +83,9 @@ def hyperparameters(weights: Weights, mean_neighbors: float | None, head: int) -
     layers = int(weights["num_interactions"])
     channels = weights["node_embedding.linear.weight"].numel() // len(species)
     contraction = "products.{}.symmetric_contractions.contractions.{}.weights"
-    degrees = sum(contraction.format(0, degree) + "_max" in weights for degree in range(9))
+    degrees = sum(
+        contraction.format(0, degree) + "_max" in weights for degree in range(MOST_DEGREE + 1)
+    )
     settings: dict[str, Any] = {
         "species": species,
         "num_channels": channels,
@@ -98,6 +103,11 @@ def hyperparameters(weights: Weights, mean_neighbors: float | None, head: int) -
         "distance_transform": _transform(weights),
         "zbl": _repulsion(weights, head),
     }
+    if settings["harmonics_lmax"] > MOST_DEGREE:
+        raise CheckpointError(
+            f"The model has harmonics up to degree {settings['harmonics_lmax']}; matkit reads up "
+            f"to {MOST_DEGREE}."
+        )
     kinds = [_interaction(weights, t, settings) for t in range(layers)]
     if len(set(kinds[1:])) > 1:
         raise CheckpointError(f"Expected layers of one kind after the first, got {kinds}.")
@@ -219,7 +229,7 @@ def _layer(weights: Weights, t: int, settings: Mapping[str, Any]) -> dict[str, T
     }
     if f"{source}.density_fn.layer0.weight" in weights:
         found[f"{target}.density.map.weights.0"] = weights[f"{source}.density_fn.layer0.weight"]
-    return found | _contraction(weights, t)
+    return found | _contraction(weights, t, settings["harmonics_lmax"])
 
 
 def _squares(flat: Tensor, channels: int) -> list[Tensor]:
@@ -243,16 +253,19 @@ def _stacked(weights: Weights, t: int, settings: Mapping[str, Any]) -> list[Tens
     return [block.reshape(-1, channels) for block in blocks]
 
 
-def _contraction(weights: Weights, t: int) -> dict[str, Tensor]:
+def _contraction(weights: Weights, t: int, lmax: int) -> dict[str, Tensor]:
+    """Return the weights of the products, by degree and order, the highest order first."""
     found = {}
-    source = f"products.{t}.symmetric_contractions.contractions"
-    for degree in range(9):
-        if f"{source}.{degree}.weights_max" not in weights:
+    sources = tuple((degree, (-1) ** degree) for degree in range(lmax + 1))
+    for degree in range(lmax + 1):
+        source = f"products.{t}.symmetric_contractions.contractions.{degree}"
+        if f"{source}.weights_max" not in weights:
             break
-        orders = [weights[f"{source}.{degree}.weights_max"]]
-        orders += weights.series(f"{source}.{degree}.weights.{{}}")
+        orders = [weights[f"{source}.weights_max"], *weights.series(f"{source}.weights.{{}}")]
         for k, weight in enumerate(orders):
-            found[f"interactions.{t}.contraction.weights.{degree}.{k}"] = weight
+            couplings = weights[f"{source}.U_matrix_{len(orders) - k}"]
+            name = f"interactions.{t}.contraction.weights.{degree}.{k}"
+            found[name] = in_our_paths(weight, couplings, sources)
     return found
 
 
