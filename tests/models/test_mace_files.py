@@ -148,8 +148,8 @@ def test_the_licence_of_a_release_is_told_by_its_name(files, tmp_path, name, lic
 def test_one_of_several_heads_must_be_named(files):
     with pytest.raises(ConfigError, match="heads first, second: say which"):
         pickled.convert(files / "small-heads.model")
-    with pytest.raises(ConfigError, match="no head 'secon'. Did you mean 'second'"):
-        pickled.convert(files / "small-heads.model", "secon")
+    with pytest.raises(ConfigError, match="no head 'firsts'. Did you mean 'first'"):
+        pickled.convert(files / "small-heads.model", "firsts")
 
 
 def test_a_head_of_a_file_without_heads_is_refused(files, tmp_path):
