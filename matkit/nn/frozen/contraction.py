@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from matkit.errors import StructureError
 from matkit.nn.contraction import SymmetricContraction, can_compile
 from matkit.nn.equivariant import Features
 from matkit.nn.kernels.contraction import reference
@@ -71,15 +70,9 @@ class FrozenContraction:
 
     def _rows(self, index: Tensor) -> SpeciesRows:
         """Return the atoms by species, whose coefficients are in the table then."""
-        rows = species_rows(index)
-        species = rows.species.tolist()
-        if species and not 0 <= species[0] <= species[-1] < len(self.table):
-            raise StructureError(
-                f"Expected indices of species from 0 to {len(self.table) - 1}, got {species}."
-            )
-        for i in species:
-            if i not in self.known:
-                weights = [weight[i : i + 1] for weight in self.weights]
-                self.table[i] = coefficients(self.layout, weights, self.table.shape[-1])[0]
-                self.known.add(i)
-        return rows._replace(slot=index, chunk_slot=rows.species[rows.chunk_slot])
+        rows = species_rows(index, len(self.table))
+        for i in set(rows.species.tolist()) - self.known:
+            weights = [weight[i : i + 1] for weight in self.weights]
+            self.table[i] = coefficients(self.layout, weights, self.table.shape[-1])[0]
+            self.known.add(i)
+        return rows._replace(slot=index, chunk_slot=rows.chunk_species)

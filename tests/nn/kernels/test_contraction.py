@@ -158,32 +158,39 @@ def test_any_number_of_threads_gives_the_same():
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
 
 
-def test_a_kernel_that_is_off_is_not_used(monkeypatch, caplog):
+@pytest.mark.parametrize(
+    ("place", "name", "broken", "message"),
+    [
+        (check, "largest_error", lambda kernel: 1.0, "off by 1.0e+00"),
+        (compiled, "kernel_entry", lambda kernel: 1 / 0, "cannot be used"),
+    ],
+)
+def test_a_kernel_that_is_wrong_or_missing_is_not_used(
+    monkeypatch, caplog, place, name, broken, message
+):
     layer = contraction()
     x, index = random_input(layer)
-    expected = reference.contract(layer.layout, x, layer.path_weights(), index)
-    monkeypatch.setattr(check, "agrees", check.agrees.__wrapped__)
-    monkeypatch.setattr(check, "largest_error", lambda kernel: 1.0)
-    with caplog.at_level(logging.WARNING):
-        assert close(layer(x, index), expected)
-    assert "off by 1.0e+00" in caplog.text
+    leaves = [*(part.requires_grad_() for part in x), *layer.parameters()]
 
+    def derivatives(contract):
+        out = contract(layer.layout, x, layer.path_weights(), index)
+        by_x = torch.autograd.grad(square(out), x, create_graph=True)
+        return *out, *torch.autograd.grad(square(by_x), leaves)
 
-def test_a_kernel_that_cannot_be_compiled_is_not_used(monkeypatch, caplog):
-    layer = contraction()
-    x, index = random_input(layer)
-    expected = reference.contract(layer.layout, x, layer.path_weights(), index)
+    expected = derivatives(reference.contract)
     monkeypatch.setattr(check, "agrees", check.agrees.__wrapped__)
-    monkeypatch.setattr(compiled, "kernel_entry", lambda kernel: 1 / 0)
+    monkeypatch.setattr(place, name, broken)
     with caplog.at_level(logging.WARNING):
-        assert close(layer(x, index), expected)
-    assert "cannot be used" in caplog.text
+        found = derivatives(autograd.contract)
+    for a, b in zip(found, expected, strict=True):
+        assert torch.allclose(a, b, rtol=1e-9, atol=1e-11 * float(b.detach().abs().max()))
+    assert message in caplog.text
 
 
 def test_operands_that_compiled_code_would_misread_are_refused():
     layer = contraction()
     x, index = random_input(layer)
-    rows, c = species_rows(index), torch.zeros(3, 1, 1, 1, dtype=torch.float64)
+    rows, c = species_rows(index, 3), torch.zeros(3, 1, 1, 1, dtype=torch.float64)
     with pytest.raises(ConfigError, match="Expected `c`"):
         compiled.derivative(kernel(layer), Operands(c, x), rows)
     with pytest.raises(ConfigError, match=r"Expected `x\[0\]`"):
@@ -236,11 +243,13 @@ def test_the_frozen_layer_knows_only_the_species_it_met():
 
 
 @pytest.mark.parametrize("wrong", [-1, 3])
-def test_the_frozen_layer_refuses_species_it_has_no_weights_for(wrong):
+def test_species_without_weights_are_refused(wrong):
     layer = contraction(n_species=3)
     x, index = random_input(layer)
-    with pytest.raises(StructureError, match="indices of species from 0 to 2"):
-        FrozenContraction.of(layer).forward(x, torch.where(index == 0, wrong, index))
+    index[0] = wrong
+    for contract in (layer, FrozenContraction.of(layer).forward):
+        with pytest.raises(StructureError, match="indices of species from 0 to 2"):
+            contract(x, index)
 
 
 def test_half_precision_runs_in_plain_torch():

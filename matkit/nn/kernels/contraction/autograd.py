@@ -47,7 +47,7 @@ def contract(
     layout: ContractionLayout, x: Features, weights: Sequence[Tensor], index: Tensor
 ) -> Features:
     """Return what `reference.contract` does, differentiable to any order."""
-    rows = species_rows(index)
+    rows = species_rows(index, len(weights[0]))
     if len(rows.species) < len(weights[0]):
         weights = [weight[rows.species] for weight in weights]
     c = coefficients(layout, weights, kernel_for(layout, x[0].dtype).lanes)

@@ -40,19 +40,19 @@ def derivative(
         ConfigError: a shape, a type or a place in memory is not what the kernel expects.
     """
     c, x, g, h = operands
-    _check_operands(kernel, operands, len(rows.order))
+    atoms = rows.order.shape[0]
+    _check_operands(kernel, operands, atoms)
     if kernel.variable == "c":
         out: tuple[Tensor, ...] = (torch.empty_like(c),)
-        start, slot = rows.whole, torch.arange(len(rows.species))
+        start, slot = rows.whole, torch.arange(rows.species.shape[0])
     else:
         irreps = kernel.layout.targets if kernel.variable == "g" else kernel.layout.sources
         out = tuple(
-            c.new_empty(len(rows.order), 2 * degree + 1, kernel.layout.channels)
-            for degree, _ in irreps
+            c.new_empty(atoms, 2 * degree + 1, kernel.layout.channels) for degree, _ in irreps
         )
         start, slot = rows.start, rows.chunk_slot
     tensors = [rows.order, start, slot, c, *x, *h, *(g if kernel.variable != "g" else ()), *out]
-    launch(kernel_entry(kernel), tensors, even_chunks(len(slot) * kernel.blocks))
+    launch(kernel_entry(kernel), tensors, even_chunks(slot.shape[0] * kernel.blocks))
     return out
 
 
@@ -66,4 +66,4 @@ def _check_operands(kernel: ContractionKernel, operands: Operands, atoms: int) -
         check_features("h", h, sources, (atoms, like))
     if kernel.variable != "g":
         check_features("g", g, targets, (atoms, like))
-    check_tensor("c", c, (len(c), kernel.blocks, kernel.coefficients, kernel.lanes), like)
+    check_tensor("c", c, (c.shape[0], kernel.blocks, kernel.coefficients, kernel.lanes), like)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from matkit.errors import StructureError
 from matkit.nn.kernels.contraction.layout import ContractionLayout
 from matkit.nn.kernels.contraction.nesting import nests
 
@@ -27,6 +28,7 @@ class SpeciesRows(NamedTuple):
         order: Atoms by species [N].
         start: Pointers of the chunks into the order [chunks + 1].
         chunk_slot: Place of each chunk's species [chunks].
+        chunk_species: Index of each chunk's species [chunks].
         whole: Pointers of the species into the order [species + 1].
     """
 
@@ -35,12 +37,23 @@ class SpeciesRows(NamedTuple):
     order: Tensor
     start: Tensor
     chunk_slot: Tensor
+    chunk_species: Tensor
     whole: Tensor
 
 
-def species_rows(index: Tensor) -> SpeciesRows:
-    """Sort atoms by the index of their species [N]; the last few answers are remembered."""
-    return _species_rows(index.numpy().tobytes())
+def species_rows(index: Tensor, n_species: int) -> SpeciesRows:
+    """Sort atoms by the index of their species [N]; the last few answers are remembered.
+
+    Raises:
+        StructureError: an index is not one of 0 to n_species - 1.
+    """
+    rows = _species_rows(index.long().numpy().tobytes())
+    species = rows.species.tolist()
+    if species and not 0 <= species[0] <= species[-1] < n_species:
+        raise StructureError(
+            f"Expected indices of species from 0 to {n_species - 1}, got {species}."
+        )
+    return rows
 
 
 @lru_cache(maxsize=16)
@@ -50,12 +63,14 @@ def _species_rows(index: bytes) -> SpeciesRows:
     )
     whole = [0, *counts.cumsum().tolist()]
     start = [first for begin, end in pairwise(whole) for first in range(begin, end, ATOMS)]
+    chunk_slot = np.searchsorted(whole, start, side="right") - 1
     arrays = (
         species,
         slot,
         np.argsort(slot, kind="stable"),
         [*start, len(slot)],
-        np.searchsorted(whole, start, side="right") - 1,
+        chunk_slot,
+        species[chunk_slot],
         whole,
     )
     return SpeciesRows(*(torch.as_tensor(array, dtype=torch.int64) for array in arrays))
