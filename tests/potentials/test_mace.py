@@ -134,3 +134,16 @@ def test_parameter_counts_of_mace_mp_0(lmax, count):
     settings = {"species": list(range(1, 90)), "lmax": lmax, "basis_size": 10}
     network = checkpoint.build("mace", settings)
     assert sum(p.numel() for p in network.parameters()) == count
+
+
+@pytest.mark.parametrize("own_features", [False, True])
+def test_a_hessian_is_predicted_from_its_features(own_features):
+    torch.manual_seed(0)
+    backbone = {"name": "mace", **TINY, "harmonics_lmax": 2, "lmax": 2, "correlation": 2}
+    del backbone["species"]
+    settings = {"hessian_cutoff": 5.0, "channels": 4, "own_features": own_features}
+    network = checkpoint.build("hip", {"species": [1, 8], "backbone": backbone, **settings})
+    blocks = network.hessian_blocks(network.featurize_pairs(from_ase(water())))
+    (hessian,) = blocks.dense()
+    assert hessian.abs().max() > 0
+    assert torch.allclose(hessian, hessian.T, atol=1e-6)
