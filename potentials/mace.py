@@ -16,6 +16,7 @@ the repulsion of nuclei is always in float64 and ends at the cutoff if covalent 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from typing import cast
 
@@ -31,6 +32,7 @@ from matkit.nn.embedding import SpeciesEmbedding, SpeciesIndex
 from matkit.nn.equivariant import Features
 from matkit.nn.frozen.channels import FrozenLinear
 from matkit.nn.frozen.contraction import FrozenContraction
+from matkit.nn.frozen.interaction import capturing
 from matkit.nn.frozen.mace import (
     FrozenDensity,
     FrozenMACELayer,
@@ -38,8 +40,11 @@ from matkit.nn.frozen.mace import (
     density_layout,
     frozen_messages,
 )
+from matkit.nn.frozen.pair_table import PairSlots, tabulate_pairs
+from matkit.nn.frozen.radial_table import RadialTable, tabulate
 from matkit.nn.irreps import Irrep, Irreps, spherical_harmonics
 from matkit.nn.kernels import Convolution
+from matkit.nn.kernels.paths import Layout
 from matkit.nn.layered import LayeredPotential, LayerGradients, check_choice, check_domain
 from matkit.nn.mace_blocks import (
     INTERACTIONS,
@@ -52,6 +57,8 @@ from matkit.nn.radial_functions import Mixture, Radial
 from matkit.nn.references import References
 from matkit.nn.repulsion import ZBL
 
+# Kinds of pairs that are tabulated; each takes up to some megabytes.
+MOST_KINDS = 28
 # Most factors of a product.
 MOST_CORRELATION = 3
 
@@ -142,6 +149,9 @@ class MACE(LayeredPotential):
             self.interactions.append(
                 MACELayer(convolution, after, factors[t], len(species), widths, kind)
             )
+        # For inference with a distance transform: species and kinds of pairs met so far.
+        self._in_use: tuple[int, ...] = ()
+        self._slots: PairSlots | None = None
         self.readout = Readouts(num_channels, num_layers, readout_hidden)
         self.references = References(len(species))
         if zbl is not None:
@@ -191,10 +201,28 @@ class MACE(LayeredPotential):
             by_scalars = torch.autograd.grad(energy.sum(), leaves)
         return energy.detach(), [g.unsqueeze(1) for g in by_scalars]
 
-    def _radial_arguments(self, lengths: Tensor, index: Tensor, graph: Graph) -> Tensor:
-        """Return the lengths [E], which say the kind of the pair too where it matters."""
-        transform, kinds = self.basis.transform, self._kinds(index, graph)
-        return lengths if transform is None or kinds is None else transform.code(lengths, kinds)
+    def _species_in_use(self, graph: Graph) -> tuple[int, ...] | None:
+        """Return the species met so far if radial functions differ by pairs, few enough of them."""
+        transform, before = self.basis.transform, self._in_use
+        if transform is None or capturing(graph.species):
+            return before
+        present = set(self.index(graph.species).unique().tolist())
+        for chosen in (present | set(before), present):
+            kinds = transform.kinds_of(species := sorted(chosen))
+            if len(kinds) <= MOST_KINDS:
+                if self._slots is None or species != list(before):
+                    number = len(transform.sums)
+                    self._slots = PairSlots.of(kinds, number, self.cutoff, graph.device)
+                    self._in_use = tuple(species)
+                return self._in_use
+        return None
+
+    def _radial_arguments(self, lengths: Tensor, graph: Graph) -> tuple[Tensor, Tensor | None]:
+        """Return the lengths [E], or numbers that say the kind of the pair too, and a slope."""
+        kinds = self._kinds(self.index(graph.species), graph)
+        if self._slots is None or kinds is None:
+            return lengths, None
+        return self._slots.code(lengths, kinds)
 
     def _freeze_layer(self, exact: MACE, here: MACE, t: int) -> FrozenMACELayer:
         """Return layer `t` for inference."""
@@ -202,13 +230,13 @@ class MACE(LayeredPotential):
         divisor = layer.mean_neighbors if layer.density is None else 1.0
         linear_out = FrozenLinear.of(layer.linear_out, 1 / divisor)
         connection = FrozenLinear.of(layer.self_connection)
-        radial = exact._radial(t)
+        layout, variables = layer.convolution.layout, "xyw" if t else "yw"
         messages = frozen_messages(
-            layer.convolution.layout,
+            layout,
             FrozenLinear.of(layer.linear_in),
             linear_out if layer.residual else FrozenPair(linear_out, connection),
             here._radial(t),
-            self._table(radial, t) if self.basis.transform is None else None,
+            self._tabulated(exact._radial(t), layout, variables),
         )
         return FrozenMACELayer(
             messages,
@@ -223,10 +251,16 @@ class MACE(LayeredPotential):
         """Return the density of layer `t` for inference, if it has one."""
         if self._layers()[t].density is None:
             return None
-        layout, table = density_layout(self.lmax), None
-        if self.basis.transform is None:
-            table = self._checked_table(exact._edge_density(t), layout, "yw")
+        table = self._tabulated(exact._edge_density(t), density_layout(self.lmax), "yw")
         return FrozenDensity.of(self.lmax, here._edge_density(t), table)
+
+    def _tabulated(self, radial: Radial, layout: Layout, variables: str) -> RadialTable | None:
+        """Return a table of functions of `_radial_arguments`, if one can be made and read."""
+        slots = self._slots
+        if slots is None:
+            return self._checked_table(partial(tabulate, radial, self.cutoff), layout, variables)
+        functions = [slots.of_kind(radial, place) for place in range(len(slots.kinds))]
+        return self._checked_table(partial(tabulate_pairs, functions, slots), layout, variables)
 
     def _radial(self, t: int) -> Mixture:
         """Return the radial weights of layer `t` as a function of `_radial_arguments`."""
@@ -248,8 +282,8 @@ class MACE(LayeredPotential):
         return added
 
     def _basis_of(self, arguments: Tensor) -> Tensor:
-        transform = self.basis.transform
-        lengths, kinds = (arguments, None) if transform is None else transform.decode(arguments)
+        slots = self._slots
+        lengths, kinds = (arguments, None) if slots is None else slots.decode(arguments)
         return self.basis(lengths, kinds)
 
     def _layers(self) -> list[MACELayer]:

@@ -1,8 +1,6 @@
 """Transforms of the edge length by the size of the two atoms, so that bonds look alike.
 
-A transform needs the sum of two covalent radii beside the length. Layers for inference know
-functions of one number per edge: `DistanceTransform.code` makes one of the length and the kind of
-the pair, and `decode` finds both in it again.
+A transform needs the sum of two covalent radii beside the length. Pairs of equal sums are one kind.
 """
 
 from __future__ import annotations
@@ -99,18 +97,8 @@ class DistanceTransform(nn.Module):
         """Return the kinds of pairs, from the indices of both ends' species."""
         return self.kinds[one, other]
 
-    def code(self, lengths: Float[Tensor, " E"], kinds: Int[Tensor, " E"]) -> Float[Tensor, " E"]:
-        """Return numbers that say lengths and kinds; they grow as the lengths do, up to the cutoff.
-
-        What is longer than the cutoff has no radial function and is shortened to it.
-        """
-        return lengths.clamp(max=self.cutoff) + self._width * kinds.to(lengths)
-
-    def decode(self, codes: Float[Tensor, " E"]) -> tuple[Tensor, Tensor]:
-        """Return the lengths and kinds of which `code` was made."""
-        kinds = (codes.detach() / self._width).floor()
-        return codes - self._width * kinds, kinds.long()
-
-    @property
-    def _width(self) -> float:
-        return 2 * self.cutoff
+    def kinds_of(self, species: Sequence[int]) -> list[int]:
+        """Return the kinds of all pairs of some species, given by index."""
+        rows = self.kinds[list(species)][:, list(species)]
+        found: list[int] = rows.unique().tolist()
+        return found

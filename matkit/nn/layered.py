@@ -6,7 +6,8 @@ import copy
 import logging
 import math
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from numbers import Integral
 from typing import Any, Self, cast
 
@@ -114,17 +115,24 @@ class LayeredPotential(Potential):
         """Return the `features` of the atoms [N, F], given the scalars of every layer [N, C]."""
         return scalars[-1]
 
-    def _radial_arguments(self, lengths: Tensor, index: Tensor, graph: Graph) -> Tensor:
+    def _radial_arguments(self, lengths: Tensor, graph: Graph) -> tuple[Tensor, Tensor | None]:
         """Return what the layers' radial functions are functions of [E], if not of the length.
-
-        Its derivative by the length must be one.
 
         Args:
             lengths: Lengths [E], Å.
-            index: Index of each atom's species [N].
             graph: Edges.
+
+        Returns:
+            The arguments, and their derivative by the length, None where it is one.
         """
-        return lengths
+        return lengths, None
+
+    def _species_in_use(self, graph: Graph) -> tuple[int, ...] | None:
+        """Return indices of the species that layers for inference are to be made for.
+
+        Empty if they are the same for all species, None if they cannot be made.
+        """
+        return ()
 
     def with_repulsion(self, energy: Tensor, graph: Graph) -> Tensor:
         """Return atomic energies [N] with the repulsion of nuclei, if there is to be one."""
@@ -153,16 +161,16 @@ class LayeredPotential(Potential):
         # Candidates of a neighbour list may be longer than the cutoff; they contribute nothing.
         reach = self.cutoff if graph.cutoff > self.cutoff else math.inf
         lengths, harmonics = fused_harmonics(vectors, self.lmax, self.dtype, reach)
-        within = self._radial_arguments(lengths.clamp(max=self.cutoff), index, graph)
-        if not all(layer.covers(within) for layer in layers):
+        arguments, slope = self._radial_arguments(lengths.clamp(max=self.cutoff), graph)
+        if not all(layer.covers(arguments) for layer in layers):
             return None
-        arguments = self._radial_arguments(lengths, index, graph)
         data = EdgeData(edges_of(graph), arguments, harmonics, index)
         with torch.no_grad():
             x: Features = (self.embedding(index),)
             scalars, tapes = run(layers, x, data)
             energy, g = self._energy(scalars, index)
             by_lengths, by_harmonics = reverse(layers, tapes, g, data)
+            by_lengths = by_lengths if slope is None else by_lengths * slope
         gradient = harmonics_gradient(vectors, by_lengths, by_harmonics, reach)
         return Properties(atom_energy=energy, features=self._descriptor(scalars)), gradient
 
@@ -170,7 +178,11 @@ class LayeredPotential(Potential):
         """Return the layers for inference, made anew when a weight has changed."""
         if backends.name_for(graph.device) is None or not len(graph.center):
             return []
-        state = tuple((p.data_ptr(), p._version, p.dtype) for p in self.parameters())
+        species = self._species_in_use(graph)
+        if species is None:
+            return []
+        weights = tuple((p.data_ptr(), p._version, p.dtype) for p in self.parameters())
+        state = (species, weights)
         if self._frozen is None or self._frozen[0] != state:
             self._frozen = (state, [])
             self._freeze(state)
@@ -179,6 +191,8 @@ class LayeredPotential(Potential):
     def _freeze(self, state: Any) -> None:
         """Make the layers for inference and keep them if they agree with autograd."""
         exact = copy.deepcopy(self).cpu().double()
+        if state[0]:
+            exact.one_level = frozenset(self.species[i] for i in state[0])
         for layer in exact.interactions:
             cast(Any, layer).convolution.backend = "reference"
         device = next(self.parameters()).device
@@ -211,25 +225,25 @@ class LayeredPotential(Potential):
         """
         convolution: Convolution = cast(Any, self.interactions[t]).convolution
         variables = "xyw" if t else "yw"  # the embedding has no derivative
-        return self._checked_table(radial, convolution.layout, variables, onset)
+        make = partial(tabulate, radial, self.cutoff, onset=onset)
+        return self._checked_table(make, convolution.layout, variables)
 
     def _checked_table(
-        self, radial: Radial, layout: Layout, variables: str, onset: float | None = None
+        self, make: Callable[..., RadialTable], layout: Layout, variables: str
     ) -> RadialTable | None:
         """Return a table of the weights of a convolution, None where none can be made or read.
 
         Args:
-            radial: From lengths [n] in Å to weights, in float64 on the CPU.
+            make: Makes it on the CPU, given the type of its numbers as `dtype`.
             layout: Irreps and paths of the convolution.
             variables: What will be differentiated by, as in `fused.gradients`.
-            onset: Where its second derivative jumps, Å.
         """
         device = self.embedding.weight.device
         name = backends.name_for(device) or "none"
         if not check_table(layout, self.dtype, variables, name, str(device)):
             return None
         try:
-            return tabulate(radial, self.cutoff, onset=onset, dtype=self.dtype).to(device)
+            return make(dtype=self.dtype).to(device)
         except ConfigError as error:
             logger.warning("Radial functions are evaluated exactly: %s", error)
             return None

@@ -47,25 +47,6 @@ def test_transform_takes_the_radii_of_both_ends(name):
     assert torch.allclose(transform(r, kinds), function(r, radii[one] + radii[other]))
 
 
-def test_codes_say_length_and_kind():
-    transform = DistanceTransform("agnesi", SPECIES, CUTOFF)
-    r = lengths()
-    for kind in range(len(transform.sums)):
-        kinds = torch.full((len(r),), kind)
-        found, again = transform.decode(transform.code(r, kinds))
-        assert torch.allclose(found, r, rtol=0, atol=1e-13)
-        assert torch.equal(again, kinds)
-
-
-def test_codes_grow_as_lengths_up_to_the_cutoff():
-    transform = DistanceTransform("soft", SPECIES, CUTOFF)
-    r = torch.tensor([1.0, 5.2, 7.0], dtype=torch.float64, requires_grad=True)
-    codes = transform.code(r, torch.tensor([3, 3, 3]))
-    (slope,) = torch.autograd.grad(codes.sum(), r)
-    assert slope.tolist() == [1, 1, 0]
-    assert codes[1] == codes[2]
-
-
 def test_radii_stay_in_double_precision():
     transform = DistanceTransform("soft", SPECIES, CUTOFF).float()
     assert transform.sums.dtype == torch.float64

@@ -18,7 +18,7 @@ from matkit.nn.frozen.contracts import (
     Tape,
     Workspace,
 )
-from matkit.nn.frozen.interaction import FrozenInteraction
+from matkit.nn.frozen.interaction import FrozenInteraction, capturing
 from matkit.nn.frozen.radial_table import RadialTable
 from matkit.nn.kernels.paths import Coupling, Layout
 from matkit.nn.radial_functions import Radial
@@ -125,7 +125,9 @@ class FrozenMACELayer:
     places: tuple[int, ...]
 
     def covers(self, lengths: Tensor) -> bool:
-        """Return whether the layer can be used for edges of these lengths [E]."""
+        """Return whether the layer can be used for edges of these arguments [E]; 0 says no."""
+        if not capturing(lengths) and not bool((lengths > 0).all()):
+            return False
         others = [] if self.density is None else [self.density.messages]
         return all(part.covers(lengths) for part in (self.messages, *others))
 

@@ -76,11 +76,11 @@ def test_candidates_beyond_the_cutoff_change_nothing(name):
         assert torch.allclose(near[key], wide[key], rtol=0, atol=1e-12)
 
 
-def test_density_is_tabulated_and_with_a_transform_exact():
-    tabulated, _ = pair(SWITCHES["density"], torch.float64)
-    exact, _ = pair(SWITCHES["density, agnesi"], torch.float64)
-    for model, has_tables in ((tabulated, True), (exact, False)):
-        results(model, from_ase(crystal()))
-        layers = model.network._frozen[1]
-        tables = [part.table for t in layers for part in (t.messages, t.density.messages)]
-        assert [table is not None for table in tables] == [has_tables] * 4
+@pytest.mark.parametrize("name", ["density", "density, agnesi"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_all_radial_functions_are_tabulated(name, dtype):
+    model, _ = pair(SWITCHES[name], dtype)
+    results(model, from_ase(crystal()))
+    layers = model.network._frozen[1]
+    parts = [part for layer in layers for part in (layer.messages, layer.density.messages)]
+    assert [part.table is None for part in parts] == [False] * 4
