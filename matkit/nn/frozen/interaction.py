@@ -65,7 +65,7 @@ class FrozenInteraction:
         While a CUDA graph is captured no number can be looked at: the kernels' results for such
         edges are NaN.
         """
-        return self.table is None or _capturing(lengths) or self.table.covers(lengths)
+        return self.table is None or capturing(lengths) or self.table.covers(lengths)
 
     def forward(self, x: Features, data: EdgeData) -> tuple[Features, Tape]:
         """Return the features of the next layer, and what the way back needs."""
@@ -152,5 +152,6 @@ class FrozenInteraction:
         return weighted_ranges(edges, self.layout.weight_numel)
 
 
-def _capturing(tensor: Tensor) -> bool:
+def capturing(tensor: Tensor) -> bool:
+    """Return whether a CUDA graph is being captured, so that no number can be looked at."""
     return tensor.is_cuda and torch.cuda.is_current_stream_capturing()

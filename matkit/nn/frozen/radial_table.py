@@ -123,6 +123,7 @@ def tabulate(
     low: float = 0.5,
     onset: float | None = None,
     dtype: torch.dtype = torch.float32,
+    knots: int = 0,
 ) -> RadialTable:
     """Build a table as fine as `ACCURACIES` demands.
 
@@ -132,6 +133,7 @@ def tabulate(
         low: Begin of the table, Å; bonds are never shorter, and what is gets the network itself.
         onset: Where the second derivative jumps (XPLOR), Å; made a knot.
         dtype: Type of the stored numbers.
+        knots: Number of the first try, if that is more than `ACCURACIES` begins with.
 
     Raises:
         ConfigError: the bounds are out of order, or the function is too rough.
@@ -141,18 +143,18 @@ def tabulate(
     spline, wanted = SPLINES[SCALARS[dtype]], ACCURACIES[dtype]
     # With a kink, a whole number of steps lies between it and the end of the table.
     unit = log(high / (onset if onset is not None and onset < high else low))
-    count = ceil(wanted.knots * unit / log(high / low))
+    count = ceil(max(wanted.knots, knots) * unit / log(high / low))
     while True:
         step = unit / count
-        knots = _knots(low, high, step)
-        if len(knots) > wanted.most_knots:
+        lengths = _knots(low, high, step)
+        if len(lengths) > wanted.most_knots:
             raise ConfigError(
                 f"A table with {wanted.most_knots} knots between {low} and {high} Å does not reach "
                 f"a relative error of {wanted.error:g}: the radial function is too rough or has a "
                 "kink. Name the kink as `onset`, raise `low`, or use the network itself."
             )
-        rows = spline_rows(spline, _inner(function), knots, step)
-        error, slope_error = _errors(function, rows, knots, step, dtype)
+        rows = spline_rows(spline, _inner(function), lengths, step)
+        error, slope_error = _errors(function, rows, lengths, step, dtype)
         missing = max(
             (error / wanted.error) ** (1 / wanted.order),
             (slope_error / wanted.slope_error) ** (1 / (wanted.order - 1)),
@@ -161,7 +163,7 @@ def tabulate(
             break
         # A little more than needed saves a round.
         count = ceil(count * min(1.05 * missing, 8.0))
-    low, grid = max(low, float(knots[0])), _grid(knots, step)
+    low, grid = max(low, float(lengths[0])), _grid(lengths, step)
     return RadialTable(_mixed(rows, function, dtype), grid, low, high, error, slope_error)
 
 
