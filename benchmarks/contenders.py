@@ -18,7 +18,6 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.calculator import Calculator
 
-
 MACE_SIZES = ("small", "medium", "large")
 
 

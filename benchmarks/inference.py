@@ -27,7 +27,9 @@ HERE = Path(__file__).parent
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--peers", default="sevenn,chgnet,mace,symmetrix", help="packages beside matkit")
+    parser.add_argument(
+        "--peers", default="sevenn,chgnet,mace,symmetrix", help="packages beside matkit"
+    )
     parser.add_argument("--env", action="append", default=[], metavar="NAME=PYTHON")
     parser.add_argument("--models", help="texts, one of which a contender's label contains")
     parser.add_argument("--structures", default=",".join(STRUCTURES))

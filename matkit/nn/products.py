@@ -130,7 +130,7 @@ class SphereProduct(nn.Module):
         super().__init__()
         self.degrees = [max(path[i] for path in paths) for i in range(2)]
         self.targets = sorted({path[2] for path in paths})
-        self.points = _rule(sum(self.degrees) + self.targets[-1], points)
+        self.points = exact_points(sum(self.degrees) + self.targets[-1], points)
         self.by_gradients = by_gradients
         top = max(*self.degrees, self.targets[-1])
         values, slopes, weights = _tables(top, self.points)
@@ -179,8 +179,12 @@ def _places(lmax: int, first: int) -> list[int]:
     return [m for degree in range(first, lmax + 1, 2) for m in range(degree**2, (degree + 1) ** 2)]
 
 
-def _rule(degree: int, points: int | None) -> int:
-    """Return a number of points that integrates polynomials of a degree exactly."""
+def exact_points(degree: int, points: int | None = None) -> int:
+    """Return the fewest points that integrate polynomials of a degree exactly, or those given.
+
+    Raises:
+        ConfigError: no rule is that fine, or the one given is not.
+    """
     enough = [n for n, exact in DEGREES.items() if exact >= degree]
     if not enough:
         raise ConfigError(
