@@ -10,6 +10,7 @@ from torch import Tensor
 from matkit.nn.embedding import SpeciesScale
 from matkit.nn.equivariant import Features, Linear
 from matkit.nn.frozen.contracts import FeatureGradient
+from matkit.nn.species_rows import species_product
 
 
 @dataclass(frozen=True)
@@ -32,15 +33,17 @@ class FrozenLinear:
     def forward(self, x: Features, index: Tensor) -> list[Tensor]:
         """Return mixed features."""
         pairs = zip(self.source, self.weights, strict=True)
-        return [x[source] @ self._matrix(weight, index) for source, weight in pairs]
+        if self.by_species:
+            return [species_product(x[source], weight, index) for source, weight in pairs]
+        return [x[source] @ weight for source, weight in pairs]
 
     def backward(self, g: Sequence[Tensor], index: Tensor, into: FeatureGradient) -> None:
         """Add the derivative by the input to `into`."""
         for source, weight, gradient in zip(self.source, self.weights, g, strict=True):
-            into.add_product(source, gradient, self._matrix(weight, index).mT)
-
-    def _matrix(self, weight: Tensor, index: Tensor) -> Tensor:
-        return weight[index] if self.by_species else weight
+            if self.by_species:
+                into.add(source, species_product(gradient, weight.mT, index))
+            else:
+                into.add_product(source, gradient, weight.mT)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from matkit.nn.kernels.contraction import autograd, check, compiled, polynomial,
 from matkit.nn.kernels.contraction.kernel import ContractionKernel
 from matkit.nn.kernels.contraction.nesting import nests
 from matkit.nn.kernels.contraction.polynomial import Operands
-from matkit.nn.kernels.contraction.rows import ATOMS, species_rows
+from matkit.nn.species_rows import ATOMS, species_rows
 from tests.nn.kernels.contractions import contraction, random_input
 
 TOLERANCE = {"float": 1e-5, "double": 1e-13}

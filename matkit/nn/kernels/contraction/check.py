@@ -12,8 +12,8 @@ from matkit.nn.kernels.check import TOLERANCE
 from matkit.nn.kernels.contraction import compiled, polynomial
 from matkit.nn.kernels.contraction.kernel import ContractionKernel
 from matkit.nn.kernels.contraction.polynomial import Operands
-from matkit.nn.kernels.contraction.rows import species_rows
 from matkit.nn.kernels.launch import SCALARS
+from matkit.nn.species_rows import species_rows
 
 logger = logging.getLogger(__name__)
 

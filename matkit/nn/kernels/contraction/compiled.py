@@ -11,10 +11,10 @@ from matkit.nn.kernels import compiler
 from matkit.nn.kernels.contraction.kernel import ContractionKernel
 from matkit.nn.kernels.contraction.layout import ContractionLayout
 from matkit.nn.kernels.contraction.polynomial import Operands
-from matkit.nn.kernels.contraction.rows import SpeciesRows
 from matkit.nn.kernels.contraction.writers import generate
 from matkit.nn.kernels.fused import check_features, check_tensor
 from matkit.nn.kernels.launch import SCALARS, even_chunks, launch
+from matkit.nn.species_rows import SpeciesRows
 
 
 def kernel_for(

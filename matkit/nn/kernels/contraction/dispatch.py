@@ -7,7 +7,7 @@ from torch import Tensor
 from matkit.nn.kernels.contraction import check, compiled, polynomial
 from matkit.nn.kernels.contraction.layout import ContractionLayout
 from matkit.nn.kernels.contraction.polynomial import Operands
-from matkit.nn.kernels.contraction.rows import SpeciesRows
+from matkit.nn.species_rows import SpeciesRows
 
 
 def derivative(

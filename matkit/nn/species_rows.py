@@ -1,8 +1,7 @@
-"""What kernels of the contraction read besides features: atoms by species, and coefficients."""
+"""Atoms sorted by species, for what has numbers of its own for every species."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
@@ -12,8 +11,6 @@ import torch
 from torch import Tensor
 
 from matkit.errors import StructureError
-from matkit.nn.kernels.contraction.layout import ContractionLayout
-from matkit.nn.kernels.contraction.nesting import nests
 
 # Atoms in a row at most: their features in a block of channels should stay in the second cache.
 ATOMS = 64
@@ -26,6 +23,7 @@ class SpeciesRows(NamedTuple):
         species: Index of every species that occurs, sorted.
         slot: Place of each atom's species among those [N].
         order: Atoms by species [N].
+        place: Where each atom is among those [N].
         start: Pointers of the chunks into the order [chunks + 1].
         chunk_slot: Place of each chunk's species [chunks].
         chunk_species: Index of each chunk's species [chunks].
@@ -35,6 +33,7 @@ class SpeciesRows(NamedTuple):
     species: Tensor
     slot: Tensor
     order: Tensor
+    place: Tensor
     start: Tensor
     chunk_slot: Tensor
     chunk_species: Tensor
@@ -67,7 +66,8 @@ def _species_rows(index: bytes) -> SpeciesRows:
     arrays = (
         species,
         slot,
-        np.argsort(slot, kind="stable"),
+        order := np.argsort(slot, kind="stable"),
+        np.argsort(order),
         [*start, len(slot)],
         chunk_slot,
         species[chunk_slot],
@@ -76,22 +76,28 @@ def _species_rows(index: bytes) -> SpeciesRows:
     return SpeciesRows(*(torch.as_tensor(array, dtype=torch.int64) for array in arrays))
 
 
-def coefficients(layout: ContractionLayout, weights: Sequence[Tensor], lanes: int) -> Tensor:
-    """Return the coefficients of all species [species, blocks, coefficients, lanes].
+def species_product(x: Tensor, matrices: Tensor, index: Tensor) -> Tensor:
+    """Multiply the features of every atom with the matrix of its species [N, components, out].
+
+    Atoms of one species are multiplied together: a copy of the matrix for every atom would take
+    longer to make than the product.
 
     Args:
-        layout: Irreps and order.
-        weights: Of all paths to every output irrep [species, paths, channels].
-        lanes: Channels of a block; the last block is filled up with zeros.
+        x: Features [N, components, in].
+        matrices: One per species [species, in, out].
+        index: Index of each atom's species [N].
+
+    Raises:
+        StructureError: an index is not that of a species.
     """
-    padding = -layout.channels % lanes
-    parts = []
-    for matrix, weight in zip(_matrices(layout, weights[0].dtype), weights, strict=True):
-        padded = torch.nn.functional.pad(weight, (0, padding)) if padding else weight
-        parts.append(matrix @ padded.unflatten(2, (-1, lanes)).transpose(1, 2))
-    return torch.cat(parts, dim=2)
-
-
-@lru_cache(maxsize=64)
-def _matrices(layout: ContractionLayout, dtype: torch.dtype) -> list[Tensor]:
-    return [nest.matrix.to(dtype) for nest in nests(layout)]
+    # Elsewhere numbers cannot be looked at without a wait, or not at all.
+    if index.is_cuda or torch._C._are_functorch_transforms_active():
+        return x @ matrices[index]
+    rows = species_rows(index, len(matrices))
+    species = rows.species.tolist()
+    if len(species) == 1:
+        return x @ matrices[species[0]]
+    counts = rows.whole.diff().tolist()
+    parts = x[rows.order].split(counts)
+    sorted_products = [part @ matrices[i] for part, i in zip(parts, species, strict=True)]
+    return torch.cat([*sorted_products, x.new_empty(0, x.shape[1], matrices.shape[2])])[rows.place]
