@@ -57,8 +57,8 @@ from matkit.nn.radial_functions import Mixture, Radial
 from matkit.nn.references import References
 from matkit.nn.repulsion import ZBL
 
-# Kinds of pairs that are tabulated; each takes up to some megabytes.
-MOST_KINDS = 28
+# Kinds of pairs that are tabulated; each takes up to some 30 MB in double precision.
+MOST_KINDS = 15
 # Most factors of a product.
 MOST_CORRELATION = 3
 
