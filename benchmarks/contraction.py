@@ -17,11 +17,11 @@ import torch
 ATOMS, CHANNELS, SPECIES, LMAX = 216, 128, 2, 3
 
 
-def microseconds(function, repeat):
-    """Best time of a call per atom."""
+def microseconds(function, seconds):
+    """Best time of a call per atom, of at least three calls."""
     function()
     times = []
-    for _ in range(repeat):
+    while len(times) < 3 or sum(times) < seconds:
         begin = time.perf_counter()
         function()
         times.append(time.perf_counter() - begin)
@@ -104,7 +104,7 @@ def forget_avx512():
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--repeat", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=1.0, help="for each number")
     parser.add_argument("--avx2", action="store_true", help="as on a processor without AVX-512")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -114,7 +114,7 @@ def main():
     print(f"microseconds per atom, {options.threads} threads")
     for top in range(3):
         for name, functions in (by_mace_torch if peer else by_matkit)(top):
-            found = [f"{k} {microseconds(f, options.repeat):.2f}" for k, f in functions.items()]
+            found = [f"{k} {microseconds(f, options.seconds):.2f}" for k, f in functions.items()]
             print(f"to degrees 0..{top}, {name}: {', '.join(found)}", flush=True)
 
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from matkit.nn.contraction import SymmetricContraction, can_compile
 from matkit.nn.equivariant import Features
 from matkit.nn.kernels.contraction import reference
-from matkit.nn.kernels.contraction.check import derivative
 from matkit.nn.kernels.contraction.compiled import kernel_for
+from matkit.nn.kernels.contraction.dispatch import derivative
 from matkit.nn.kernels.contraction.layout import ContractionLayout
 from matkit.nn.kernels.contraction.polynomial import Operands
 from matkit.nn.kernels.contraction.rows import SpeciesRows, coefficients, species_rows

@@ -8,6 +8,7 @@ third ones of S, are left to plain torch. Weights become coefficients in plain t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 import torch
@@ -16,8 +17,8 @@ from torch import Tensor
 from matkit.nn.equivariant import Features
 from matkit.nn.kernels.autograd import needed_inputs
 from matkit.nn.kernels.contraction import polynomial
-from matkit.nn.kernels.contraction.check import derivative
 from matkit.nn.kernels.contraction.compiled import kernel_for
+from matkit.nn.kernels.contraction.dispatch import derivative
 from matkit.nn.kernels.contraction.layout import ContractionLayout
 from matkit.nn.kernels.contraction.polynomial import Operands
 from matkit.nn.kernels.contraction.rows import SpeciesRows, coefficients, species_rows
@@ -25,11 +26,16 @@ from matkit.nn.kernels.contraction.rows import SpeciesRows, coefficients, specie
 Given = Sequence[Tensor]
 
 
-class Contracted(NamedTuple):
+class _Setting(NamedTuple):
     """What all derivatives of a contraction have in common."""
 
     layout: ContractionLayout
     rows: SpeciesRows
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Number of tensors that the derivative by each variable is."""
+        return {"c": 1, "x": len(self.layout.sources), "g": len(self.layout.targets)}
 
     def split(self, args: Given) -> tuple[Tensor, Features, Features]:
         """Divide arguments into c, x and the rest."""
@@ -51,14 +57,14 @@ def contract(
     if len(rows.species) < len(weights[0]):
         weights = [weight[rows.species] for weight in weights]
     c = coefficients(layout, weights, kernel_for(layout, x[0].dtype).lanes)
-    return tuple(_Values.apply(Contracted(layout, rows), c, *x))  # type: ignore[no-untyped-call]
+    return tuple(_Values.apply(_Setting(layout, rows), c, *x))  # type: ignore[no-untyped-call]
 
 
 class _Values(torch.autograd.Function):
     """B(x, c)."""
 
     @staticmethod
-    def forward(ctx: Any, setting: Contracted, *args: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, setting: _Setting, *args: Tensor) -> tuple[Tensor, ...]:
         ctx.setting = setting
         ctx.save_for_backward(*args)
         c, x, _ = setting.split(args)
@@ -68,14 +74,14 @@ class _Values(torch.autograd.Function):
     def backward(ctx: Any, *g: Tensor) -> tuple[Any, ...]:
         need = needed_inputs(ctx)
         wanted = "c" * need[0] + "x" * any(need[1:])
-        return None, *_gradients(ctx.setting, wanted, ctx.saved_tensors, g)
+        return None, *_first_derivatives(ctx.setting, wanted, ctx.saved_tensors, g)
 
 
-class _Gradients(torch.autograd.Function):
+class _FirstDerivatives(torch.autograd.Function):
     """Derivatives of S by c and x."""
 
     @staticmethod
-    def forward(ctx: Any, setting: Contracted, wanted: str, *args: Tensor) -> tuple[Any, ...]:
+    def forward(ctx: Any, setting: _Setting, wanted: str, *args: Tensor) -> tuple[Any, ...]:
         ctx.setting = setting
         ctx.save_for_backward(*args)
         ctx.set_materialize_grads(False)
@@ -95,61 +101,62 @@ class _Gradients(torch.autograd.Function):
         if by_c is not None:
             # S is linear in c, for which the cotangent stands in.
             if flags["x"]:
-                total[:n] = _gradients(setting, "x", (by_c, *x), g)
+                total[:n] = _first_derivatives(setting, "x", (by_c, *x), g)
             if flags["g"]:
                 total[n:] = _Values.apply(setting, by_c, *x)  # type: ignore[no-untyped-call]
         if any(part is not None for part in by_x):
             h = (torch.zeros_like(a) if b is None else b for a, b in zip(x, by_x, strict=True))
             wanted = "".join(name for name in "cxg" if flags[name])
-            changes = _Changes.apply(setting, wanted, c, *x, *h, *g)  # type: ignore[no-untyped-call]
+            changes = _SecondDerivatives.apply(setting, wanted, c, *x, *h, *g)  # type: ignore[no-untyped-call]
             total = [_sum(a, b) for a, b in zip(total, changes, strict=True)]
         return None, None, *total
 
 
-class _Changes(torch.autograd.Function):
+class _SecondDerivatives(torch.autograd.Function):
     """How the derivatives of S by c, x and g change as x moves along h."""
 
     @staticmethod
-    def forward(ctx: Any, setting: Contracted, wanted: str, *args: Tensor) -> tuple[Any, ...]:
-        ctx.setting, ctx.wanted = setting, wanted
+    def forward(ctx: Any, setting: _Setting, wanted: str, *args: Tensor) -> tuple[Any, ...]:
+        ctx.setting = setting
         ctx.save_for_backward(*args)
         ctx.set_materialize_grads(False)
         operands = _operands(setting, args)
-        sizes = {"c": 1, "x": len(operands.x), "g": len(operands.g)}
         parts: list[Tensor | None] = []
-        for name, size in sizes.items():
+        for name, size in setting.sizes.items():
             parts += setting.derivative(name, operands) if name in wanted else (None,) * size
         return tuple(parts)
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Any) -> tuple[Any, ...]:
-        setting = ctx.setting
+        layout, slot = ctx.setting.layout, ctx.setting.rows.slot
+        given, create_graph = iter(cotangents), torch.is_grad_enabled()
         with torch.enable_grad():
             nodes = [polynomial.node(tensor) for tensor in ctx.saved_tensors]
-            operands = _operands(setting, nodes)
-            total = nodes[0].new_zeros(())
-            place = 0
-            for name, size in (("c", 1), ("x", len(operands.x)), ("g", len(operands.g))):
-                given = cotangents[place : place + size]
-                place += size
-                if any(part is not None for part in given):
-                    layout, slot = setting.layout, setting.rows.slot
+            operands, scalars = _operands(ctx.setting, nodes), []
+            for name, size in ctx.setting.sizes.items():
+                factors = list(islice(given, size))
+                if any(factor is not None for factor in factors):
                     found = polynomial.derivative(layout, name, operands, slot)
-                    pairs = zip(found, given, strict=True)
-                    total = total + sum((a * b).sum() for a, b in pairs if b is not None)
-            by = torch.autograd.grad(total, nodes, create_graph=True, materialize_grads=True)
-        return None, None, *by
+                    pairs = zip(found, factors, strict=True)
+                    scalars += [(a * b).sum() for a, b in pairs if b is not None]
+            return (
+                None,
+                None,
+                *torch.autograd.grad(
+                    scalars, nodes, create_graph=create_graph, materialize_grads=True
+                ),
+            )
 
 
-def _operands(setting: Contracted, args: Given) -> Operands:
+def _operands(setting: _Setting, args: Given) -> Operands:
     c, x, rest = setting.split(args)
     return Operands(c, x, rest[len(x) :], rest[: len(x)])
 
 
-def _gradients(setting: Contracted, wanted: str, args: Given, g: Given) -> tuple[Any, ...]:
+def _first_derivatives(setting: _Setting, wanted: str, args: Given, g: Given) -> tuple[Any, ...]:
     if not wanted:
         return (None,) * len(args)
-    return tuple(_Gradients.apply(setting, wanted, *args, *g))  # type: ignore[no-untyped-call]
+    return tuple(_FirstDerivatives.apply(setting, wanted, *args, *g))  # type: ignore[no-untyped-call]
 
 
 def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:

@@ -11,25 +11,13 @@ from torch import Tensor
 from matkit.nn.kernels.check import TOLERANCE
 from matkit.nn.kernels.contraction import compiled, polynomial
 from matkit.nn.kernels.contraction.kernel import ContractionKernel
-from matkit.nn.kernels.contraction.layout import ContractionLayout
 from matkit.nn.kernels.contraction.polynomial import Operands
-from matkit.nn.kernels.contraction.rows import SpeciesRows, species_rows
+from matkit.nn.kernels.contraction.rows import species_rows
 from matkit.nn.kernels.launch import SCALARS
 
 logger = logging.getLogger(__name__)
 
 DTYPES = {scalar: dtype for dtype, scalar in SCALARS.items()}
-
-
-def derivative(
-    layout: ContractionLayout, variable: str, operands: Operands, rows: SpeciesRows
-) -> tuple[Tensor, ...]:
-    """Return what `polynomial.derivative` does, without autograd, by a kernel if it agrees."""
-    kernel = compiled.kernel_for(layout, operands.c.dtype, variable, bool(operands.h))
-    if agrees(kernel):
-        return compiled.derivative(kernel, operands, rows)
-    found = polynomial.derivative(layout, variable, operands, rows.slot)
-    return tuple(part.detach() for part in found)
 
 
 @lru_cache(maxsize=256)

@@ -17,7 +17,7 @@ from matkit.nn.couplings import Monomial
 from matkit.nn.kernels.contraction.layout import ContractionLayout, Polynomials, polynomials
 
 
-class Term(NamedTuple):
+class MonomialTerm(NamedTuple):
     """A monomial within its factor.
 
     Attributes:
@@ -37,7 +37,7 @@ class Nest(NamedTuple):
         matrix: From weights of paths to coefficients [coefficients, paths], float64.
     """
 
-    factors: tuple[tuple[Monomial, tuple[Term, ...]], ...]
+    factors: tuple[tuple[Monomial, tuple[MonomialTerm, ...]], ...]
     matrix: Tensor
 
 
@@ -58,14 +58,14 @@ def _nest(target: Polynomials, first: int) -> Nest:
         for i, monomial in enumerate(target.monomials)
     }
     column = {monomial: i for i, monomial in enumerate(target.monomials)}
-    terms: dict[Monomial, list[Term]] = defaultdict(list)
+    terms: dict[Monomial, list[MonomialTerm]] = defaultdict(list)
     rows: list[Tensor] = []
     for factor, rest, monomial in sorted(_split(users)):
         entries: list[tuple[int, int]] = []
         for m in users[monomial]:
             entries.append((m, first + len(rows)))
             rows.append(target.coefficients[m, :, column[monomial]])
-        terms[factor].append(Term(rest[0] if rest else None, tuple(entries)))
+        terms[factor].append(MonomialTerm(rest[0] if rest else None, tuple(entries)))
     factors = tuple((factor, tuple(inner)) for factor, inner in terms.items())
     return Nest(factors, torch.stack(rows))
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from matkit.nn.couplings import Monomial
 from matkit.nn.kernels.contraction.kernel import ContractionKernel, ContractionWriter, Jet
-from matkit.nn.kernels.contraction.nesting import Nest, Term
+from matkit.nn.kernels.contraction.nesting import MonomialTerm, Nest
 
 
 def generate(kernel: ContractionKernel) -> str:
@@ -31,7 +31,7 @@ class ValueWriter(ContractionWriter):
         for (pointer, index), total in zip(places, totals, strict=True):
             self.e.store(total or self.e.zero(self.width), pointer, index, self.width)
 
-    def _inner(self, terms: tuple[Term, ...], x: list[Jet]) -> dict[int, Jet]:
+    def _inner(self, terms: tuple[MonomialTerm, ...], x: list[Jet]) -> dict[int, Jet]:
         """Return t_f of every component of the output that the factor occurs in."""
         e, width = self.e, self.width
         inner: dict[int, Jet] = {}
@@ -69,7 +69,7 @@ class FeatureWriter(ContractionWriter):
             self.e.store(total or self.e.zero(self.width), pointer, index, self.width)
 
     def _factor(
-        self, factor: Monomial, terms: tuple[Term, ...], x: list[Jet], g: list[str]
+        self, factor: Monomial, terms: tuple[MonomialTerm, ...], x: list[Jet], g: list[str]
     ) -> None:
         e, width = self.e, self.width
         product = self.product(factor, x)
