@@ -202,7 +202,11 @@ class MACE(LayeredPotential):
         return energy.detach(), [g.unsqueeze(1) for g in by_scalars]
 
     def _species_in_use(self, graph: Graph) -> tuple[int, ...] | None:
-        """Return the species met so far if radial functions differ by pairs, few enough of them."""
+        """Return the species met so far if radial functions differ by pairs, few enough of them.
+
+        Tables for others are made when they come, so that results depend on what came before, by
+        rounding.
+        """
         transform, before = self.basis.transform, self._in_use
         if transform is None or capturing(graph.species):
             return before
