@@ -57,8 +57,8 @@ from matkit.nn.radial_functions import Mixture, Radial
 from matkit.nn.references import References
 from matkit.nn.repulsion import ZBL
 
-# Kinds of pairs that are tabulated; each takes up to some megabytes.
-MOST_KINDS = 28
+# Kinds of pairs that are tabulated; each takes up to some 30 MB in double precision.
+MOST_KINDS = 15
 # Most factors of a product.
 MOST_CORRELATION = 3
 
@@ -202,7 +202,11 @@ class MACE(LayeredPotential):
         return energy.detach(), [g.unsqueeze(1) for g in by_scalars]
 
     def _species_in_use(self, graph: Graph) -> tuple[int, ...] | None:
-        """Return the species met so far if radial functions differ by pairs, few enough of them."""
+        """Return the species met so far if radial functions differ by pairs, few enough of them.
+
+        Tables for others are made when they come, so that results depend on what came before, by
+        rounding.
+        """
         transform, before = self.basis.transform, self._in_use
         if transform is None or capturing(graph.species):
             return before

@@ -70,7 +70,7 @@ def convert(path: str | Path, head: str | None = None) -> Conversion:
     """
     path = Path(path)
     _check_readable(path)
-    name, settings, tensors = mace.convert(path, head)
+    name, settings, tensors, names = mace.convert(path, head)
     check_tensors(tensors, path)
     with NoLargerThan(tensors, path):
         network = checkpoint.build(name, settings)
@@ -81,7 +81,7 @@ def convert(path: str | Path, head: str | None = None) -> Conversion:
         raise CheckpointError(
             f"{path} does not fit the network that it describes: {error}."
         ) from error
-    return Conversion(network.eval(), _card(path, head))
+    return Conversion(network.eval(), _card(path, head or names[0], names))
 
 
 def converted_file(path: str | Path, head: str | None = None) -> Path:
@@ -103,17 +103,15 @@ def converted_file(path: str | Path, head: str | None = None) -> Path:
     return target
 
 
-def _card(path: Path, head: str | None) -> dict[str, Any]:
-    names = mace.read(path).heads
-    chosen = head or names[0]
+def _card(path: Path, head: str, names: list[str]) -> dict[str, Any]:
     card = {
         "description": f"MACE model converted from {path.name}",
         "source": f"{path.name}, SHA-256 {hashlib.sha256(path.read_bytes()).hexdigest()}",
         "citation": "Batatia et al., NeurIPS 35 (2022), arXiv:2206.07697",
-        "head": chosen,
+        "head": head,
     }
     if len(names) > 1:
-        card["notes"] = f"Head {chosen!r} of {', '.join(names)}; the others were left out."
+        card["notes"] = f"Head {head!r} of {', '.join(names)}; the others were left out."
     word = "".join(filter(str.isalnum, path.stem.lower()))
     licence = next((text for key, text in LICENCES.items() if key in word), None)
     return card | ({"licence": f"{licence}, by the name of the file"} if licence else {})

@@ -218,6 +218,15 @@ CHANGES = {
     ),
     "LoRA": (("products.0.linear", "source", "mace.modules.lora.LoRAO3Linear"), "LoRAO3Linear"),
     "switch": (("", "use_so3", True), "use_so3"),
+    "activation": (
+        (
+            "readouts.1.non_linearity.acts.0",
+            "f",
+            type("Opaque", (Opaque,), {"source": "torch.tanh"}),
+        ),
+        r"activation torch.tanh at readouts.1.non_linearity.acts.0",
+    ),
+    "attribute": (("", "heads", 3), "not a MACE model that matkit understands"),
     "parity": (("interactions.1", "hidden_irreps", "2x0e+2x1e"), "unnatural parity"),
 }
 
@@ -238,6 +247,18 @@ def test_what_is_not_read_is_said(files, monkeypatch, name):
         mace.convert(files / "small-heads.model", "first")
 
 
+def test_layers_with_different_numbers_of_neighbours_are_refused(files, monkeypatch):
+    """Of modules only, as each layer has its own there."""
+    root = read_torch_zip(files / "small-heads.model")
+    layers = root.attributes["_modules"]["interactions"].attributes["_modules"]
+    for number, layer in enumerate(layers.values()):
+        del layer.attributes["_modules"]["density_fn"]
+        layer.attributes["avg_num_neighbors"] = 10.0 + number
+    monkeypatch.setattr(mace, "read_torch_zip", lambda path: root)
+    with pytest.raises(CheckpointError, match=r"one mean number of neighbours.*10.0, 11.0"):
+        mace.read(files / "small-heads.model")
+
+
 def changed_weights(files, tmp_path, **changes):
     state = torch.load(files / "small-weights.pt", weights_only=True)
     path = tmp_path / "changed.pt"
@@ -256,6 +277,7 @@ def changed_weights(files, tmp_path, **changes):
             "does not fit the network|not a MACE model",
         ),
         ({"products__0__linear__weight": torch.full((8,), torch.nan)}, "finite"),
+        ({"interactions__0__linear__weight": torch.ones(24)}, "harmonics up to degree 5"),
         ({"radial_embedding__distance_transform__alpha": torch.tensor(3.0)}, "alpha = 3"),
     ],
 )
@@ -268,7 +290,7 @@ def test_layers_of_different_kinds_after_the_first_are_refused(files, monkeypatc
     kinds = iter(["plain", "residual", "density"])
     monkeypatch.setattr(mace_weights, "_interaction", lambda *_: next(kinds))
     weights = mace.read(files / "small-weights.pt").weights
-    weights._tensors["num_interactions"] = torch.tensor(3)
+    weights._tensors["interactions.2.linear_up.weight"] = torch.zeros(4)
     with pytest.raises(CheckpointError, match="layers of one kind"):
         mace_weights.hyperparameters(weights, 12.5, 0)
 

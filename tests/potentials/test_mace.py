@@ -40,7 +40,16 @@ class TestMACE(PotentialContract):
     claims: ClassVar = {"rotation", "reflection"}
 
 
-class TestDensity(PotentialContract):
+class TransformContract(PotentialContract):
+    """With tables for the elements met so far, which rounding depends on."""
+
+    def test_saved_model_is_the_same_to_the_bit(self, tmp_path):
+        """If both have met the same elements before."""
+        fresh = force_field(self.build()).double().eval()
+        super().test_saved_model_is_the_same_to_the_bit(fresh, tmp_path)
+
+
+class TestDensity(TransformContract):
     """With messages divided by a density, and lengths in units of the atoms' sizes."""
 
     name = "mace"
@@ -48,7 +57,7 @@ class TestDensity(PotentialContract):
     claims: ClassVar = {"rotation", "reflection"}
 
 
-class TestPlainLayers(PotentialContract):
+class TestPlainLayers(TransformContract):
     name = "mace"
     hyperparameters: ClassVar = PLAIN
     claims: ClassVar = {"rotation", "reflection"}

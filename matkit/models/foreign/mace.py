@@ -6,6 +6,8 @@ read from it, nothing is run. A file of weights alone needs those numbers beside
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,12 +15,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
-from matkit.errors import CheckpointError, ConfigError, did_you_mean
+from matkit.errors import CheckpointError, ConfigError, MatkitError, did_you_mean
 from matkit.models.foreign.mace_weights import Weights, hyperparameters, tensors
 from matkit.models.foreign.modules import Module, flattened
 from matkit.models.safe_unpickle import Opaque, read_torch_zip
-
-Converted = tuple[str, dict[str, Any], dict[str, Tensor]]
 
 MODELS = {"MACE", "ScaleShiftMACE"}
 BLOCKS = {
@@ -56,6 +56,22 @@ class Settings(BaseModel):
     heads: list[str] = []
 
 
+class Converted(NamedTuple):
+    """A model in matkit's terms.
+
+    Attributes:
+        model: Name of the architecture.
+        hyperparameters: Of it.
+        tensors: Parameters and buffers by name.
+        heads: Names of all heads of the file; one of them was taken.
+    """
+
+    model: str
+    hyperparameters: dict[str, Any]
+    tensors: dict[str, Tensor]
+    heads: list[str]
+
+
 class MACEFile(NamedTuple):
     """What a file holds.
 
@@ -71,7 +87,7 @@ class MACEFile(NamedTuple):
 
 
 def convert(path: Path, head: str | None = None) -> Converted:
-    """Return model name, hyper-parameters and tensors of a MACE model.
+    """Return what matkit's network of a MACE model is made from.
 
     Args:
         path: File.
@@ -83,13 +99,9 @@ def convert(path: Path, head: str | None = None) -> Converted:
     """
     source = read(path)
     number = _head(source.heads, head, path)
-    try:
+    with _understood(path):
         settings = hyperparameters(source.weights, source.mean_neighbors, number)
         converted = tensors(source.weights, settings, len(source.heads), number)
-    except (KeyError, IndexError, TypeError, ValueError, RuntimeError, ZeroDivisionError) as error:
-        raise CheckpointError(
-            f"{path} is not a MACE model that matkit understands: {error!r}."
-        ) from error
     if unread := source.weights.unread():
         raise CheckpointError(
             f"{path} has weights that are not read: {', '.join(unread[:5])}"
@@ -97,7 +109,19 @@ def convert(path: Path, head: str | None = None) -> Converted:
             "charge, spin or other conditions and with several kinds of output are not supported; "
             "merge LoRA into the weights first."
         )
-    return "mace", settings, converted
+    return Converted("mace", settings, converted, source.heads)
+
+
+@contextmanager
+def _understood(path: Path) -> Iterator[None]:
+    """Say so if a file is not what is expected of MACE's."""
+    try:
+        yield
+    except MatkitError:
+        raise
+    # Among them those of torch, of shapes.
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError) as e:
+        raise CheckpointError(f"{path} is not a MACE model that matkit understands: {e!r}.") from e
 
 
 def read(path: Path) -> MACEFile:
@@ -109,10 +133,11 @@ def read(path: Path) -> MACEFile:
     content = read_torch_zip(path)
     if isinstance(content, dict) and isinstance(content.get("model"), dict | Opaque):
         content = content["model"]
-    if isinstance(content, Opaque):
-        return _from_module(flattened(content, path), path)
-    if isinstance(content, dict) and "node_embedding.linear.weight" in content:
-        return _from_weights(content, path)
+    with _understood(path):
+        if isinstance(content, Opaque):
+            return _from_module(flattened(content, path), path)
+        if isinstance(content, dict) and "node_embedding.linear.weight" in content:
+            return _from_weights(content, path)
     raise CheckpointError(
         f"{path} is a PyTorch file, but no MACE model: expected a module of mace-torch or its "
         "weights. Files that matkit reads: its own *.safetensors, and MACE's *.model."

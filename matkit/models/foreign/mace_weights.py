@@ -19,7 +19,10 @@ from matkit.nn.distances import AGNESI_A, AGNESI_P, AGNESI_Q, SOFT_ALPHA
 from matkit.nn.mace_blocks import SCREENING, SCREENING_PREFACTOR
 
 # Buffers that follow from hyper-parameters, and weights of no elements.
-DERIVED = ("output_mask", "U_matrix_", "_zeroed", "_w3j_", "covalent_radii", "prefactor", "r_max")
+DERIVED = (
+    *("output_mask", "U_matrix_", "_zeroed", "_w3j_", "covalent_radii", "prefactor", "r_max"),
+    "num_interactions",
+)
 # Highest degree of harmonics; couplings of higher ones are many.
 MOST_DEGREE = 4
 TRANSFORM, REPULSION_NAME = "radial_embedding.distance_transform", "pair_repulsion_fn"
@@ -67,8 +70,13 @@ class Weights(Mapping[str, Tensor]):
     @property
     def has_density(self) -> bool:
         """Whether messages of all layers are divided by a density."""
-        layers = range(int(self["num_interactions"]))
+        layers = range(self.layers)
         return all(f"interactions.{t}.density_fn.layer0.weight" in self for t in layers)
+
+    @property
+    def layers(self) -> int:
+        """Number of layers."""
+        return len(self.series("interactions.{}.linear_up.weight"))
 
 
 def hyperparameters(weights: Weights, mean_neighbors: float | None, head: int) -> dict[str, Any]:
@@ -80,7 +88,7 @@ def hyperparameters(weights: Weights, mean_neighbors: float | None, head: int) -
         head: Number of the head that is taken.
     """
     species = weights["atomic_numbers"].tolist()
-    layers = int(weights["num_interactions"])
+    layers = weights.layers
     channels = weights["node_embedding.linear.weight"].numel() // len(species)
     contraction = "products.{}.symmetric_contractions.contractions.{}.weights"
     degrees = sum(

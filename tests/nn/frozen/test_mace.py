@@ -4,13 +4,14 @@ import copy
 
 import pytest
 import torch
+from ase import Atoms
 
 from matkit.data.ase import from_ase
 from matkit.derivatives import Conservative
 from matkit.models import checkpoint
 from matkit.nn.frozen import edge_ranges
 from matkit.structures import cat
-from matkit.testing.systems import SYSTEMS, crystal
+from matkit.testing.systems import SYSTEMS, crystal, water
 from tests.potentials.test_mace import DENSITY, PLAIN, TINY
 
 SWITCHES = {
@@ -84,3 +85,41 @@ def test_all_radial_functions_are_tabulated(name, dtype):
     layers = model.network._frozen[1]
     parts = [part for layer in layers for part in (layer.messages, layer.density.messages)]
     assert [part.table is None for part in parts] == [False] * 4
+
+
+def test_tables_are_made_for_the_elements_met():
+    model, reference = pair(DENSITY, torch.float64)
+    for atoms, species in ((water(), (0, 1)), (crystal(), (0, 1, 2, 3)), (water(), (0, 1, 2, 3))):
+        structures = from_ase(atoms)
+        got, expected = results(model, structures), results(reference, structures)
+        assert torch.allclose(got["forces"], expected["forces"], rtol=0, atol=1e-9)
+        assert model.network._in_use == species
+        assert model.network.edge_gradient(model.featurize(structures)) is not None
+
+
+def test_of_too_many_elements_some_have_tables_in_turn(monkeypatch):
+    monkeypatch.setattr("matkit.potentials.mace.MOST_KINDS", 3)
+    model, reference = pair(DENSITY, torch.float64)
+    both = [from_ase(water()), from_ase(crystal())]
+    for structures, tables in ((both[0], True), (both[1], True), (cat(both), False)):
+        analytic = model.network.edge_gradient(model.featurize(structures))
+        assert (analytic is not None) == tables
+        got, expected = results(model, structures), results(reference, structures)
+        assert torch.allclose(got["forces"], expected["forces"], rtol=0, atol=1e-9)
+
+
+def test_edges_shorter_than_the_table_use_the_network_itself():
+    model, reference = pair(DENSITY, torch.float64)
+    structures = from_ase(Atoms("OH", [[0, 0, 0], [0, 0, 0.3]]))
+    assert model.network.edge_gradient(model.featurize(structures)) is None
+    got, expected = results(model, structures), results(reference, structures)
+    assert torch.allclose(got["forces"], expected["forces"], rtol=1e-9)
+
+
+def test_without_a_table_radial_functions_are_exact(monkeypatch):
+    monkeypatch.setattr("matkit.nn.layered.check_table", lambda *_: False)
+    model, reference = pair(DENSITY, torch.float64)
+    structures = from_ase(crystal())
+    assert model.network.edge_gradient(model.featurize(structures)) is not None
+    got, expected = results(model, structures), results(reference, structures)
+    assert torch.allclose(got["forces"], expected["forces"], rtol=0, atol=1e-11)
