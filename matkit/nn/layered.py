@@ -7,6 +7,7 @@ import logging
 import math
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
+from functools import partial
 from numbers import Integral
 from typing import Any, Self, cast
 
@@ -21,8 +22,9 @@ from matkit.nn.embedding import SpeciesEmbedding, SpeciesIndex
 from matkit.nn.equivariant import Features, ScalarMLP
 from matkit.nn.frozen.agreement import agrees
 from matkit.nn.frozen.contracts import EdgeData, FrozenLayer
-from matkit.nn.frozen.passes import reverse, run
+from matkit.nn.frozen.passes import passes
 from matkit.nn.frozen.radial_table import RadialTable, tabulate
+from matkit.nn.frozen.recording import RecordedLayer, Recording
 from matkit.nn.frozen.table_check import check_table
 from matkit.nn.harmonics import harmonics as fused_harmonics
 from matkit.nn.harmonics import harmonics_gradient
@@ -32,6 +34,7 @@ from matkit.nn.kernels.fused import edges_of
 from matkit.nn.radial_functions import Radial
 from matkit.nn.references import References
 from matkit.nn.repulsion import ZBL
+from matkit.threads import FEW_EDGES
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +69,7 @@ class LayeredPotential(Potential):
     def __init__(self) -> None:
         super().__init__()
         self._frozen: tuple[Any, list[FrozenLayer]] | None = None
+        self._recorded: Recording | None = None
         self.repulsion: ZBL | None = None
         self.whole = True
 
@@ -122,8 +126,16 @@ class LayeredPotential(Potential):
         result["atom_energy"] = result["atom_energy"] + energy
         return result, self.repulsion.edge_gradient(graph, by_vectors) + added
 
-    def _learned_gradient(self, graph: Graph, vectors: Tensor) -> tuple[Properties, Tensor] | None:
-        """Return the same without the repulsion, of and by the `network_vectors` [E, 3]."""
+    def _learned_gradient(
+        self, graph: Graph, vectors: Tensor, recorded: bool = True
+    ) -> tuple[Properties, Tensor] | None:
+        """Return the same without the repulsion, of and by the `network_vectors` [E, 3].
+
+        Args:
+            graph: Edges.
+            vectors: Edge vectors.
+            recorded: Whether the layers may be run as recorded launches.
+        """
         layers = self._frozen_layers(graph)
         if not layers:
             return None
@@ -136,11 +148,22 @@ class LayeredPotential(Potential):
         data = EdgeData(edges_of(graph), lengths, harmonics, index)
         with torch.no_grad():
             x: Features = (self.embedding(index),)
-            scalars, tapes = run(layers, x, data)
-            energy, g = self._energy(scalars, index)
-            by_lengths, by_harmonics = reverse(layers, tapes, g, data)
-        gradient = harmonics_gradient(vectors, by_lengths, by_harmonics, reach)
-        return Properties(atom_energy=energy, features=scalars), gradient
+            last = partial(self._energy, index=index)
+            recording = self._recording(layers, x, data) if recorded else None
+            by = recording.passes(x, data, last) if recording else passes(layers, x, data, last)
+        gradient = harmonics_gradient(vectors, by.lengths, by.harmonics, reach)
+        return Properties(atom_energy=by.energy, features=by.scalars), gradient
+
+    def _recording(
+        self, layers: list[FrozenLayer], x: Features, data: EdgeData
+    ) -> Recording | None:
+        """Return the layers as recorded launches for few edges, if they can be recorded."""
+        if len(data.lengths) >= FEW_EDGES or data.lengths.device.type != "cpu":
+            return None
+        if self._recorded is None or not self._recorded.fits(layers, data):
+            able = [x for x in layers if isinstance(x, RecordedLayer) and x.recordable]
+            self._recorded = Recording(able, x, data) if len(able) == len(layers) else None
+        return self._recorded
 
     def _frozen_layers(self, graph: Graph) -> list[FrozenLayer]:
         """Return the layers for inference, made anew when a weight has changed."""
@@ -165,10 +188,13 @@ class LayeredPotential(Potential):
             exact.repulsion = None  # next to it, errors of what is learnt would not show
             tolerance = 1e-4 if self.dtype == torch.float32 else 1e-8
 
-            def learned(graph: Graph) -> tuple[Properties, Tensor] | None:
-                return self._learned_gradient(graph, graph.vectors)
+            def learned(graph: Graph, recorded: bool) -> tuple[Properties, Tensor] | None:
+                return self._learned_gradient(graph, graph.vectors, recorded)
 
-            trusted = agrees(learned, exact, tolerance, device)
+            trusted = all(
+                agrees(partial(learned, recorded=recorded), exact, tolerance, device)
+                for recorded in (False, True)
+            )
             problem = "its self-check failed"
         # Whatever goes wrong in tabulating or compiling, there is a path that works.
         except Exception as error:
@@ -199,7 +225,7 @@ class LayeredPotential(Potential):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is made again on demand."""
-        return {**self.__dict__, "_frozen": None}
+        return {**self.__dict__, "_frozen": None, "_recorded": None}
 
 
 def check_domain(species: Sequence[int], cutoff: float) -> None:

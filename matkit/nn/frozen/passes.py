@@ -2,13 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from matkit.nn.equivariant import Features
 from matkit.nn.frozen.contracts import EdgeData, FrozenLayer, Tape, Workspace
+
+
+class Passed(NamedTuple):
+    """What the way through a network and back gives.
+
+    Attributes:
+        energy: Atomic energies [N].
+        scalars: Even scalars of the last layer [N, channels].
+        lengths: Derivative of the energy by the lengths [E].
+        harmonics: The same by the harmonics [E, (lmax + 1)²].
+    """
+
+    energy: Tensor
+    scalars: Tensor
+    lengths: Tensor
+    harmonics: Tensor
+
+
+# From the last scalars [N, channels] to atomic energies and the derivative of their sum by the
+# scalars [N, 1, channels].
+LastStep = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
+def passes(layers: Sequence[FrozenLayer], x: Features, data: EdgeData, last: LastStep) -> Passed:
+    """Go through all layers and back."""
+    scalars, tapes = run(layers, x, data)
+    energy, g = last(scalars)
+    return Passed(energy, scalars, *reverse(layers, tapes, g, data))
 
 
 def run(layers: Sequence[FrozenLayer], x: Features, data: EdgeData) -> tuple[Tensor, list[Tape]]:
