@@ -24,7 +24,7 @@ from matkit.nn.frozen.agreement import agrees
 from matkit.nn.frozen.contracts import EdgeData, FrozenLayer
 from matkit.nn.frozen.passes import passes
 from matkit.nn.frozen.radial_table import RadialTable, tabulate
-from matkit.nn.frozen.recording import RecordedLayer, Recording
+from matkit.nn.frozen.recording import RecordedLayer, RecordedNetwork
 from matkit.nn.frozen.table_check import check_table
 from matkit.nn.harmonics import harmonics as fused_harmonics
 from matkit.nn.harmonics import harmonics_gradient
@@ -69,7 +69,7 @@ class LayeredPotential(Potential):
     def __init__(self) -> None:
         super().__init__()
         self._frozen: tuple[Any, list[FrozenLayer]] | None = None
-        self._recorded: Recording | None = None
+        self._recorded: RecordedNetwork | None = None
         self.repulsion: ZBL | None = None
         self.whole = True
 
@@ -156,13 +156,13 @@ class LayeredPotential(Potential):
 
     def _recording(
         self, layers: list[FrozenLayer], x: Features, data: EdgeData
-    ) -> Recording | None:
+    ) -> RecordedNetwork | None:
         """Return the layers as recorded launches for few edges, if they can be recorded."""
         if len(data.lengths) >= FEW_EDGES or data.lengths.device.type != "cpu":
             return None
         if self._recorded is None or not self._recorded.fits(layers, data):
             able = [x for x in layers if isinstance(x, RecordedLayer) and x.recordable]
-            self._recorded = Recording(able, x, data) if len(able) == len(layers) else None
+            self._recorded = RecordedNetwork(able, x, data) if len(able) == len(layers) else None
         return self._recorded
 
     def _frozen_layers(self, graph: Graph) -> list[FrozenLayer]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from matkit.nn.embedding import SpeciesScale
 from matkit.nn.equivariant import Features, Linear
 from matkit.nn.frozen.contracts import FeatureGradient
-from matkit.nn.frozen.recording import Recording
+from matkit.nn.frozen.recording import RecordedNetwork
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,9 @@ class FrozenLinear:
         for source, weight, gradient in zip(self.source, self.weights, g, strict=True):
             into.add_product(source, gradient, self._matrix(weight, index).mT)
 
-    def record(self, recording: Recording, x: Features, into: Mapping[int, Tensor]) -> Features:
+    def record(
+        self, recording: RecordedNetwork, x: Features, into: Mapping[int, Tensor]
+    ) -> Features:
         """Record the map; return the result of every output irrep."""
         results = []
         for place, (source, weight) in enumerate(zip(self.source, self.weights, strict=True)):
@@ -53,7 +55,7 @@ class FrozenLinear:
         return tuple(results)
 
     def record_back(
-        self, recording: Recording, g: Sequence[Tensor], into: dict[int, Tensor]
+        self, recording: RecordedNetwork, g: Sequence[Tensor], into: dict[int, Tensor]
     ) -> None:
         """Record the derivative by every input irrep, added to what is in `into`."""
         for source, transposed, gradient in zip(self.source, self._transposed, g, strict=True):

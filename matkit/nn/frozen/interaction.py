@@ -30,7 +30,7 @@ from matkit.nn.frozen.edge_ranges import (
     weighted_ranges,
 )
 from matkit.nn.frozen.radial_table import RadialTable
-from matkit.nn.frozen.recording import RecordedMap, RecordedNode, Recording, Reverse
+from matkit.nn.frozen.recording import RecordedMap, RecordedNetwork, RecordedNode, Reverse
 from matkit.nn.kernels import backends
 from matkit.nn.kernels.fused import Edges, Weights
 from matkit.nn.kernels.paths import Layout
@@ -104,7 +104,9 @@ class FrozenInteraction:
         linear = all(isinstance(part, RecordedMap) for part in maps)
         return linear and isinstance(self.gate, RecordedNode) and self.table is not None
 
-    def record(self, recording: Recording, x: Features, first: bool) -> tuple[Features, Reverse]:
+    def record(
+        self, recording: RecordedNetwork, x: Features, first: bool
+    ) -> tuple[Features, Reverse]:
         """Record the layer; return its result and what records the way back."""
         linear_in, linear_out = (
             cast(RecordedMap, self.linear_in),

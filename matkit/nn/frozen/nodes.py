@@ -11,7 +11,7 @@ from torch import Tensor
 from matkit.nn.equivariant import RMS, Features, Gate, normalized_tanh
 from matkit.nn.frozen.channels import FrozenLinear
 from matkit.nn.frozen.contracts import FeatureGradient
-from matkit.nn.frozen.recording import Recording
+from matkit.nn.frozen.recording import RecordedNetwork
 from matkit.nn.kernels.gates import gate_entry
 from matkit.nn.kernels.launch import SCALARS
 from matkit.nn.mixing import EquivariantNorm, GateMixer
@@ -63,14 +63,14 @@ class FrozenGate:
         even = torch.ops.aten.silu_backward(torch.cat(arriving, dim=2), x[0])
         return (even.mul_(RMS["silu"]), *rest)
 
-    def record(self, recording: Recording, x: Features) -> Features:
+    def record(self, recording: RecordedNetwork, x: Features) -> Features:
         """Record the values."""
         irreps = self._irreps(x)
         out = recording.features(irreps)
         recording.launch(gate_entry(SCALARS[x[0].dtype], irreps, backward=False), [*x, *out])
         return out
 
-    def record_back(self, recording: Recording, x: Features, g: Features) -> Features:
+    def record_back(self, recording: RecordedNetwork, x: Features, g: Features) -> Features:
         """Record the derivative by the input `x`, given that by the output."""
         by_x = tuple(map(torch.empty_like, x))
         entry = gate_entry(SCALARS[x[0].dtype], self._irreps(x), backward=True)

@@ -36,7 +36,9 @@ SPARE = 1.25
 class RecordedMap(Protocol):
     """A linear map of channels that can say which launches it is made of."""
 
-    def record(self, recording: Recording, x: Features, into: Mapping[int, Tensor]) -> Features:
+    def record(
+        self, recording: RecordedNetwork, x: Features, into: Mapping[int, Tensor]
+    ) -> Features:
         """Record the map; return the result of every output irrep.
 
         Args:
@@ -46,7 +48,7 @@ class RecordedMap(Protocol):
         """
 
     def record_back(
-        self, recording: Recording, g: Sequence[Tensor], into: dict[int, Tensor]
+        self, recording: RecordedNetwork, g: Sequence[Tensor], into: dict[int, Tensor]
     ) -> None:
         """Record the derivative by every input irrep, added to what is in `into`."""
 
@@ -55,10 +57,10 @@ class RecordedMap(Protocol):
 class RecordedNode(Protocol):
     """A function of every atom's features that can say which launches it is made of."""
 
-    def record(self, recording: Recording, x: Features) -> Features:
+    def record(self, recording: RecordedNetwork, x: Features) -> Features:
         """Record the function; return its values."""
 
-    def record_back(self, recording: Recording, x: Features, g: Features) -> Features:
+    def record_back(self, recording: RecordedNetwork, x: Features, g: Features) -> Features:
         """Record the derivative by `x`, given that by the values, and return it."""
 
 
@@ -70,7 +72,9 @@ class RecordedLayer(Protocol):
     def recordable(self) -> bool:
         """Whether all its parts can."""
 
-    def record(self, recording: Recording, x: Features, first: bool) -> tuple[Features, Reverse]:
+    def record(
+        self, recording: RecordedNetwork, x: Features, first: bool
+    ) -> tuple[Features, Reverse]:
         """Record the layer; return its result and what records the way back.
 
         Args:
@@ -80,7 +84,7 @@ class RecordedLayer(Protocol):
         """
 
 
-class Recording:
+class RecordedNetwork:
     """Launches of some layers and the memory they use.
 
     Args:
@@ -176,7 +180,14 @@ class Recording:
         out, number = self.features(layout.targets), self._count
         self._count += 1
         start, _, _, neighbor, _ = self._edges
-        operands = [start, 0, neighbor, *self._edge_operands(table), *sent, *out]
+        operands: list[Tensor | int] = [
+            start,
+            0,
+            neighbor,
+            *self._edge_operands(table),
+            *sent,
+            *out,
+        ]
         self.launch(kernel_entry(layout, self.dtype, "", True), operands)
         return out, number
 

@@ -28,10 +28,10 @@ def gate_entry(scalar: str, irreps: Irreps, backward: bool) -> int:
         backward: Whether the result is the derivative by the input.
     """
     key = f"gate {scalar} {irreps} {backward} {compiler.vector_unit()}"
-    return compiler.load(key, _Writer(scalar, irreps, backward).text)
+    return compiler.load(key, _GateWriter(scalar, irreps, backward).text)
 
 
-class _Writer:
+class _GateWriter:
     """Writes the kernel."""
 
     def __init__(self, scalar: str, irreps: Irreps, backward: bool) -> None:

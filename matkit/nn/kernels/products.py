@@ -21,11 +21,11 @@ def product_entry(scalar: str, add: bool) -> int:
         add: Whether to add to what the result holds.
     """
     return compiler.load(
-        f"product {scalar} {add} {compiler.vector_unit()}", _Writer(scalar, add).text
+        f"product {scalar} {add} {compiler.vector_unit()}", _ProductWriter(scalar, add).text
     )
 
 
-class _Writer:
+class _ProductWriter:
     """Writes the kernel: some rows and vectors of the result at a time stay in registers."""
 
     def __init__(self, scalar: str, add: bool) -> None:
