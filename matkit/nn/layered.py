@@ -6,7 +6,7 @@ import copy
 import logging
 import math
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from numbers import Integral
 from typing import Any, Self, cast
@@ -169,7 +169,7 @@ class LayeredPotential(Potential):
         """Return the layers for inference, made anew when a weight has changed."""
         if backends.name_for(graph.device) is None or not len(graph.center):
             return []
-        state = tuple((p.data_ptr(), p._version, p.dtype) for p in self.parameters())
+        state = tuple((p.data_ptr(), p._version, p.dtype) for p in _parameters(self))
         if self._frozen is None or self._frozen[0] != state:
             self._frozen = (state, [])
             self._freeze(state)
@@ -226,6 +226,15 @@ class LayeredPotential(Potential):
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is made again on demand."""
         return {**self.__dict__, "_frozen": None, "_recorded": None}
+
+
+def _parameters(network: nn.Module) -> Iterator[nn.Parameter]:
+    """Yield all parameters; the method of the same name takes as long as a layer."""
+    modules: list[nn.Module | None] = [network]
+    while modules:
+        if (module := modules.pop()) is not None:
+            yield from (p for p in module._parameters.values() if p is not None)
+            modules += module._modules.values()
 
 
 def check_domain(species: Sequence[int], cutoff: float) -> None:

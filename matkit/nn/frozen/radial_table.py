@@ -87,7 +87,10 @@ class RadialTable:
 
     def covers(self, lengths: Float[Tensor, " E"]) -> bool:
         """Return whether no length [E] lies outside the table."""
-        return not len(lengths) or bool(((lengths >= self.low) & (lengths <= self.high)).all())
+        if not len(lengths):
+            return True
+        shortest, longest = lengths.aminmax()
+        return self.low <= float(shortest) and float(longest) <= self.high
 
     def weights(self, lengths: Float[Tensor, " E"]) -> TableWeights:
         """Return what fused kernels interpolate from; `covers` must be true of the lengths."""
