@@ -152,7 +152,7 @@ def test_what_differs_of_two_structures_is_named_as_ase_does():
     after.pbc[0] = False
     after.numbers[1] = 9
     after.set_initial_charges([0, 0, 1])
-    after.set_array("tags", [1, 2, 3])
+    after.set_array("tags", np.array([1, 2, 3]))
     after.info["charge"] = 1
     expected = {"positions", "cell", "pbc", "numbers", "initial_charges", "info"}
     assert set(differences(before, after)) == expected
