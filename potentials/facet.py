@@ -35,13 +35,13 @@ from matkit.nn.embedding import SpeciesEmbedding, SpeciesIndex, SpeciesScale
 from matkit.nn.equivariant import Features, ScalarMLP
 from matkit.nn.frozen.channels import FrozenIdentity, FrozenLinear, FrozenScaledLinear
 from matkit.nn.frozen.interaction import FrozenInteraction
+from matkit.nn.frozen.passes import LayerGradients
 from matkit.nn.frozen.residual import FrozenResidual
 from matkit.nn.interaction import ResidualInteraction
 from matkit.nn.irreps import parse_irreps, spherical_harmonics
 from matkit.nn.kernels import Convolution
 from matkit.nn.layered import (
     LayeredPotential,
-    LayerGradients,
     check_choice,
     check_domain,
     only_last,

@@ -41,11 +41,12 @@ from matkit.nn.frozen.mace import (
     frozen_messages,
 )
 from matkit.nn.frozen.pair_table import PairSlots, tabulate_pairs
+from matkit.nn.frozen.passes import LayerGradients
 from matkit.nn.frozen.radial_table import RadialTable, tabulate
 from matkit.nn.irreps import Irrep, Irreps, spherical_harmonics
 from matkit.nn.kernels import Convolution
 from matkit.nn.kernels.paths import Layout
-from matkit.nn.layered import LayeredPotential, LayerGradients, check_choice, check_domain
+from matkit.nn.layered import LayeredPotential, check_choice, check_domain
 from matkit.nn.mace_blocks import (
     INTERACTIONS,
     SCREENING,

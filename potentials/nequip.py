@@ -28,11 +28,11 @@ from matkit.nn.equivariant import Features, Gate, Linear, ScalarMLP
 from matkit.nn.frozen.channels import FrozenLinear
 from matkit.nn.frozen.interaction import FrozenInteraction
 from matkit.nn.frozen.nodes import FrozenGate
+from matkit.nn.frozen.passes import LayerGradients
 from matkit.nn.irreps import Irreps, parse_irreps, spherical_harmonics
 from matkit.nn.kernels import Convolution
 from matkit.nn.layered import (
     LayeredPotential,
-    LayerGradients,
     check_choice,
     check_domain,
     only_last,

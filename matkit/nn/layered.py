@@ -6,7 +6,7 @@ import copy
 import logging
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from numbers import Integral
 from typing import Any, Self, cast
@@ -22,8 +22,9 @@ from matkit.nn.embedding import SpeciesEmbedding, SpeciesIndex
 from matkit.nn.equivariant import Features
 from matkit.nn.frozen.agreement import agrees
 from matkit.nn.frozen.contracts import EdgeData, FrozenLayer
-from matkit.nn.frozen.passes import reverse, run
+from matkit.nn.frozen.passes import LayerGradients, passes
 from matkit.nn.frozen.radial_table import RadialTable, tabulate
+from matkit.nn.frozen.recording import RecordedLayer, RecordedNetwork
 from matkit.nn.frozen.table_check import check_table
 from matkit.nn.harmonics import harmonics as fused_harmonics
 from matkit.nn.harmonics import harmonics_gradient
@@ -34,11 +35,9 @@ from matkit.nn.kernels.paths import Layout
 from matkit.nn.radial_functions import Radial
 from matkit.nn.references import References
 from matkit.nn.repulsion import ZBL
+from matkit.threads import FEW_EDGES
 
 logger = logging.getLogger(__name__)
-
-# Derivatives by the scalars of every layer [N, 1, C]; None where the energy does not see them.
-LayerGradients = Sequence[Tensor | None]
 
 
 class LayeredPotential(Potential):
@@ -73,6 +72,7 @@ class LayeredPotential(Potential):
     def __init__(self) -> None:
         super().__init__()
         self._frozen: tuple[Any, list[FrozenLayer]] | None = None
+        self._recorded: RecordedNetwork | None = None
         self.repulsion: ZBL | None = None
         self.whole = True
 
@@ -152,8 +152,16 @@ class LayeredPotential(Potential):
         result["atom_energy"] = result["atom_energy"] + energy
         return result, self.repulsion.edge_gradient(graph, by_vectors) + added
 
-    def _learned_gradient(self, graph: Graph, vectors: Tensor) -> tuple[Properties, Tensor] | None:
-        """Return the same without the repulsion, of and by the `network_vectors` [E, 3]."""
+    def _learned_gradient(
+        self, graph: Graph, vectors: Tensor, recorded: bool = True
+    ) -> tuple[Properties, Tensor] | None:
+        """Return the same without the repulsion, of and by the `network_vectors` [E, 3].
+
+        Args:
+            graph: Edges.
+            vectors: Edge vectors.
+            recorded: Whether the layers may be run as recorded launches.
+        """
         layers = self._frozen_layers(graph)
         if not layers:
             return None
@@ -167,12 +175,23 @@ class LayeredPotential(Potential):
         data = EdgeData(edges_of(graph), arguments, harmonics, index)
         with torch.no_grad():
             x: Features = (self.embedding(index),)
-            scalars, tapes = run(layers, x, data)
-            energy, g = self._energy(scalars, index)
-            by_lengths, by_harmonics = reverse(layers, tapes, g, data)
-            by_lengths = by_lengths if slope is None else by_lengths * slope
-        gradient = harmonics_gradient(vectors, by_lengths, by_harmonics, reach)
-        return Properties(atom_energy=energy, features=self._descriptor(scalars)), gradient
+            last = partial(self._energy, index=index)
+            recording = self._recording(layers, x, data) if recorded else None
+            by = recording.passes(x, data, last) if recording else passes(layers, x, data, last)
+            by_lengths = by.lengths if slope is None else by.lengths * slope
+        gradient = harmonics_gradient(vectors, by_lengths, by.harmonics, reach)
+        return Properties(atom_energy=by.energy, features=self._descriptor(by.scalars)), gradient
+
+    def _recording(
+        self, layers: list[FrozenLayer], x: Features, data: EdgeData
+    ) -> RecordedNetwork | None:
+        """Return the layers as recorded launches for few edges, if they can be recorded."""
+        if len(data.lengths) >= FEW_EDGES or data.lengths.device.type != "cpu":
+            return None
+        if self._recorded is None or not self._recorded.fits(layers, data):
+            able = [x for x in layers if isinstance(x, RecordedLayer) and x.recordable]
+            self._recorded = RecordedNetwork(able, x, data) if len(able) == len(layers) else None
+        return self._recorded
 
     def _frozen_layers(self, graph: Graph) -> list[FrozenLayer]:
         """Return the layers for inference, made anew when a weight has changed."""
@@ -181,7 +200,7 @@ class LayeredPotential(Potential):
         species = self._species_in_use(graph)
         if species is None:
             return []
-        weights = tuple((p.data_ptr(), p._version, p.dtype) for p in self.parameters())
+        weights = tuple((p.data_ptr(), p._version, p.dtype) for p in _parameters(self))
         state = (species, weights)
         if self._frozen is None or self._frozen[0] != state:
             self._frozen = (state, [])
@@ -203,10 +222,13 @@ class LayeredPotential(Potential):
             exact.repulsion = None  # next to it, errors of what is learnt would not show
             tolerance = 1e-4 if self.dtype == torch.float32 else 1e-8
 
-            def learned(graph: Graph) -> tuple[Properties, Tensor] | None:
-                return self._learned_gradient(graph, graph.vectors)
+            def learned(graph: Graph, recorded: bool) -> tuple[Properties, Tensor] | None:
+                return self._learned_gradient(graph, graph.vectors, recorded)
 
-            trusted = agrees(learned, exact, tolerance, device)
+            trusted = all(
+                agrees(partial(learned, recorded=recorded), exact, tolerance, device)
+                for recorded in (False, True)
+            )
             problem = "its self-check failed"
         # Whatever goes wrong in tabulating or compiling, there is a path that works.
         except Exception as error:
@@ -250,7 +272,16 @@ class LayeredPotential(Potential):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is made again on demand."""
-        return {**self.__dict__, "_frozen": None}
+        return {**self.__dict__, "_frozen": None, "_recorded": None}
+
+
+def _parameters(network: nn.Module) -> Iterator[nn.Parameter]:
+    """Yield all parameters; the method of the same name takes as long as a layer."""
+    modules: list[nn.Module | None] = [network]
+    while modules:
+        if (module := modules.pop()) is not None:
+            yield from (p for p in module._parameters.values() if p is not None)
+            modules += module._modules.values()
 
 
 def only_last(scalars: Sequence[Tensor], gradient: Tensor) -> LayerGradients:

@@ -2,13 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from matkit.nn.equivariant import Features
 from matkit.nn.frozen.contracts import EdgeData, FrozenLayer, Tape, Workspace, present
+
+
+class Passed(NamedTuple):
+    """What the way through a network and back gives.
+
+    Attributes:
+        energy: Atomic energies [N].
+        scalars: Even scalars of every layer [N, channels].
+        lengths: Derivative of the energy by the lengths [E].
+        harmonics: The same by the harmonics [E, (lmax + 1)²].
+    """
+
+    energy: Tensor
+    scalars: list[Tensor]
+    lengths: Tensor
+    harmonics: Tensor
+
+
+# Derivatives by the scalars of every layer [N, 1, channels], None for zero but in the last place.
+LayerGradients = Sequence[Tensor | None]
+# From the scalars of every layer [N, channels] to atomic energies and the derivatives of their sum.
+LastStep = Callable[[Sequence[Tensor]], tuple[Tensor, LayerGradients]]
+
+
+def passes(layers: Sequence[FrozenLayer], x: Features, data: EdgeData, last: LastStep) -> Passed:
+    """Go through all layers and back."""
+    scalars, tapes = run(layers, x, data)
+    energy, g = last(scalars)
+    return Passed(energy, scalars, *reverse(layers, tapes, g, data))
 
 
 def run(
@@ -26,7 +56,7 @@ def run(
 def reverse(
     layers: Sequence[FrozenLayer],
     tapes: Sequence[Tape],
-    g: Sequence[Tensor | None],
+    g: LayerGradients,
     data: EdgeData,
 ) -> tuple[Tensor, Tensor]:
     """Return the derivatives of the energy by lengths [E] and harmonics [E, (lmax + 1)²].
@@ -34,8 +64,7 @@ def reverse(
     Args:
         layers: As in `run`.
         tapes: From `run`.
-        g: Derivative by the scalars of every layer [N, 1, channels], None for zero; that of the
-            last one is given.
+        g: Derivatives by the scalars of every layer.
         data: As in `run`.
     """
     by_lengths = torch.zeros_like(data.lengths)

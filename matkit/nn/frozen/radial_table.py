@@ -10,11 +10,9 @@ some two hundred knots reach eleven digits, where a cubic would take ten thousan
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import wraps
 from math import ceil, log
-from typing import NamedTuple, ParamSpec, TypeVar
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -26,9 +24,7 @@ from matkit.nn.kernels.fused import TableWeights
 from matkit.nn.kernels.launch import SCALARS
 from matkit.nn.kernels.spline import SPLINES
 from matkit.nn.radial_functions import Mixture, Radial, with_slope
-
-P = ParamSpec("P")
-T = TypeVar("T")
+from matkit.threads import one_thread
 
 PIECE = 64  # knots filled in, or functions looked at, at once
 
@@ -91,32 +87,17 @@ class RadialTable:
 
     def covers(self, lengths: Float[Tensor, " E"]) -> bool:
         """Return whether no length [E] lies outside the table."""
-        return not len(lengths) or bool(((lengths >= self.low) & (lengths <= self.high)).all())
+        if not len(lengths):
+            return True
+        shortest, longest = lengths.aminmax()
+        return self.low <= float(shortest) and float(longest) <= self.high
 
     def weights(self, lengths: Float[Tensor, " E"]) -> TableWeights:
         """Return what fused kernels interpolate from; `covers` must be true of the lengths."""
         return TableWeights(self.rows, self.grid, lengths)
 
 
-def _on_one_thread(build: Callable[P, T]) -> Callable[P, T]:
-    """Run `build` without torch's other threads: for hundreds of small steps they only wait.
-
-    On a busy machine every wait costs a time slice, which takes longer than the table.
-    """
-
-    @wraps(build)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            return build(*args, **kwargs)
-        finally:
-            torch.set_num_threads(threads)
-
-    return wrapped
-
-
-@_on_one_thread
+@one_thread()  # hundreds of small steps
 def tabulate(
     function: Radial,
     high: float,

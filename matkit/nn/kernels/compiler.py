@@ -66,24 +66,22 @@ def _source_hash() -> str:
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
 
 
-def load(key: str, assembly: Callable[[], str], optimize: bool = True) -> int:
+def load(key: str, assembly: Callable[[], str]) -> int:
     """Return the address of ``entry``, from the cache or freshly compiled.
 
     Args:
         key: Text that names the code; equal keys have equal code.
         assembly: Function without arguments that returns the LLVM assembly.
-        optimize: Rewrite the assembly before instructions are chosen; long stretches without a
-            loop, already as they should be, take most of the time there.
     """
     parts = (key, _source_hash(), llvmlite.__version__, llvm.get_host_cpu_name(), _features())
     name = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
     folder = _folder()
     if folder is None:
-        return _link(compile_object(assembly(), optimize))
+        return _link(compile_object(assembly()))
     path = folder / f"{name}.o"
     code = _read(path)
     if code is None:
-        code = compile_object(assembly(), optimize)
+        code = compile_object(assembly())
         _write(path, code)
     return _link(code)
 
@@ -103,17 +101,15 @@ def _folder() -> Path | None:
         return None
 
 
-def compile_object(assembly: str, optimize: bool = True) -> bytes:
-    """Compile, and optimise before; return an object file."""
+def compile_object(assembly: str) -> bytes:
+    """Compile; return an object file.
+
+    The text is what the machine is to do, so no pass rearranges it first: that would take three
+    times as long as making the code, and move more into registers than there are.
+    """
     machine = _machine()
     module = llvm.parse_assembly(assembly)
     module.triple, module.data_layout = llvm.get_default_triple(), str(machine.target_data)
-    if optimize:
-        options = llvm.create_pipeline_tuning_options(speed_level=2)
-        options.loop_vectorization = options.slp_vectorization = False
-        options.loop_unrolling = False
-        builder = llvm.create_pass_builder(machine, options)
-        builder.getModulePassManager().run(module, builder)
     return bytes(machine.emit_object(module))
 
 

@@ -119,7 +119,7 @@ class Emitter:
             return a + b
         return a if b == 0 else b if a == 0 else self.op(f"add nsw i64 {a}, {b}")
 
-    def times(self, a: str, b: int) -> str:
+    def times(self, a: str, b: str | int) -> str:
         """Return the integer a · b."""
         return self.op(f"mul nsw i64 {a}, {b}")
 

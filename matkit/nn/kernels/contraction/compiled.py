@@ -28,7 +28,7 @@ def kernel_for(
 @lru_cache(maxsize=256)
 def kernel_entry(kernel: ContractionKernel) -> int:
     """Return the address of a kernel, compiling it where it is in no cache."""
-    return compiler.load(repr(kernel), lambda: generate(kernel), optimize=False)
+    return compiler.load(repr(kernel), lambda: generate(kernel))
 
 
 def derivative(
