@@ -356,9 +356,10 @@ class MatkitCalculator(Shareable):
     def _store(self, results: Sequence[Properties], structures: Structures) -> None:
         energy = torch.stack([r["energy"] for r in results])[:, 0]
         forces = torch.stack([r["forces"] for r in results])
+        mean = float(energy.mean())
         self.results = {
-            "energy": float(energy.mean()),
-            "free_energy": float(energy.mean()),
+            "energy": mean,
+            "free_energy": mean,
             "forces": _numpy(forces.mean(0)),
         }
         if "atom_energy" in self._provides:

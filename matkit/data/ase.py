@@ -47,7 +47,8 @@ def from_ase(atoms: Atoms | Sequence[Atoms]) -> Structures:
         check_atoms(item, f" in structure {i}" if len(items) > 1 else "")
     states = [{key: charge_or_spin(item, key) for key in NEUTRAL} for item in items]
     given = [key for key in NEUTRAL if any(state[key] is not None for state in states)]
-    return cat([_convert(item, state, given) for item, state in zip(items, states, strict=True)])
+    converted = [_convert(item, state, given) for item, state in zip(items, states, strict=True)]
+    return converted[0] if len(converted) == 1 else cat(converted)
 
 
 def differences(before: Atoms, after: Atoms) -> list[str]:

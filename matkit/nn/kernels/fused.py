@@ -76,12 +76,12 @@ def _checked_edges(graph: Graph) -> Edges:
         # No number can be looked at now; the warm-up before has seen the same.
         permutation, pointers = graph.transpose
         return Edges(*(t.contiguous() for t in (graph.pointers, *ends, pointers, permutation)))
-    if ends.numel() and not 0 <= int(ends.min()) <= int(ends.max()) < n_atoms:
+    numbers = ends.cpu().numpy()
+    if numbers.size and not 0 <= numbers.min() <= numbers.max() < n_atoms:
         raise StructureError(
-            f"Edges must connect atoms 0 to {n_atoms - 1}, got {int(ends.min())} to "
-            f"{int(ends.max())}."
+            f"Edges must connect atoms 0 to {n_atoms - 1}, got {numbers.min()} to {numbers.max()}."
         )
-    if bool((torch.diff(ends[0]) < 0).any()):
+    if (numbers[0, 1:] < numbers[0, :-1]).any():
         raise StructureError(
             "Edges must be sorted by their centre; sort center, neighbor and shift with "
             "torch.argsort(center, stable=True)."
