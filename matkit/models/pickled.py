@@ -15,10 +15,10 @@ from matkit.models.foreign import mace
 from matkit.models.published import converted_models
 from matkit.models.upgrades import FORMAT_VERSION
 
-# Licences of MACE's releases, told by words in the names of their files.
+# Licences of MACE's releases as mace-torch 0.3.16 names them, told by words in the names of files.
 ACADEMIC = "ASL (Academic Software License: no commercial use)"
 LICENCES = {
-    **dict.fromkeys(("maceoff", "omat", "matpes", "macemh", "omol"), ACADEMIC),
+    **dict.fromkeys(("maceoff", "omat", "matpes"), ACADEMIC),
     **dict.fromkeys(("macemp", "mpa0", "20231210mace", "20231203mace"), "MIT"),
 }
 

@@ -139,7 +139,7 @@ def test_repulsion_is_multiplied_by_its_factor():
 
 @pytest.mark.parametrize(("lmax", "count"), [(0, 3_847_696), (1, 4_688_656), (2, 5_725_072)])
 def test_parameter_counts_of_mace_mp_0(lmax, count):
-    """Small, medium and large, as published."""
+    """Small, medium and large have as many as the networks that mace-torch builds."""
     settings = {"species": list(range(1, 90)), "lmax": lmax, "basis_size": 10}
     network = checkpoint.build("mace", settings)
     assert sum(p.numel() for p in network.parameters()) == count
