@@ -31,7 +31,7 @@ from matkit.nn.distances import TRANSFORMS, DistanceTransform
 from matkit.nn.embedding import SpeciesEmbedding, SpeciesIndex
 from matkit.nn.equivariant import Features
 from matkit.nn.frozen.channels import FrozenLinear
-from matkit.nn.frozen.contraction import FrozenContraction
+from matkit.nn.frozen.contraction import frozen_contraction
 from matkit.nn.frozen.interaction import capturing
 from matkit.nn.frozen.mace import (
     FrozenDensity,
@@ -48,6 +48,7 @@ from matkit.nn.kernels import Convolution
 from matkit.nn.kernels.paths import Layout
 from matkit.nn.layered import LayeredPotential, check_choice, check_domain
 from matkit.nn.mace_blocks import (
+    CONTRACTIONS,
     INTERACTIONS,
     SCREENING,
     EnvelopedBessel,
@@ -73,6 +74,8 @@ class MACE(LayeredPotential):
         lmax: Highest degree of the features between layers.
         num_layers: Number of layers.
         correlation: Most factors of a product, 1 to 3; one number, or one for every layer.
+        products: `paths` contracts products with a weight for every path; `sphere` takes powers of
+            signals on a sphere, which have fewer weights (Gaunt products).
         harmonics_lmax: Highest degree of the spherical harmonics and of the sums of messages.
         cutoff: Longest edge, Å.
         basis_size: Number of Bessel functions.
@@ -104,6 +107,7 @@ class MACE(LayeredPotential):
         lmax: int = 1,
         num_layers: int = 2,
         correlation: int | Sequence[int] = 3,
+        products: str = "paths",
         harmonics_lmax: int = 3,
         cutoff: float = 5.0,
         basis_size: int = 8,
@@ -128,6 +132,7 @@ class MACE(LayeredPotential):
             raise ConfigError(
                 f"Expected 0 <= lmax <= harmonics_lmax, got {lmax} and {harmonics_lmax}."
             )
+        check_choice("products", products, CONTRACTIONS)
         factors = _per_layer(correlation, num_layers)
         self.species, self.cutoff, self.lmax = tuple(species), float(cutoff), harmonics_lmax
         self.index = SpeciesIndex(self.species)
@@ -146,9 +151,10 @@ class MACE(LayeredPotential):
             sums = natural_irreps(num_channels, harmonics_lmax)
             convolution = Convolution(before, harmonics_lmax, sums, natural_parity=True)
             kind = INTERACTIONS[interaction if t else first], mean_neighbors
+            contraction = partial(CONTRACTIONS[products], correlation=factors[t])
             widths = (basis_size, *radial_hidden)
             self.interactions.append(
-                MACELayer(convolution, after, factors[t], len(species), widths, kind)
+                MACELayer(convolution, after, contraction, len(species), widths, kind)
             )
         # For inference with a distance transform: species and kinds of pairs met so far.
         self._in_use: tuple[int, ...] = ()
@@ -246,7 +252,7 @@ class MACE(LayeredPotential):
         return FrozenMACELayer(
             messages,
             self._frozen_density(exact, here, t),
-            FrozenContraction.of(layer.contraction),
+            frozen_contraction(layer.contraction),
             FrozenLinear.of(layer.linear_product),
             connection if layer.residual else None,
             tuple(layer.places),

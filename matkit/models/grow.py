@@ -21,6 +21,7 @@ from matkit.models.compare import largest_change
 from matkit.nn.contraction import SymmetricContraction
 from matkit.nn.embedding import SpeciesEmbedding, SpeciesScale
 from matkit.nn.equivariant import Linear
+from matkit.nn.gaunt import GauntContraction
 from matkit.nn.references import References
 from matkit.structures import Structures
 
@@ -217,7 +218,7 @@ def _factor(module: nn.Module, above: Sequence[nn.Module], n_old: int, n_new: in
     if any(isinstance(one, SpeciesEmbedding | Linear) for one in (module, *above)):
         return sqrt(n_new / n_old)
     if any(
-        isinstance(one, References | SpeciesScale | SymmetricContraction)
+        isinstance(one, References | SpeciesScale | SymmetricContraction | GauntContraction)
         for one in (module, *above)
     ):
         return 1.0

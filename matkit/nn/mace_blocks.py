@@ -5,7 +5,7 @@ Where an equation has more than one published form, the released models' is take
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import sqrt
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from matkit.graph import Graph
 from matkit.nn.contraction import SymmetricContraction
 from matkit.nn.distances import DistanceTransform
 from matkit.nn.equivariant import Features, Linear, ScalarMLP
+from matkit.nn.gaunt import GauntContraction
 from matkit.nn.irreps import Irrep, Irreps
 from matkit.nn.kernels import Convolution
 from matkit.nn.radial import polynomial_envelope
@@ -98,6 +99,10 @@ class EnvelopedBessel(nn.Module):
         return bessel * (sqrt(2 / self.cutoff) * envelope).unsqueeze(1)
 
 
+# How sums of messages are multiplied: a weight for every path, or powers of a signal on the sphere.
+CONTRACTIONS = {"paths": SymmetricContraction, "sphere": GauntContraction}
+
+
 class Density(nn.Module):
     """Learnt density of neighbours: ``Σ_j tanh((w · basis(r_ij))²)``.
 
@@ -120,12 +125,12 @@ class Density(nn.Module):
 
 
 class MACELayer(nn.Module):
-    """Messages of the neighbours, then products of up to `correlation` of their sum.
+    """Messages of the neighbours, then products of their sum with itself.
 
     Args:
         convolution: How neighbours' features are coupled with the harmonics.
         irreps_out: Irreps of the output.
-        correlation: Most factors of a product.
+        contraction: Makes the products, given irreps of sums and of the output and n_species.
         n_species: Number of species.
         radial_widths: Input and hidden sizes of the radial network.
         interaction: Kind of the block, and the mean number of neighbours.
@@ -135,7 +140,7 @@ class MACELayer(nn.Module):
         self,
         convolution: Convolution,
         irreps_out: Irreps,
-        correlation: int,
+        contraction: Callable[..., nn.Module],
         n_species: int,
         radial_widths: tuple[int, ...],
         interaction: tuple[BlockKind, float],
@@ -159,7 +164,7 @@ class MACELayer(nn.Module):
             if kind.residual
             else Linear(mixed, mixed, n_species)
         )
-        self.contraction = SymmetricContraction(mixed, irreps_out, correlation, n_species)
+        self.contraction = contraction(mixed, irreps_out, n_species=n_species)
         self.linear_product = Linear(irreps_out, irreps_out)
 
     def forward(

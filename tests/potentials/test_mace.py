@@ -63,6 +63,14 @@ class TestPlainLayers(TransformContract):
     claims: ClassVar = {"rotation", "reflection"}
 
 
+class TestSphere(PotentialContract):
+    """With powers on a sphere in the place of a weight for every path."""
+
+    name = "mace"
+    hyperparameters: ClassVar = TINY | {"products": "sphere"}
+    claims: ClassVar = {"rotation", "reflection"}
+
+
 class TestRepulsion(PotentialContract):
     """With one layer, no hidden read-out, and atoms inside of each other's covalent radii."""
 

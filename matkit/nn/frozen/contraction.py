@@ -1,21 +1,23 @@
-"""The symmetric contraction of a trained network, with its reverse derivative."""
+"""Products of many bodies of a trained network, with their reverse derivative."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from matkit.nn.contraction import SymmetricContraction, can_compile
 from matkit.nn.equivariant import Features
+from matkit.nn.frozen.contracts import SpeciesMap
 from matkit.nn.kernels.contraction import reference
 from matkit.nn.kernels.contraction.coefficients import coefficients
 from matkit.nn.kernels.contraction.compiled import kernel_for
 from matkit.nn.kernels.contraction.dispatch import derivative
 from matkit.nn.kernels.contraction.layout import ContractionLayout
 from matkit.nn.kernels.contraction.polynomial import Operands
-from matkit.nn.species_rows import SpeciesRows, species_rows
+from matkit.nn.species_rows import ATOMS, SpeciesRows, species_rows
 
 
 @dataclass(frozen=True)
@@ -77,3 +79,42 @@ class FrozenContraction:
             self.table[i] = coefficients(self.layout, weights, self.table.shape[-1])[0]
             self.known.add(i)
         return rows._replace(slot=index, chunk_slot=rows.chunk_species)
+
+
+@dataclass(frozen=True)
+class FrozenByAutograd:
+    """Any differentiable function of atoms' features and species, some atoms at a time.
+
+    Attributes:
+        function: From features and indices of species to features.
+    """
+
+    function: Callable[[Features, Tensor], Features]
+
+    def forward(self, x: Features, index: Tensor) -> Features:
+        """Return the values."""
+        parts = [self.function(*some) for some in _chunks(x, index)]
+        return tuple(torch.cat(blocks) for blocks in zip(*parts, strict=True))
+
+    def backward(self, x: Features, g: Features, index: Tensor) -> Features:
+        """Return the derivative by `x`; values are computed again instead of stored."""
+        parts = []
+        for (some, species), (by, _) in zip(_chunks(x, index), _chunks(g, index), strict=True):
+            with torch.enable_grad():
+                leaves = tuple(part.detach().requires_grad_() for part in some)
+                parts.append(torch.autograd.grad(self.function(leaves, species), leaves, by))
+        return tuple(torch.cat(blocks) for blocks in zip(*parts, strict=True))
+
+
+def frozen_contraction(contraction: nn.Module) -> SpeciesMap:
+    """Return products of many bodies for inference."""
+    if isinstance(contraction, SymmetricContraction):
+        return FrozenContraction.of(contraction)
+    return FrozenByAutograd(contraction)
+
+
+def _chunks(x: Features, index: Tensor) -> list[tuple[Features, Tensor]]:
+    if index.is_cuda:  # no cache worth more launches
+        return [(x, index)]
+    parts = zip(*(part.split(ATOMS) for part in x), strict=True)
+    return list(zip(parts, index.split(ATOMS), strict=True))

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from matkit.nn.equivariant import Features
 from matkit.nn.frozen.channels import FrozenIdentity, FrozenLinear
-from matkit.nn.frozen.contraction import FrozenContraction
 from matkit.nn.frozen.contracts import (
     ChannelMap,
     EdgeData,
     FeatureGradient,
+    SpeciesMap,
     Tape,
     Workspace,
 )
@@ -119,7 +119,7 @@ class FrozenMACELayer:
 
     messages: FrozenInteraction
     density: FrozenDensity | None
-    contraction: FrozenContraction
+    contraction: SpeciesMap
     linear_product: FrozenLinear
     self_connection: FrozenLinear | None
     places: tuple[int, ...]
