@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
+from ase.neighborlist import natural_cutoffs, neighbor_list
 
 from matkit.data.ase import from_ase
 from matkit.structures import Structures
@@ -53,6 +54,21 @@ SYSTEMS: dict[str, Callable[[], Atoms]] = {
 def batch(*atoms: Atoms) -> Structures:
     """Return structures as one batch."""
     return from_ase(list(atoms))
+
+
+def bonded(*atoms: Atoms) -> Structures:
+    """Return neutral molecules of single bonds as one batch."""
+    ends = []
+    for one in atoms:
+        i, j = neighbor_list("ij", one, natural_cutoffs(one, mult=1.15))
+        pairs = torch.tensor(np.stack([i, j], axis=1)[i < j])
+        ends.append(pairs.view(-1, 2) + sum(len(earlier) for earlier in atoms[: len(ends)]))
+    structures, bonds = batch(*atoms), torch.cat(ends)
+    return structures.replace(
+        atom={"formal_charge": torch.zeros_like(structures.species)},
+        bonds=bonds,
+        bond={"order": torch.ones(len(bonds), dtype=torch.float64)},
+    )
 
 
 def random_rotation(seed: int = 0) -> torch.Tensor:

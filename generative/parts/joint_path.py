@@ -1,0 +1,153 @@
+"""The joint way of all fields of a molecule from noise to data, and what of it is given.
+
+Positions go along straight lines, elements, charges and bonds are uncovered. Given atoms stay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from matkit.generative.parts.alignment import aligned, centred
+from matkit.generative.parts.masked import cover, cover_again, uncover
+from matkit.generative.parts.molecules import DenseMolecules, pair_mask
+from matkit.generative.parts.pairs import pairs_of
+from matkit.generative.parts.randomness import Noise
+from matkit.generative.parts.scaffolds import random_parts
+from matkit.generative.parts.straight import straight_path
+
+
+@dataclass(frozen=True)
+class Given:
+    """What is known of molecules from the beginning.
+
+    Attributes:
+        part: Atoms of a scaffold, with charges, positions and the bonds between them [B, n].
+        species: Atoms whose element is known, those of the scaffold among them [B, n].
+        mask: Which places hold an atom [B, n].
+    """
+
+    part: Bool[Tensor, "B n"]
+    species: Bool[Tensor, "B n"]
+    mask: Bool[Tensor, "B n"]
+
+    @property
+    def has_scaffold(self) -> Bool[Tensor, " B"]:
+        """Which molecules have a scaffold, and so an orientation."""
+        return self.part.any(dim=1)
+
+    @property
+    def anchor(self) -> Bool[Tensor, "B n"]:
+        """Atoms whose centre is the origin: those of the scaffold, or all [B, n]."""
+        return torch.where(self.has_scaffold.unsqueeze(1), self.part, self.mask)
+
+    @property
+    def free(self) -> tuple[Bool[Tensor, "B n"], Bool[Tensor, "B n"], Bool[Tensor, "B P"]]:
+        """Which elements, charges and bonds are to be found."""
+        n = self.mask.shape[1]
+        left, right = torch.tril_indices(n, n, -1, device=self.mask.device)
+        within = self.part[:, left] & self.part[:, right]
+        return self.mask & ~self.species, self.mask & ~self.part, pair_mask(self.mask) & ~within
+
+    def settled(self, positions: Float[Tensor, "B n 3"]) -> Float[Tensor, "B n 3"]:
+        """Return positions about the centre, where no scaffold says where they are."""
+        middle = centred(positions, self.mask, self.mask)
+        return torch.where(self.has_scaffold.view(-1, 1, 1), positions, middle)
+
+
+def random_given(
+    data: DenseMolecules, hydrogen: Bool[Tensor, "B n"], shares: tuple[float, float], noise: Noise
+) -> Given:
+    """Return what a training step shows: nothing, all elements, or a connected part.
+
+    Args:
+        data: Molecules.
+        hydrogen: Which atoms are hydrogens [B, n].
+        shares: Parts of the molecules with elements and with a part given.
+        noise: One stream of random numbers per molecule.
+    """
+    formula, scaffold = (noise.uniform() < share for share in shares)
+    bonded = (data.bonds[..., 1:].sum(dim=2, keepdim=True) > 0).to(data.bonds)
+    parts = random_parts(
+        bonded, data.mask & ~hydrogen, pairs_of(data.mask, data.bonds.dtype), noise
+    )
+    part = parts & scaffold.unsqueeze(1)
+    return Given(part, (formula.unsqueeze(1) & data.mask) | part, data.mask)
+
+
+def joint_start(
+    known: DenseMolecules, given: Given, noise: Noise, pairing: bool
+) -> Float[Tensor, "B n 3"]:
+    """Return the positions at time 0 [B, n, 3].
+
+    Args:
+        known: Molecules about their anchor; only what is given counts unless `pairing`.
+        given: What is given.
+        noise: One stream of random numbers per molecule.
+        pairing: Whether noise takes the order and orientation nearest to the molecule.
+    """
+    n = given.mask.shape[1]
+    drawn = given.settled(noise.normal(n, 3) * given.mask.unsqueeze(2))
+    start = torch.where(given.part.unsqueeze(2), known.positions, drawn)
+    if not pairing:
+        return start
+    # Atoms whose element is known are exchanged among those of the same, given ones not at all.
+    element = 1 + known.species.argmax(dim=2)
+    kind = torch.where(given.species, element, 0)
+    kind = torch.where(given.part, -1 - torch.arange(n, device=kind.device), kind)
+    return aligned(start, known.positions, kind, ~given.has_scaffold, given.mask)
+
+
+def joint_path(
+    start: Float[Tensor, "B n 3"],
+    data: DenseMolecules,
+    given: Given,
+    time: Float[Tensor, " B"],
+    noise: Noise,
+) -> tuple[DenseMolecules, list[Tensor]]:
+    """Return molecules at `time`, and which elements, charges and bonds are covered."""
+    positions, _ = straight_path(start, data.positions, time)
+    fields, covered = [], []
+    values = (data.species, data.charges, data.bonds)
+    for value, free in zip(values, given.free, strict=True):
+        seen, hidden = cover(value, time, noise.uniform(value.shape[1]), free)
+        fields.append(seen)
+        covered.append(hidden)
+    return DenseMolecules(*fields, positions, data.mask), covered
+
+
+def joint_step(
+    now: DenseMolecules,
+    end: DenseMolecules,
+    given: Given,
+    progress: tuple[int, int],
+    churn: float,
+    noise: Noise,
+) -> DenseMolecules:
+    """Return molecules one step later.
+
+    Args:
+        now: Molecules.
+        end: Predicted ends: logits and positions.
+        given: What is given.
+        progress: How many steps are done and how many there are in all.
+        churn: Rate at which what is uncovered is covered again; none is in the last step.
+        noise: One stream of random numbers per molecule.
+    """
+    done, steps = progress
+    left = steps - done
+    chance = (1 + churn * done / steps) / left
+    again = churn / steps if left > 1 else 0.0
+    fields = []
+    values = ((now.species, end.species), (now.charges, end.charges), (now.bonds, end.bonds))
+    for (value, logits), free in zip(values, given.free, strict=True):
+        draw = noise.uniform(value.shape[1], 2 + value.shape[2])
+        was_known = free & (value.sum(dim=2) > 0)
+        value = uncover(value, logits, chance, draw[..., 1:])
+        fields.append(cover_again(value, again, draw[..., 0], was_known))
+    positions = now.positions + (given.settled(end.positions.double()) - now.positions) / left
+    positions = torch.where(given.part.unsqueeze(2), now.positions, positions)
+    return DenseMolecules(*fields, positions, now.mask)
