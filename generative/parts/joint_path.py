@@ -134,13 +134,14 @@ def joint_step(
         end: Predicted ends: logits and positions.
         given: What is given.
         progress: How many steps are done and how many there are in all.
-        churn: Rate at which what is uncovered is covered again; none is in the last step.
+        churn: Rate at which what is uncovered is covered again, less towards the end.
         noise: One stream of random numbers per molecule.
     """
     done, steps = progress
     left = steps - done
-    chance = (1 + churn * done / steps) / left
-    again = churn / steps if left > 1 else 0.0
+    # As many stay covered as the path says: what is covered again is made up for.
+    again = min(churn / steps, (left - 1) / max(done, 1))
+    chance = (1 + done * again) / left
     fields = []
     values = ((now.species, end.species), (now.charges, end.charges), (now.bonds, end.bonds))
     for (value, logits), free in zip(values, given.free, strict=True):
