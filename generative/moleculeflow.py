@@ -104,7 +104,7 @@ class MoleculeFlow(Generator):
         bond_weight: float = 1.0,
         churn: float = 10.0,
         properties: Mapping[str, Sequence[float]] | None = None,
-        withheld: float = 0.5,
+        withheld: float = 0.7,
     ) -> None:
         super().__init__()
         if width % heads:
