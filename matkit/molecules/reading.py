@@ -1,7 +1,7 @@
 """Molecules of folders and files; whatever cannot be used is kept with the reason.
 
-SDF brings its bonds and charges, CSV and ``.smi`` with SMILES get conformers from RDKit, of all
-other files bonds and charges are found by distances.
+SDF brings its bonds and charges, and so do files that matkit wrote; CSV and ``.smi`` with SMILES get
+conformers from RDKit; of all other files bonds and charges are found by distances.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from matkit.data.opening import OPENERS, check_file, locate, open_text
 from matkit.data.reading import entries_of
 from matkit.data.tables import csv_rows
 from matkit.errors import DataError, MatkitError, MissingExtraError
+from matkit.molecules.explicit import has_bonds, structures_with_bonds
 from matkit.molecules.perception import one_line, perceive, structures_of
 from matkit.molecules.qm9 import read_qm9
 from matkit.structures import Structures
@@ -196,6 +197,8 @@ def _perceived(atoms: Atoms) -> Callable[[], Structures]:
     def make() -> Structures:
         if atoms.pbc.any():
             raise DataError("it is periodic")
+        if has_bonds(atoms):
+            return structures_with_bonds(atoms)
         charge = int(float(atoms.info.get("charge", 0)))
         return structures_of(perceive(atoms.numbers, atoms.positions, charge))
 

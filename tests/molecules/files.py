@@ -8,6 +8,8 @@ from ase import Atoms
 from ase.build import molecule
 
 from matkit.builders.smiles import rdkit
+from matkit.interfaces import Generator
+from matkit.models import checkpoint
 from matkit.molecules.perception import perceive
 
 HEADER = (
@@ -46,3 +48,13 @@ def qm9_file(path: Path, rows: dict[int, Atoms], member: str = "qm9pack/data/qm9
         wheel.writestr(member, "".join(lines))
         wheel.writestr("qm9pack/data/qm9_polarizability.csv", "XYZ_file\n")
     return path
+
+
+def tiny_generator(folder: Path) -> str:
+    """The file of an untrained generator."""
+    card = {"n_atoms": {"3": 1, "6": 3}, "properties": {"gap": {"min": 1.0, "max": 9.0}}}
+    size = {"width": 16, "pair_width": 8, "points": 2, "heads": 2, "layers": 1}
+    kinds = {"species": [1, 6, 8], "charges": [0], "orders": [1.0, 1.5, 2.0]}
+    given = {**size, **kinds, "max_atoms": 9, "properties": {"gap": (5.0, 1.0)}}
+    generator = checkpoint.build("moleculeflow", given, Generator)
+    return str(checkpoint.save(generator, folder / "model.safetensors", card))
