@@ -108,7 +108,9 @@ class MoleculeFlow(Generator):
     ) -> None:
         super().__init__()
         if width % heads:
-            raise ConfigError(f"Expected `width` to be a multiple of `heads`, got {width}, {heads}.")
+            raise ConfigError(
+                f"Expected `width` to be a multiple of `heads`, got {width}, {heads}."
+            )
         shares = {"formulas": formulas, "scaffolds": scaffolds, "withheld": withheld}
         for name, share in shares.items():
             if not 0 <= share <= 1:
@@ -242,7 +244,9 @@ class MoleculeFlow(Generator):
         some = now.index(which)
         told = {name: value[which] for name, value in values.items()}
         with torch.no_grad():
-            end = self.network(some, some, torch.zeros_like(which, dtype=torch.bool), time[which], told)
+            end = self.network(
+                some, some, torch.zeros_like(which, dtype=torch.bool), time[which], told
+            )
         return now.with_rows(which, end.probabilities()), known
 
     def _guided(

@@ -51,9 +51,7 @@ def permuted(
     return start.gather(1, order.to(start.device).unsqueeze(2).expand_as(start))
 
 
-def rotations(
-    start: Float[Tensor, "B n 3"], end: Float[Tensor, "B n 3"]
-) -> Float[Tensor, "B 3 3"]:
+def rotations(start: Float[Tensor, "B n 3"], end: Float[Tensor, "B n 3"]) -> Float[Tensor, "B 3 3"]:
     """Return the proper rotation of rows that brings start nearest to end (Kabsch 1976)."""
     u, _, v = torch.linalg.svd(start.mT @ end)
     hand = torch.linalg.det(u @ v).sign()

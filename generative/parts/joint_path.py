@@ -5,7 +5,7 @@ Positions go along straight lines, elements, charges and bonds are uncovered. Gi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
@@ -116,7 +116,8 @@ def joint_path(
         seen, hidden = cover(value, time, noise.uniform(value.shape[1]), free)
         fields.append(seen)
         covered.append(hidden)
-    return DenseMolecules(*fields, positions, data.mask), covered
+    species, charges, bonds = fields
+    return DenseMolecules(species, charges, bonds, positions, data.mask), covered
 
 
 def joint_step(
@@ -151,4 +152,5 @@ def joint_step(
         fields.append(cover_again(value, again, draw[..., 0], was_known))
     positions = now.positions + (given.settled(end.positions.double()) - now.positions) / left
     positions = torch.where(given.part.unsqueeze(2), now.positions, positions)
-    return DenseMolecules(*fields, positions, now.mask)
+    species, charges, bonds = fields
+    return DenseMolecules(species, charges, bonds, positions, now.mask)

@@ -91,7 +91,9 @@ class MoleculeNetwork(nn.Module):
         pairs = pairs_of(now.mask, dtype)
         x = now.positions.to(dtype)
         earlier = torch.where(told, previous.positions.to(dtype), x)
-        atoms = self._atoms(now, previous, told, time) + self.embed_properties(values, time).unsqueeze(1)
+        atoms = self._atoms(now, previous, told, time) + self.embed_properties(
+            values, time
+        ).unsqueeze(1)
         links = self._links(now, previous, told, (x, earlier), pairs)
         start = torch.einsum("ks,bnsx->bnkx", self.embed_points, torch.stack([x, earlier], dim=2))
         points = start

@@ -114,12 +114,12 @@ class Classes:
         """Return molecules of which nothing is known, all atoms at the origin."""
         b, n = mask.shape
         sizes = (n, n, n * (n - 1) // 2)
-        classes = (
+        species, charges, bonds = (
             torch.zeros(b, size, count, dtype=dtype, device=mask.device)
             for size, count in zip(sizes, self.counts, strict=True)
         )
         positions = torch.zeros(b, n, 3, dtype=torch.float64, device=mask.device)
-        return DenseMolecules(*classes, positions, mask)
+        return DenseMolecules(species, charges, bonds, positions, mask)
 
     def structures(self, molecules: DenseMolecules) -> Structures:
         """Return dense molecules, of the likeliest classes and positions in Å, as structures."""
@@ -200,7 +200,9 @@ def one_hot(
 
 def guided_ends(told: DenseMolecules, plain: DenseMolecules, guidance: float) -> DenseMolecules:
     """Return predictions with what the network was told stressed, 1 for the told ones."""
-    pairs = zip(vars(told).values(), vars(plain).values(), strict=True)
-    *fields, _ = (plain + guidance * (told - plain) if told.is_floating_point() else told
-                  for told, plain in pairs)
-    return DenseMolecules(*fields, told.mask)
+    fields = ("species", "charges", "bonds", "positions")
+    stressed = {
+        name: guidance * getattr(told, name) + (1 - guidance) * getattr(plain, name)
+        for name in fields
+    }
+    return replace(told, **stressed)

@@ -101,7 +101,9 @@ def _scores(judged: Sequence[JudgedMolecule], sizes: Sequence[int]) -> dict[str,
     if judged[0].novel is not None:
         scores["novel"] = sum(bool(one.novel) for one in judged) / count
     scores["perceived"] = sum(one.perceived for one in judged) / count
-    stable = [(one.stable, n) for one, n in zip(judged, sizes, strict=True) if one.stable is not None]
+    stable = [
+        (one.stable, n) for one, n in zip(judged, sizes, strict=True) if one.stable is not None
+    ]
     if len(stable) == count:
         scores["atoms stable"] = sum(share * n for share, n in stable) / sum(sizes)
         scores["molecules stable"] = sum(share == 1 for share, _ in stable) / count

@@ -1,7 +1,7 @@
 """Molecules of folders and files; whatever cannot be used is kept with the reason.
 
-SDF brings its bonds and charges, and so do files that matkit wrote; CSV and ``.smi`` with SMILES get
-conformers from RDKit; of all other files bonds and charges are found by distances.
+SDF brings its bonds and charges, and so do files that matkit wrote; CSV and ``.smi`` with SMILES
+get conformers from RDKit; of all other files bonds and charges are found by distances.
 """
 
 from __future__ import annotations

@@ -82,8 +82,9 @@ def _tables() -> tuple[np.ndarray, list[int]]:
     size = 1 + max(numbers.values())
     limits = np.zeros((3, size, size))
     for table, lengths, margin in zip(limits, LENGTHS, MARGINS, strict=True):
-        for (a, b), length in lengths.items():
-            table[numbers[a], numbers[b]] = table[numbers[b], numbers[a]] = length + margin
+        for symbols, length in lengths.items():
+            a, b = (numbers[symbol] for symbol in symbols)
+            table[a, b] = table[b, a] = length + margin
     return limits, [VALENCES.get(_symbol(z), -1) for z in range(size)]
 
 

@@ -58,17 +58,23 @@ def batch(*atoms: Atoms) -> Structures:
 
 def bonded(*atoms: Atoms) -> Structures:
     """Return neutral molecules of single bonds as one batch."""
-    ends = []
-    for one in atoms:
-        i, j = neighbor_list("ij", one, natural_cutoffs(one, mult=1.15))
-        pairs = torch.tensor(np.stack([i, j], axis=1)[i < j])
-        ends.append(pairs.view(-1, 2) + sum(len(earlier) for earlier in atoms[: len(ends)]))
-    structures, bonds = batch(*atoms), torch.cat(ends)
+    structures = batch(*atoms)
+    ends = [
+        first + torch.tensor(_bonded_pairs(one)).view(-1, 2)
+        for first, one in zip(structures.offsets.tolist(), atoms, strict=False)
+    ]
+    bonds = torch.cat(ends)
     return structures.replace(
         atom={"formal_charge": torch.zeros_like(structures.species)},
         bonds=bonds,
         bond={"order": torch.ones(len(bonds), dtype=torch.float64)},
     )
+
+
+def _bonded_pairs(atoms: Atoms) -> np.ndarray:
+    i, j = neighbor_list("ij", atoms, natural_cutoffs(atoms, mult=1.15))
+    pairs: np.ndarray = np.stack([i, j], axis=1)[i < j]
+    return pairs
 
 
 def random_rotation(seed: int = 0) -> torch.Tensor:

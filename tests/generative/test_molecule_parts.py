@@ -118,8 +118,9 @@ def test_a_turned_molecule_gets_turned_noise():
     end = centred(normal(1, 5, 3), mask, mask)
     turn = random_rotation()
     kind = torch.zeros(1, 5).long()
-    assert torch.allclose(aligned(end, end @ turn, torch.arange(5).view(1, 5), mask[:, 0], mask),
-                          end @ turn)
+    assert torch.allclose(
+        aligned(end, end @ turn, torch.arange(5).view(1, 5), mask[:, 0], mask), end @ turn
+    )
     assert torch.allclose(aligned(end.flip(1), end, kind, mask[:, 0], mask), end)
 
 
@@ -155,7 +156,9 @@ def test_random_parts_are_connected_and_not_all():
 def test_molecules_without_heavy_atoms_show_nothing():
     dense = CLASSES.dense(bonded(molecule("H2")), torch.float64)
     near = 1 - dense.bonds[..., :1]
-    parts = random_parts(near, dense.species[..., 0] == 0, pairs_of(dense.mask, torch.float64), seeds(1))
+    parts = random_parts(
+        near, dense.species[..., 0] == 0, pairs_of(dense.mask, torch.float64), seeds(1)
+    )
     assert not parts.any()
 
 

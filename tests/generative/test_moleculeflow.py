@@ -35,7 +35,9 @@ class TestMoleculeFlow(GeneratorContract):
         ]
         assert sum(water) > 0.9 * len(water)
         both = (made, target)
-        lengths = [(s.positions[s.bonds[:, 0]] - s.positions[s.bonds[:, 1]]).norm(dim=1) for s in both]
+        lengths = [
+            (s.positions[s.bonds[:, 0]] - s.positions[s.bonds[:, 1]]).norm(dim=1) for s in both
+        ]
         assert abs(lengths[0].mean() - lengths[1].mean()) < 0.05
 
 
@@ -137,8 +139,12 @@ def test_given_atoms_and_bonds_stay(with_formula):
     sizes = torch.tensor([5, 6, 7])
     species = None
     if with_formula:
-        species = torch.cat([torch.cat([p.species, torch.ones(int(n) - 2)]).long()
-                             for p, n in zip(part.split(), sizes, strict=True)])
+        species = torch.cat(
+            [
+                torch.cat([p.species, torch.ones(int(n) - 2)]).long()
+                for p, n in zip(part.split(), sizes, strict=True)
+            ]
+        )
     made = draw(flow(), Condition(n_atoms=sizes, species=species, scaffold=part))
     for one, given in zip(made.split(), part.split(), strict=True):
         count = len(given.species)

@@ -34,7 +34,9 @@ def sdf_file(path: Path, *names: str) -> Path:
     return path
 
 
-def qm9_file(path: Path, rows: dict[int, Atoms], member: str = "qm9pack/data/qm9_part1.csv") -> Path:
+def qm9_file(
+    path: Path, rows: dict[int, Atoms], member: str = "qm9pack/data/qm9_part1.csv"
+) -> Path:
     """A wheel with molecules by their numbers in QM9."""
     lines = [HEADER]
     for index, atoms in rows.items():

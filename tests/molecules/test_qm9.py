@@ -52,7 +52,9 @@ def test_damaged_wheels(tmp_path, content):
         message = "found no tables of QM9"
     else:
         with zipfile.ZipFile(path, "w") as wheel:
-            wheel.writestr("qm9pack/data/qm9_part1.csv", "Index,Elements,XYZ_Ang\n1,['C'],[[0,x]]\n")
+            wheel.writestr(
+                "qm9pack/data/qm9_part1.csv", "Index,Elements,XYZ_Ang\n1,['C'],[[0,x]]\n"
+            )
     with pytest.raises(DataError, match=message):
         list(read_qm9(path))
 

@@ -29,8 +29,10 @@ def test_compressed_sdf(tmp_path):
     with gzip.open(tmp_path / "b.sdf.gz", "wb") as stream:
         stream.write(plain.read_bytes())
     before, after = entries(plain), entries(tmp_path / "b.sdf.gz")
-    assert [torch.equal(a.structures.positions, b.structures.positions)
-            for a, b in zip(before, after, strict=True)] == [True, True]
+    assert [
+        torch.equal(a.structures.positions, b.structures.positions)
+        for a, b in zip(before, after, strict=True)
+    ] == [True, True]
 
 
 def test_a_broken_block_costs_no_other(tmp_path):

@@ -36,7 +36,8 @@ def test_true_molecules_are_valid(name, smiles):
 
 def test_hydrogens_at_double_bonds_make_no_other_molecule():
     smiles = {
-        judge_bonds(structures_of(embedded(text, 1)[0]))[0].smiles for text in (r"C/C=N/[H]", r"C/C=N\[H]")
+        judge_bonds(structures_of(embedded(text, 1)[0]))[0].smiles
+        for text in (r"C/C=N/[H]", r"C/C=N\[H]")
     }
     assert smiles == {"CC=N"}
 
@@ -65,7 +66,11 @@ def test_what_is_wrong_is_said():
 
 def test_molecules_without_bonds_cannot_be_judged():
     full = bonded(molecule("CH4"))
-    for lacking in (full.replace(atom={}), full.replace(bonds=None, bond={}), full.replace(bond={})):
+    for lacking in (
+        full.replace(atom={}),
+        full.replace(bonds=None, bond={}),
+        full.replace(bond={}),
+    ):
         with pytest.raises(StructureError, match="with bonds, their order"):
             to_rdkit(lacking)
     with pytest.raises(StructureError, match="order 1, 1.5, 2 or 3, got 4"):

@@ -14,7 +14,11 @@ from tests.molecules.files import sdf_file
 NAMES = ("C2H4", "HCN", "CH4", "CH3OH", "H2O", "CH3NO2", "C2H6", "H2CO")
 FLOW = {
     "name": "moleculeflow",
-    **{"width": 16, "pair_width": 8, "points": 2, "heads": 2, "layers": 1},
+    "width": 16,
+    "pair_width": 8,
+    "points": 2,
+    "heads": 2,
+    "layers": 1,
 }
 
 

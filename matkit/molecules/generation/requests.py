@@ -47,7 +47,8 @@ def requests(
         drawn = [(int(size),) for size in chosen]
     drawn.sort(key=lambda atoms: atoms[0])
     return [
-        Item(i, f"molecule {i}", (options.seed * SEEDS + i, *atoms)) for i, atoms in enumerate(drawn)
+        Item(i, f"molecule {i}", (options.seed * SEEDS + i, *atoms))
+        for i, atoms in enumerate(drawn)
     ]
 
 

@@ -46,7 +46,7 @@ def fields(options: MoleculeOptions, count: int) -> dict[str, Any]:
     return {"scaffold": cat([read_scaffold(options.scaffold).structures] * count)}
 
 
-def aim(options: MoleculeOptions, item: Item) -> dict[str, int]:
+def aim(_options: MoleculeOptions, _item: Item) -> dict[str, int]:
     """Return nothing: a molecule is like no other."""
     return {}
 
@@ -70,7 +70,7 @@ def _parts(atoms: Atoms) -> int:
     return int(connected_components(get_connectivity_matrix(near.nl))[0])
 
 
-def realize(blueprint: Blueprint, seeds: Int[Tensor, " B"]) -> Structures:
+def realize(_blueprint: Blueprint, _seeds: Int[Tensor, " B"]) -> Structures:
     """Refuse molecules without coordinates.
 
     Raises:
@@ -86,7 +86,7 @@ def read_known(paths: Sequence[str]) -> Sequence[str]:
 
 
 def judged(
-    batch: Batch, known: Sequence[str], options: GenerateOptions, note: Note
+    batch: Batch, known: Sequence[str], options: GenerateOptions, _note: Note
 ) -> MoleculeEvaluation:
     """Return all scores of the molecules as they were drawn."""
     structures = cat([structures_with_bonds(atoms) for atoms in batch.generated])
