@@ -24,13 +24,8 @@ from torch import Tensor
 
 from matkit.errors import ConfigError
 from matkit.generative.parts.alignment import centred
-from matkit.generative.parts.joint_path import (
-    Given,
-    joint_path,
-    joint_start,
-    joint_step,
-    random_given,
-)
+from matkit.generative.parts.given import check_scaffold, given_by, random_given
+from matkit.generative.parts.joint_path import joint_path, joint_start, joint_step
 from matkit.generative.parts.layout import atom_mask, pad
 from matkit.generative.parts.losses import atom_error
 from matkit.generative.parts.masked import covered_error
@@ -39,13 +34,10 @@ from matkit.generative.parts.molecules import (
     Classes,
     DenseMolecules,
     check_bonds,
-    guided_ends,
-    one_hot,
     pair_mask,
 )
 from matkit.generative.parts.randomness import Noise, noise_for
 from matkit.interfaces import Condition, Generator
-from matkit.interfaces.species import check_species
 from matkit.nn.arguments import check_not_negative, check_positive
 from matkit.structures import Structures
 
@@ -155,7 +147,7 @@ class MoleculeFlow(Generator):
         start = joint_start(data, given, noise, pairing=True)
         now, covered = joint_path(start, data, given, time, noise)
         late = time.to(self.dtype)
-        previous, known = self._previous(now, late, values, noise)
+        previous, known = self.network.repeated(now, noise.uniform() < REPEATED, late, values)
         end = self.network(now, previous, known, late, values)
         errors = {
             "species": covered_error(end.species, data.species, covered[0], data.mask),
@@ -181,43 +173,27 @@ class MoleculeFlow(Generator):
         self.check_condition(condition)
         if steps < 1:
             raise ConfigError(f"Expected at least one sampling step, got {steps}.")
-        device = self.network.to_position.device
-        noise = Noise(seeds.to(device))
-        known, given, origin = self._known(condition, device)
+        like = self.network.to_position
+        noise = Noise(seeds.to(like.device))
+        known, given, center = given_by(condition, self.classes, self.spread, like)
         with torch.no_grad():
             now = replace(known, positions=joint_start(known, given, noise, pairing=False))
-            end, heard = now, torch.zeros(len(seeds), dtype=torch.bool, device=device)
+            end, heard = now, torch.zeros_like(noise.keys, dtype=torch.bool)
             for step in range(steps):
-                time = torch.full((len(seeds),), step / steps, dtype=self.dtype, device=device)
-                end = self._guided(now, (end, heard), time, condition)
+                time = torch.full_like(noise.keys, step / steps, dtype=like.dtype)
+                end = self.network.guided(now, (end, heard), time, condition)
                 now = joint_step(now, end, given, (step, steps), self.churn, noise)
                 end, heard = end.probabilities(), torch.ones_like(heard)
-        return self.classes.structures(replace(now, positions=self.spread * now.positions + origin))
+        return self.classes.structures(replace(now, positions=self.spread * now.positions + center))
 
     def check_condition(self, condition: Condition) -> None:
         """Raise if the generator cannot keep to the condition.
 
         Raises:
-            ConfigError: as for every generator, or a scaffold leaves no atom to be made, or the
-                species do not begin with those of the scaffold.
+            UnknownElementError, ConfigError: as for every generator, and `check_scaffold`.
         """
         super().check_condition(condition)
-        if (scaffold := condition.scaffold) is None:
-            return
-        check_species(scaffold.species, scaffold.batch, self.species)
-        room = condition.sizes.cpu() - scaffold.n_atoms.cpu()
-        if int(room.min()) < 1:
-            b = int(room.argmin())
-            raise ConfigError(
-                f"A scaffold of {int(scaffold.n_atoms[b])} atoms leaves nothing to be made of a "
-                f"molecule of {int(condition.sizes[b])}. Ask for more atoms."
-            )
-        if condition.species is not None:
-            mask = atom_mask(condition.sizes)
-            first = pad(condition.species, mask)[:, : int(scaffold.n_atoms.max())]
-            part = atom_mask(scaffold.n_atoms)
-            if not torch.equal(first[part], scaffold.species):
-                raise ConfigError("Expected species that begin with those of the scaffold.")
+        check_scaffold(condition, self.species)
 
     def _data(self, structures: Structures) -> tuple[DenseMolecules, Bool[Tensor, "B n"]]:
         """Return molecules in units of the spread, and which atoms are hydrogens."""
@@ -228,60 +204,3 @@ class MoleculeFlow(Generator):
     def _told(self, value: Float[Tensor, " B"], noise: Noise) -> Float[Tensor, " B"]:
         """Return a property, NaN where it is withheld."""
         return torch.where(noise.uniform() < self.withheld, torch.nan, value.double())
-
-    def _previous(
-        self,
-        now: DenseMolecules,
-        time: Float[Tensor, " B"],
-        values: Mapping[str, Tensor],
-        noise: Noise,
-    ) -> tuple[DenseMolecules, Bool[Tensor, " B"]]:
-        """Return an earlier prediction for some of the molecules, and for which."""
-        known = noise.uniform() < REPEATED
-        which = known.nonzero().squeeze(1)
-        if not len(which):
-            return now, known
-        some = now.index(which)
-        told = {name: value[which] for name, value in values.items()}
-        with torch.no_grad():
-            end = self.network(
-                some, some, torch.zeros_like(which, dtype=torch.bool), time[which], told
-            )
-        return now.with_rows(which, end.probabilities()), known
-
-    def _guided(
-        self,
-        now: DenseMolecules,
-        previous: tuple[DenseMolecules, Bool[Tensor, " B"]],
-        time: Float[Tensor, " B"],
-        condition: Condition,
-    ) -> DenseMolecules:
-        """Predict with the properties stressed (Ho & Salimans, 2022)."""
-        values, guidance = condition.properties, condition.guidance
-        if not values or guidance == 0:
-            return self.network(now, *previous, time, {})
-        told = self.network(now, *previous, time, values)
-        if guidance == 1:
-            return told
-        return guided_ends(told, self.network(now, *previous, time, {}), guidance)
-
-    def _known(
-        self, condition: Condition, device: torch.device
-    ) -> tuple[DenseMolecules, Given, Float[Tensor, "B 1 3"]]:
-        """Return what a condition gives, about its centre, and where that is in Å."""
-        mask = atom_mask(condition.sizes.to(device))
-        known = self.classes.empty(mask, self.dtype)
-        part = torch.zeros_like(mask)
-        origin = torch.zeros(len(mask), 1, 3, dtype=torch.float64, device=device)
-        if condition.species is not None:
-            rows = one_hot(condition.species.to(device), self.species, "element", self.dtype)
-            known = replace(known, species=pad(rows, mask))
-        if condition.scaffold is not None:
-            dense = self.classes.dense(condition.scaffold.to(device), self.dtype)
-            known, part = known.filled(dense), torch.zeros_like(mask)
-            part[:, : dense.mask.shape[1]] = dense.mask
-            middle = centred(known.positions, part, part)
-            origin = (known.positions - middle)[:, :1]
-            known = replace(known, positions=middle / self.spread)
-        species = part | mask if condition.species is not None else part
-        return known, Given(part, species, mask), origin

@@ -1,81 +1,20 @@
-"""The joint way of all fields of a molecule from noise to data, and what of it is given.
+"""The joint way of all fields of a molecule from noise to data.
 
 Positions go along straight lines, elements, charges and bonds are uncovered. Given atoms stay.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
-from matkit.generative.parts.alignment import aligned, centred
+from matkit.generative.parts.alignment import aligned
+from matkit.generative.parts.given import Given
 from matkit.generative.parts.masked import cover, cover_again, uncover
-from matkit.generative.parts.molecules import DenseMolecules, pair_mask
-from matkit.generative.parts.pairs import pairs_of
+from matkit.generative.parts.molecules import DenseMolecules
 from matkit.generative.parts.randomness import Noise
-from matkit.generative.parts.scaffolds import random_parts
 from matkit.generative.parts.straight import straight_path
-
-
-@dataclass(frozen=True)
-class Given:
-    """What is known of molecules from the beginning.
-
-    Attributes:
-        part: Atoms of a scaffold, with charges, positions and the bonds between them [B, n].
-        species: Atoms whose element is known, those of the scaffold among them [B, n].
-        mask: Which places hold an atom [B, n].
-    """
-
-    part: Bool[Tensor, "B n"]
-    species: Bool[Tensor, "B n"]
-    mask: Bool[Tensor, "B n"]
-
-    @property
-    def has_scaffold(self) -> Bool[Tensor, " B"]:
-        """Which molecules have a scaffold, and so an orientation."""
-        return self.part.any(dim=1)
-
-    @property
-    def anchor(self) -> Bool[Tensor, "B n"]:
-        """Atoms whose centre is the origin: those of the scaffold, or all [B, n]."""
-        return torch.where(self.has_scaffold.unsqueeze(1), self.part, self.mask)
-
-    @property
-    def free(self) -> tuple[Bool[Tensor, "B n"], Bool[Tensor, "B n"], Bool[Tensor, "B P"]]:
-        """Which elements, charges and bonds are to be found."""
-        n = self.mask.shape[1]
-        left, right = torch.tril_indices(n, n, -1, device=self.mask.device)
-        within = self.part[:, left] & self.part[:, right]
-        return self.mask & ~self.species, self.mask & ~self.part, pair_mask(self.mask) & ~within
-
-    def settled(self, positions: Float[Tensor, "B n 3"]) -> Float[Tensor, "B n 3"]:
-        """Return positions about the centre, where no scaffold says where they are."""
-        middle = centred(positions, self.mask, self.mask)
-        return torch.where(self.has_scaffold.view(-1, 1, 1), positions, middle)
-
-
-def random_given(
-    data: DenseMolecules, hydrogen: Bool[Tensor, "B n"], shares: tuple[float, float], noise: Noise
-) -> Given:
-    """Return what a training step shows: nothing, all elements, or a connected part.
-
-    Args:
-        data: Molecules.
-        hydrogen: Which atoms are hydrogens [B, n].
-        shares: Parts of the molecules with elements and with a part given.
-        noise: One stream of random numbers per molecule.
-    """
-    formula, scaffold = (noise.uniform() < share for share in shares)
-    bonded = (data.bonds[..., 1:].sum(dim=2, keepdim=True) > 0).to(data.bonds)
-    parts = random_parts(
-        bonded, data.mask & ~hydrogen, pairs_of(data.mask, data.bonds.dtype), noise
-    )
-    part = parts & scaffold.unsqueeze(1)
-    return Given(part, (formula.unsqueeze(1) & data.mask) | part, data.mask)
 
 
 def joint_start(

@@ -16,8 +16,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from matkit.generative.parts.embedding import SeparateProperties, embed_time
-from matkit.generative.parts.molecules import DenseMolecules
+from matkit.generative.parts.molecules import DenseMolecules, guided_ends
 from matkit.generative.parts.pairs import Pairs, pairs_of, square
+from matkit.interfaces import Condition
 
 RADIAL = 16  # functions of the distance
 TIME = 32  # features of time
@@ -105,6 +106,48 @@ class MoleculeNetwork(nn.Module):
         return DenseMolecules(
             species.to(dtype), charges.to(dtype), bonds.to(dtype), x + move.to(dtype), now.mask
         )
+
+    def repeated(
+        self,
+        now: DenseMolecules,
+        chosen: Bool[Tensor, " B"],
+        time: Float[Tensor, " B"],
+        values: Mapping[str, Tensor],
+    ) -> tuple[DenseMolecules, Bool[Tensor, " B"]]:
+        """Return what a first call, without a gradient, says of the chosen molecules, and of which.
+
+        Chen, Zhang & Hinton, ICLR 2023. Arguments as of `forward`.
+        """
+        which = chosen.nonzero().squeeze(1)
+        if not len(which):
+            return now, chosen
+        some, told = now.index(which), {name: value[which] for name, value in values.items()}
+        with torch.no_grad():
+            end = self(some, some, torch.zeros_like(chosen[which]), time[which], told)
+        return now.with_rows(which, end.probabilities()), chosen
+
+    def guided(
+        self,
+        now: DenseMolecules,
+        previous: tuple[DenseMolecules, Bool[Tensor, " B"]],
+        time: Float[Tensor, " B"],
+        condition: Condition,
+    ) -> DenseMolecules:
+        """Predict with the properties of a condition stressed (Ho & Salimans, 2022).
+
+        Args:
+            now: The noisy molecules.
+            previous: An earlier prediction, and for which molecules there is one.
+            time: One time per molecule [B].
+            condition: What they are to be.
+        """
+        values, guidance = condition.properties, condition.guidance
+        if not values or guidance == 0:
+            return self(now, *previous, time, {})
+        told = self(now, *previous, time, values)
+        if guidance == 1:
+            return told
+        return guided_ends(told, self(now, *previous, time, {}), guidance)
 
     def _atoms(
         self, now: DenseMolecules, previous: DenseMolecules, told: Tensor, time: Tensor

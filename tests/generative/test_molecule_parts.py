@@ -11,7 +11,8 @@ from scipy.spatial.transform import Rotation
 from matkit.errors import StructureError
 from matkit.generative.parts.alignment import aligned, centred, permuted, rotations
 from matkit.generative.parts.embedding import SeparateProperties
-from matkit.generative.parts.joint_path import Given, joint_path, joint_start, joint_step
+from matkit.generative.parts.given import Given
+from matkit.generative.parts.joint_path import joint_path, joint_start, joint_step
 from matkit.generative.parts.layout import atom_mask
 from matkit.generative.parts.masked import cover_again
 from matkit.generative.parts.molecules import Classes, guided_ends, pair_mask
