@@ -61,7 +61,12 @@ def read_molecules(
     """
     for path in [paths] if isinstance(paths, str | Path) else paths:
         for file in _files(Path(path)):
-            yield from _entries(file, format)
+            try:
+                yield from _entries(file, format)
+            except MatkitError:
+                raise
+            except Exception as error:  # each kind of compression has errors of its own
+                yield MoleculeEntry(str(file), reason=f"it is damaged ({one_line(error)})")
 
 
 def _files(path: Path) -> list[Path]:
@@ -113,7 +118,7 @@ def _sdf(path: Path) -> Iterator[MoleculeEntry]:
     check_file(path)
     lines: list[str] = []
     number = 0
-    with open_text(path) as stream:
+    with open_text(path, errors="replace") as stream:
         for line in stream:
             if not line.startswith("$$$$"):
                 lines.append(line)

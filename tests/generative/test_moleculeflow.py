@@ -4,7 +4,7 @@ import pytest
 import torch
 from ase.build import molecule
 
-from matkit.errors import ConfigError, StructureError
+from matkit.errors import ConfigError, StructureError, UnknownElementError
 from matkit.generative.moleculeflow import MoleculeFlow
 from matkit.generative.parts.molecules import DenseMolecules
 from matkit.generative.parts.pairs import pair_number
@@ -171,6 +171,9 @@ def test_impossible_scaffolds():
     part, two = scaffold(), torch.tensor([2])
     with pytest.raises(ConfigError, match="scaffold of 2 atoms leaves nothing"):
         draw(flow(), Condition(n_atoms=two, scaffold=part))
+    unknown = part.replace(species=torch.tensor([7, 8]))
+    with pytest.raises(UnknownElementError, match="does not know"):
+        draw(flow(), Condition(n_atoms=2 * two, scaffold=unknown))
     other = torch.tensor([8, 6, 1, 1])
     with pytest.raises(ConfigError, match="begin with those of the scaffold"):
         draw(flow(), Condition(n_atoms=2 * two, species=other, scaffold=part))

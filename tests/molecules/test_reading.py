@@ -1,4 +1,5 @@
 import gzip
+import os
 
 import pytest
 import torch
@@ -44,6 +45,25 @@ def test_a_broken_block_costs_no_other(tmp_path):
     assert good.structures is not None
     assert last.structures is not None
     assert bad.reason == "no molecule can be read from it"
+
+
+@pytest.mark.parametrize("name", ["a.sdf.gz", "a.smi.gz"])
+def test_a_file_that_breaks_off_is_an_entry(tmp_path, name):
+    path = sdf_file(tmp_path / "a.sdf", "C2H4", "HCN", *["CH4"] * 300)
+    content = path.read_bytes() if "sdf" in name else b"CO\n" * 3 + os.urandom(9000)
+    packed = gzip.compress(content)
+    (tmp_path / name).write_bytes(packed[: len(packed) // 2])
+    *good, last = entries(tmp_path / name)
+    assert last.source.endswith(name)
+    assert "it is damaged" in last.reason
+    assert name == "a.smi.gz" or good[0].structures is not None
+
+
+def test_titles_in_another_encoding_do_no_harm(tmp_path):
+    path = sdf_file(tmp_path / "a.sdf", "C2H4")
+    path.write_bytes("Äthen".encode("latin-1") + path.read_bytes())
+    (entry,) = entries(path)
+    assert len(entry.structures.species) == 6
 
 
 def test_impossible_valences_are_named(tmp_path):
@@ -115,6 +135,13 @@ def test_a_missing_file(tmp_path):
     for name in ("a.sdf", "a.smi", "a.csv", "a.xyz", "a.whl"):
         with pytest.raises(DataError, match="no file"):
             entries(tmp_path / name)
+
+
+def test_a_file_of_empty_lines_is_no_training_set(tmp_path):
+    (tmp_path / "a.smi").write_text("\n\n")
+    given = {"train_file": [str(tmp_path / "a.smi")]}
+    with pytest.raises(DataError, match=r"Expected molecules in .*a.smi, found none"):
+        read_generator_sets(build(GeneratorOptions, given), "molecule")
 
 
 def test_training_sets_of_every_kind(tmp_path):
