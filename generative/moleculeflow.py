@@ -26,14 +26,14 @@ from matkit.errors import ConfigError
 from matkit.generative.parts.alignment import centred
 from matkit.generative.parts.given import check_scaffold, given_by, random_given
 from matkit.generative.parts.joint_path import joint_path, joint_start, joint_step
-from matkit.generative.parts.layout import atom_mask, pad
+from matkit.generative.parts.layout import pad
 from matkit.generative.parts.losses import atom_error
 from matkit.generative.parts.masked import covered_error
 from matkit.generative.parts.molecule_network import MoleculeNetwork, MoleculeSize
 from matkit.generative.parts.molecules import (
     Classes,
     DenseMolecules,
-    check_bonds,
+    molecule_kinds,
     pair_mask,
 )
 from matkit.generative.parts.randomness import Noise, noise_for
@@ -126,14 +126,7 @@ class MoleculeFlow(Generator):
     @classmethod
     def constants(cls, structures: Structures) -> dict[str, Any]:
         """Return the charges, bond orders and the spread of the coordinates of a training set."""
-        check_bonds(structures)
-        mask = atom_mask(structures.n_atoms)
-        positions = centred(pad(structures.positions, mask), mask, mask)[mask]
-        return {
-            "charges": structures.atom["formal_charge"].unique().tolist(),
-            "orders": structures.bond["order"].unique().tolist(),
-            "spread": float(positions.square().mean().sqrt()),
-        }
+        return molecule_kinds(structures)
 
     def loss(self, structures: Structures, rng: torch.Generator) -> dict[str, Float[Tensor, " B"]]:
         """Return the errors of the predicted ends at random times."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from matkit.errors import StructureError
+from matkit.generative.parts.alignment import centred
 from matkit.generative.parts.layout import atom_mask, pad
 from matkit.generative.parts.pairs import pair_number
 from matkit.structures import Structures
@@ -172,6 +174,18 @@ def check_bonds(structures: Structures) -> None:
             "Expected molecules with `bonds`, their `order` and the `formal_charge` of atoms; "
             f"there is no {', '.join(lacking) or 'bonds'}. `matkit.molecules.reading` finds them."
         )
+
+
+def molecule_kinds(structures: Structures) -> dict[str, Any]:
+    """Return the charges, bond orders and the spread of the coordinates of a training set."""
+    check_bonds(structures)
+    mask = atom_mask(structures.n_atoms)
+    positions = centred(pad(structures.positions, mask), mask, mask)[mask]
+    return {
+        "charges": structures.atom["formal_charge"].unique().tolist(),
+        "orders": structures.bond["order"].unique().tolist(),
+        "spread": float(positions.square().mean().sqrt()),
+    }
 
 
 def one_hot(
