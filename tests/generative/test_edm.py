@@ -1,11 +1,13 @@
 import pytest
 import torch
+from ase import Atoms
 from ase.build import molecule
 
 from matkit.errors import ConfigError
 from matkit.generative.edm import EDM
 from matkit.generative.parts.molecules import DenseMolecules
 from matkit.interfaces import Condition
+from matkit.structures import cat
 from matkit.testing import GeneratorContract
 from matkit.testing.generators import seeded
 from matkit.testing.systems import bonded
@@ -96,6 +98,13 @@ def test_guidance():
 def test_impossible_networks(changes, message):
     with pytest.raises(ConfigError, match=message):
         edm(**changes)
+
+
+def test_single_atoms():
+    both = cat([bonded(Atoms("O")), bonded(molecule("H2O"))])
+    errors = edm(extra_dimensions=32).loss(both, seeded(0))
+    assert all(torch.isfinite(error).all() for error in errors.values())
+    assert not draw(edm(), Condition(n_atoms=torch.tensor([1]))).positions.any()
 
 
 def test_steps_out_of_range():

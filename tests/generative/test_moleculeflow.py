@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from ase import Atoms
 from ase.build import molecule
 
 from matkit.errors import ConfigError, StructureError, UnknownElementError
@@ -253,6 +254,15 @@ def test_a_property_that_is_missing_is_not_told():
 def test_impossible_networks(changes, message):
     with pytest.raises(ConfigError, match=message):
         flow(**changes)
+
+
+def test_single_atoms():
+    one = bonded(Atoms("O"))
+    errors = flow().loss(cat([one, bonded(molecule("H2O"))]), seeded(0))
+    assert all(torch.isfinite(error).all() for error in errors.values())
+    assert torch.equal(
+        draw(flow(), Condition(n_atoms=torch.tensor([1]))).positions, torch.zeros(1, 3).double()
+    )
 
 
 def test_steps_out_of_range():
