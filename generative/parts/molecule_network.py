@@ -85,7 +85,7 @@ class MoleculeNetwork(nn.Module):
             now: The noisy molecules.
             previous: An earlier prediction of the ends, as probabilities.
             known: For which molecules there is one [B]; for the others it is not looked at.
-            time: One time per molecule, between 0 and 1 [B].
+            time: One time per molecule, or what tells its noise level [B].
             values: Properties they should have, each [B], NaN where it is not told.
         """
         dtype, told = self.to_position.dtype, known.view(-1, 1, 1)
