@@ -20,7 +20,17 @@ ROOMS = [
     *("dispersion", "data", "calculator_info", "calculator", "models", "doctor", "testing"),
     *("simulate", "vibrations", "phonons", "elastic", "eos", "qha", "transition", "neb"),
     *("analysis", "descriptors"),
-    *("label", "builders", "evaluate", "generate", "crystals", "train", "screen", "interop"),
+    *(
+        "label",
+        "builders",
+        "evaluate",
+        "generate",
+        "crystals",
+        "molecules",
+        "train",
+        "screen",
+        "interop",
+    ),
     *("matkit", "demo", "cli", "__main__"),
 ]
 HEIGHT = {name: height for height, name in enumerate(ROOMS)}

@@ -64,7 +64,10 @@ def differences(before: Atoms, after: Atoms) -> list[str]:
 
 
 def to_ase(structures: Structures) -> list[Atoms]:
-    """Convert a batch to ASE structures; `atom` fields become arrays, `system` fields info."""
+    """Convert a batch to ASE structures; `atom` fields become arrays, all others info.
+
+    Bonds, where there are any, become ``info["bonds"]`` [M, 2], and their `order` ``bond_order``.
+    """
     from ase import Atoms
 
     converted = []
@@ -78,6 +81,9 @@ def to_ase(structures: Structures) -> list[Atoms]:
         for key, value in part.atom.items():
             atoms.set_array(key, value.detach().numpy())
         atoms.info.update({key: _plain(value[0]) for key, value in part.system.items()})
+        if part.bonds is not None and len(part.bonds):
+            atoms.info["bonds"] = part.bonds.numpy()
+            atoms.info.update({f"bond_{key}": value.numpy() for key, value in part.bond.items()})
         converted.append(atoms)
     return converted
 
