@@ -1,17 +1,24 @@
 """ASE calculators to time, and the structures to time them on; needs ase and the package timed.
 
-Runs inside each package's own environment, so it imports nothing of matkit unless asked to.
+Runs inside each package's own environment, so it imports nothing of matkit unless asked to. MACE
+networks have random weights and are read from files that ``mace_models.py`` writes.
 """
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.calculator import Calculator
+
+MACE_SIZES = ("small", "medium", "large")
 
 
 def ethanol() -> Atoms:
@@ -72,42 +79,35 @@ def chgnet() -> Calculator:
     return CHGNetCalculator(CHGNet.load(verbose=False), use_device="cpu")
 
 
-def mace_medium() -> Calculator:
-    """Return a network of MACE-MP-0 medium's size with random weights; good for timing only.
+def matkit_mace(size: str) -> Calculator:
+    return matkit(mace_file(size))
 
-    The package carries no weights; the settings are those of the released model's training log.
-    """
+
+def mace_file(size: str) -> str:
+    """Return a file that ``mace_models.py`` writes; `MATKIT_MACE_MODELS` names the folder."""
+    folder = os.environ.get("MATKIT_MACE_MODELS", "results/mace")
+    return str(Path(folder) / f"{size}.model")
+
+
+def mace(size: str) -> Calculator:
     # e3nn 0.4.4, which mace-torch pins, reads a pickled file of its own wheel on import.
     os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = "1"
-    import torch
-    from e3nn import o3
-    from mace import modules
     from mace.calculators import MACECalculator
 
-    torch.manual_seed(0)
-    block = modules.interaction_classes["RealAgnosticResidualInteractionBlock"]
-    model = modules.ScaleShiftMACE(
-        r_max=6.0,
-        num_bessel=10,
-        num_polynomial_cutoff=5,
-        max_ell=3,
-        interaction_cls=block,
-        interaction_cls_first=block,
-        num_interactions=2,
-        num_elements=89,
-        hidden_irreps=o3.Irreps("128x0e + 128x1o"),
-        MLP_irreps=o3.Irreps("16x0e"),
-        gate=torch.nn.functional.silu,
-        atomic_energies=np.zeros(89),
-        avg_num_neighbors=60.0,
-        atomic_numbers=list(range(1, 90)),
-        correlation=3,
-        radial_type="bessel",
-        radial_MLP=[64, 64, 64],
-        atomic_inter_scale=0.8,
-        atomic_inter_shift=0.0,
-    ).float()
-    return MACECalculator(models=[model], device="cpu", default_dtype="float32")
+    return MACECalculator(model_paths=mace_file(size), device="cpu", default_dtype="float32")
+
+
+def symmetrix(size: str) -> Calculator:
+    """Its own format, made from the same file; compiled kernels are in its cache after one run."""
+    os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = "1"
+    from symmetrix import Symmetrix
+
+    converted = Path(mace_file(size)).with_suffix(".json")
+    if not converted.exists():
+        command = ["symmetrix_extract_mace", "--model", mace_file(size), "--output", str(converted)]
+        command[0] = str(Path(sys.executable).parent / command[0])
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return Symmetrix(str(converted), dtype="float32")
 
 
 CONTENDERS: dict[str, tuple[str, Callable[[], Calculator]]] = {
@@ -118,5 +118,7 @@ CONTENDERS: dict[str, tuple[str, Callable[[], Calculator]]] = {
     "sevenn 7net-0": ("sevenn", lambda: sevenn("7net-0")),
     "sevenn 7net-l3i5": ("sevenn", lambda: sevenn("7net-l3i5")),
     "chgnet 0.3.0": ("chgnet", chgnet),
-    "mace medium (random weights)": ("mace", mace_medium),
+    **{f"matkit MACE {size}": ("matkit", partial(matkit_mace, size)) for size in MACE_SIZES},
+    **{f"symmetrix-xl MACE {size}": ("symmetrix", partial(symmetrix, size)) for size in MACE_SIZES},
+    **{f"mace-torch MACE {size}": ("mace", partial(mace, size)) for size in MACE_SIZES},
 }

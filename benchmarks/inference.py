@@ -1,6 +1,8 @@
 """Time energy + forces + stress through the ASE calculators of matkit and its peers.
 
-    python benchmarks/inference.py --peers sevenn,chgnet,mace --env mace=/path/to/mace/bin/python
+    PEER=/path/to/mace/bin/python
+    $PEER benchmarks/mace_models.py results/mace
+    python benchmarks/inference.py --env mace=$PEER --env symmetrix=$PEER
 
 Every calculator runs on every structure in a process of its own, one after the other on the same
 threads, so that peak memory is its own too. Peers whose pins clash with matkit's are given an
@@ -25,7 +27,9 @@ HERE = Path(__file__).parent
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--peers", default="sevenn,chgnet,mace", help="packages beside matkit")
+    parser.add_argument(
+        "--peers", default="sevenn,chgnet,mace,symmetrix", help="packages beside matkit"
+    )
     parser.add_argument("--env", action="append", default=[], metavar="NAME=PYTHON")
     parser.add_argument("--models", help="texts, one of which a contender's label contains")
     parser.add_argument("--structures", default=",".join(STRUCTURES))

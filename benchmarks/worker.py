@@ -21,9 +21,9 @@ def gflop(calculator, n_atoms: int) -> dict[str, float]:
     import arithmetic
 
     network = calculator.potentials[0].network
-    if not hasattr(network.interactions[0], "linear_in"):
+    if not hasattr(network.interactions[0], "gate"):  # others are not counted
         return {}
-    graph = calculator.neighbors.graph(calculator._structures(None))
+    graph = calculator.neighbors.graph(calculator.structures(calculator.atoms))
     return {"gflop": arithmetic.network(network, n_atoms, len(graph.center)) / 1e9}
 
 

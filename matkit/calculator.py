@@ -18,7 +18,7 @@ from ase.calculators.calculator import (
 from torch import Tensor
 
 from matkit.conditions import NEUTRAL, ignored_conditions, refuse_ignored
-from matkit.data.ase import charge_or_spin, from_ase
+from matkit.data.ase import differences, from_ase
 from matkit.derivatives import force_field, stress_is_defined
 from matkit.devices import find_device, find_dtype, placed
 from matkit.errors import ConfigError, StructureError, UnknownElementError, did_you_mean
@@ -211,10 +211,7 @@ class MatkitCalculator(Shareable):
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """Return what changed since the last calculation; charge and spin count too."""
-        changes: list[str] = super().check_state(atoms, tol)  # type: ignore[no-untyped-call]
-        if self.atoms is not None and _charge_and_spin(self.atoms) != _charge_and_spin(atoms):
-            changes.append("info")
-        return changes
+        return list(all_changes) if self.atoms is None else differences(self.atoms, atoms)
 
     @one_at_a_time
     def calculate(
@@ -359,9 +356,10 @@ class MatkitCalculator(Shareable):
     def _store(self, results: Sequence[Properties], structures: Structures) -> None:
         energy = torch.stack([r["energy"] for r in results])[:, 0]
         forces = torch.stack([r["forces"] for r in results])
+        mean = float(energy.mean())
         self.results = {
-            "energy": float(energy.mean()),
-            "free_energy": float(energy.mean()),
+            "energy": mean,
+            "free_energy": mean,
             "forces": _numpy(forces.mean(0)),
         }
         if "atom_energy" in self._provides:
@@ -385,10 +383,6 @@ class MatkitCalculator(Shareable):
                 "a molecule ask for energy and forces only, and relax without the cell."
             )
         return self._stress
-
-
-def _charge_and_spin(atoms: Atoms) -> tuple[float | None, ...]:
-    return tuple(charge_or_spin(atoms, key) for key in NEUTRAL)
 
 
 def _numpy(tensor: Tensor) -> np.ndarray:

@@ -37,8 +37,10 @@ class Graph(Structures):
     @cached_property
     def vectors(self) -> Float[Tensor, "E 3"]:
         """Edge vectors [E, 3] in Å, differentiable with respect to positions and cell."""
-        cell = self.cell[self.batch[self.center]]
-        image = torch.einsum("ea,eax->ex", self.shift.to(cell.dtype), cell)
+        cell = self.cell if len(self) == 1 else self.cell[self.batch[self.center]]
+        # Not as a product of matrices, for which other threads are called however few edges.
+        a, b, c = self.shift.to(cell.dtype).unsqueeze(2).unbind(dim=1)
+        image = a * cell[:, 0] + b * cell[:, 1] + c * cell[:, 2]
         return self.positions[self.neighbor] + image - self.positions[self.center]
 
     @cached_property

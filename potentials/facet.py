@@ -35,11 +35,17 @@ from matkit.nn.embedding import SpeciesEmbedding, SpeciesIndex, SpeciesScale
 from matkit.nn.equivariant import Features, ScalarMLP
 from matkit.nn.frozen.channels import FrozenIdentity, FrozenLinear, FrozenScaledLinear
 from matkit.nn.frozen.interaction import FrozenInteraction
+from matkit.nn.frozen.passes import LayerGradients
 from matkit.nn.frozen.residual import FrozenResidual
 from matkit.nn.interaction import ResidualInteraction
 from matkit.nn.irreps import parse_irreps, spherical_harmonics
 from matkit.nn.kernels import Convolution
-from matkit.nn.layered import LayeredPotential, check_choice, check_domain
+from matkit.nn.layered import (
+    LayeredPotential,
+    check_choice,
+    check_domain,
+    only_last,
+)
 from matkit.nn.mixing import EquivariantNorm, GateMixer, GridMixer
 from matkit.nn.radial import BesselBasis, polynomial_envelope
 from matkit.nn.radial_functions import Mixture
@@ -89,6 +95,7 @@ class Facet(LayeredPotential):
 
     provides = frozenset({"atom_energy", "features"})
     statistics = frozenset({"neighbor_norm"})
+    readout: ScalarMLP
 
     def __init__(
         self,
@@ -169,12 +176,12 @@ class Facet(LayeredPotential):
             x = interaction(x, index, basis, harmonics, graph)
         return x
 
-    def _energy(self, scalars: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Return atomic energies [N] and the derivative of their sum by the scalars [N, 1, C]."""
+    def _energy(self, scalars: Sequence[Tensor], index: Tensor) -> tuple[Tensor, LayerGradients]:
+        """Return atomic energies [N] and the derivatives of their sum by the scalars."""
         matrix = self.readout.last.detach()
-        relative = ((scalars - self._isolated_scalars()[index]) @ matrix).squeeze(1)
+        relative = ((scalars[-1] - self._isolated_scalars()[index]) @ matrix).squeeze(1)
         by_scalars = self.references.scale[index].unsqueeze(1).to(matrix) * matrix.T
-        return self.references(relative, index), by_scalars.unsqueeze(1)
+        return self.references(relative, index), only_last(scalars, by_scalars.unsqueeze(1))
 
     def _isolated_scalars(self) -> Tensor:
         """Return the last scalars of single atoms of all species [S, C], for inference.

@@ -28,9 +28,15 @@ from matkit.nn.equivariant import Features, Gate, Linear, ScalarMLP
 from matkit.nn.frozen.channels import FrozenLinear
 from matkit.nn.frozen.interaction import FrozenInteraction
 from matkit.nn.frozen.nodes import FrozenGate
+from matkit.nn.frozen.passes import LayerGradients
 from matkit.nn.irreps import Irreps, parse_irreps, spherical_harmonics
 from matkit.nn.kernels import Convolution
-from matkit.nn.layered import LayeredPotential, check_choice, check_domain
+from matkit.nn.layered import (
+    LayeredPotential,
+    check_choice,
+    check_domain,
+    only_last,
+)
 from matkit.nn.radial import BesselBasis, polynomial_envelope, xplor_envelope
 from matkit.nn.radial_functions import Mixture, Radial
 from matkit.nn.references import References
@@ -115,6 +121,7 @@ class NequIP(LayeredPotential):
 
     provides = frozenset({"atom_energy", "features"})
     statistics = frozenset({"neighbor_norm"})
+    readout: ScalarMLP
 
     def __init__(
         self,
@@ -189,17 +196,19 @@ class NequIP(LayeredPotential):
             x = interaction(x, index, basis, harmonics, graph)
         return x
 
-    def _energy(self, scalars: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Return atomic energies [N] and the derivative of their sum by the scalars [N, 1, C]."""
+    def _energy(self, scalars: Sequence[Tensor], index: Tensor) -> tuple[Tensor, LayerGradients]:
+        """Return atomic energies [N] and the derivatives of their sum by the scalars."""
+        last = scalars[-1]
         if not self.readout.activate:
             matrix = self.readout.as_matrix.detach()
             g = self.references.scale[index].unsqueeze(1).to(matrix) * matrix.T
-            return self.references((scalars @ matrix).squeeze(1), index), g.unsqueeze(1)
+            energy = self.references((last @ matrix).squeeze(1), index)
+            return energy, only_last(scalars, g.unsqueeze(1))
         with torch.enable_grad():
-            leaf = scalars.detach().requires_grad_()
+            leaf = last.detach().requires_grad_()
             energy = self.references(self.readout(leaf).squeeze(1), index)
             (g,) = torch.autograd.grad(energy.sum(), leaf)
-        return energy.detach(), g.unsqueeze(1)
+        return energy.detach(), only_last(scalars, g.unsqueeze(1))
 
     def _freeze_layer(self, exact: NequIP, here: NequIP, t: int) -> FrozenInteraction:
         """Return layer `t` for inference."""

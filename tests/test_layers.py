@@ -13,14 +13,24 @@ ROOT = Path(__file__).parents[1]
 # From bottom to top: a room is matkit/name.py or everything in matkit/name/.
 # "matkit" is the package itself: `from matkit import load` reaches everything it exports.
 ROOMS = [
-    *("errors", "units", "elements", "lazy", "cache", "shareable"),
+    *("errors", "units", "elements", "lazy", "cache", "shareable", "threads"),
     *("geometry", "scopes", "structures", "symmetry", "graph", "pair_blocks", "conditions"),
     *("neighbors", "interfaces", "runs", "options", "report"),
     *("nn", "derivatives", "devices", "hessians", "replay", "evaluator"),
     *("dispersion", "data", "calculator_info", "calculator", "models", "doctor", "testing"),
     *("simulate", "vibrations", "phonons", "elastic", "eos", "qha", "transition", "neb"),
     *("analysis", "descriptors"),
-    *("label", "builders", "evaluate", "generate", "crystals", "train", "screen", "interop"),
+    *(
+        "label",
+        "builders",
+        "evaluate",
+        "generate",
+        "crystals",
+        "molecules",
+        "train",
+        "screen",
+        "interop",
+    ),
     *("matkit", "demo", "cli", "__main__"),
 ]
 HEIGHT = {name: height for height, name in enumerate(ROOMS)}

@@ -1,7 +1,8 @@
-"""Masked flow of species: covered at first, uncovered one by one.
+"""Masked flow of species, charges or bonds: covered at first, uncovered one by one.
 
 Campbell et al., ICML 2024; Gat et al., NeurIPS 2024. At time t an atom's species is known with
-probability t. A known species is a one-hot vector, a covered one a vector of zeros.
+probability t. A known species is a one-hot vector, a covered one a vector of zeros. A species that
+is covered again now and then can be corrected.
 """
 
 from __future__ import annotations
@@ -49,6 +50,23 @@ def uncover(
     return torch.where(now, drawn.to(species), species)
 
 
+def cover_again(
+    species: Float[Tensor, "B n S"],
+    chance: float,
+    draw: Float[Tensor, "B n"],
+    free: Bool[Tensor, "B n"],
+) -> Float[Tensor, "B n S"]:
+    """Return the species after some of those that are free have been covered again.
+
+    Args:
+        species: Species, known or covered [B, n, S].
+        chance: Probability to cover a species.
+        draw: Uniform random numbers [B, n].
+        free: Which species are not given [B, n].
+    """
+    return species * ~((draw < chance) & free).unsqueeze(2)
+
+
 def covered_error(
     logits: Float[Tensor, "B n S"],
     species: Float[Tensor, "B n S"],
@@ -57,4 +75,4 @@ def covered_error(
 ) -> Float[Tensor, " B"]:
     """Return the cross entropy of the covered species, per atom of each crystal [B]."""
     entropy = -(species * logits.log_softmax(dim=-1)).sum(dim=2) * covered
-    return entropy.sum(dim=1) / mask.sum(dim=1)
+    return entropy.sum(dim=1) / mask.sum(dim=1).clamp(min=1)

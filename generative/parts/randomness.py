@@ -42,7 +42,7 @@ class Noise:
         counter = (self.calls << 32) + index
         self.calls += 1
         bits = _mix(self.keys.unsqueeze(1) + counter * GOLDEN)
-        return (((_shift(bits, 11)).double() + 0.5) * 2.0**-53).view(-1, *shape)
+        return (((_shift(bits, 11)).double() + 0.5) * 2.0**-53).view(len(bits), *shape)
 
     def normal(self, *shape: int) -> Float[Tensor, "B *shape"]:
         """Return numbers of the standard normal distribution [B, *shape] in float64."""

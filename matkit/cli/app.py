@@ -40,6 +40,7 @@ from matkit.descriptors.options import DescriptorsConfig
 from matkit.evaluate.physics.options import PhysicsOptions
 from matkit.interop.options import IPIClientOptions, LammpsExampleOptions
 from matkit.label.options import LabelConfig
+from matkit.molecules.generation import MoleculeOptions
 from matkit.options import Options
 from matkit.screen.options import ScreenOptions
 
@@ -100,6 +101,7 @@ MORE: dict[str, type[Options]] = {
     "descriptors": DescriptorsConfig,
     "label": LabelConfig,
     "generate crystal": CrystalOptions,
+    "generate molecule": MoleculeOptions,
     "lammps-example": LammpsExampleOptions,
     "ipi-client": IPIClientOptions,
     "screen": ScreenOptions,
@@ -196,12 +198,18 @@ _add(
     "Check a model on physics: curves, dynamics, phonons.",
     "nequip-universal --quick",
 )
-_add_group("generate", "Generate crystals.")
+_add_group("generate", "Generate crystals and molecules.")
 _add(
     "generate crystal",
-    generation(),
+    generation("crystal", CrystalOptions),
     "Generate crystals, relax and judge them.",
     "out --formula Na4Cl4 --num-samples 20 --relax default",
+)
+_add(
+    "generate molecule",
+    generation("molecule", MoleculeOptions),
+    "Generate molecules with bonds, relax and judge them.",
+    "out --model model.safetensors --num-samples 20",
 )
 _add(
     "screen",

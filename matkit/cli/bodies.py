@@ -12,17 +12,18 @@ from matkit.builders.options import MoleculesOptions, PerturbOptions
 from matkit.cli.commands import Given, command_for, last_is_out, only
 from matkit.cli.configs import ALL, CONFIGS, TRAINING
 from matkit.cli.data_options import DATA, DownloadOptions
-from matkit.crystals.generation import CrystalOptions
 from matkit.crystals.options import CrystalsOptions
 from matkit.descriptors.options import DescriptorsConfig
 from matkit.evaluate.options import EvaluateOptions
 from matkit.evaluate.physics.options import PhysicsOptions
+from matkit.generate.options import GenerateOptions
 from matkit.label.options import LabelConfig
 from matkit.options import Options
 from matkit.screen.options import ScreenOptions
 
 if TYPE_CHECKING:
     from matkit.cli.display import Display
+    from matkit.interfaces.generator import Domain
 
 BUILDERS: dict[str, type[Options]] = {"perturb": PerturbOptions, "molecules": MoleculesOptions}
 
@@ -125,16 +126,16 @@ def crystal_scores() -> Callable[..., None]:
     return command_for(CrystalsOptions, start, "FOLDERS...")
 
 
-def generation() -> Callable[..., None]:
-    """Return ``matkit generate crystal``."""
+def generation(domain: Domain, kind: type[GenerateOptions]) -> Callable[..., None]:
+    """Return ``matkit generate`` of a domain."""
 
     def start(options: Any, display: Display) -> int:
         from matkit.cli.generate import run_generate
 
-        return run_generate(options, "crystal", display)
+        return run_generate(options, domain, display)
 
     word = only("out", "expected one folder for the results")
-    return command_for(CrystalOptions, start, "[OUT]", word)
+    return command_for(kind, start, "[OUT]", word)
 
 
 def screening() -> Callable[..., None]:

@@ -63,6 +63,31 @@ def _grow(
     guarded(run, debug)
 
 
+@models.command(
+    "convert", epilog="Example: matkit models convert mace.model out.safetensors --head default"
+)
+def _convert(
+    file: Annotated[Path, typer.Argument(help="model file of MACE, *.model or *.pt")],
+    out: Out,
+    head: Annotated[str | None, typer.Option(help="head to take, if there are several")] = None,
+    licence: Text = None,
+    training_data: Text = None,
+    overwrite: Overwrite = False,
+    json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Convert a model of MACE, without running what is in its file."""
+    texts = {"licence": licence, "training_data": training_data}
+
+    def run() -> int:
+        from matkit.cli.converting import run_convert
+        from matkit.cli.display import Display
+
+        return run_convert((file, out), head, texts, overwrite, Display(json))
+
+    guarded(run, debug)
+
+
 @models.command("trim", epilog="Example: matkit models trim nequip-universal small.safetensors")
 def _trim(
     model: Annotated[str, typer.Argument(help="name or file of a model of the NequIP family")],

@@ -29,7 +29,8 @@ SHOWN = {
     "forces_mae": ("F", "meV/Å", 1000.0),
     "stress_mae": ("S", "meV/Å³", 1000.0),
     "hessian_mae": ("H", "eV/Å²", 1.0),
-    **{term: (term, "", 1.0) for term in ("lattice", "coordinates", "species")},
+    **{term: (term, "", 1.0) for term in ("lattice", "coordinates", "positions")},
+    **{term: (term, "", 1.0) for term in ("species", "charges", "bonds")},
 }
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 # Where total charge and multiplicity are looked for in `atoms.info`, first one wins.
 CHARGE_KEYS = ("charge", "total_charge")
 SPIN_KEYS = ("spin", "spin_multiplicity", "total_spin")
+# Arrays of atoms that energies may depend on.
+COMPARED = ("positions", "numbers", "initial_charges", "initial_magmoms")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)")
 
 
@@ -45,11 +47,27 @@ def from_ase(atoms: Atoms | Sequence[Atoms]) -> Structures:
         check_atoms(item, f" in structure {i}" if len(items) > 1 else "")
     states = [{key: charge_or_spin(item, key) for key in NEUTRAL} for item in items]
     given = [key for key in NEUTRAL if any(state[key] is not None for state in states)]
-    return cat([_convert(item, state, given) for item, state in zip(items, states, strict=True)])
+    converted = [_convert(item, state, given) for item, state in zip(items, states, strict=True)]
+    return converted[0] if len(converted) == 1 else cat(converted)
+
+
+def differences(before: Atoms, after: Atoms) -> list[str]:
+    """Return what differs of all that energies depend on, by ASE's names; `info` for charge, spin.
+
+    Numbers are compared to the bit: ASE's comparison takes as long as a layer of a small network.
+    """
+    pairs = {"cell": (before.cell.array, after.cell.array), "pbc": (before.pbc, after.pbc)}
+    pairs |= {key: (before.arrays.get(key), after.arrays.get(key)) for key in COMPARED}
+    found = [key for key, (a, b) in pairs.items() if a is not b and not np.array_equal(a, b)]
+    states = [[charge_or_spin(atoms, key) for key in NEUTRAL] for atoms in (before, after)]
+    return found if states[0] == states[1] else [*found, "info"]
 
 
 def to_ase(structures: Structures) -> list[Atoms]:
-    """Convert a batch to ASE structures; `atom` fields become arrays, `system` fields info."""
+    """Convert a batch to ASE structures; `atom` fields become arrays, all others info.
+
+    Bonds, where there are any, become ``info["bonds"]`` [M, 2], and their `order` ``bond_order``.
+    """
     from ase import Atoms
 
     converted = []
@@ -63,6 +81,9 @@ def to_ase(structures: Structures) -> list[Atoms]:
         for key, value in part.atom.items():
             atoms.set_array(key, value.detach().numpy())
         atoms.info.update({key: _plain(value[0]) for key, value in part.system.items()})
+        if part.bonds is not None and len(part.bonds):
+            atoms.info["bonds"] = part.bonds.numpy()
+            atoms.info.update({f"bond_{key}": value.numpy() for key, value in part.bond.items()})
         converted.append(atoms)
     return converted
 

@@ -12,6 +12,7 @@ from matkit.derivatives.force_field import DERIVED, ForceField, stress_is_define
 from matkit.graph import Graph
 from matkit.interfaces import Potential, Properties
 from matkit.nn.scatter import scatter_sum
+from matkit.threads import threads_for
 
 
 class Conservative(ForceField):
@@ -38,8 +39,12 @@ class Conservative(ForceField):
         differentiable: bool | None = None,
     ) -> Properties:
         """Predict the energy and the derivatives asked for; see `ForceField.forward`."""
-        wanted = frozenset(properties) & {"forces", "stress"}
         keep = self.training if differentiable is None else differentiable
+        with threads_for(len(graph.center)):
+            return self._predicted(graph, frozenset(properties) & {"forces", "stress"}, keep)
+
+    def _predicted(self, graph: Graph, wanted: frozenset[str], keep: bool) -> Properties:
+        """Predict the energy and the derivatives `wanted`, to be differentiated if to `keep`."""
         if not wanted:
             with torch.set_grad_enabled(keep):
                 return self._with_total(graph, self.network(graph))

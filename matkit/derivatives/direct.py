@@ -12,6 +12,7 @@ from matkit.derivatives.force_field import DERIVED, ForceField, stress_is_define
 from matkit.graph import Graph
 from matkit.interfaces import Potential, Properties
 from matkit.nn.scatter import scatter_sum
+from matkit.threads import threads_for
 
 
 class Direct(ForceField):
@@ -38,7 +39,7 @@ class Direct(ForceField):
     ) -> Properties:
         """Return what the network does, with the total energy; a stress it lacks is NaN."""
         keep = self.training if differentiable is None else differentiable
-        with torch.set_grad_enabled(keep):
+        with threads_for(len(graph.center)), torch.set_grad_enabled(keep):
             values = {**cast(dict[str, Tensor], self.network(graph))}
             values |= {key: values[key].double() for key in DERIVED & values.keys()}
             if "energy" not in values:

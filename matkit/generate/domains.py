@@ -20,7 +20,10 @@ from matkit.structures import Structures
 
 Note = Callable[[str], None]
 # Modules that are a `DomainRoom`, imported when they are needed.
-ROOMS: dict[Domain, str] = {"crystal": "matkit.crystals.generation.room"}
+ROOMS: dict[Domain, str] = {
+    "crystal": "matkit.crystals.generation.room",
+    "molecule": "matkit.molecules.generation.room",
+}
 
 
 @runtime_checkable

@@ -98,7 +98,7 @@ class Sampler:
             if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
                 outcomes.append(failed(item, "positions or cell are not numbers"))
                 continue
-            atoms.info = {
+            atoms.info |= {
                 self.room.NOUN: item.index,
                 "seed": item.content[0],
                 **self.room.aim(self.options, item),

@@ -48,6 +48,7 @@ class Generator(nn.Module, ABC):
         steps: Steps from noise to structure that are enough.
         calls_per_step: Evaluations of the network in each.
         properties: Names of the properties that structures can be asked for.
+        properties_together: Whether they can only be asked for all together.
         recipe: Name and hyper-parameters, if made by `matkit.models.checkpoint.build`.
     """
 
@@ -61,6 +62,7 @@ class Generator(nn.Module, ABC):
     steps: int
     calls_per_step: ClassVar[int] = 1
     properties: tuple[str, ...] = ()
+    properties_together: ClassVar[bool] = True
 
     @classmethod
     def constants(cls, structures: Structures) -> dict[str, Any]:
@@ -161,7 +163,8 @@ class Generator(nn.Module, ABC):
         for name, value in condition.properties.items():
             if not bool(value.isfinite().all()):
                 raise ConfigError(f"Expected numbers for {name}, got {value.tolist()}.")
-        if condition.properties and (missing := set(self.properties) - set(condition.properties)):
+        missing = set(self.properties) - set(condition.properties)
+        if self.properties_together and condition.properties and missing:
             raise ConfigError(
                 f"The generator was trained on {', '.join(self.properties)} together; give "
                 f"{', '.join(sorted(missing))} too, or none."

@@ -13,6 +13,7 @@ from matkit.elements import format_species
 from matkit.interfaces import Generator, Potential
 from matkit.models import checkpoint
 from matkit.models.building import GROUPS, model_class, model_names
+from matkit.models.pickled import heads, is_pickled
 from matkit.models.published import published, weights_of
 from matkit.models.shipped import find_generator, shipped
 from matkit.models.sources import is_generator, read_potential
@@ -121,7 +122,9 @@ def model_card(name_or_path: str | Path) -> ModelCard:
         return _generator_card(find_generator(name_or_path))
     elif str(name_or_path) in (known := architectures()):
         return known[str(name_or_path)]
-    potential, metadata = read_potential(name_or_path)
+    # Of several heads the first one stands for the file; the card names all.
+    head = heads(name_or_path)[0] if is_pickled(name_or_path) else None
+    potential, metadata = read_potential(name_or_path, head=head)
     if config is None:
         card = _foreign_card(metadata)
     return replace(

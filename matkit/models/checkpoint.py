@@ -165,6 +165,7 @@ def _refuse_pickle(path: Path) -> None:
     if start[8:] != b"{" and (start[:2] == b"PK" or start[:1] == b"\x80"):
         raise CheckpointError(
             f"{path} is a pickled PyTorch file. Loading it could run any program, so matkit does "
-            "not; it reads *.safetensors written by matkit. Models of other packages load by name: "
-            "see `matkit models list`."
+            "not; it reads *.safetensors written by matkit. MACE's files can be converted: matkit "
+            f"models convert {path.name} out.safetensors. Other models load by name: see `matkit "
+            "models list`."
         )

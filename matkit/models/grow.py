@@ -18,8 +18,10 @@ from matkit.interfaces import Potential
 from matkit.models import checkpoint
 from matkit.models.building import model_class
 from matkit.models.compare import largest_change
+from matkit.nn.contraction import SymmetricContraction
 from matkit.nn.embedding import SpeciesEmbedding, SpeciesScale
 from matkit.nn.equivariant import Linear
+from matkit.nn.gaunt import GauntContraction
 from matkit.nn.references import References
 from matkit.structures import Structures
 
@@ -179,28 +181,46 @@ def _copy(network: Potential, larger: Potential, rows: list[int]) -> None:
     """Fill the larger network; what is normalised by the number of species keeps its effect."""
     n_old, n_new = len(network.species), len(larger.species)
     for (name, old), new in zip(network.named_modules(), larger.modules(), strict=True):
+        # Buffers that are not saved, such as the map from atomic numbers to rows, are made anew.
         tensors = {
             **dict(old.named_parameters(recurse=False)),
             **dict(old.named_buffers(recurse=False)),
         }
+        tensors = {k: v for k, v in tensors.items() if k not in old._non_persistent_buffers_set}
         places = {
             **dict(new.named_parameters(recurse=False)),
             **dict(new.named_buffers(recurse=False)),
         }
-        parent = larger.get_submodule(name.rpartition(".")[0]) if "." in name else larger
+        above = [larger.get_submodule(".".join(path)) for path in _prefixes(name)]
         for key, tensor in tensors.items():
             target = places[key]
             if tensor.shape == target.shape:
                 target.copy_(tensor)
-            elif key != "table":  # the map from atomic numbers to rows is made anew
-                target.copy_(tensor[rows] * _factor(new, parent, n_old, n_new))
+            else:
+                target.copy_(tensor[rows] * _factor(new, above, n_old, n_new))
 
 
-def _factor(module: nn.Module, parent: nn.Module, n_old: int, n_new: int) -> float:
-    """Return by how much a row grows so that its effect stays the same."""
-    if isinstance(module, SpeciesEmbedding) or isinstance(parent, Linear):
+def _prefixes(name: str) -> list[list[str]]:
+    """Return the names of the modules that one is in, as parts; the outermost first."""
+    parts = name.split(".")
+    return [parts[:depth] for depth in range(1, len(parts))]
+
+
+def _factor(module: nn.Module, above: Sequence[nn.Module], n_old: int, n_new: int) -> float:
+    """Return by how much a row grows so that its effect stays the same.
+
+    Args:
+        module: What the row is a parameter of.
+        above: The modules that it is in.
+        n_old: Number of species before.
+        n_new: Number of species after.
+    """
+    if any(isinstance(one, SpeciesEmbedding | Linear) for one in (module, *above)):
         return sqrt(n_new / n_old)
-    if isinstance(module, References) or isinstance(parent, SpeciesScale):
+    if any(
+        isinstance(one, References | SpeciesScale | SymmetricContraction | GauntContraction)
+        for one in (module, *above)
+    ):
         return 1.0
     raise TrainingError(
         f"{type(module).__name__} depends on the number of species in a way that matkit cannot "

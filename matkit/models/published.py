@@ -67,11 +67,7 @@ def converted(name: str, config: dict[str, Any]) -> Path:
             f"too old to carry them). Install it: {config['weights']['install']}"
         )
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:12]
-    path = (
-        (cache_folder() or _temporary())
-        / "models"
-        / f"{name}-v{FORMAT_VERSION}-{digest}.safetensors"
-    )
+    path = converted_models() / f"{name}-v{FORMAT_VERSION}-{digest}.safetensors"
     if not path.is_file():
         _convert(weights, config, path)
         log.warning(
@@ -83,6 +79,11 @@ def converted(name: str, config: dict[str, Any]) -> Path:
             path,
         )
     return path
+
+
+def converted_models() -> Path:
+    """Return the folder of converted models, in the user's cache."""
+    return (cache_folder() or _temporary()) / "models"
 
 
 @lru_cache

@@ -1,7 +1,8 @@
 """Read tensors and plain containers out of a foreign PyTorch file without running its pickle.
 
 A pickle is a program. This reader executes only the instructions that build numbers, strings,
-lists, dicts, tuples, tensors and arrays; every other object becomes an inert `Opaque`. It is the
+lists, dicts, tuples, tensors and arrays; every other object becomes an inert `Opaque`, which knows
+the name of its class and keeps what the object was made of as data. It is the
 interpreter of the standard library written in Python: the one in C takes memory as a file says.
 """
 
@@ -41,11 +42,31 @@ LARGEST_PROGRAM = 4_000_000
 
 
 class Opaque:
-    """Stands for an object whose class was not loaded; it keeps nothing and does nothing."""
+    """Stands for an object whose class was not loaded; it does nothing.
+
+    The class itself stands for a class or function that the file names.
+
+    Attributes:
+        source: Name of the class, with its module.
+        arguments: What it was made from.
+        attributes: Its state, if that is a dictionary.
+    """
+
+    source: ClassVar[str] = ""
+    arguments: tuple[object, ...]
+    attributes: dict[Any, Any]
+
+    def __new__(cls, *arguments: object, **_: object) -> Opaque:
+        """Keep what the object is made from."""
+        stand_in = super().__new__(cls)
+        stand_in.arguments, stand_in.attributes = arguments, {}
+        return stand_in
 
     def __init__(self, *_: object, **__: object) -> None: ...
 
-    def __setstate__(self, state: object) -> None: ...
+    def __setstate__(self, state: object) -> None:
+        if isinstance(state, dict):
+            self.attributes = state
 
     def __setitem__(self, key: object, value: object) -> None: ...
 
@@ -138,6 +159,7 @@ class _Reader(_Interpreter):  # type: ignore[misc]
         super().__init__(stream, encoding="utf-8")
         self.archive, self.root = archive, root
         self.storages: dict[tuple[str, Any], Tensor] = {}
+        self.stand_ins: dict[str, type[Opaque]] = {}
         self.left = 2 * sum(member.file_size for member in archive.infolist())
 
     def find_class(self, module: str, name: str) -> Any:
@@ -148,13 +170,19 @@ class _Reader(_Interpreter):  # type: ignore[misc]
             ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
             ("_codecs", "encode"): _encode,
             ("numpy", "dtype"): NumberType,
-            ("numpy", "ndarray"): Opaque,
         }
         if module == "torch" and name in _STORAGES:
             return _STORAGES[name]
         if module in {"numpy.core.multiarray", "numpy._core.multiarray"}:
-            return {"_reconstruct": Array, "scalar": _rebuild_scalar}.get(name, Opaque)
-        return allowed.get((module, name), Opaque)
+            numpy = {"_reconstruct": Array, "scalar": _rebuild_scalar}
+            return numpy.get(name) or self._stand_in(f"{module}.{name}")
+        return allowed.get((module, name)) or self._stand_in(f"{module}.{name}")
+
+    def _stand_in(self, source: str) -> type[Opaque]:
+        """Return what stands for a class or function of that name."""
+        if source not in self.stand_ins:
+            self.stand_ins[source] = type("Opaque", (Opaque,), {"source": source})
+        return self.stand_ins[source]
 
     def persistent_load(self, pid: Any) -> Tensor:
         """Return the storage named by `pid` as a flat tensor."""

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from matkit.elements import ATOMIC_NUMBERS
-from matkit.errors import UnknownNameError, did_you_mean
+from matkit.errors import ConfigError, UnknownNameError, did_you_mean
 from matkit.interfaces import Potential
 from matkit.models import checkpoint
 from matkit.models.building import model_names
+from matkit.models.pickled import converted_file, is_pickled
 from matkit.models.published import converted, published
 from matkit.models.shipped import DEFAULT_POTENTIAL, shipped
 
@@ -40,16 +41,18 @@ def expand(given: str | Path | Sequence[str | Path]) -> list[str | Path]:
 
 
 def read_potential(
-    name_or_path: str | Path, any_level: bool = False
+    name_or_path: str | Path, any_level: bool = False, head: str | None = None
 ) -> tuple[Potential, dict[str, Any]]:
     """Return the network that a name or file means, and the file's metadata with its `path`.
 
     Args:
         name_or_path: Name or file.
         any_level: See `matkit.models.zoo.load`.
+        head: Name of the head to take of a MACE file that has several.
 
     Raises:
         UnknownNameError: no model has that name, or it is a generator.
+        ConfigError: there is no such head, or none is named among several.
         MissingExtraError: the package that carries the weights is not installed.
         CheckpointError: the file cannot be read.
     """
@@ -75,9 +78,16 @@ def read_potential(
             f"Expected a potential, but {name} is a generator of crystals: draw with it by "
             f"`matkit generate`. Potentials: {', '.join({**known, **shipped('potential')})}."
         )
+    named = path
+    if is_pickled(path):
+        path = converted_file(path, head)
+    elif head is not None:
+        raise ConfigError(
+            f"`head` chooses among those of a MACE file (*.model); {name} has one. Leave it out."
+        )
     potential, metadata = checkpoint.load(path)
     potential.one_level = None if any_level else valid_elements(metadata["card"])
-    return potential, metadata | {"path": str(path)}
+    return potential, metadata | {"path": str(named)}
 
 
 def valid_elements(card: Mapping[str, Any]) -> frozenset[int] | None:
@@ -89,7 +99,9 @@ def valid_elements(card: Mapping[str, Any]) -> frozenset[int] | None:
 def is_generator(name_or_path: str | Path) -> bool:
     """Return whether a name or file is one of a generator; what cannot be read is none."""
     path = shipped().get(str(name_or_path), Path(name_or_path))
-    return path.is_file() and checkpoint.kind_of(path) == "generator"
+    if not path.is_file() or is_pickled(path):
+        return False
+    return checkpoint.kind_of(path) == "generator"
 
 
 def not_a_generator(name: str) -> UnknownNameError:

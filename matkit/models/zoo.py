@@ -33,7 +33,8 @@ def load(name_or_path: str | Path, any_level: bool = False) -> ForceField:
     """Load a potential with forces and stress, ready for use.
 
     Args:
-        name_or_path: A name from `models()`, or a ``*.safetensors`` file written by matkit.
+        name_or_path: A name from `models()`, a ``*.safetensors`` file written by matkit, or a
+            ``*.model`` file of MACE with one head.
         any_level: Whether a fine-tuned model may be used for elements whose energies it has
             left at the level of its base.
 
@@ -60,15 +61,16 @@ def load_calculator(
     any_level: bool = False,
     dispersion: str | None = None,
     dispersion_functional: str = DISPERSION_FUNCTIONAL,
+    head: str | None = None,
     **foreign: Any,
 ) -> MatkitCalculator:
     """Load an ASE calculator.
 
     Args:
-        name_or_path: Model name or file. Several, also as text with commas, or a pattern such as
-            ``"seed-*.safetensors"``, make a committee: results are means, with `energy_std`,
-            `forces_std` and `stress_std` beside them. The default comes with matkit; ``matkit
-            models info`` says how good it is.
+        name_or_path: Model name or file, also one of MACE (``*.model``). Several, also as text
+            with commas, or a pattern such as ``"seed-*.safetensors"``, make a committee: results
+            are means, with `energy_std`, `forces_std` and `stress_std` beside them. The default
+            comes with matkit; ``matkit models info`` says how good it is.
         device: `cpu`, `cuda`, ...; `auto` takes the GPU if there is one.
         dtype: `float32` or `float64` arithmetic; None leaves it to what is computed (`md` takes
             float32, all else of `matkit.simulate`, vibrations, phonons and transition states
@@ -81,12 +83,13 @@ def load_calculator(
         dispersion: Correction that is added, `d3` (damped to zero) or `d3bj`; see
             `matkit.dispersion.D3`.
         dispersion_functional: Density functional of the labels that the model was trained on.
+        head: Name of the head to take of a MACE file that has several.
         **foreign: Nothing; words of other programs are answered with those of matkit.
 
     Raises:
         UnknownNameError: no model has that name, it is a generator, or no file fits the pattern.
         ConfigError: no model is named, device or type are none, the dispersion or its functional
-            is not known, or an argument is unknown.
+            is not known, an argument is unknown, or `head` names none of a file's heads.
         MissingExtraError: the package that carries the weights, or the one of the dispersion, is
             not installed.
         CheckpointError: a model file cannot be read.
@@ -98,7 +101,7 @@ def load_calculator(
     names = expand(name_or_path)
     if not names:
         raise ConfigError("Expected at least one model, got none. Name one.")
-    loaded = [read_potential(name, any_level) for name in names]
+    loaded = [read_potential(name, any_level, head) for name in names]
     for name, (_, metadata) in zip(names, loaded, strict=True):
         if any_level and (level := valid_elements(metadata["card"])):
             log.warning("Energies of %s are good for %s only.", name, format_species(level))

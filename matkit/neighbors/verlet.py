@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,6 +12,9 @@ from matkit.graph import Graph
 from matkit.neighbors import radius_graph
 from matkit.scopes import cat
 from matkit.structures import Structures
+
+# Å³ that a cell has at least whose vectors are those of another one, deformed.
+SMALLEST_VOLUME = 1e-9
 
 
 class VerletList:
@@ -112,18 +116,33 @@ class VerletList:
         known = new if len(old) == len(new) else new.index(range(len(old)))
         if old.species.shape != known.species.shape:
             return None
+        if len(known) == 1 and known.device.type == "cpu":
+            return [] if self._serves_one(old, known) else [0]
         serves = self._serves(old, known)  # the only look at numbers
         return [i for i, s in enumerate(serves.tolist()) if not s] + list(range(len(old), len(new)))
+
+    def _serves_one(self, old: Structures, new: Structures) -> bool:
+        """Return the same as `_serves` for one structure, with a fifth of the calls."""
+        before, after = old.cell[0].detach().numpy(), new.cell[0].detach().numpy()
+        carried, shrink = old.positions.detach().numpy(), 1.0
+        if not (np.array_equal(old.species, new.species) and np.array_equal(old.pbc, new.pbc)):
+            return False
+        if not np.array_equal(before, after):
+            if min(abs(np.linalg.det(before)), abs(np.linalg.det(after))) <= SMALLEST_VOLUME:
+                return False
+            deformation = np.linalg.solve(before, after)
+            carried = carried @ deformation
+            shrink -= float(np.linalg.norm(deformation - np.eye(3)))
+        moved = new.positions.detach().numpy() - carried
+        stray = np.sqrt(np.einsum("nx,nx->n", moved, moved).max())
+        return bool(shrink * (self.cutoff + self.skin) - 2 * stray > self.cutoff)
 
     def _serves(self, old: Structures, new: Structures) -> Tensor:
         """Return whether the candidates of each structure still hold all its edges [B]."""
         same = (old.species == new.species).all() & (old.pbc == new.pbc).all(dim=1)
         deformation, known = _deformation(old, new)
-        if len(new) == 1:  # mostly: dynamics of one structure
-            carried = old.positions @ deformation[0]
-        else:
-            same = same & (old.n_atoms == new.n_atoms).all()
-            carried = torch.einsum("nx,nxy->ny", old.positions, deformation[new.batch])
+        same = same & (old.n_atoms == new.n_atoms).all()
+        carried = torch.einsum("nx,nxy->ny", old.positions, deformation[new.batch])
         stray = _largest((new.positions - carried).norm(dim=1), new)
         # σ_min(F) is at least 1 - |F - 1|; a decomposition would wait for the GPU.
         identity = torch.eye(3, dtype=deformation.dtype, device=old.device)
@@ -158,6 +177,6 @@ def _deformation(old: Structures, new: Structures) -> tuple[Tensor, Tensor]:
     """
     same = (old.cell == new.cell).flatten(1).all(dim=1)
     found, _ = torch.linalg.solve_ex(old.cell, new.cell)
-    full = torch.minimum(old.volume, new.volume) > 1e-9
+    full = torch.minimum(old.volume, new.volume) > SMALLEST_VOLUME
     identity = torch.eye(3, dtype=old.cell.dtype, device=old.device)
     return torch.where(same[:, None, None], identity, found), same | full

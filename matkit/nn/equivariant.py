@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from matkit.errors import ConfigError
 from matkit.nn.irreps import Irrep, Irreps
+from matkit.nn.species_rows import species_product
 
 Features = tuple[Tensor, ...]
 
@@ -67,8 +68,11 @@ class Linear(nn.Module):
         """Apply the map; `species` [N] are indices into the stack of matrices."""
         outputs = []
         for source, scale, weight in zip(self.source, self.scales, self.weights, strict=True):
-            matrix = weight * scale if species is None else (weight * scale)[species]
-            outputs.append(x[source] @ matrix)
+            matrix = weight * scale
+            if species is None:
+                outputs.append(x[source] @ matrix)
+            else:
+                outputs.append(species_product(x[source], matrix, species))
         return tuple(outputs)
 
 

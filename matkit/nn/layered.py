@@ -6,7 +6,8 @@ import copy
 import logging
 import math
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from numbers import Integral
 from typing import Any, Self, cast
 
@@ -18,26 +19,31 @@ from matkit.errors import ConfigError, did_you_mean
 from matkit.graph import Graph
 from matkit.interfaces import Potential, Properties
 from matkit.nn.embedding import SpeciesEmbedding, SpeciesIndex
-from matkit.nn.equivariant import Features, ScalarMLP
+from matkit.nn.equivariant import Features
 from matkit.nn.frozen.agreement import agrees
 from matkit.nn.frozen.contracts import EdgeData, FrozenLayer
-from matkit.nn.frozen.passes import reverse, run
+from matkit.nn.frozen.passes import LayerGradients, passes
 from matkit.nn.frozen.radial_table import RadialTable, tabulate
+from matkit.nn.frozen.recording import RecordedLayer, RecordedNetwork
 from matkit.nn.frozen.table_check import check_table
 from matkit.nn.harmonics import harmonics as fused_harmonics
 from matkit.nn.harmonics import harmonics_gradient
 from matkit.nn.irreps import Irreps
 from matkit.nn.kernels import Convolution, backends
 from matkit.nn.kernels.fused import edges_of
+from matkit.nn.kernels.paths import Layout
 from matkit.nn.radial_functions import Radial
 from matkit.nn.references import References
 from matkit.nn.repulsion import ZBL
+from matkit.threads import FEW_EDGES
 
 logger = logging.getLogger(__name__)
 
 
 class LayeredPotential(Potential):
     """Embedding, interaction layers that convolve over the neighbours, energy of the scalars.
+
+    The last layer makes scalars only. The energy may depend on the scalars of every layer.
 
     Subclasses set the attributes and define the abstract methods.
 
@@ -46,7 +52,7 @@ class LayeredPotential(Potential):
         index: From atomic numbers to rows of the embedding.
         embedding: First features.
         interactions: Layers, each of which has a `convolution`.
-        readout: From the last layer's scalars to energies.
+        readout: From the scalars to energies.
         references: Unit and zero of the energies of every species.
         feature_irreps: Irreps of `equivariant_features`.
         natural_parity: Whether harmonics have parity (-1)^l.
@@ -60,12 +66,13 @@ class LayeredPotential(Potential):
     index: SpeciesIndex
     embedding: SpeciesEmbedding
     interactions: nn.ModuleList
-    readout: ScalarMLP
+    readout: nn.Module
     references: References
 
     def __init__(self) -> None:
         super().__init__()
         self._frozen: tuple[Any, list[FrozenLayer]] | None = None
+        self._recorded: RecordedNetwork | None = None
         self.repulsion: ZBL | None = None
         self.whole = True
 
@@ -96,13 +103,36 @@ class LayeredPotential(Potential):
         """
 
     @abstractmethod
-    def _energy(self, scalars: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Return atomic energies [N] and the derivative of their sum by the scalars [N, 1, C].
+    def _energy(self, scalars: Sequence[Tensor], index: Tensor) -> tuple[Tensor, LayerGradients]:
+        """Return atomic energies [N] and the derivatives of their sum by the scalars.
 
         Args:
-            scalars: Even scalars of the last layer [N, C].
+            scalars: Even scalars of every layer [N, C].
             index: Index of each atom's species [N].
         """
+
+    def _descriptor(self, scalars: Sequence[Tensor]) -> Tensor:
+        """Return the `features` of the atoms [N, F], given the scalars of every layer [N, C]."""
+        return scalars[-1]
+
+    def _radial_arguments(self, lengths: Tensor, graph: Graph) -> tuple[Tensor, Tensor | None]:
+        """Return what the layers' radial functions are functions of [E], if not of the length.
+
+        Args:
+            lengths: Lengths [E], Å.
+            graph: Edges.
+
+        Returns:
+            The arguments, and their derivative by the length, None where it is one.
+        """
+        return lengths, None
+
+    def _species_in_use(self, graph: Graph) -> tuple[int, ...] | None:
+        """Return indices of the species that layers for inference are to be made for.
+
+        Empty if they are the same for all species, None if they cannot be made.
+        """
+        return ()
 
     def with_repulsion(self, energy: Tensor, graph: Graph) -> Tensor:
         """Return atomic energies [N] with the repulsion of nuclei, if there is to be one."""
@@ -122,8 +152,16 @@ class LayeredPotential(Potential):
         result["atom_energy"] = result["atom_energy"] + energy
         return result, self.repulsion.edge_gradient(graph, by_vectors) + added
 
-    def _learned_gradient(self, graph: Graph, vectors: Tensor) -> tuple[Properties, Tensor] | None:
-        """Return the same without the repulsion, of and by the `network_vectors` [E, 3]."""
+    def _learned_gradient(
+        self, graph: Graph, vectors: Tensor, recorded: bool = True
+    ) -> tuple[Properties, Tensor] | None:
+        """Return the same without the repulsion, of and by the `network_vectors` [E, 3].
+
+        Args:
+            graph: Edges.
+            vectors: Edge vectors.
+            recorded: Whether the layers may be run as recorded launches.
+        """
         layers = self._frozen_layers(graph)
         if not layers:
             return None
@@ -131,22 +169,39 @@ class LayeredPotential(Potential):
         # Candidates of a neighbour list may be longer than the cutoff; they contribute nothing.
         reach = self.cutoff if graph.cutoff > self.cutoff else math.inf
         lengths, harmonics = fused_harmonics(vectors, self.lmax, self.dtype, reach)
-        if not all(layer.covers(lengths.clamp(max=self.cutoff)) for layer in layers):
+        arguments, slope = self._radial_arguments(lengths.clamp(max=self.cutoff), graph)
+        if not all(layer.covers(arguments) for layer in layers):
             return None
-        data = EdgeData(edges_of(graph), lengths, harmonics, index)
+        data = EdgeData(edges_of(graph), arguments, harmonics, index)
         with torch.no_grad():
             x: Features = (self.embedding(index),)
-            scalars, tapes = run(layers, x, data)
-            energy, g = self._energy(scalars, index)
-            by_lengths, by_harmonics = reverse(layers, tapes, g, data)
-        gradient = harmonics_gradient(vectors, by_lengths, by_harmonics, reach)
-        return Properties(atom_energy=energy, features=scalars), gradient
+            last = partial(self._energy, index=index)
+            recording = self._recording(layers, x, data) if recorded else None
+            by = recording.passes(x, data, last) if recording else passes(layers, x, data, last)
+            by_lengths = by.lengths if slope is None else by.lengths * slope
+        gradient = harmonics_gradient(vectors, by_lengths, by.harmonics, reach)
+        return Properties(atom_energy=by.energy, features=self._descriptor(by.scalars)), gradient
+
+    def _recording(
+        self, layers: list[FrozenLayer], x: Features, data: EdgeData
+    ) -> RecordedNetwork | None:
+        """Return the layers as recorded launches for few edges, if they can be recorded."""
+        if len(data.lengths) >= FEW_EDGES or data.lengths.device.type != "cpu":
+            return None
+        if self._recorded is None or not self._recorded.fits(layers, data):
+            able = [x for x in layers if isinstance(x, RecordedLayer) and x.recordable]
+            self._recorded = RecordedNetwork(able, x, data) if len(able) == len(layers) else None
+        return self._recorded
 
     def _frozen_layers(self, graph: Graph) -> list[FrozenLayer]:
         """Return the layers for inference, made anew when a weight has changed."""
         if backends.name_for(graph.device) is None or not len(graph.center):
             return []
-        state = tuple((p.data_ptr(), p._version, p.dtype) for p in self.parameters())
+        species = self._species_in_use(graph)
+        if species is None:
+            return []
+        weights = tuple((p.data_ptr(), p._version, p.dtype) for p in _parameters(self))
+        state = (species, weights)
         if self._frozen is None or self._frozen[0] != state:
             self._frozen = (state, [])
             self._freeze(state)
@@ -155,6 +210,8 @@ class LayeredPotential(Potential):
     def _freeze(self, state: Any) -> None:
         """Make the layers for inference and keep them if they agree with autograd."""
         exact = copy.deepcopy(self).cpu().double()
+        if state[0]:
+            exact.one_level = frozenset(self.species[i] for i in state[0])
         for layer in exact.interactions:
             cast(Any, layer).convolution.backend = "reference"
         device = next(self.parameters()).device
@@ -165,10 +222,13 @@ class LayeredPotential(Potential):
             exact.repulsion = None  # next to it, errors of what is learnt would not show
             tolerance = 1e-4 if self.dtype == torch.float32 else 1e-8
 
-            def learned(graph: Graph) -> tuple[Properties, Tensor] | None:
-                return self._learned_gradient(graph, graph.vectors)
+            def learned(graph: Graph, recorded: bool) -> tuple[Properties, Tensor] | None:
+                return self._learned_gradient(graph, graph.vectors, recorded)
 
-            trusted = agrees(learned, exact, tolerance, device)
+            trusted = all(
+                agrees(partial(learned, recorded=recorded), exact, tolerance, device)
+                for recorded in (False, True)
+            )
             problem = "its self-check failed"
         # Whatever goes wrong in tabulating or compiling, there is a path that works.
         except Exception as error:
@@ -186,20 +246,52 @@ class LayeredPotential(Potential):
             onset: Where its second derivative jumps, Å.
         """
         convolution: Convolution = cast(Any, self.interactions[t]).convolution
-        device = self.embedding.weight.device
         variables = "xyw" if t else "yw"  # the embedding has no derivative
+        make = partial(tabulate, radial, self.cutoff, onset=onset)
+        return self._checked_table(make, convolution.layout, variables)
+
+    def _checked_table(
+        self, make: Callable[..., RadialTable], layout: Layout, variables: str
+    ) -> RadialTable | None:
+        """Return a table of the weights of a convolution, None where none can be made or read.
+
+        Args:
+            make: Makes it on the CPU, given the type of its numbers as `dtype`.
+            layout: Irreps and paths of the convolution.
+            variables: What will be differentiated by, as in `fused.gradients`.
+        """
+        device = self.embedding.weight.device
         name = backends.name_for(device) or "none"
-        if not check_table(convolution.layout, self.dtype, variables, name, str(device)):
+        if not check_table(layout, self.dtype, variables, name, str(device)):
             return None
         try:
-            return tabulate(radial, self.cutoff, onset=onset, dtype=self.dtype).to(device)
+            return make(dtype=self.dtype).to(device)
         except ConfigError as error:
-            logger.warning("Radial functions of layer %d are evaluated exactly: %s", t, error)
+            logger.warning("Radial functions are evaluated exactly: %s", error)
             return None
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is made again on demand."""
-        return {**self.__dict__, "_frozen": None}
+        return {**self.__dict__, "_frozen": None, "_recorded": None}
+
+
+def _parameters(network: nn.Module) -> Iterator[nn.Parameter]:
+    """Yield all parameters; the method of the same name takes as long as a layer."""
+    modules: list[nn.Module | None] = [network]
+    while modules:
+        if (module := modules.pop()) is not None:
+            yield from (p for p in module._parameters.values() if p is not None)
+            modules += module._modules.values()
+
+
+def only_last(scalars: Sequence[Tensor], gradient: Tensor) -> LayerGradients:
+    """Return the derivatives of an energy that sees the last layer's scalars only.
+
+    Args:
+        scalars: Even scalars of every layer [N, C].
+        gradient: Derivative by those of the last layer [N, 1, C].
+    """
+    return [*[None] * (len(scalars) - 1), gradient]
 
 
 def check_domain(species: Sequence[int], cutoff: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from ase.data import covalent_radii
@@ -16,13 +17,37 @@ from matkit.graph import Graph
 from matkit.nn.radial import polynomial_envelope
 from matkit.nn.scatter import scatter_sum
 
-# Ziegler, Biersack and Littmark, The Stopping and Range of Ions in Solids (1985): weights and
-# exponents of the universal screening function, and its length 0.8854 a0 / (Zi^0.23 + Zj^0.23).
-WEIGHTS = (0.18175, 0.50986, 0.28022, 0.02817)
-EXPONENTS = (3.19980, 0.94229, 0.40290, 0.20162)
-LENGTH, POWER = 0.8854, 0.23
-# Power of the envelope: its value and two derivatives vanish at the reach (as in MACE).
-ENVELOPE = 6
+
+class ScreenedCoulomb(NamedTuple):
+    """Numbers of a screened Coulomb repulsion and its envelope.
+
+    Attributes:
+        weights: Weights of the exponentials of the screening function.
+        exponents: Their exponents.
+        length: Numerator of the screening length ``length / (Zi^power + Zj^power)``, Å.
+        power: Power of the atomic numbers.
+        coulomb: Repulsion of two unit charges at 1 Å, eV.
+        envelope: Power of the polynomial envelope.
+    """
+
+    weights: tuple[float, ...]
+    exponents: tuple[float, ...]
+    length: float
+    power: float
+    coulomb: float
+    envelope: int
+
+
+# Ziegler, Biersack and Littmark, The Stopping and Range of Ions in Solids (1985): the universal
+# screening function. Value and two derivatives of the envelope vanish at the reach (as in MACE).
+UNIVERSAL = ScreenedCoulomb(
+    weights=(0.18175, 0.50986, 0.28022, 0.02817),
+    exponents=(3.19980, 0.94229, 0.40290, 0.20162),
+    length=0.8854 * Bohr,
+    power=0.23,
+    coulomb=Hartree * Bohr,
+    envelope=6,
+)
 # Part of a core's radius where atoms appear at the least distance.
 STILL = 0.85
 # Curium, the last element with a covalent radius (Cordero et al. 2008).
@@ -40,6 +65,8 @@ class ZBL(nn.Module):
         species: Atomic numbers that may come.
         cutoff: Longest edge of the graphs, Å.
         part: Part of the sum of the covalent radii at which it ends.
+        screening: Other numbers than the universal ones.
+        strength: Factor of the energy.
 
     Raises:
         ConfigError: the covalent radius of an element is not known.
@@ -47,7 +74,14 @@ class ZBL(nn.Module):
 
     radii: Tensor
 
-    def __init__(self, species: Sequence[int], cutoff: float, part: float = 1.0) -> None:
+    def __init__(
+        self,
+        species: Sequence[int],
+        cutoff: float,
+        part: float = 1.0,
+        screening: ScreenedCoulomb = UNIVERSAL,
+        strength: float = 1.0,
+    ) -> None:
         super().__init__()
         unknown = [z for z in species if z > LAST]
         if unknown:
@@ -56,6 +90,7 @@ class ZBL(nn.Module):
                 "has none. Leave out the repulsion, or the element."
             )
         self.cutoff, self.part = cutoff, part
+        self.screening, self.strength = screening, strength
         self.register_buffer("radii", torch.tensor(covalent_radii), persistent=False)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ZBL:
@@ -103,10 +138,13 @@ class ZBL(nn.Module):
     def _pairs(self, graph: Graph, which: Tensor | slice, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Return energies and their derivatives by the length, in eV and eV/Å."""
         z = graph.species.double()
-        value, slope = screened_coulomb(lengths, z[graph.center[which]], z[graph.neighbor[which]])
-        reach = self._reach(graph, which)
-        envelope = polynomial_envelope(lengths, reach, ENVELOPE)
-        return value * envelope, slope * envelope + value * _envelope_slope(lengths, reach)
+        ends = z[graph.center[which]], z[graph.neighbor[which]]
+        value, slope = (
+            self.strength * part for part in screened_coulomb(lengths, *ends, self.screening)
+        )
+        reach, power = self._reach(graph, which), self.screening.envelope
+        envelope = polynomial_envelope(lengths, reach, power)
+        return value * envelope, slope * envelope + value * _envelope_slope(lengths, reach, power)
 
 
 class Core(ZBL):
@@ -168,26 +206,32 @@ def _put(all_edges: Tensor, which: Tensor | slice, rows: Tensor) -> Tensor:
 
 
 def screened_coulomb(
-    lengths: Float[Tensor, " E"], z_i: Float[Tensor, " E"], z_j: Float[Tensor, " E"]
+    lengths: Float[Tensor, " E"],
+    z_i: Float[Tensor, " E"],
+    z_j: Float[Tensor, " E"],
+    screening: ScreenedCoulomb = UNIVERSAL,
 ) -> tuple[Float[Tensor, " E"], Float[Tensor, " E"]]:
-    """Return the universal repulsion [E] in eV and its derivative by the length in eV/Å.
+    """Return the screened repulsion [E] in eV and its derivative by the length in eV/Å.
 
     Args:
         lengths: Distances, Å.
         z_i: Atomic numbers of one end.
         z_j: Atomic numbers of the other.
+        screening: Numbers of the repulsion.
     """
-    decay = (z_i**POWER + z_j**POWER) / (LENGTH * Bohr)
+    decay = (z_i**screening.power + z_j**screening.power) / screening.length
     x = lengths * decay
-    screened = [w * torch.exp(-e * x) for w, e in zip(WEIGHTS, EXPONENTS, strict=True)]
-    screening = torch.stack(screened).sum(dim=0)
-    fall = torch.stack([e * part for e, part in zip(EXPONENTS, screened, strict=True)]).sum(dim=0)
-    coulomb = Hartree * Bohr * z_i * z_j / lengths
-    return coulomb * screening, -coulomb * (screening / lengths + fall * decay)
+    terms = list(zip(screening.weights, screening.exponents, strict=True))
+    parts = [weight * torch.exp(-exponent * x) for weight, exponent in terms]
+    screened = torch.stack(parts).sum(dim=0)
+    falls = [exponent * part for (_, exponent), part in zip(terms, parts, strict=True)]
+    fall = torch.stack(falls).sum(dim=0)
+    coulomb = screening.coulomb * z_i * z_j / lengths
+    return coulomb * screened, -coulomb * (screened / lengths + fall * decay)
 
 
-def _envelope_slope(lengths: Tensor, reach: Tensor) -> Tensor:
+def _envelope_slope(lengths: Tensor, reach: Tensor, power: int) -> Tensor:
     """Return the derivative of the polynomial envelope by the length."""
-    x, p = lengths / reach, ENVELOPE
+    x, p = lengths / reach, power
     inside = -p * (p + 1) * (p + 2) / 2 * x ** (p - 1) * (1 - x) ** 2 / reach
     return torch.where(x < 1, inside, 0.0)

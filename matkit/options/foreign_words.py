@@ -12,7 +12,8 @@ _AVERAGED = (
 )
 _ONE_HEAD = (
     "models here have one head. To keep what the base knew, give structures of it as replay_file; "
-    "to read one of several levels of theory from the data, name it as head"
+    "to read one of several levels of theory from the data, name it as head; to take one of a MACE "
+    "file, matkit models convert --head"
 )
 _FOLDER = "all files of a run are in work_dir/name"
 _TABLE = "errors are given as MAE and RMSE of every quantity, per file, config_type and element"
@@ -52,7 +53,7 @@ ANSWERS: dict[str, str] = {
     "launcher": "the number of GPUs or processes is called devices",
     "wandb": "tensorboard is written where it is installed, and log.csv always",
     "statistics_file": _STATISTICS,
-    "pair_repulsion": "repulsion of nuclei is part of model: core of nequip, zbl of facet",
+    "pair_repulsion": "repulsion of nuclei is part of model: core of nequip, zbl of facet and mace",
     "virials_weight": "virials are learnt as stresses (stress_weight; virials_key in the data)",
     "dipole_weight": "no model here learns dipoles",
     "compute_stress": "stresses are computed for cells of three axes, and learnt by stress_weight",

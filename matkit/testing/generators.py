@@ -17,7 +17,7 @@ from matkit.interfaces import Blueprint, Condition, Generator
 from matkit.interfaces.generator import DOMAINS, INPUTS, OUTPUTS
 from matkit.models import building, checkpoint
 from matkit.structures import Structures, cat
-from matkit.testing.systems import batch
+from matkit.testing.systems import batch, bonded
 
 STEPS = 5
 
@@ -73,7 +73,8 @@ class GeneratorContract:
     @staticmethod
     def samples(generator: Generator) -> Structures:
         """Return three structures of the generator's domain, with its properties."""
-        structures = batch(*SAMPLES[generator.domain])
+        make = bonded if generator.domain == "molecule" else batch
+        structures = make(*SAMPLES[generator.domain])
         values = torch.linspace(1.0, 2.0, len(structures))
         return structures.replace(system=dict.fromkeys(generator.properties, values))
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
+from ase.neighborlist import natural_cutoffs, neighbor_list
 
 from matkit.data.ase import from_ase
 from matkit.structures import Structures
@@ -53,6 +54,27 @@ SYSTEMS: dict[str, Callable[[], Atoms]] = {
 def batch(*atoms: Atoms) -> Structures:
     """Return structures as one batch."""
     return from_ase(list(atoms))
+
+
+def bonded(*atoms: Atoms) -> Structures:
+    """Return neutral molecules of single bonds as one batch."""
+    structures = batch(*atoms)
+    ends = [
+        first + torch.tensor(_bonded_pairs(one)).view(-1, 2)
+        for first, one in zip(structures.offsets.tolist(), atoms, strict=False)
+    ]
+    bonds = torch.cat(ends)
+    return structures.replace(
+        atom={"formal_charge": torch.zeros_like(structures.species)},
+        bonds=bonds,
+        bond={"order": torch.ones(len(bonds), dtype=torch.float64)},
+    )
+
+
+def _bonded_pairs(atoms: Atoms) -> np.ndarray:
+    i, j = neighbor_list("ij", atoms, natural_cutoffs(atoms, mult=1.15))
+    pairs: np.ndarray = np.stack([i, j], axis=1)[i < j]
+    return pairs
 
 
 def random_rotation(seed: int = 0) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Options of training a generator of crystals."""
+"""Options of training a generator of crystals or molecules."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ class GeneratorOptions(TrainerOptions, FileOptions):
         False, description="generate the species too; otherwise they are given, as a formula"
     )
     properties: list[str] = Field(
-        [], description="columns with properties that crystals are to be asked for"
+        [], description="columns with properties that structures are to be asked for"
     )
     cell: Literal["niggli", "given"] = Field(
         "niggli",
         description="which cell of a crystal is learnt: the reduced one, or as in the file",
     )
     split_by: Literal["formula", "random"] = Field(
-        "random", description="crystals that are never torn apart by the split of train_file"
+        "random", description="structures that are never torn apart by the split of train_file"
     )
     allow_missing: bool = Field(
         False,
-        description="leave out entries that are no crystals, and learn without their properties "
+        description="leave out entries that are no structures, and learn without their properties "
         "those that have none",
     )
-    batch_size: int = Field(256, gt=0, description="crystals per step and process")
+    batch_size: int = Field(256, gt=0, description="structures per step and process")
     max_pairs: int | None = Field(
         None, gt=0, description="most pairs of atoms in a batch; larger batches are split"
     )
-    valid_batch_size: int = Field(256, gt=0, description="crystals per step of validation")
+    valid_batch_size: int = Field(256, gt=0, description="structures per step of validation")
     mixed_precision: bool = Field(
         False,
         description="multiply matrices in bfloat16 in training: faster where the hardware can",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
 from numbers import Real
-from typing import Any
+from typing import Any, TypeAlias
 
 import spglib
 import torch
@@ -19,7 +19,8 @@ from matkit.data.splitting import split_groups
 from matkit.elements import format_species
 from matkit.errors import ConfigError, DataError
 from matkit.interfaces.generator import Domain
-from matkit.structures import Structures
+from matkit.molecules.reading import read_molecules
+from matkit.structures import Structures, cat
 from matkit.train.generator_options import GeneratorOptions
 from matkit.train.sets import UNVALIDATED
 
@@ -99,32 +100,45 @@ def read_generator_sets(options: GeneratorOptions, domain: Domain) -> GeneratorS
 def _read(
     files: Sequence[str], options: GeneratorOptions, domain: Domain
 ) -> tuple[Examples, list[str]]:
-    fault = FAULTS[domain]
-    atoms: list[Atoms] = []
-    sources, faults = [], []
-    for source, item in read_entries(files, options.format):
-        if isinstance(item, str) or fault(item):
-            faults.append(f"{source} ({item if isinstance(item, str) else fault(item)})")
+    structures: list[Structures] = []
+    sources, carried, faults = [], [], []
+    for source, item, said in READ[domain](files, options):
+        if isinstance(item, str):
+            faults.append(f"{source} ({item})")
         else:
-            atoms.append(item)
+            structures.append(item)
             sources.append(source)
+            carried.append(said)
     notes = _left_out(faults, len(sources), options, domain)
-    niggli = options.cell == "niggli" and domain == "crystal"
-    reduced = [_niggli(one) for one in atoms] if niggli else atoms
-    structures = from_ase(reduced)
-    system = _properties(atoms, sources, options, domain)
-    formulas = tuple(reduced_formula(one.numbers) for one in atoms)
-    return Examples(structures.replace(system=system), formulas, tuple(sources)), notes
+    if not structures:
+        raise DataError(f"Expected {domain}s in {', '.join(files)}, found none.")
+    properties = _properties(carried, sources, options, domain)
+    formulas = tuple(reduced_formula(one.species.numpy()) for one in structures)
+    batch = cat(structures).replace(system=properties)
+    return Examples(batch, formulas, tuple(sources)), notes
 
 
-def _fault_of_molecule(atoms: Atoms) -> str:
-    return "it is periodic" if atoms.pbc.any() else ""
+# Where something comes from, the structure or why there is none, and what else is said of it.
+Said: TypeAlias = tuple[str, Structures | str, Mapping[str, Any]]
 
 
-# Why a structure does not belong to a domain, or nothing.
-FAULTS: dict[Domain, Callable[[Atoms], str]] = {
-    "crystal": fault_of,
-    "molecule": _fault_of_molecule,
+def _crystals(files: Sequence[str], options: GeneratorOptions) -> Iterator[Said]:
+    for source, item in read_entries(files, options.format):
+        if isinstance(item, str) or fault_of(item):
+            yield source, item if isinstance(item, str) else fault_of(item), {}
+        else:
+            cell = _niggli(item) if options.cell == "niggli" else item
+            yield source, from_ase(cell).replace(system={}), _carried(item)
+
+
+def _molecules(files: Sequence[str], options: GeneratorOptions) -> Iterator[Said]:
+    for entry in read_molecules(files, options.format):
+        yield entry.source, entry.structures or entry.reason, entry.carried
+
+
+READ: dict[Domain, Callable[[Sequence[str], GeneratorOptions], Iterator[Said]]] = {
+    "crystal": _crystals,
+    "molecule": _molecules,
 }
 
 
@@ -148,17 +162,20 @@ def _niggli(atoms: Atoms) -> Atoms:
 
 
 def _properties(
-    atoms: Sequence[Atoms], sources: Sequence[str], options: GeneratorOptions, domain: Domain
+    carried: Sequence[Mapping[str, Any]],
+    sources: Sequence[str],
+    options: GeneratorOptions,
+    domain: Domain,
 ) -> dict[str, torch.Tensor]:
     """Return each property [B], NaN where missing."""
     found = {}
     for name in options.properties:
-        values = [_number(one, name, source) for one, source in zip(atoms, sources, strict=True)]
+        values = [_number(one, name, at) for one, at in zip(carried, sources, strict=True)]
         lacking = [s for s, value in zip(sources, values, strict=True) if value != value]
         if len(lacking) == len(values):
             raise ConfigError(
                 f"No {domain} has the property {name!r}. There are: "
-                f"{', '.join(_numeric(atoms[0]))}."
+                f"{', '.join(_numeric(carried[0]))}."
             )
         if lacking and not options.allow_missing:
             raise DataError(
@@ -173,20 +190,20 @@ def _carried(atoms: Atoms) -> Mapping[str, Any]:
     return {**(atoms.calc.results if atoms.calc is not None else {}), **atoms.info}
 
 
-def _number(atoms: Atoms, name: str, source: str) -> float:
+def _number(carried: Mapping[str, Any], name: str, source: str) -> float:
     """Return the property of one structure.
 
     Raises:
         DataError: there is something else than a number.
     """
-    value = _carried(atoms).get(name, nan)
+    value = carried.get(name, nan)
     if not isinstance(value, Real):
         raise DataError(f"Expected a number for {name} of {source}, got {value!r}.")
     return float(value)
 
 
-def _numeric(atoms: Atoms) -> list[str]:
-    names = [name for name, value in _carried(atoms).items() if isinstance(value, Real)]
+def _numeric(carried: Mapping[str, Any]) -> list[str]:
+    names = [name for name, value in carried.items() if isinstance(value, Real)]
     return sorted(names) or ["none"]
 
 

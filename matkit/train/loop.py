@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader
 
 from matkit.errors import TrainingError
 from matkit.structures import Structures
+from matkit.threads import threads_for
 from matkit.train.batching import Batches
 from matkit.train.checkpoints import TrainingState, load_state, save_state
 from matkit.train.gradients import GradientWatch, clip
@@ -144,7 +145,8 @@ class Trainer:
         count = len(order)
         for batch in self.batched.train:
             epochs = progress.epoch + (progress.batch + 1) / count
-            step = self.step(batch.to(self.fabric.device), epochs)
+            with threads_for(self.objective.edges(batch)):
+                step = self.step(batch.to(self.fabric.device), epochs)
             progress.count(step.loss, step.means)
             self.hooks.on_step(progress.epoch, progress.batch, count)
             if progress.step % CLOCK_STEPS == 0 and self._time_is_up():

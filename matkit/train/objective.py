@@ -119,6 +119,10 @@ class Objective(nn.Module, ABC):
             fabric: Processes and devices.
         """
 
+    def edges(self, batch: Any) -> int:
+        """Return how many pairs of atoms a batch has: all of each structure without a graph."""
+        return int(batch.n_atoms.square().sum())
+
     def effective(self) -> dict[str, Tensor]:
         """Return the parameters of the model by name, as the average is to follow them."""
         return dict(self.model.named_parameters())
@@ -179,6 +183,10 @@ class PotentialObjective(Objective):
         errors = ErrorSums(zip(LABELS, both[4:].reshape(-1, 3), strict=True))
         row = {"loss": float(both[0] / both[1]), **as_row(errors.result())}
         return row | ({"hessian_mae": float(both[2] / both[3])} if both[3] else {})
+
+    def edges(self, batch: Graph) -> int:
+        """Return how many edges a batch has."""
+        return len(batch.center)
 
     def effective(self) -> dict[str, Tensor]:
         """Return the parameters of the model by name, with low-rank changes applied."""

@@ -37,5 +37,5 @@ def test_a_mirror(cli, published, tmp_path):
 
 def test_no_name_lists_the_sets(cli):
     result = cli("data", "download", code=2)
-    assert set(published_sets()) <= set(re.findall(r"[a-z]+-\d+", result.output))
+    assert set(published_sets()) <= set(re.findall(r"[a-z]+-?\d+", result.output))
     assert "one after another" in cli("data", "download", "a", "b", code=2).output

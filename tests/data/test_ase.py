@@ -3,7 +3,7 @@ import pytest
 import torch
 from ase import Atoms
 
-from matkit.data.ase import from_ase, to_ase
+from matkit.data.ase import differences, from_ase, to_ase
 from matkit.errors import StructureError
 from matkit.testing.systems import SYSTEMS, crystal, water
 
@@ -141,3 +141,18 @@ def test_long_lists_of_bad_atoms_are_cut():
     atoms = Atoms("H20", positions=np.full((20, 3), np.nan))
     with pytest.raises(StructureError, match=r"0, 1, 2, 3, 4, 5, 6, 7, ... \(20 in all\)"):
         from_ase(atoms)
+
+
+def test_what_differs_of_two_structures_is_named_as_ase_does():
+    before = Atoms("OH2", positions=[[0, 0, 0], [1, 0, 0], [0, 1, 0]], cell=[8, 8, 8], pbc=True)
+    assert differences(before, before.copy()) == []
+    after = before.copy()
+    after.positions[0, 0] += 1e-12
+    after.set_cell([8, 8, 9])
+    after.pbc[0] = False
+    after.numbers[1] = 9
+    after.set_initial_charges([0, 0, 1])
+    after.set_array("tags", np.array([1, 2, 3]))
+    after.info["charge"] = 1
+    expected = {"positions", "cell", "pbc", "numbers", "initial_charges", "info"}
+    assert set(differences(before, after)) == expected

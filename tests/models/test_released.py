@@ -21,6 +21,8 @@ from matkit.models.upgrades import FORMAT_VERSION
 
 FOLDER = Path(__file__).parent / "released"
 FILES = sorted(FOLDER.glob("*.safetensors"))
+# Formats that the families which are younger than the first one began with.
+FIRST = {"mace": 2, "moleculeflow": 2, "edm": 2}
 EXPECTED = json.loads((FOLDER / "expected.json").read_text())
 POTENTIALS = [path for path in FILES if checkpoint.kind_of(path) == "potential"]
 GENERATORS = [path for path in FILES if checkpoint.kind_of(path) == "generator"]
@@ -44,20 +46,26 @@ def test_a_potential_has_the_energies_of_its_time(path):
 
 
 @pytest.mark.parametrize("path", GENERATORS, ids=lambda path: path.stem)
-def test_a_generator_draws_the_crystals_of_its_time(path):
+def test_a_generator_draws_what_it_drew_at_its_time(path):
     generator = checkpoint.load(path, Generator)[0].double()
-    condition = Condition(n_atoms=torch.tensor([2]), species=torch.tensor([11, 17]))
-    made = generator.sample(condition, 5, torch.tensor([3]))
     expected = EXPECTED[path.stem.partition("-")[0]]
-    assert close(made.cell[0], expected["cell"])
+    if generator.domain == "crystal":
+        condition = Condition(n_atoms=torch.tensor([2]), species=torch.tensor([11, 17]))
+    else:
+        condition = Condition(n_atoms=torch.tensor([5]))
+    made = generator.sample(condition, 5, torch.tensor([3]))
+    if generator.domain == "crystal":
+        assert close(made.cell[0], expected["cell"])
+    else:
+        assert made.species.tolist() == expected["species"]
     assert close(made.positions, expected["positions"])
 
 
 def test_there_is_a_file_of_every_family_and_format():
     """Else nothing would notice that old files of a family cannot be read any more."""
     names = {*model_names(Potential), *model_names(Generator)}
-    formats = range(1, FORMAT_VERSION + 1)
-    assert {path.stem for path in FILES} >= {f"{n}-{v}" for n in names for v in formats}
+    wanted = {f"{n}-{v}" for n in names for v in range(FIRST.get(n, 1), FORMAT_VERSION + 1)}
+    assert {path.stem for path in FILES} >= wanted
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

@@ -1,5 +1,6 @@
 """Files that were made to harm the reader of foreign checkpoints."""
 
+import os
 import pickle
 import subprocess
 import sys
@@ -150,3 +151,21 @@ def test_mutated_files_neither_crash_nor_hang(tmp_path, count):
     refused, megabytes = map(int, done.stdout.split())
     assert refused > count / 2
     assert megabytes < 500
+
+
+def test_objects_are_kept_as_data_with_the_names_of_their_classes(tmp_path):
+    """Functions are named and not called, here one that would end the process."""
+    program = pickle.dumps({"call": Call(os._exit, (3,)), "function": os.getcwd}, 2)
+    content = read_torch_zip(written(tmp_path / "a.pth", program))
+    assert content["call"].source == f"{os.name}._exit"
+    assert content["call"].arguments == (3,)
+    assert content["function"].source == f"{os.name}.getcwd"
+
+
+def test_attributes_of_objects_are_kept(tmp_path):
+    layer = torch.nn.Linear(2, 3)
+    torch.save(layer, tmp_path / "a.pth")
+    content = read_torch_zip(tmp_path / "a.pth")
+    assert content.source == "torch.nn.modules.linear.Linear"
+    assert torch.equal(content.attributes["_parameters"]["weight"], layer.weight)
+    assert content.attributes["in_features"] == 2

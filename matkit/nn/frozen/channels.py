@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from torch import Tensor
 
 from matkit.nn.embedding import SpeciesScale
 from matkit.nn.equivariant import Features, Linear
 from matkit.nn.frozen.contracts import FeatureGradient
+from matkit.nn.frozen.recording import RecordedNetwork
+from matkit.nn.species_rows import species_product
 
 
 @dataclass(frozen=True)
@@ -32,15 +35,45 @@ class FrozenLinear:
     def forward(self, x: Features, index: Tensor) -> list[Tensor]:
         """Return mixed features."""
         pairs = zip(self.source, self.weights, strict=True)
-        return [x[source] @ self._matrix(weight, index) for source, weight in pairs]
+        if self.by_species:
+            return [species_product(x[source], weight, index) for source, weight in pairs]
+        return [x[source] @ weight for source, weight in pairs]
 
     def backward(self, g: Sequence[Tensor], index: Tensor, into: FeatureGradient) -> None:
         """Add the derivative by the input to `into`."""
         for source, weight, gradient in zip(self.source, self.weights, g, strict=True):
-            into.add_product(source, gradient, self._matrix(weight, index).mT)
+            if self.by_species:
+                into.add(source, species_product(gradient, weight.mT, index))
+            else:
+                into.add_product(source, gradient, weight.mT)
 
-    def _matrix(self, weight: Tensor, index: Tensor) -> Tensor:
-        return weight[index] if self.by_species else weight
+    def record(
+        self, recording: RecordedNetwork, x: Features, into: Mapping[int, Tensor]
+    ) -> Features:
+        """Record the map; return the result of every output irrep."""
+        results = []
+        for place, (source, weight) in enumerate(zip(self.source, self.weights, strict=True)):
+            n, dim, _ = x[source].shape
+            add = place in into
+            out = into[place] if add else x[source].new_empty(n, dim, weight.shape[-1])
+            recording.product(x[source], weight, out, add)
+            results.append(out)
+        return tuple(results)
+
+    def record_back(
+        self, recording: RecordedNetwork, g: Sequence[Tensor], into: dict[int, Tensor]
+    ) -> None:
+        """Record the derivative by every input irrep, added to what is in `into`."""
+        for source, transposed, gradient in zip(self.source, self._transposed, g, strict=True):
+            add = source in into
+            if not add:
+                n, dim, _ = gradient.shape
+                into[source] = gradient.new_empty(n, dim, transposed.shape[-1])
+            recording.product(gradient, transposed, into[source], add)
+
+    @cached_property
+    def _transposed(self) -> tuple[Tensor, ...]:
+        return tuple(weight.mT.contiguous() for weight in self.weights)
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,17 @@ class FeatureGradient:
 
 
 @runtime_checkable
+class SpeciesMap(Protocol):
+    """A function of every atom's features and species, with its reverse derivative."""
+
+    def forward(self, x: Features, index: Tensor) -> Features:
+        """Return the function's values [N, 2l + 1, channels] per irrep."""
+
+    def backward(self, x: Features, g: Features, index: Tensor) -> Features:
+        """Return the derivative by `x`, given that by the values."""
+
+
+@runtime_checkable
 class NodeMap(Protocol):
     """A function of every atom's features, with its reverse derivative."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -29,6 +30,7 @@ from matkit.nn.frozen.edge_ranges import (
     weighted_ranges,
 )
 from matkit.nn.frozen.radial_table import RadialTable
+from matkit.nn.frozen.recording import RecordedMap, RecordedNetwork, RecordedNode, Reverse
 from matkit.nn.kernels import backends
 from matkit.nn.kernels.fused import Edges, Weights
 from matkit.nn.kernels.paths import Layout
@@ -65,7 +67,7 @@ class FrozenInteraction:
         While a CUDA graph is captured no number can be looked at: the kernels' results for such
         edges are NaN.
         """
-        return self.table is None or _capturing(lengths) or self.table.covers(lengths)
+        return self.table is None or capturing(lengths) or self.table.covers(lengths)
 
     def forward(self, x: Features, data: EdgeData) -> tuple[Features, Tape]:
         """Return the features of the next layer, and what the way back needs."""
@@ -94,6 +96,44 @@ class FrozenInteraction:
         by_connection = [by_mixed[place] for place in self.places]
         self.self_connection.backward(by_connection, data.species, by_input)
         return by_input.whole(), by_harmonics, by_lengths
+
+    @property
+    def recordable(self) -> bool:
+        """Whether all its parts can be recorded."""
+        maps = (self.linear_in, self.linear_out)
+        linear = all(isinstance(part, RecordedMap) for part in maps)
+        return linear and isinstance(self.gate, RecordedNode) and self.table is not None
+
+    def record(
+        self, recording: RecordedNetwork, x: Features, first: bool
+    ) -> tuple[Features, Reverse]:
+        """Record the layer; return its result and what records the way back."""
+        linear_in, linear_out = (
+            cast(RecordedMap, self.linear_in),
+            cast(RecordedMap, self.linear_out),
+        )
+        gate, table = cast(RecordedNode, self.gate), cast(RadialTable, self.table)
+        sent = linear_in.record(recording, x, {})
+        messages, number = recording.convolve(self.layout, sent, table)
+        mixed = linear_out.record(recording, messages, {})
+        sums = {i: mixed[place] for i, place in enumerate(self.places)}
+        self.self_connection.record(recording, x, sums)
+
+        def back(g: Features) -> Features:
+            by_mixed = gate.record_back(recording, mixed, g)
+            by_messages: dict[int, Tensor] = {}
+            linear_out.record_back(recording, by_mixed, by_messages)
+            arriving = tuple(by_messages[k] for k in range(len(messages)))
+            by_sent = recording.convolve_back(self.layout, sent, arriving, table, number)
+            if first:
+                return ()
+            by_input: dict[int, Tensor] = {}
+            linear_in.record_back(recording, by_sent, by_input)
+            connected = [by_mixed[place] for place in self.places]
+            self.self_connection.record_back(recording, connected, by_input)
+            return tuple(by_input[k] for k in range(len(x)))
+
+        return gate.record(recording, mixed), back
 
     def _messages(self, sent: Features, data: EdgeData) -> list[Tensor]:
         """Convolve and mix, some centres at a time: messages are wider than what is mixed."""
@@ -152,5 +192,6 @@ class FrozenInteraction:
         return weighted_ranges(edges, self.layout.weight_numel)
 
 
-def _capturing(tensor: Tensor) -> bool:
+def capturing(tensor: Tensor) -> bool:
+    """Return whether a CUDA graph is being captured, so that no number can be looked at."""
     return tensor.is_cuda and torch.cuda.is_current_stream_capturing()

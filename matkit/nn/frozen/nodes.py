@@ -11,6 +11,9 @@ from torch import Tensor
 from matkit.nn.equivariant import RMS, Features, Gate, normalized_tanh
 from matkit.nn.frozen.channels import FrozenLinear
 from matkit.nn.frozen.contracts import FeatureGradient
+from matkit.nn.frozen.recording import RecordedNetwork
+from matkit.nn.kernels.gates import gate_entry
+from matkit.nn.kernels.launch import SCALARS
 from matkit.nn.mixing import EquivariantNorm, GateMixer
 
 # For linear maps that are the same for all species.
@@ -59,6 +62,25 @@ class FrozenGate:
                 arriving.append((gradient * part).sum(dim=1, keepdim=True))
         even = torch.ops.aten.silu_backward(torch.cat(arriving, dim=2), x[0])
         return (even.mul_(RMS["silu"]), *rest)
+
+    def record(self, recording: RecordedNetwork, x: Features) -> Features:
+        """Record the values."""
+        irreps = self._irreps(x)
+        out = recording.features(irreps)
+        recording.launch(gate_entry(SCALARS[x[0].dtype], irreps, backward=False), [*x, *out])
+        return out
+
+    def record_back(self, recording: RecordedNetwork, x: Features, g: Features) -> Features:
+        """Record the derivative by the input `x`, given that by the output."""
+        by_x = tuple(map(torch.empty_like, x))
+        entry = gate_entry(SCALARS[x[0].dtype], self._irreps(x), backward=True)
+        recording.launch(entry, [*x, *g, *by_x])
+        return by_x
+
+    def _irreps(self, x: Features) -> tuple[tuple[int, int], ...]:
+        """Return degree and channels of every irrep of the output."""
+        rest = zip(self.degrees, (part.shape[2] for part in x[1:]), strict=True)
+        return (0, self.scalars), *rest
 
 
 @dataclass(frozen=True)

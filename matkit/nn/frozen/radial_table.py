@@ -10,11 +10,9 @@ some two hundred knots reach eleven digits, where a cubic would take ten thousan
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import wraps
 from math import ceil, log
-from typing import NamedTuple, ParamSpec, TypeVar
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -26,9 +24,7 @@ from matkit.nn.kernels.fused import TableWeights
 from matkit.nn.kernels.launch import SCALARS
 from matkit.nn.kernels.spline import SPLINES
 from matkit.nn.radial_functions import Mixture, Radial, with_slope
-
-P = ParamSpec("P")
-T = TypeVar("T")
+from matkit.threads import one_thread
 
 PIECE = 64  # knots filled in, or functions looked at, at once
 
@@ -91,38 +87,24 @@ class RadialTable:
 
     def covers(self, lengths: Float[Tensor, " E"]) -> bool:
         """Return whether no length [E] lies outside the table."""
-        return not len(lengths) or bool(((lengths >= self.low) & (lengths <= self.high)).all())
+        if not len(lengths):
+            return True
+        shortest, longest = lengths.aminmax()
+        return self.low <= float(shortest) and float(longest) <= self.high
 
     def weights(self, lengths: Float[Tensor, " E"]) -> TableWeights:
         """Return what fused kernels interpolate from; `covers` must be true of the lengths."""
         return TableWeights(self.rows, self.grid, lengths)
 
 
-def _on_one_thread(build: Callable[P, T]) -> Callable[P, T]:
-    """Run `build` without torch's other threads: for hundreds of small steps they only wait.
-
-    On a busy machine every wait costs a time slice, which takes longer than the table.
-    """
-
-    @wraps(build)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            return build(*args, **kwargs)
-        finally:
-            torch.set_num_threads(threads)
-
-    return wrapped
-
-
-@_on_one_thread
+@one_thread()  # hundreds of small steps
 def tabulate(
     function: Radial,
     high: float,
     low: float = 0.5,
     onset: float | None = None,
     dtype: torch.dtype = torch.float32,
+    knots: int = 0,
 ) -> RadialTable:
     """Build a table as fine as `ACCURACIES` demands.
 
@@ -132,6 +114,7 @@ def tabulate(
         low: Begin of the table, Å; bonds are never shorter, and what is gets the network itself.
         onset: Where the second derivative jumps (XPLOR), Å; made a knot.
         dtype: Type of the stored numbers.
+        knots: Number of the first try, if that is more than `ACCURACIES` begins with.
 
     Raises:
         ConfigError: the bounds are out of order, or the function is too rough.
@@ -141,18 +124,18 @@ def tabulate(
     spline, wanted = SPLINES[SCALARS[dtype]], ACCURACIES[dtype]
     # With a kink, a whole number of steps lies between it and the end of the table.
     unit = log(high / (onset if onset is not None and onset < high else low))
-    count = ceil(wanted.knots * unit / log(high / low))
+    count = ceil(max(wanted.knots, knots) * unit / log(high / low))
     while True:
         step = unit / count
-        knots = _knots(low, high, step)
-        if len(knots) > wanted.most_knots:
+        lengths = _knots(low, high, step)
+        if len(lengths) > wanted.most_knots:
             raise ConfigError(
                 f"A table with {wanted.most_knots} knots between {low} and {high} Å does not reach "
                 f"a relative error of {wanted.error:g}: the radial function is too rough or has a "
                 "kink. Name the kink as `onset`, raise `low`, or use the network itself."
             )
-        rows = spline_rows(spline, _inner(function), knots, step)
-        error, slope_error = _errors(function, rows, knots, step, dtype)
+        rows = spline_rows(spline, _inner(function), lengths, step)
+        error, slope_error = _errors(function, rows, lengths, step, dtype)
         missing = max(
             (error / wanted.error) ** (1 / wanted.order),
             (slope_error / wanted.slope_error) ** (1 / (wanted.order - 1)),
@@ -161,7 +144,7 @@ def tabulate(
             break
         # A little more than needed saves a round.
         count = ceil(count * min(1.05 * missing, 8.0))
-    low, grid = max(low, float(knots[0])), _grid(knots, step)
+    low, grid = max(low, float(lengths[0])), _grid(lengths, step)
     return RadialTable(_mixed(rows, function, dtype), grid, low, high, error, slope_error)
 
 

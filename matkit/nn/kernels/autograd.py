@@ -44,7 +44,7 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *g: Tensor) -> tuple[Any, ...]:
-        need = _needed(ctx)
+        need = needed_inputs(ctx)
         flags = {"x": any(need[2:]), "y": need[0], "w": need[1]}
         variables = "".join(name for name in "xyw" if flags[name])
         return None, *_derive(ctx.setting, variables, ctx.saved_tensors, g)
@@ -69,7 +69,7 @@ class _Gradients(torch.autograd.Function):
         setting, args = ctx.setting, ctx.saved_tensors
         n = len(setting.layout.sources)
         y, w, x, g = args[0], args[1], args[2 : 2 + n], args[2 + n :]
-        need = _needed(ctx)
+        need = needed_inputs(ctx)
         flags = {"y": need[0], "w": need[1], "x": any(need[2 : 2 + n]), "g": any(need[2 + n :])}
         by_y, by_w, by_x = cotangents[0], cotangents[1], cotangents[2:]
         # The cotangent of a derivative stands in for the argument it was taken by.
@@ -96,7 +96,7 @@ class _Gradients(torch.autograd.Function):
         return None, None, *total
 
 
-def _needed(ctx: Any) -> list[bool]:
+def needed_inputs(ctx: Any) -> list[bool]:
     """Return which tensors given to a Function the present backward pass needs derivatives by.
 
     A pass from the loss to the parameters only, say, needs none by the harmonics, although these

@@ -62,7 +62,7 @@ def vector_unit() -> tuple[int, int]:
 @lru_cache(maxsize=1)
 def _source_hash() -> str:
     """Return a digest of this package, so that a new version never meets old code."""
-    sources = sorted(Path(__file__).parent.glob("*.py"))
+    sources = sorted(Path(__file__).parent.rglob("*.py"))
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
 
 
@@ -102,15 +102,14 @@ def _folder() -> Path | None:
 
 
 def compile_object(assembly: str) -> bytes:
-    """Optimise and compile; return an object file."""
+    """Compile; return an object file.
+
+    The text is what the machine is to do, so no pass rearranges it first: that would take three
+    times as long as making the code, and move more into registers than there are.
+    """
     machine = _machine()
     module = llvm.parse_assembly(assembly)
     module.triple, module.data_layout = llvm.get_default_triple(), str(machine.target_data)
-    options = llvm.create_pipeline_tuning_options(speed_level=2)
-    options.loop_vectorization = options.slp_vectorization = False
-    options.loop_unrolling = False
-    builder = llvm.create_pass_builder(machine, options)
-    builder.getModulePassManager().run(module, builder)
     return bytes(machine.emit_object(module))
 
 

@@ -16,10 +16,11 @@ class Emitter:
 
     Args:
         scalar: ``float`` or ``double``.
+        flags: What LLVM may change in products and sums; the order of the operations with "fast".
     """
 
-    def __init__(self, scalar: str) -> None:
-        self.scalar = scalar
+    def __init__(self, scalar: str, flags: str = "fast") -> None:
+        self.scalar, self.flags = scalar, flags
         self.lines: list[str] = []
         self.used: set[str] = set()
         self.block = "entry"
@@ -67,11 +68,11 @@ class Emitter:
 
     def mul(self, a: str, b: str, width: int) -> str:
         """Return a · b."""
-        return self.op(f"fmul fast {self.type(width)} {a}, {b}")
+        return self.op(f"fmul {self.flags} {self.type(width)} {a}, {b}")
 
     def add(self, a: str, b: str, width: int) -> str:
         """Return a + b."""
-        return self.op(f"fadd fast {self.type(width)} {a}, {b}")
+        return self.op(f"fadd {self.flags} {self.type(width)} {a}, {b}")
 
     def fma(self, a: str, b: str, c: str | None, width: int) -> str:
         """Return a · b + c, or a · b where there is no c yet."""
@@ -81,7 +82,7 @@ class Emitter:
         suffix = f"v{width}f{bits}" if width > 1 else f"f{bits}"
         self.used.add(f"declare {kind} @llvm.fmuladd.{suffix}({kind}, {kind}, {kind})")
         return self.op(
-            f"call fast {kind} @llvm.fmuladd.{suffix}({kind} {a}, {kind} {b}, {kind} {c})"
+            f"call {self.flags} {kind} @llvm.fmuladd.{suffix}({kind} {a}, {kind} {b}, {kind} {c})"
         )
 
     def sum(self, vector: str, width: int) -> str:
@@ -118,7 +119,7 @@ class Emitter:
             return a + b
         return a if b == 0 else b if a == 0 else self.op(f"add nsw i64 {a}, {b}")
 
-    def times(self, a: str, b: int) -> str:
+    def times(self, a: str, b: str | int) -> str:
         """Return the integer a · b."""
         return self.op(f"mul nsw i64 {a}, {b}")
 

@@ -76,12 +76,12 @@ def _checked_edges(graph: Graph) -> Edges:
         # No number can be looked at now; the warm-up before has seen the same.
         permutation, pointers = graph.transpose
         return Edges(*(t.contiguous() for t in (graph.pointers, *ends, pointers, permutation)))
-    if ends.numel() and not 0 <= int(ends.min()) <= int(ends.max()) < n_atoms:
+    numbers = ends.cpu().numpy()
+    if numbers.size and not 0 <= numbers.min() <= numbers.max() < n_atoms:
         raise StructureError(
-            f"Edges must connect atoms 0 to {n_atoms - 1}, got {int(ends.min())} to "
-            f"{int(ends.max())}."
+            f"Edges must connect atoms 0 to {n_atoms - 1}, got {numbers.min()} to {numbers.max()}."
         )
-    if bool((torch.diff(ends[0]) < 0).any()):
+    if (numbers[0, 1:] < numbers[0, :-1]).any():
         raise StructureError(
             "Edges must be sorted by their centre; sort center, neighbor and shift with "
             "torch.argsort(center, stable=True)."
@@ -201,30 +201,46 @@ def check_operands(
     x, harmonics, weights = inputs
     senders, n_edges = len(edges.transpose_start) - 1, len(edges.center)
     like = harmonics.new_empty(0, device=device or harmonics.device)
-    _check_features("x", x, layout.sources, (senders, like))
+    check_features("x", x, layout.sources, (senders, like))
     if g is not None:
-        _check_features("g", g, layout.targets, (len(edges.start) - 1, like))
-    _check_one("harmonics", harmonics, (n_edges, (layout.lmax + 1) ** 2), like)
+        check_features("g", g, layout.targets, (len(edges.start) - 1, like))
+    check_tensor("harmonics", harmonics, (n_edges, (layout.lmax + 1) ** 2), like)
     if isinstance(weights, TableWeights):
         spline = SPLINES[SCALARS[like.dtype]]
         shape = (len(weights.rows), spline.rows, layout.weight_numel)
-        _check_one("rows", weights.rows, shape, like)
-        _check_one("lengths", weights.lengths, (n_edges,), like.double())
+        check_tensor("rows", weights.rows, shape, like)
+        check_tensor("lengths", weights.lengths, (n_edges,), like.double())
     else:
-        _check_one("weights", weights, (n_edges, layout.weight_numel), like)
+        check_tensor("weights", weights, (n_edges, layout.weight_numel), like)
 
 
-def _check_features(
+def check_features(
     name: str,
     features: Features,
     irreps: tuple[tuple[int, int], ...],
     what: tuple[int, Tensor],
 ) -> None:
+    """Refuse features that compiled code would misread.
+
+    Args:
+        name: What to call them.
+        features: Features per irrep [N, 2l + 1, channels].
+        irreps: Degree and channels of every irrep.
+        what: Number of atoms, and a tensor of the type and on the device that are expected.
+
+    Raises:
+        ConfigError: a shape, a type or a place in memory is not what the kernels expect.
+    """
     for i, (part, (degree, channels)) in enumerate(zip(features, irreps, strict=True)):
-        _check_one(f"{name}[{i}]", part, (what[0], 2 * degree + 1, channels), what[1])
+        check_tensor(f"{name}[{i}]", part, (what[0], 2 * degree + 1, channels), what[1])
 
 
-def _check_one(name: str, tensor: Tensor, shape: tuple[int, ...], like: Tensor) -> None:
+def check_tensor(name: str, tensor: Tensor, shape: tuple[int, ...], like: Tensor) -> None:
+    """Refuse a tensor that compiled code would misread.
+
+    Raises:
+        ConfigError: the shape, the type or the place in memory is not what the kernels expect.
+    """
     if tuple(tensor.shape) != shape or tensor.dtype != like.dtype:
         raise ConfigError(
             f"Expected `{name}` of shape {shape} and type {like.dtype}, got "

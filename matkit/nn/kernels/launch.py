@@ -10,6 +10,10 @@ from torch import Tensor
 
 from matkit.nn.kernels import threads
 
+# Work of a chunk that other threads are called for, at least.
+CHUNK_EDGES = 64
+CHUNK_ROWS = 512
+
 SCALARS = {torch.float32: "float", torch.float64: "double"}
 
 
@@ -30,16 +34,16 @@ def launch(entry: int, tensors: Sequence[Tensor | None], bounds: list[int]) -> N
 
 def row_chunks(start: Tensor) -> list[int]:
     """Divide rows with pointers `start` [N + 1] into chunks of about equally many edges."""
-    rows, chunks = len(start) - 1, threads.chunk_count()
-    if chunks == 1 or rows < chunks:
-        return [0, rows]
-    pointers = start.numpy()
+    rows, pointers = len(start) - 1, start.numpy()
     edges = int(pointers[-1])
+    chunks = min(threads.chunk_count(), edges // CHUNK_EDGES)
+    if chunks <= 1 or rows < chunks:
+        return [0, rows]
     middle = pointers.searchsorted([edges * k // chunks for k in range(1, chunks)])
-    return [0, *middle.tolist(), rows] if edges else [0, rows]
+    return [0, *middle.tolist(), rows]
 
 
 def even_chunks(rows: int) -> list[int]:
     """Divide rows of equal work into chunks."""
-    chunks = min(threads.chunk_count(), max(rows, 1))
+    chunks = max(min(threads.chunk_count(), rows // CHUNK_ROWS), 1)
     return [rows * k // chunks for k in range(chunks + 1)]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import partial
 
 from matkit.nn.kernels.emitter import Carried, Emitter
 from matkit.nn.kernels.kernel import Kernel
 from matkit.nn.kernels.paths import Coupling, Pair, pairs
+
+Degrees = tuple[int, int, int]
 
 TILE = 16  # edges whose couplings are prepared at once
 
@@ -28,9 +31,9 @@ class TileWriter(ABC):
         self.e = Emitter(kernel.scalar)
         self.offsets = self.layout.offsets()
         degrees = dict.fromkeys(self.layout.degrees(path) for path in self.layout.paths)
-        entries = [(key, pair) for key in degrees for pair in pairs(*key)]
-        self.place = {(key, pair.m1, pair.m3): i for i, (key, pair) in enumerate(entries)}
-        self.entries: list[Pair] = [pair for _, pair in entries]
+        self.entries = {key: pairs(*key) for key in degrees}
+        every = [(key, pair.m1, pair.m3) for key in degrees for pair in self.entries[key]]
+        self.place = {entry: i for i, entry in enumerate(every)}
         self.harmonics = (self.layout.lmax + 1) ** 2
         self.arg: dict[str, str] = {}
 
@@ -47,7 +50,7 @@ class TileWriter(ABC):
         for i, name in enumerate(kernel.arguments):
             self.arg[name] = e.load("%args", i, kind="ptr")
         self.factors = self.scratch(2 * len(kernel.spline.places) * TILE, kernel.scalar)
-        self.couplings = self.scratch(max(len(self.entries), 1) * TILE, kernel.scalar)
+        self.couplings = self.scratch(max(len(self.place), 1) * TILE, kernel.scalar)
         self.transposed = self.scratch(self.harmonics * TILE, kernel.scalar)
         self.ids = self.scratch(3 * TILE, "i64")  # edge, other atom, first weight
         e.loop(("%begin", "%end", 1), self._row)
@@ -113,14 +116,32 @@ class TileWriter(ABC):
         return []
 
     def _couple(self) -> None:
-        """Store G[m1, m3] of every coupling and edge of the tile."""
-        e = self.e
-        y = [e.load(self.transposed, m * TILE, TILE) for m in range(self.harmonics)]
-        for i, pair in enumerate(self.entries):
+        """Store G[m1, m3] of every coupling and edge of the tile.
+
+        Each triple of degrees has a loop of its own, be it of one step: the compiler's time grows
+        with the square of what lies between two branches.
+        """
+        for key in self.entries:
+            self.e.loop((0, TILE, self._couple_width), partial(self._couple_degrees, key))
+
+    @property
+    def _couple_width(self) -> int:
+        """Edges whose couplings fit one register."""
+        return min(TILE, self.kernel.lanes)
+
+    def _couple_degrees(self, key: Degrees, lane: str, _: Carried) -> Carried:
+        e, width, l2 = self.e, self._couple_width, key[1]
+        y = {
+            m: e.load(self.transposed, e.plus(lane, m * TILE), width)
+            for m in range(l2**2, (l2 + 1) ** 2)
+        }
+        for pair in self.entries[key]:
             total: str | None = None
             for m2, value in pair.terms:
-                total = e.fma(y[m2], e.splat(e.number(value), TILE), total, TILE)
-            e.store(str(total), self.couplings, i * TILE, TILE)
+                total = e.fma(y[m2], e.splat(e.number(value), width), total, width)
+            at = e.plus(lane, self.place[key, pair.m1, pair.m3] * TILE)
+            e.store(str(total), self.couplings, at, width)
+        return []
 
     def coupling(self, path: Coupling, pair: Pair, lane: str, width: int) -> str:
         """Return G[m1, m3] of one edge of the tile, the same in all channels."""

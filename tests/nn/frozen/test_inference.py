@@ -16,6 +16,7 @@ from matkit.derivatives import Conservative
 from matkit.errors import ConfigError
 from matkit.hessians.potentials import finite_difference_hessian
 from matkit.models import checkpoint
+from matkit.nn import layered
 from matkit.nn.frozen import edge_ranges
 from matkit.nn.frozen.interaction import FrozenInteraction
 from matkit.structures import cat
@@ -69,6 +70,7 @@ def test_agrees_with_autograd(name, dtype, tolerance):
 def test_chunks_of_centres_change_nothing(monkeypatch, dtype):
     model, _ = pair({}, dtype)
     structures = cat([from_ase(make()) for make in SYSTEMS.values()])
+    monkeypatch.setattr(layered, "FEW_EDGES", 0)
     whole = results(model, structures)
     monkeypatch.setattr(edge_ranges, "WORKING_SET", 500)
     monkeypatch.setattr(edge_ranges, "CENTERS", 2)

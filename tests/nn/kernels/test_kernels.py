@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import pytest
 import torch
@@ -16,6 +17,8 @@ import torch
 from matkit import cache
 from matkit.nn.kernels import autograd, compiler, fused, reference, threads
 from matkit.nn.kernels.check import TOLERANCE, check, largest_error
+from matkit.nn.kernels.codegen import generate
+from matkit.nn.kernels.kernel import Kernel
 from tests.nn.kernels.convolutions import CASES, F64, make, make_graph, make_inputs, relative
 
 
@@ -82,6 +85,15 @@ def test_without_openmp(monkeypatch):
     expected = run_once()
     monkeypatch.setattr(threads, "_openmp", lambda: None)
     assert torch.equal(run_once(), expected)
+
+
+@pytest.mark.parametrize("gradients", ["", "xyw"])
+def test_what_lies_between_two_branches_does_not_grow_with_the_number_of_paths(gradients):
+    # The compiler's time grows with its square.
+    layout = make(("8x0e+8x1o+8x2e+8x3o+8x4e", 4, True)).layout
+    lines = generate(Kernel(layout, "float", gradients)).splitlines()
+    branches = [i for i, line in enumerate(lines) if line.startswith("  br ")]
+    assert max(b - a for a, b in pairwise(branches)) < len(lines) / 10
 
 
 def test_compiled_code_is_kept(tmp_path, monkeypatch):
@@ -232,7 +244,7 @@ def test_without_a_cache_kernels_are_compiled(monkeypatch):
 def test_code_reaches_its_constants_at_any_distance():
     """The process ended where a library had been mapped between both."""
     code = compiler.compile_object(
-        "define double @entry(double %x) {\n  %y = fmul double %x, 0x3FF3BE76C8B43958\n"
+        "define double @entry(double %x) nounwind {\n  %y = fmul double %x, 0x3FF3BE76C8B43958\n"
         "  ret double %y\n}\n"
     )
     sections = compiler.llvm.ObjectFileRef.from_data(code).sections()

@@ -1,0 +1,1 @@
+"""Molecules: reading with bonds and charges, validity, stability."""

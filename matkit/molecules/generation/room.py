@@ -1,0 +1,93 @@
+"""What generating needs to know of molecules; see `matkit.generate.domains.DomainRoom`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.neighborlist import build_neighbor_list, get_connectivity_matrix, natural_cutoffs
+from jaxtyping import Int
+from scipy.sparse.csgraph import connected_components
+from torch import Tensor
+
+from matkit.errors import ConfigError
+from matkit.generate.batch import Batch
+from matkit.generate.domains import Note
+from matkit.generate.options import GenerateOptions
+from matkit.interfaces import Blueprint
+from matkit.molecules.evaluation import MoleculeEvaluation, evaluate_molecules
+from matkit.molecules.explicit import structures_with_bonds
+from matkit.molecules.generation.options import MoleculeOptions
+from matkit.molecules.generation.requests import requests
+from matkit.molecules.generation.results import archive, lines, rows, scores, sections
+from matkit.molecules.generation.scaffolds import read_scaffold
+from matkit.molecules.reading import read_molecules
+from matkit.molecules.validity import judge_bonds
+from matkit.runs.items import Item
+from matkit.structures import Structures, cat
+
+__all__ = ["archive", "lines", "requests", "rows", "scores", "sections"]
+
+OPTIONS = MoleculeOptions
+NOUN = "molecule"
+RELAX_CELL = False
+# Atoms that are nearer, in Å, overlap.
+CLOSEST = 0.5
+# Bonds are broken beyond this multiple of the sum of the covalent radii.
+BROKEN = 1.4
+
+
+def fields(options: MoleculeOptions, count: int) -> dict[str, Any]:
+    """Return the scaffold, if one is asked for."""
+    if options.scaffold is None:
+        return {}
+    return {"scaffold": cat([read_scaffold(options.scaffold).structures] * count)}
+
+
+def aim(_options: MoleculeOptions, _item: Item) -> dict[str, int]:
+    """Return nothing: a molecule is like no other."""
+    return {}
+
+
+def fault(atoms: Atoms) -> str:
+    """Return whether atoms overlap."""
+    if len(atoms) < 2:
+        return ""
+    apart = atoms.get_all_distances()
+    closest = float(apart[np.triu_indices(len(atoms), 1)].min())
+    return "" if closest >= CLOSEST else f"atoms {closest:.2f} Å apart"
+
+
+def damage(before: Atoms, after: Atoms) -> str:
+    """Return whether a molecule came apart when it was relaxed."""
+    return "it came apart" if _parts(after) > _parts(before) else ""
+
+
+def _parts(atoms: Atoms) -> int:
+    near = build_neighbor_list(atoms, natural_cutoffs(atoms, mult=BROKEN), self_interaction=False)
+    return int(connected_components(get_connectivity_matrix(near.nl))[0])
+
+
+def realize(_blueprint: Blueprint, _seeds: Int[Tensor, " B"]) -> Structures:
+    """Refuse molecules without coordinates.
+
+    Raises:
+        ConfigError: always.
+    """
+    raise ConfigError("Molecules without coordinates cannot be given any yet.")
+
+
+def read_known(paths: Sequence[str]) -> Sequence[str]:
+    """Return the SMILES of molecules that are not novel."""
+    found = [entry.structures for entry in read_molecules(paths) if entry.structures is not None]
+    return [verdict.smiles for one in found for verdict in judge_bonds(one)]
+
+
+def judged(
+    batch: Batch, known: Sequence[str], options: GenerateOptions, _note: Note
+) -> MoleculeEvaluation:
+    """Return all scores of the molecules as they were drawn."""
+    structures = cat([structures_with_bonds(atoms) for atoms in batch.generated])
+    return evaluate_molecules(structures, set(known) if options.known else None)

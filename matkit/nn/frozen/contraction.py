@@ -1,0 +1,120 @@
+"""Products of many bodies of a trained network, with their reverse derivative."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from matkit.nn.contraction import SymmetricContraction, can_compile
+from matkit.nn.equivariant import Features
+from matkit.nn.frozen.contracts import SpeciesMap
+from matkit.nn.kernels.contraction import reference
+from matkit.nn.kernels.contraction.coefficients import coefficients
+from matkit.nn.kernels.contraction.compiled import kernel_for
+from matkit.nn.kernels.contraction.dispatch import derivative
+from matkit.nn.kernels.contraction.layout import ContractionLayout
+from matkit.nn.kernels.contraction.polynomial import Operands
+from matkit.nn.species_rows import ATOMS, SpeciesRows, species_rows
+
+
+@dataclass(frozen=True)
+class FrozenContraction:
+    """A `SymmetricContraction` with its reverse derivative.
+
+    Attributes:
+        layout: Irreps and order.
+        weights: Of all paths to every output irrep [species, paths, channels].
+        table: Coefficients of the species met so far [species, blocks, coefficients, lanes];
+            memory is taken for these only.
+        known: Indices of those species.
+    """
+
+    layout: ContractionLayout
+    weights: tuple[Tensor, ...]
+    table: Tensor
+    known: set[int] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, contraction: SymmetricContraction) -> FrozenContraction:
+        """Freeze a contraction."""
+        layout = contraction.layout
+        weights = tuple(weight.detach() for weight in contraction.path_weights())
+        if not can_compile(weights[0]):
+            return cls(layout, weights, weights[0].new_empty(0))
+        kernel = kernel_for(layout, weights[0].dtype)
+        shape = (len(weights[0]), kernel.blocks, kernel.coefficients, kernel.lanes)
+        return cls(layout, weights, weights[0].new_empty(shape))
+
+    def forward(self, x: Features, index: Tensor) -> Features:
+        """Return the contracted features [N, 2l + 1, channels] of every output irrep.
+
+        Args:
+            x: Features of every input irrep.
+            index: Index of each atom's species [N].
+
+        Raises:
+            StructureError: an index is not that of a species.
+        """
+        if not can_compile(x[0]):
+            return reference.contract(self.layout, x, self.weights, index)
+        return derivative(self.layout, "g", Operands(self.table, x), self._rows(index))
+
+    def backward(self, x: Features, g: Features, index: Tensor) -> Features:
+        """Return the derivative by the input `x`, given that by the output."""
+        if can_compile(x[0]):
+            return derivative(self.layout, "x", Operands(self.table, x, g), self._rows(index))
+        with torch.enable_grad():
+            leaves = tuple(part.detach().requires_grad_() for part in x)
+            out = reference.contract(self.layout, leaves, self.weights, index)
+            return torch.autograd.grad(out, leaves, g)
+
+    def _rows(self, index: Tensor) -> SpeciesRows:
+        """Return the atoms by species, whose coefficients are in the table then."""
+        rows = species_rows(index, len(self.table))
+        for i in set(rows.species.tolist()) - self.known:
+            weights = [weight[i : i + 1] for weight in self.weights]
+            self.table[i] = coefficients(self.layout, weights, self.table.shape[-1])[0]
+            self.known.add(i)
+        return rows._replace(slot=index, chunk_slot=rows.chunk_species)
+
+
+@dataclass(frozen=True)
+class FrozenByAutograd:
+    """Any differentiable function of atoms' features and species, some atoms at a time.
+
+    Attributes:
+        function: From features and indices of species to features.
+    """
+
+    function: Callable[[Features, Tensor], Features]
+
+    def forward(self, x: Features, index: Tensor) -> Features:
+        """Return the values."""
+        parts = [self.function(*some) for some in _chunks(x, index)]
+        return tuple(torch.cat(blocks) for blocks in zip(*parts, strict=True))
+
+    def backward(self, x: Features, g: Features, index: Tensor) -> Features:
+        """Return the derivative by `x`; values are computed again instead of stored."""
+        parts = []
+        for (some, species), (by, _) in zip(_chunks(x, index), _chunks(g, index), strict=True):
+            with torch.enable_grad():
+                leaves = tuple(part.detach().requires_grad_() for part in some)
+                parts.append(torch.autograd.grad(self.function(leaves, species), leaves, by))
+        return tuple(torch.cat(blocks) for blocks in zip(*parts, strict=True))
+
+
+def frozen_contraction(contraction: nn.Module) -> SpeciesMap:
+    """Return products of many bodies for inference."""
+    if isinstance(contraction, SymmetricContraction):
+        return FrozenContraction.of(contraction)
+    return FrozenByAutograd(contraction)
+
+
+def _chunks(x: Features, index: Tensor) -> list[tuple[Features, Tensor]]:
+    if index.is_cuda:  # no cache worth more launches
+        return [(x, index)]
+    parts = zip(*(part.split(ATOMS) for part in x), strict=True)
+    return list(zip(parts, index.split(ATOMS), strict=True))

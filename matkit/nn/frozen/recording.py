@@ -1,0 +1,216 @@
+"""A trained network of few atoms as two calls: its layers recorded as sequences of launches.
+
+Step by step, a small network spends three quarters of its time between the kernels. A layer that
+can be recorded says once which launches it is made of and, as a function of the derivative by its
+result, those of the way back. They are bound to memory of their own, which holds as long as the
+atoms stay the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+from threading import Lock
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from matkit.errors import ConfigError
+from matkit.nn.equivariant import Features
+from matkit.nn.frozen.contracts import EdgeData, present
+from matkit.nn.frozen.passes import LastStep, Passed
+from matkit.nn.frozen.radial_table import RadialTable
+from matkit.nn.kernels.fused import kernel_entry
+from matkit.nn.kernels.launch import SCALARS
+from matkit.nn.kernels.paths import Layout
+from matkit.nn.kernels.products import product_entry
+from matkit.nn.kernels.sequence import LaunchSequence
+
+# From the derivative by a result to that by the input; nothing for the first layer.
+Reverse = Callable[[Features], Features]
+# Edges that there is memory for beyond those at the time of recording.
+SPARE = 1.25
+
+
+@runtime_checkable
+class RecordedMap(Protocol):
+    """A linear map of channels that can say which launches it is made of."""
+
+    def record(
+        self, recording: RecordedNetwork, x: Features, into: Mapping[int, Tensor]
+    ) -> Features:
+        """Record the map; return the result of every output irrep.
+
+        Args:
+            recording: Where to.
+            x: Input.
+            into: Memory, by output irrep, that results are added to.
+        """
+
+    def record_back(
+        self, recording: RecordedNetwork, g: Sequence[Tensor], into: dict[int, Tensor]
+    ) -> None:
+        """Record the derivative by every input irrep, added to what is in `into`."""
+
+
+@runtime_checkable
+class RecordedNode(Protocol):
+    """A function of every atom's features that can say which launches it is made of."""
+
+    def record(self, recording: RecordedNetwork, x: Features) -> Features:
+        """Record the function; return its values."""
+
+    def record_back(self, recording: RecordedNetwork, x: Features, g: Features) -> Features:
+        """Record the derivative by `x`, given that by the values, and return it."""
+
+
+@runtime_checkable
+class RecordedLayer(Protocol):
+    """A layer that can say which launches it is made of."""
+
+    @property
+    def recordable(self) -> bool:
+        """Whether all its parts can."""
+
+    def record(
+        self, recording: RecordedNetwork, x: Features, first: bool
+    ) -> tuple[Features, Reverse]:
+        """Record the layer; return its result and what records the way back.
+
+        Args:
+            recording: Where to.
+            x: Input.
+            first: The input depends on the species only, its derivative is not needed (empty).
+        """
+
+
+class RecordedNetwork:
+    """Launches of some layers and the memory they use.
+
+    Args:
+        layers: Layers that can be recorded.
+        x: Input of the first one; only its shape counts.
+        data: Edges; others of the same atoms may take their place.
+    """
+
+    def __init__(self, layers: Sequence[RecordedLayer], x: Features, data: EdgeData) -> None:
+        self.species, self.dtype = data.species.tolist(), data.harmonics.dtype
+        self.capacity = int(SPARE * len(data.lengths)) + 64
+        self._layers, self._count, self._lock = layers, 0, Lock()
+        edges = data.edges
+        self._edges = [torch.empty_like(part) for part in (edges.start, edges.transpose_start)]
+        self._edges += [torch.empty(self.capacity, dtype=torch.long) for _ in range(3)]
+        size = (self.capacity, data.harmonics.shape[1])
+        self._harmonics = torch.empty(size, dtype=self.dtype)
+        self._places = torch.empty(self.capacity, dtype=torch.float64)
+        self._by_harmonics = torch.empty(len(layers), *size, dtype=self.dtype)
+        self._by_places = torch.empty(len(layers), self.capacity, dtype=self.dtype)
+        self._forward, self._backward = LaunchSequence(), LaunchSequence()
+        self._launches = self._forward
+        self._input = tuple(torch.empty_like(part) for part in x)
+        self._record()
+
+    def _record(self) -> None:
+        x, ways_back, self._scalars = self._input, [], []
+        for t, layer in enumerate(self._layers):
+            x, back = layer.record(self, x, t == 0)
+            ways_back.append(back)
+            self._scalars.append(x[0])
+        self._launches = self._backward
+        self._g = torch.empty_like(x[0])
+        g: Features = (self._g,)
+        for back in reversed(ways_back):
+            g = back(g)
+
+    def fits(self, layers: Sequence[object], data: EdgeData) -> bool:
+        """Return whether it is of these layers and these edges can take the place of its own."""
+        same = layers[0] is self._layers[0] and data.species.tolist() == self.species
+        return same and len(data.lengths) <= self.capacity
+
+    def passes(self, x: Features, data: EdgeData, last: LastStep) -> Passed:
+        """Go through all layers and back, one caller after the other."""
+        with self._lock:
+            scalars = self._run(x, data)
+            energy, g = last(scalars)
+            if any(part is not None for part in g[:-1]):
+                raise ConfigError("Recorded networks have energies of the last layer's scalars.")
+            return Passed(energy, scalars, *self._reverse(present(g[-1]), data))
+
+    def _run(self, x: Features, data: EdgeData) -> list[Tensor]:
+        n, edges = len(data.lengths), data.edges
+        given = (edges.start, edges.transpose_start, edges.center, edges.neighbor, edges.transpose)
+        for mine, theirs in zip(self._edges, given, strict=True):
+            mine[: len(theirs)] = theirs
+        self._harmonics[:n] = data.harmonics
+        torch.log(data.lengths, out=self._places[:n])
+        for mine, theirs in zip(self._input, x, strict=True):
+            mine.copy_(theirs)
+        self._forward.run()
+        return [part.squeeze(1).clone() for part in self._scalars]
+
+    def _reverse(self, g: Tensor, data: EdgeData) -> tuple[Tensor, Tensor]:
+        self._g.copy_(g)
+        self._backward.run()
+        n = len(data.lengths)
+        by_lengths = self._by_places[:, :n].sum(dim=0) / data.lengths
+        return by_lengths, self._by_harmonics[:, :n].sum(dim=0)
+
+    def features(self, irreps: Sequence[tuple[int, int]]) -> Features:
+        """Return memory for features of some degrees and channels."""
+        n = len(self.species)
+        shapes = ((n, 2 * degree + 1, channels) for degree, channels in irreps)
+        return tuple(torch.empty(shape, dtype=self.dtype) for shape in shapes)
+
+    def launch(self, entry: int, arguments: Sequence[Tensor | int]) -> None:
+        """Append a launch whose rows are atoms."""
+        self._launches.add(entry, arguments, (0, len(self.species)))
+
+    def product(self, x: Tensor, matrix: Tensor, out: Tensor, add: bool) -> None:
+        """Append ``out = x @ matrix``, or ``out +=``, perhaps with a matrix for every species."""
+        entry, sizes = product_entry(SCALARS[self.dtype], add), matrix.shape[-2:]
+        if matrix.ndim == 2:
+            rows = 0, x.shape[0] * x.shape[1]
+            self._launches.add(entry, [x, matrix, out, *sizes], rows)
+            return
+        last = 0
+        for species, atoms in groupby(self.species):
+            first, last = last, last + len(list(atoms))
+            rows = first * x.shape[1], last * x.shape[1]
+            self._launches.add(entry, [x, matrix[species], out, *sizes], rows)
+
+    def convolve(self, layout: Layout, sent: Features, table: RadialTable) -> tuple[Features, int]:
+        """Append a convolution; return the messages and the number for its way back."""
+        out, number = self.features(layout.targets), self._count
+        self._count += 1
+        start, _, _, neighbor, _ = self._edges
+        operands: list[Tensor | int] = [
+            start,
+            0,
+            neighbor,
+            *self._edge_operands(table),
+            *sent,
+            *out,
+        ]
+        self.launch(kernel_entry(layout, self.dtype, "", True), operands)
+        return out, number
+
+    def convolve_back(
+        self, layout: Layout, sent: Features, g: Features, table: RadialTable, number: int
+    ) -> Features:
+        """Append the derivatives of a convolution; return that by what was sent.
+
+        The first convolution has none.
+        """
+        start, transpose_start, center, neighbor, transpose = self._edges
+        by_sent = tuple(map(torch.empty_like, sent)) if number else ()
+        by_atom: list[Tensor | int] = [start, 0, neighbor]
+        rows = [transpose_start, transpose, center] if number else by_atom
+        tensors = [*rows, *self._edge_operands(table), *sent, *g, *by_sent]
+        tensors += [self._by_harmonics[number], self._by_places[number]]
+        entry = kernel_entry(layout, self.dtype, "xyw" if number else "yw", True)
+        self.launch(entry, tensors)
+        return by_sent
+
+    def _edge_operands(self, table: RadialTable) -> list[Tensor]:
+        return [self._harmonics, table.rows, self._places, table.grid]

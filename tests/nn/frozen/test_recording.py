@@ -1,0 +1,117 @@
+"""Layers recorded as launches, for few edges, against the same layers step by step."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import molecule
+
+from matkit.data.ase import from_ase
+from matkit.nn import layered
+from matkit.testing.systems import crystal, water
+from tests.nn.frozen.test_inference import SWITCHES, pair, results
+
+SMALL = SWITCHES | {
+    "a matrix for every species": {"self_connection": "species"},
+    "one for all": {"self_connection": "linear"},
+}
+
+
+def both(model, structures, monkeypatch):
+    """Energies and forces recorded, and step by step."""
+    recorded = results(model, structures)
+    assert model.network._recorded is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(layered, "FEW_EDGES", 0)
+        steps = results(model, structures)
+    return recorded, steps
+
+
+def check(recorded, steps, tolerance=1e-12):
+    for key in ("atom_energy", "forces", "features"):
+        scale = steps[key].abs().max()
+        assert (recorded[key] - steps[key]).abs().max() <= tolerance * scale, key
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+@pytest.mark.parametrize("name", SMALL)
+def test_recorded_layers_agree_with_steps(name, dtype, tolerance, monkeypatch):
+    model, _ = pair(SMALL[name], dtype)
+    check(*both(model, from_ase(water()), monkeypatch), tolerance)
+
+
+def test_other_atoms_and_more_edges_are_recorded_anew(monkeypatch):
+    model, _ = pair({}, torch.float64)
+    far = Atoms("OH2", positions=[[0, 0, 0], [2.5, 0, 0], [0, 40, 0]])
+    near = Atoms("OH2", positions=[[0, 0, 0], [2.5, 0, 0], [0, 2.5, 0]])
+    for atoms in (water(), far, near, near[[1, 0, 2]], crystal()):
+        check(*both(model, from_ase(atoms), monkeypatch))
+
+
+def test_more_edges_than_there_is_memory_for_are_recorded_anew(monkeypatch):
+    model, _ = pair({}, torch.float64)
+    wide = Atoms("OH2", positions=[[0, 0, 0], [1, 0, 0], [0, 1, 0]], cell=[9, 9, 9], pbc=True)
+    small = wide.copy()
+    small.set_cell([2.2, 2.2, 2.2])
+    both(model, from_ase(wide), monkeypatch)
+    first = model.network._recorded
+    assert len(model.featurize(from_ase(small)).center) > first.capacity
+    check(*both(model, from_ase(small), monkeypatch))
+    assert model.network._recorded is not first
+
+
+def test_the_same_atoms_are_recorded_once(monkeypatch):
+    model, _ = pair({}, torch.float64)
+    atoms, seen = molecule("H2O"), []
+    for seed in range(3):
+        atoms.rattle(0.05, seed=seed)
+        check(*both(model, from_ase(atoms), monkeypatch))
+        seen.append(model.network._recorded)
+    assert seen[0] is seen[1] is seen[2]
+
+
+def test_a_changed_weight_is_recorded_anew(monkeypatch):
+    model, _ = pair({}, torch.float64)
+    before = results(model, from_ase(water()))["energy"]
+    with torch.no_grad():
+        model.network.interactions[0].linear_out.weights[0].mul_(1.5)
+    recorded, steps = both(model, from_ase(water()), monkeypatch)
+    check(recorded, steps)
+    assert not torch.equal(recorded["energy"], before)
+
+
+def test_results_are_not_the_memory_of_the_next_call():
+    model, _ = pair({}, torch.float64)
+    atoms = water()
+    first = results(model, from_ase(atoms))
+    kept = {key: first[key].clone() for key in ("energy", "forces", "features")}
+    atoms.rattle(0.1, seed=3)
+    results(model, from_ase(atoms))
+    assert all(torch.equal(first[key], kept[key]) for key in kept)
+
+
+def test_threads_may_share_a_network():
+    model, _ = pair({}, torch.float64)
+    structures = [from_ase(water()) for _ in range(8)]
+    for i, one in enumerate(structures):
+        one.positions[0, 0] += 0.05 * i
+    alone = [results(model, one)["forces"] for one in structures]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda one: results(model, one)["forces"], structures * 3))
+    for got, expected in zip(together, alone * 3, strict=True):
+        assert np.array_equal(got, expected)
+
+
+def test_layers_with_other_parts_go_step_by_step():
+    model, _ = pair({}, torch.float64)
+    results(model, from_ase(water()))
+    layers = model.network._frozen[1]
+    assert all(layer.recordable for layer in layers)
+    for layer in layers:
+        object.__setattr__(layer, "table", None)
+    assert not any(layer.recordable for layer in layers)
+    model.network._recorded = None
+    results(model, from_ase(water()))
+    assert model.network._recorded is None
