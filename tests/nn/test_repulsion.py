@@ -12,7 +12,7 @@ from matkit.errors import ConfigError
 from matkit.models import checkpoint
 from matkit.neighbors import radius_graph
 from matkit.neighbors.padding import pad
-from matkit.nn import layered
+from matkit.nn.frozen import passes
 from matkit.nn.references import references_of
 from matkit.nn.repulsion import STILL, ZBL, Core, screened_coulomb
 from matkit.structures import cat
@@ -237,13 +237,13 @@ def test_facet_adds_it_to_what_it_learns():
 
 def test_the_self_check_does_not_hide_behind_it(monkeypatch, caplog):
     """The repulsion of the probe's atoms is much larger than an error of what was learnt."""
-    right = layered.reverse
+    right = passes.reverse
 
     def wrong(*arguments):
         by_lengths, by_harmonics = right(*arguments)
         return 1.01 * by_lengths, 1.01 * by_harmonics
 
-    monkeypatch.setattr(layered, "reverse", wrong)
+    monkeypatch.setattr(passes, "reverse", wrong)
     potential = model(zbl=True).float()
     with caplog.at_level(logging.WARNING):
         assert potential.network.edge_gradient(potential.featurize(from_ase(crystal()))) is None
