@@ -10,11 +10,12 @@ from typing import Any
 from matkit.errors import ConfigError
 from matkit.generate.batch import Batch
 from matkit.generate.conditions import strange_conditions
-from matkit.generate.domains import Note, room_of
+from matkit.generate.domains import ROOMS, Note, room_of
 from matkit.generate.folder import paths_of, write_results
 from matkit.generate.options import GenerateOptions
 from matkit.generate.run import Watch
 from matkit.generate.run import generate as generate_structures
+from matkit.interfaces.generator import Domain
 from matkit.models.zoo import load_generator
 from matkit.options import dump_config, resolve
 from matkit.runs.atomic import write_atomically
@@ -47,10 +48,7 @@ def generate(
     generator, card = load_generator(asked.model, asked.device)
     room = room_of(generator.domain)
     if options is not None and not isinstance(options, room.OPTIONS):
-        raise ConfigError(
-            f"{card['name']} makes {room.NOUN}s; expected {room.OPTIONS.__name__}, got "
-            f"{type(options).__name__}. Take another model, or the options of {room.NOUN}s."
-        )
+        raise ConfigError(_makes_others(options, card["name"], room.NOUN))
     options = resolve(room.OPTIONS, options, changes)
     if options.model is None:
         note(f"No model is named; taking {card['name']}")
@@ -66,3 +64,22 @@ def generate(
 def _model_and_device(options: GenerateOptions | None, changes: dict[str, Any]) -> dict[str, Any]:
     given = {} if options is None else {"model": options.model, "device": options.device}
     return given | {key: changes[key] for key in ("model", "device") if key in changes}
+
+
+def _makes_others(options: GenerateOptions, name: str, made: str) -> str:
+    """Return what to do where a model makes something else than is asked for."""
+    nouns = [room_of(domain).NOUN for domain in ROOMS if _is_of(domain, options)]
+    asked = f"{nouns[0]}s" if nouns else f"what {type(options).__name__} describes"
+    if options.model is None:
+        return (
+            f"No generator of {asked} comes with matkit; name one of your own (--model). To train "
+            "one: matkit train --model NAME --train-file FILE, with a NAME of matkit models list."
+        )
+    return (
+        f"{name} makes {made}s, asked for were {asked}. Name another model (--model), or use "
+        f"matkit generate {made}."
+    )
+
+
+def _is_of(domain: Domain, options: GenerateOptions) -> bool:
+    return isinstance(options, room_of(domain).OPTIONS)

@@ -18,8 +18,8 @@ from matkit.models.upgrades import FORMAT_VERSION
 # Licences of MACE's releases as mace-torch 0.3.16 names them, told by words in the names of files.
 ACADEMIC = "ASL (Academic Software License: no commercial use)"
 LICENCES = {
-    **dict.fromkeys(("maceoff", "omat", "matpes"), ACADEMIC),
-    **dict.fromkeys(("macemp", "mpa0", "20231210mace", "20231203mace"), "MIT"),
+    **dict.fromkeys(("maceoff", "maceomat", "macematpes"), ACADEMIC),
+    **dict.fromkeys(("macemp", "20231210mace", "20231203mace"), "MIT"),
 }
 
 

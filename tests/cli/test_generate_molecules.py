@@ -28,3 +28,14 @@ def test_a_folder_with_everything(cli, tmp_path):
     before = (tmp_path / "made/generated.extxyz").read_bytes()
     cli(*out, "--condition", "gap=4", "--overwrite")
     assert (tmp_path / "made/generated.extxyz").read_bytes() == before
+
+
+def test_without_a_model_it_says_that_none_comes_with_matkit(cli):
+    result = cli("generate", "molecule", "made", code=2)
+    assert "No generator of molecules comes with matkit" in result.output
+
+
+def test_a_model_of_crystals_is_refused_with_the_command_for_it(cli):
+    result = cli("generate", "molecule", "made", "--model", "crystalflow-mp20", code=2)
+    assert "makes crystals, asked for were molecules" in result.output
+    assert "matkit generate crystal" in result.output
