@@ -230,3 +230,37 @@ def test_structures_leave_and_join_a_batch():
     verlet.keep([])
     verlet.graph(from_ase(joined))
     assert verlet.searches == 7
+
+
+def test_one_structure_is_searched_again_when_it_would_be_among_others():
+    """One on the CPU is judged with fewer calls than several."""
+    rng = np.random.default_rng(0)
+    alone, pair = VerletList(3.0, 0.6), VerletList(3.0, 0.6)
+    atoms = bulk("NaCl", "rocksalt", a=5.64, cubic=True)
+    searched = []
+    for _ in range(60):
+        atoms.rattle(0.05 * rng.uniform(), rng=rng)
+        if rng.uniform() < 0.3:
+            strain = np.eye(3) + rng.normal(scale=0.02, size=(3, 3))
+            atoms.set_cell(atoms.cell.array @ strain, scale_atoms=bool(rng.uniform() < 0.7))
+        before = alone.searches
+        one, two = alone.graph(from_ase(atoms)), pair.graph(from_ase([atoms, atoms]))
+        searched.append(alone.searches > before)
+        assert pair.searches == 2 * alone.searches
+        assert len(two.center) == 2 * len(one.center)
+    assert 5 < sum(searched) < 55
+
+
+@pytest.mark.parametrize("change", ["species", "pbc", "no cell"])
+def test_one_structure_that_became_another_is_searched_again(change):
+    moving = VerletList(3.0, 0.6)
+    atoms = bulk("NaCl", "rocksalt", a=5.64, cubic=True)
+    moving.graph(from_ase(atoms))
+    if change == "species":
+        atoms.numbers[0] = 19
+    elif change == "pbc":
+        atoms.pbc[2] = False
+    else:
+        atoms.pbc, atoms.cell = False, None
+    moving.graph(from_ase(atoms))
+    assert moving.searches == 2
