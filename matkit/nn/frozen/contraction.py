@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from matkit.nn.contraction import SymmetricContraction, can_compile
 from matkit.nn.equivariant import Features
 from matkit.nn.frozen.contracts import SpeciesMap
+from matkit.nn.frozen.nodes import chunks
 from matkit.nn.kernels.contraction import reference
 from matkit.nn.kernels.contraction.coefficients import coefficients
 from matkit.nn.kernels.contraction.compiled import kernel_for
 from matkit.nn.kernels.contraction.dispatch import derivative
 from matkit.nn.kernels.contraction.layout import ContractionLayout
 from matkit.nn.kernels.contraction.polynomial import Operands
-from matkit.nn.species_rows import ATOMS, SpeciesRows, species_rows
+from matkit.nn.species_rows import SpeciesRows, species_rows
 
 
 @dataclass(frozen=True)
@@ -93,13 +94,14 @@ class FrozenByAutograd:
 
     def forward(self, x: Features, index: Tensor) -> Features:
         """Return the values."""
-        parts = [self.function(*some) for some in _chunks(x, index)]
+        pairs = zip(chunks(x), chunks((index,)), strict=True)
+        parts = [self.function(some, species) for some, (species,) in pairs]
         return tuple(torch.cat(blocks) for blocks in zip(*parts, strict=True))
 
     def backward(self, x: Features, g: Features, index: Tensor) -> Features:
         """Return the derivative by `x`; values are computed again instead of stored."""
         parts = []
-        for (some, species), (by, _) in zip(_chunks(x, index), _chunks(g, index), strict=True):
+        for some, by, (species,) in zip(chunks(x), chunks(g), chunks((index,)), strict=True):
             with torch.enable_grad():
                 leaves = tuple(part.detach().requires_grad_() for part in some)
                 parts.append(torch.autograd.grad(self.function(leaves, species), leaves, by))
@@ -111,10 +113,3 @@ def frozen_contraction(contraction: nn.Module) -> SpeciesMap:
     if isinstance(contraction, SymmetricContraction):
         return FrozenContraction.of(contraction)
     return FrozenByAutograd(contraction)
-
-
-def _chunks(x: Features, index: Tensor) -> list[tuple[Features, Tensor]]:
-    if index.is_cuda:  # no cache worth more launches
-        return [(x, index)]
-    parts = zip(*(part.split(ATOMS) for part in x), strict=True)
-    return list(zip(parts, index.split(ATOMS), strict=True))

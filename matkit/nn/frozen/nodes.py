@@ -95,12 +95,12 @@ class FrozenNode:
 
     def forward(self, x: Features) -> Features:
         """Return the values."""
-        parts = [self.function(part) for part in _chunks(x)]
+        parts = [self.function(part) for part in chunks(x)]
         return tuple(torch.cat(blocks) for blocks in zip(*parts, strict=True))
 
     def backward(self, x: Features, g: Features) -> Features:
         """Return the derivative by `x`; values are computed again instead of stored."""
-        parts = [self._backward(*pair) for pair in zip(_chunks(x), _chunks(g), strict=True)]
+        parts = [self._backward(*pair) for pair in zip(chunks(x), chunks(g), strict=True)]
         return tuple(torch.cat(blocks) for blocks in zip(*parts, strict=True))
 
     def _backward(self, x: Features, g: Features) -> Features:
@@ -186,7 +186,8 @@ class FrozenGateMixer:
         return tuple(self.linear.forward(self.gate.forward(x), _NO_SPECIES))
 
 
-def _chunks(x: Features) -> list[Features]:
+def chunks(x: Features) -> list[Features]:
+    """Return some atoms of all tensors [N, ...] at a time."""
     if x[0].is_cuda:  # no cache worth more launches
         return [x]
     return list(zip(*(part.split(ATOMS) for part in x), strict=True))
