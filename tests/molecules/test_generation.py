@@ -93,7 +93,7 @@ def test_numbers_of_atoms_may_not_be_said_twice():
 
 
 def test_options_of_crystals_make_no_molecules(model, tmp_path):
-    with pytest.raises(ConfigError, match="expected MoleculeOptions"):
+    with pytest.raises(ConfigError, match="makes molecules, asked for were crystals"):
         generate(CrystalOptions(model=model, out=str(tmp_path / "o")))
 
 
