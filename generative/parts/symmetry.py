@@ -25,9 +25,11 @@ from matkit.generative.parts.randomness import Noise
 from matkit.interfaces import Condition
 from matkit.symmetry.assignments import Assignments, assignments
 from matkit.symmetry.cells import Orbit, conventional_basis, orbit, reduced_basis, turned
+from matkit.symmetry.generic import generic_group
 from matkit.symmetry.groups import space_group
 
 MOST = 48  # operations; the order of every point group divides it
+WAYS = 32  # assignments drawn for a crystal until one has no more symmetry than the group
 RANK = 1e-6  # singular values of a projection are 0 or at least 1
 
 
@@ -164,7 +166,8 @@ def in_double(state: Noisy) -> Noisy:
 def symmetry_of(condition: Condition, max_atoms: int, noise: Noise) -> Symmetry | None:
     """Return the symmetry to keep to, with Wyckoff positions drawn; None if none is asked for.
 
-    All assignments of the atoms to positions are equally likely. Atoms stay in their order.
+    Assignments of the atoms to positions are equally likely, as far as they do not bring more
+    symmetry than is asked for. Atoms stay in their order.
 
     Args:
         condition: What the crystals must be.
@@ -177,7 +180,7 @@ def symmetry_of(condition: Condition, max_atoms: int, noise: Noise) -> Symmetry 
     """
     if condition.space_group is None:
         return None
-    choices, shapes = noise.uniform().tolist(), noise.normal(6).cpu().numpy()
+    choices, shapes = noise.uniform(WAYS).tolist(), noise.normal(6).cpu().numpy()
     empty = _nothing(len(condition), int(condition.sizes.max()))
     known: dict[tuple[int, tuple[int, ...]], Assignments] = {}
     for b, (number, members) in enumerate(_wanted(condition)):
@@ -186,12 +189,18 @@ def symmetry_of(condition: Condition, max_atoms: int, noise: Noise) -> Symmetry 
         basis = conventional_basis(number)
         if not known[key].conventional:
             basis = reduced_basis(number, shapes[b])
-        way = known[key].way(int(choices[b] * known[key].total))
+        way = known[key].way(_faithful(known[key], choices[b]))
         _fill(empty, b, [(orbit(known[key], i, basis), s) for i, s in way], members)
         rotations = turned(space_group(number).rotations, basis)
         empty["point_group"][b] = np.resize(rotations, (MOST, 3, 3))
     device = noise.keys.device
     return Symmetry(**{name: torch.from_numpy(value).to(device) for name, value in empty.items()})
+
+
+def _faithful(ways: Assignments, choices: list[float]) -> int:
+    """Return the first way that has just the symmetry of its group; if none has, the first."""
+    drawn = [int(choice * ways.total) for choice in choices]
+    return next((way for way in drawn if generic_group(ways, way) == ways.number), drawn[0])
 
 
 def _wanted(condition: Condition) -> list[tuple[int, list[list[int]]]]:

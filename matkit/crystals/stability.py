@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from matkit.crystals.known_hulls import DEFAULT, known_hull
 from matkit.crystals.reading import read_and_tell
 from matkit.errors import DataError
 from matkit.simulate import singlepoint_many
@@ -105,17 +106,21 @@ def read_hull(paths: Iterable[str | Path], calc: Calculator) -> Hull:
 
     Args:
         paths: CSV files with the columns `formula` and `energy_per_atom` (eV) of the same
-            potential, and files or folders of crystals, which get their energies here as they are.
+            potential, files or folders of crystals, which get their energies here as they are,
+            and `default` for the table that comes with the potential.
         calc: Calculator of the potential.
 
     Raises:
         DataError: there is no such file, a column is missing, a line is not to be read, or the
             potential gives no energy for any crystal of a file.
+        ConfigError: no table comes with the potential.
     """
     return Hull([phase for path in paths for phase in _phases(Path(path), calc)])
 
 
 def _phases(path: Path, calc: Calculator) -> list[tuple[str, float]]:
+    if str(path) == DEFAULT:
+        return _table(known_hull(calc))
     if path.suffix.lower() == ".csv":
         return _table(path)
     structures = [c.structure for c in read_and_tell(path) if c.structure is not None]

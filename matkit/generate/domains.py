@@ -58,6 +58,9 @@ class DomainRoom(Protocol):
     def fault(self, atoms: Atoms) -> str:
         """Return why a structure is to be drawn again and not worth relaxing, or nothing."""
 
+    def unlike(self, options: Any, atoms: Atoms) -> str:
+        """Return what a structure lacks of what was asked for, or nothing; it is drawn again."""
+
     def damage(self, before: Atoms, after: Atoms) -> str:
         """Return what a relaxation has done to a structure that makes it worthless, or nothing."""
 

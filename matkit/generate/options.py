@@ -36,7 +36,10 @@ class GenerateOptions(DispersionOptions):
     )
     seed: int = Field(0, ge=0, description="seed; structure i of a seed is always the same")
     redraw: int = Field(
-        3, ge=0, description="most times that a structure is drawn again if atoms overlap"
+        3,
+        ge=0,
+        description="most times that a structure is drawn again if atoms overlap or it is not "
+        "as asked for",
     )
     batch_size: int | None = Field(
         None, ge=1, description="structures made together; auto, as many as are fast, if not given"
@@ -58,6 +61,16 @@ class GenerateOptions(DispersionOptions):
     shard: str = Field("1/1", description="which part of the structures, such as 2/4")
     out: str = Field("generated", description=f"folder of the results; {GOES_ON}")
     overwrite: bool = Field(False, description="remove what is there and begin anew")
+
+    @property
+    def strict(self) -> bool:
+        """Whether structures unlike what was asked for are rejected, not only drawn again."""
+        return False
+
+    @property
+    def keeps_symmetry(self) -> bool:
+        """Whether relaxations keep the symmetry."""
+        return False
 
     @field_validator("batch_size", mode="before")
     @classmethod

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+
 from matkit.elements import format_species
 from matkit.errors import UnknownElementError
 from matkit.generate.domains import DomainRoom, room_of
@@ -58,14 +61,12 @@ class Relaxer:
 
     Attributes:
         potential: What relaxes.
-        steps: Most steps.
-        fmax: Largest force at the end, eV/Å.
+        options: What was asked for, and how far they are relaxed.
         domain: What is relaxed; crystals with their cell.
     """
 
     potential: RelaxingPotential
-    steps: int
-    fmax: float
+    options: GenerateOptions
     domain: Domain = "crystal"
 
     def __call__(self, items: Sequence[Item]) -> list[ItemResult]:
@@ -79,14 +80,38 @@ class Relaxer:
         rejected = {item.index: _rejected(item, room) for item in items}
         rest = [item for item in items if rejected[item.index] is None]
         options = RelaxOptions(
-            optimizer=OPTIMIZER, relax_cell=room.RELAX_CELL, fmax=self.fmax, steps=self.steps
+            optimizer=OPTIMIZER,
+            relax_cell=room.RELAX_CELL,
+            fmax=self.options.fmax,
+            steps=self.options.relax_steps,
+            fix_symmetry=self.options.keeps_symmetry,
         )
         calc = _calculator(self.potential)
         results = relax_many([item.content for item in rest], calc, options)
         if any(result.reason == "interrupted" for result in results):
             raise KeyboardInterrupt
-        ended = {item.index: _outcome(item, r, room) for item, r in zip(rest, results, strict=True)}
+        pairs = zip(rest, results, strict=True)
+        ended = {item.index: self._outcome(item, result, room) for item, result in pairs}
         return [rejected[item.index] or ended[item.index] for item in items]
+
+    def _outcome(self, item: Item, result: RelaxResult, room: DomainRoom) -> ItemResult:
+        """Return what is written of a relaxation."""
+        if result.reason == "error" and not result.steps:  # e.g. an element that nobody knows
+            return failed(item, result.message)
+        n_atoms = len(item.content)
+        facts = {
+            "energy_before": result.initial_energy / n_atoms,
+            "energy_after": result.energy / n_atoms,
+            "relaxation_steps": result.steps,
+            "relaxation": result.reason,
+        }
+        if result.reason != "converged":
+            return ItemResult(item, "failed", reason=result.message or result.reason, facts=facts)
+        if damage := room.damage(item.content, result.atoms):
+            return ItemResult(item, "failed", reason=damage, facts=facts)
+        if self.options.strict and (reason := room.unlike(self.options, result.atoms)):
+            return ItemResult(item, "failed", reason=reason, facts=facts)
+        return ItemResult(item, "done", (_with_results(item.content, result),), facts=facts)
 
 
 def _rejected(item: Item, room: DomainRoom) -> ItemResult | None:
@@ -98,24 +123,12 @@ def _rejected(item: Item, room: DomainRoom) -> ItemResult | None:
     return None
 
 
-def _outcome(item: Item, result: RelaxResult, room: DomainRoom) -> ItemResult:
-    """Return what is written of a relaxation."""
-    if result.reason == "error" and not result.steps:  # e.g. an element that nobody knows
-        return failed(item, result.message)
-    n_atoms = len(item.content)
-    facts = {
-        "energy_before": result.initial_energy / n_atoms,
-        "energy_after": result.energy / n_atoms,
-        "relaxation_steps": result.steps,
-        "relaxation": result.reason,
-    }
-    if result.reason != "converged":
-        return ItemResult(item, "failed", reason=result.message or result.reason, facts=facts)
-    if damage := room.damage(item.content, result.atoms):
-        return ItemResult(item, "failed", reason=damage, facts=facts)
+def _with_results(drawn: Atoms, result: RelaxResult) -> Atoms:
+    """Return a relaxed structure with energy, forces and stress, and what the drawn one says."""
     atoms = result.atoms.copy()
-    atoms.info = dict(item.content.info)
-    return ItemResult(item, "done", (atoms,), facts=facts)
+    atoms.info = dict(drawn.info)
+    atoms.calc = SinglePointCalculator(atoms, **result.atoms.calc.results)
+    return atoms
 
 
 def check_potential(

@@ -139,7 +139,7 @@ def _relaxed(
     """Return the batch with its structures relaxed too, and what became of each."""
     assert options.relax is not None
     files = _files(options, RELAXED)
-    work = Relaxer(potential_of(options), options.relax_steps, options.fmax, domain)
+    work = Relaxer(potential_of(options), options, domain)
     items = [Item(number, f"{batch.noun} {number}", a) for number, a in batch.drawn.items()]
     settings = options.model_dump(include=RELAXATION)
     with Ledger(files, settings, options.overwrite) as ledger, watch("relaxing") as show:

@@ -60,8 +60,9 @@ def check(options: ScreenOptions, items: Sequence[Item]) -> None:
     """
     if not options.hull:
         raise ConfigError(
-            "The step hull needs references: --hull FILES with the pure elements and compounds "
-            "that compete, or leave hull out of --steps."
+            "The step hull needs references: --hull default for those of the default potential, "
+            "--hull FILES with the pure elements and compounds that compete, or leave hull out "
+            "of --steps."
         )
     hull = references(options)
     readable = [item.content for item in items if item.content is not None]

@@ -75,6 +75,16 @@ def test_nothing_is_drawn_without_a_group():
     assert noise.calls == 0
 
 
+def test_atoms_are_not_put_where_they_have_more_symmetry():
+    # A third of the ways of corundum's formula only are of R-3c.
+    made = symmetry_of(asked([(167, [TI] * 4 + [OX] * 6)] * 30), 20, Noise(torch.arange(30)))
+    lattice = from_logarithm(made.logarithm(normal(30, 6)))
+    places = made.start(uniform(30, 10, 3))
+    numbers = [TI] * 4 + [OX] * 6
+    for cell, fractional in zip(lattice.numpy(), places.numpy(), strict=True):
+        assert spglib.get_symmetry_dataset((cell, fractional, numbers), 1e-5).number == 167
+
+
 def test_orbits_are_of_one_species_and_complete(symmetry):
     condition = asked(CASES)
     species = condition.species.split(condition.n_atoms.tolist())

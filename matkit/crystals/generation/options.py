@@ -35,8 +35,23 @@ class CrystalOptions(GenerateOptions):
         None, description="atoms in the cell, such as 8 or 1-20, if no formula says it"
     )
     space_group: str | None = Field(
-        None, description="space group to keep to, such as 225 or Fm-3m"
+        None,
+        description="space group to keep to, such as 225 or Fm-3m; a formula is then that of the "
+        "conventional cell (Si8 in 227 is diamond), or of a primitive one where that cannot be",
     )
+    strict_symmetry: bool = Field(
+        False, description="reject crystals that have another space group, also after relaxing"
+    )
+
+    @property
+    def strict(self) -> bool:
+        """Whether crystals unlike what was asked for are rejected."""
+        return self.strict_symmetry
+
+    @property
+    def keeps_symmetry(self) -> bool:
+        """Whether relaxations keep the space group: where one is asked for."""
+        return self.space_group is not None
 
     @model_validator(mode="after")
     def _one_request(self) -> Self:
@@ -47,6 +62,8 @@ class CrystalOptions(GenerateOptions):
             raise ValueError("z counts formula units of a composition; give composition too")
         if self.num_atoms is not None and (self.formula or self.composition or self.like):
             raise ValueError(f"{given[0]} says how many atoms there are; leave num_atoms out")
+        if self.strict_symmetry and self.space_group is None:
+            raise ValueError("strict_symmetry needs to know the symmetry; give space_group")
         if self.like is not None and self.space_group is not None:
             raise ValueError("like has structures of many space groups; leave space_group out")
         return self

@@ -7,18 +7,17 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from matkit.crystals.generation.compositions import (
-    Composition,
     draw_composition,
     draw_system,
     multiplied,
     parse_elements,
-    parse_formula,
     parse_range,
 )
 from matkit.crystals.generation.like import requests_like
 from matkit.crystals.generation.options import ATOMS, CrystalOptions
 from matkit.crystals.reading import read_crystals
 from matkit.errors import ConfigError
+from matkit.formulas import Composition, parse_formula
 from matkit.generate.options import SEEDS
 from matkit.interfaces import Generator
 from matkit.runs.items import Item

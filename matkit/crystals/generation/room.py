@@ -10,17 +10,19 @@ from ase import Atoms
 
 from matkit.crystals.evaluation import Note, evaluate_crystals
 from matkit.crystals.generation.options import CrystalOptions
+from matkit.crystals.generation.phases import SYMPREC, Findings, group_scores, phases
 from matkit.crystals.generation.realize import realize
 from matkit.crystals.generation.requests import requests
 from matkit.crystals.generation.results import archive, lines, rows, scores, sections
+from matkit.crystals.judging import space_group
 from matkit.crystals.options import CrystalsOptions
+from matkit.crystals.parallel import open_pool
 from matkit.crystals.reading import Crystal, crystal_of, read_and_tell
-from matkit.crystals.results import CrystalEvaluation
 from matkit.crystals.validity import CLOSEST, smallest_distance, smallest_self_distance
 from matkit.generate.batch import Batch
-from matkit.generate.options import GenerateOptions
 from matkit.runs.items import Item
 from matkit.symmetry.groups import parse
+from matkit.symmetry.groups import space_group as group_of
 
 __all__ = ["archive", "lines", "realize", "requests", "rows", "scores", "sections"]
 
@@ -33,8 +35,8 @@ BURST = 3.0
 
 def fields(options: CrystalOptions, count: int) -> dict[str, Any]:
     """Return the space group, if one is asked for."""
-    group = options.space_group
-    return {} if group is None else {"space_group": torch.full((count,), parse(group))}
+    group = _group(options)
+    return {} if group is None else {"space_group": torch.full((count,), group)}
 
 
 def aim(options: CrystalOptions, item: Item) -> dict[str, int]:
@@ -54,6 +56,23 @@ def fault(atoms: Atoms) -> str:
     return f"atoms {closest:.2f} Å apart" if closest < CLOSEST else ""
 
 
+def unlike(options: CrystalOptions, atoms: Atoms) -> str:
+    """Return which space group a crystal has in the place of the one that is asked for."""
+    wanted = _group(options)
+    structure = None if wanted is None else crystal_of(atoms, "").structure
+    if wanted is None or structure is None:
+        return ""
+    found = space_group(structure, SYMPREC)
+    if found == wanted:
+        return ""
+    name = "none" if found is None else f"{group_of(found).symbol} ({found})"
+    return f"its space group is {name}, not {group_of(wanted).symbol} ({wanted})"
+
+
+def _group(options: CrystalOptions) -> int | None:
+    return None if options.space_group is None else parse(options.space_group)
+
+
 def damage(before: Atoms, after: Atoms) -> str:
     """Return whether a crystal came apart when it was relaxed."""
     return "it came apart" if after.get_volume() > BURST * before.get_volume() else ""
@@ -64,13 +83,14 @@ def read_known(paths: Sequence[str]) -> Sequence[Crystal]:
     return read_and_tell(paths)
 
 
-def judged(
-    batch: Batch, known: Sequence[Crystal], options: GenerateOptions, note: Note
-) -> CrystalEvaluation:
-    """Return all scores of the crystals as they were drawn."""
+def judged(batch: Batch, known: Sequence[Crystal], options: CrystalOptions, note: Note) -> Findings:
+    """Return all scores of the crystals as they were drawn, and the phases of relaxed ones."""
     entries = [crystal_of(atoms, f"crystal {batch.number(atoms)}") for atoms in batch.generated]
     sets: dict[str, Sequence[Crystal]] = {"generated": entries}
     if known:
         sets["known"] = known
     judging = CrystalsOptions(workers=options.workers, seed=options.seed)
-    return evaluate_crystals(sets, judging, note=note)
+    evaluation = evaluate_crystals(sets, judging, note=note)
+    with open_pool(options.workers, judging.timeout) as pool:
+        found = phases(batch, pool) if batch.relaxed else []
+    return Findings(evaluation, found, group_scores(batch, _group(options)))

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from matkit.crystals.generation.compositions import Composition, parse_formula, parse_range
+from matkit.crystals.generation.compositions import parse_range
 from matkit.elements import SYMBOLS
 from matkit.errors import ConfigError
+from matkit.formulas import Composition, parse_formula
 from matkit.generate.options import SEEDS
 from matkit.interfaces import Generator
 from matkit.molecules.generation.options import MoleculeOptions

@@ -60,6 +60,11 @@ def fault(atoms: Atoms) -> str:
     return "" if closest >= CLOSEST else f"atoms {closest:.2f} Å apart"
 
 
+def unlike(_options: MoleculeOptions, _atoms: Atoms) -> str:
+    """Return nothing: formulas and scaffolds are kept by construction."""
+    return ""
+
+
 def damage(before: Atoms, after: Atoms) -> str:
     """Return whether a molecule came apart when it was relaxed."""
     return "it came apart" if _parts(after) > _parts(before) else ""
