@@ -1,21 +1,23 @@
 """Make the table of phases that `--hull default` stands for.
 
-    python experiments/hull.py matkit/crystals/hull-NAME-DIGEST.csv --near 0.05
+    python experiments/hull.py matkit/crystals/hull-NAME-DIGEST.csv --steps 10
 
 All crystals of MP-20 that are there (and pure elements that are not among them) get their energies
-by the shipped potential as they are; those near the hull of these energies are relaxed, and what
-then is on the hull is written: what is above it changes no energy above the hull. The energies
-found so far are kept in the folder, from where the same command goes on.
+by the shipped potential as they are. Those on the hull of these energies (what is above it changes
+no energy above the hull) are relaxed, most of them in the few steps that they may take, since they
+are relaxed already with the functional that the potential has learnt. What was found so far is kept
+in the folder, from where the same command goes on.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import math
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from ase import Atoms
 from ase.build import bulk
 from ase.io import read, write
@@ -33,6 +35,7 @@ PARTS = ("train_partial", "train_extra_from_mpts52", "val", "test")
 # Pure elements of which no crystal is in these files.
 ELEMENTS = ("V", "Mo", "Eu", "Lu", "Os", "Pt", "Ac", "Th")
 FEW = 500  # crystals after which what was found is written
+ON_HULL = 1e-6  # eV/atom
 KEY = "place"  # what crystals say of themselves
 
 
@@ -82,23 +85,27 @@ def as_they_are(frames: Sequence[Atoms], calc) -> list[tuple[Atoms, float]]:
     return [(a, r.energy / len(a)) for a, r in zip(frames, results, strict=True)]
 
 
-def relaxed(frames: Sequence[Atoms], calc) -> list[tuple[Atoms, float]]:
-    """Relax crystals; what does not end well has no energy."""
-    ends = relax_many(frames, calc, optimizer="BFGS", relax_cell=True, fmax=0.02)
-    return [(e.atoms, e.energy / len(e.atoms) if e.converged else math.nan) for e in ends]
+def relaxed(frames: Sequence[Atoms], calc, steps: int) -> list[tuple[Atoms, float]]:
+    """Relax crystals a little; the energy of one that gains none is that of its start."""
+    ends = relax_many(frames, calc, optimizer="BFGS", relax_cell=True, fmax=0.02, steps=steps)
+    return [(e.atoms, min(e.energy, e.initial_energy) / len(e.atoms)) for e in ends]
 
 
-def near(frames: dict[int, Atoms], limit: float) -> dict[int, Atoms]:
-    """Return the crystals that are at most so far above the hull of all, in eV/atom."""
-    sound = {p: a for p, a in frames.items() if math.isfinite(a.info["energy_per_atom"])}
-    hull = Hull([(a.get_chemical_formula(), a.info["energy_per_atom"]) for a in sound.values()])
-    return {p: a for p, a in tqdm(sound.items(), "hull") if above(hull, a) <= limit}
-
-
-def above(hull: Hull, atoms: Atoms) -> float:
-    """Return the energy above the hull in eV/atom; infinite without a pure element."""
-    found = hull.above(AseAtomsAdaptor.get_structure(atoms), atoms.info["energy_per_atom"])
-    return math.inf if found is None else found
+def on_hull(frames: dict[int, Atoms], path: Path) -> dict[int, Atoms]:
+    """Return the crystals that are on the hull of all, whose places are kept in a file."""
+    if not path.exists():
+        energies = {p: a.info["energy_per_atom"] for p, a in frames.items()}
+        best: dict[str, int] = {}
+        for place in sorted(energies, key=lambda p: energies[p]):
+            formula = Composition(frames[place].get_chemical_formula()).reduced_formula
+            best.setdefault(formula, place)
+        hull = Hull([(formula, energies[place]) for formula, place in best.items()])
+        structures = {p: AseAtomsAdaptor.get_structure(frames[p]) for p in best.values()}
+        chosen = [
+            p for p, s in tqdm(structures.items(), "hull") if hull.above(s, energies[p]) < ON_HULL
+        ]
+        path.write_text(json.dumps(chosen))
+    return {place: frames[place] for place in json.loads(path.read_text())}
 
 
 def main() -> None:
@@ -106,31 +113,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--work", type=Path, default=Path("hull"))
-    parser.add_argument("--near", type=float, default=0.05)
+    parser.add_argument("--steps", type=int, default=10)
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     calc = load_calculator()
     pool = [atoms for part in PARTS for atoms in read_parquet(data("mp_20", f"{part}.parquet"))]
     frames = dict(enumerate([*others(), *pool]))
-    rough = kept(
-        frames, args.work / "rough.xyz", lambda some: as_they_are(some, calc), "as they are"
-    )
+    rough = kept(frames, args.work / "rough.xyz", lambda some: as_they_are(some, calc), "energies")
     ends = kept(
-        near(rough, args.near),
+        on_hull(rough, args.work / "hull.json"),
         args.work / "relaxed.xyz",
-        lambda some: relaxed(some, calc),
+        lambda some: relaxed(some, calc, args.steps),
         "relaxed",
     )
-    vertices = near(ends, 1e-9)
-    best = {
-        Composition(a.get_chemical_formula()).reduced_formula: a.info["energy_per_atom"]
-        for a in vertices.values()
-    }
+    best = {Composition(a.get_chemical_formula()).reduced_formula: a for a in ends.values()}
+    gain = [rough[p].info["energy_per_atom"] - a.info["energy_per_atom"] for p, a in ends.items()]
     with open(args.out, "w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(COLUMNS)
-        table.writerows((formula, f"{energy:.5f}") for formula, energy in sorted(best.items()))
-    print(f"{len(frames)} crystals, {len(ends)} relaxed, {len(best)} on the hull")
+        rows = {formula: atoms.info["energy_per_atom"] for formula, atoms in best.items()}
+        table.writerows((formula, f"{energy:.4f}") for formula, energy in sorted(rows.items()))
+    print(f"{len(frames)} crystals, {len(best)} phases; relaxing them gained {np.mean(gain):.4f},")
+    print(f"at most {np.max(gain):.4f} eV/atom")
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ ROOMS = [
 HEIGHT = {name: height for height, name in enumerate(ROOMS)}
 MODELS = ("potentials", "generative")
 MODELS_MAY_IMPORT = {
-    *("derivatives", "elements", "formulas", "errors", "geometry", "graph", "scopes"),
+    *("derivatives", "elements", "errors", "geometry", "graph", "scopes"),
     *("interfaces", "neighbors", "nn", "pair_blocks", "structures", "symmetry", "units"),
 }
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-from ase import Atoms
 from ase.calculators.calculator import Calculator
-from pymatgen.core import Composition
 
 from matkit.crystals.reading import crystal_of
 from matkit.crystals.stability import Hull, read_hull
@@ -28,7 +26,9 @@ def _outcome(options: ScreenOptions, hull: Hull, item: Item) -> ItemResult:
     structure = crystal_of(item.content, item.source).structure
     above = hull.above(structure, item.content.info["energy_per_atom"])
     if above is None:
-        return failed(item, f"the references lack pure {', '.join(_lacking(item.content, hull))}")
+        return failed(
+            item, f"the references lack pure {', '.join(hull.lacking(item.content.symbols))}"
+        )
     facts = {"above_hull": above}
     if above > options.max_above_hull:
         reason = (
@@ -66,22 +66,12 @@ def check(options: ScreenOptions, items: Sequence[Item]) -> None:
         )
     hull = references(options)
     readable = [item.content for item in items if item.content is not None]
-    if readable and all(_lacking(atoms, hull) for atoms in readable):
-        elements = sorted({symbol for atoms in readable for symbol in _lacking(atoms, hull)})
+    if readable and all(hull.lacking(atoms.symbols) for atoms in readable):
+        elements = hull.lacking(symbol for atoms in readable for symbol in atoms.symbols)
         raise ConfigError(
             f"No candidate can be placed: the references in {', '.join(options.hull)} lack pure "
             f"{', '.join(elements)}. Add a crystal of each, or leave hull out of --steps."
         )
-
-
-def _lacking(atoms: Atoms, hull: Hull) -> list[str]:
-    """Return the elements without a pure phase."""
-    return sorted(set(atoms.symbols) - _pure(hull))
-
-
-def _pure(hull: Hull) -> set[str]:
-    parts = [Composition(formula).elements for formula, _ in hull.phases]
-    return {elements[0].symbol for elements in parts if len(elements) == 1}
 
 
 STEP = Step(
