@@ -1,12 +1,12 @@
 """Make the table of phases that `--hull default` stands for.
 
-    python experiments/hull.py matkit/crystals/hull-NAME-DIGEST.csv --steps 10
+    python experiments/hull.py matkit/crystals/hull-NAME-DIGEST.csv
 
 All crystals of MP-20 that are there (and pure elements that are not among them) get their energies
-by the shipped potential as they are. Those on the hull of these energies (what is above it changes
-no energy above the hull) are relaxed, most of them in the few steps that they may take, since they
-are relaxed already with the functional that the potential has learnt. What was found so far is kept
-in the folder, from where the same command goes on.
+by the shipped potential as they are: they are relaxed already with the functional that it has learnt.
+Those on the hull of these energies are written (what is above it changes no energy above the hull),
+with `--steps 10` after as many steps of a relaxation. What was found so far is kept in the folder,
+from where the same command goes on.
 """
 
 from __future__ import annotations
@@ -113,19 +113,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--work", type=Path, default=Path("hull"))
-    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--steps", type=int, default=0)
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     calc = load_calculator()
     pool = [atoms for part in PARTS for atoms in read_parquet(data("mp_20", f"{part}.parquet"))]
     frames = dict(enumerate([*others(), *pool]))
     rough = kept(frames, args.work / "rough.xyz", lambda some: as_they_are(some, calc), "energies")
-    ends = kept(
-        on_hull(rough, args.work / "hull.json"),
-        args.work / "relaxed.xyz",
-        lambda some: relaxed(some, calc, args.steps),
-        "relaxed",
-    )
+    ends = on_hull(rough, args.work / "hull.json")
+    if args.steps:
+        kept_in = args.work / f"relaxed-{args.steps}.xyz"
+        ends = kept(ends, kept_in, lambda some: relaxed(some, calc, args.steps), "relaxed")
     best = {Composition(a.get_chemical_formula()).reduced_formula: a for a in ends.values()}
     gain = [rough[p].info["energy_per_atom"] - a.info["energy_per_atom"] for p, a in ends.items()]
     with open(args.out, "w", newline="", encoding="utf-8") as file:
