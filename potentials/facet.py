@@ -40,6 +40,7 @@ from matkit.nn.frozen.residual import FrozenResidual
 from matkit.nn.interaction import ResidualInteraction
 from matkit.nn.irreps import parse_irreps, spherical_harmonics
 from matkit.nn.kernels import Convolution
+from matkit.nn.kernels.autograd import Setting
 from matkit.nn.layered import (
     LayeredPotential,
     check_choice,
@@ -52,6 +53,7 @@ from matkit.nn.radial_functions import Mixture
 from matkit.nn.references import References
 from matkit.nn.repulsion import ZBL, Core
 from matkit.nn.splines import CosineSplines
+from matkit.nn.training.layers import LayerStep, residual_step
 
 MIXERS = ("grid", "gate")
 BASES: dict[str, Callable[[float, int], nn.Module]] = {
@@ -172,6 +174,10 @@ class Facet(LayeredPotential):
         basis = self.enveloped_basis(lengths).to(self.dtype)
 
         x: Features = (self.embedding(index),)
+        if layers == len(self.interactions) and (
+            trained := self._trained_layers(graph, index)
+        ) is not None:
+            return (trained(x[0], basis, harmonics),)
         for interaction in self._interactions()[:layers]:
             x = interaction(x, index, basis, harmonics, graph)
         return x
@@ -219,6 +225,10 @@ class Facet(LayeredPotential):
             table=self._table(exact._radial(t), t),
         )
         return FrozenResidual(inner, layer.same)
+
+    def _layer_step(self, t: int, setting: Setting) -> LayerStep | None:
+        """Return layer `t` with the derivatives that training needs."""
+        return residual_step(self._interactions()[t], setting, first=t == 0)
 
     def _radial(self, t: int) -> Mixture:
         """Return the radial weights of layer `t` as a function of the length."""

@@ -30,11 +30,15 @@ from matkit.nn.harmonics import harmonics as fused_harmonics
 from matkit.nn.harmonics import harmonics_gradient
 from matkit.nn.irreps import Irreps
 from matkit.nn.kernels import Convolution, backends
-from matkit.nn.kernels.fused import edges_of
+from matkit.nn.kernels.autograd import Setting
+from matkit.nn.kernels.backends import NAMED
+from matkit.nn.kernels.fused import edges_of, with_isolated
 from matkit.nn.kernels.paths import Layout
 from matkit.nn.radial_functions import Radial
 from matkit.nn.references import References
 from matkit.nn.repulsion import ZBL
+from matkit.nn.training.layers import LayerStep
+from matkit.nn.training.network import Layers, PlainLayers
 from matkit.threads import FEW_EDGES
 
 logger = logging.getLogger(__name__)
@@ -133,6 +137,34 @@ class LayeredPotential(Potential):
         Empty if they are the same for all species, None if they cannot be made.
         """
         return ()
+
+    def _layer_step(self, t: int, setting: Setting) -> LayerStep | None:
+        """Return layer `t` with the derivatives that training needs, None where it has none."""
+        return None
+
+    def _trained_layers(self, graph: Graph, index: Tensor) -> Layers | None:
+        """Return the layers with their derivatives written out, None where they are not.
+
+        Args:
+            graph: Edges.
+            index: Species of the atoms, and of further ones without neighbours.
+        """
+        able = self.training and torch.is_grad_enabled() and len(graph.center) > 0
+        if not able or torch._C._are_functorch_transforms_active():
+            return None
+        edges = with_isolated(edges_of(graph), len(index) - len(graph.species))
+
+        def make() -> list[LayerStep]:
+            found = []
+            for t, layer in enumerate(self.interactions):
+                convolution: Convolution = cast(Any, layer).convolution
+                if convolution.choose(self.embedding.weight) == "fused":
+                    setting = Setting(NAMED["fused"], convolution.layout, edges)
+                    found.append(self._layer_step(t, setting))
+            return [step for step in found if step is not None]
+
+        layers = Layers(make, PlainLayers(self.interactions, index, graph))
+        return layers if len(layers.steps) == len(self.interactions) else None
 
     def with_repulsion(self, energy: Tensor, graph: Graph) -> Tensor:
         """Return atomic energies [N] with the repulsion of nuclei, if there is to be one."""

@@ -90,6 +90,16 @@ def _checked_edges(graph: Graph) -> Edges:
     return Edges(*(t.contiguous() for t in (graph.pointers, *ends, pointers, permutation)))
 
 
+def with_isolated(edges: Edges, count: int) -> Edges:
+    """Return the edges of atoms that are followed by so many without any."""
+    if not count:
+        return edges
+    start, transpose_start = (
+        torch.cat([part, part[-1:].expand(count)]) for part in (edges.start, edges.transpose_start)
+    )
+    return edges._replace(start=start, transpose_start=transpose_start)
+
+
 class TableWeights(NamedTuple):
     """Weights given by a table of the edge length; see `matkit.nn.frozen.radial_table`.
 
