@@ -20,6 +20,7 @@ radial layers, messages scaled by species, repulsion of nuclei.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from math import sqrt
 from typing import Any, cast
@@ -53,6 +54,7 @@ from matkit.nn.radial_functions import Mixture
 from matkit.nn.references import References
 from matkit.nn.repulsion import ZBL, Core
 from matkit.nn.splines import CosineSplines
+from matkit.nn.training.geometry import RadialBasis
 from matkit.nn.training.layers import LayerStep, residual_step
 
 MIXERS = ("grid", "gate")
@@ -168,19 +170,25 @@ class Facet(LayeredPotential):
 
     def _features(self, graph: Graph, index: Tensor, layers: int) -> Features:
         """Return features after a number of layers; atoms beyond the graph's have no neighbours."""
-        vectors = self.network_vectors(graph)
+        vectors, x = self.network_vectors(graph), self.embedding(index)
+        plain = partial(self._convolved, index=index, graph=graph, layers=layers)
+        if layers == len(self.interactions):
+            trained = self._trained_layers(graph, index, lambda x, vectors: plain(x, vectors)[0])
+            if trained is not None:
+                return (trained(x, vectors),)
+        return plain(x, vectors)
+
+    def _convolved(
+        self, x: Tensor, vectors: Tensor, index: Tensor, graph: Graph, layers: int
+    ) -> Features:
+        """Return features after a number of layers, from the embedding and edge vectors."""
         lengths = vectors.norm(dim=1)
         harmonics = spherical_harmonics(self.lmax, vectors / lengths.unsqueeze(1)).to(self.dtype)
         basis = self.enveloped_basis(lengths).to(self.dtype)
-
-        x: Features = (self.embedding(index),)
-        if layers == len(self.interactions) and (
-            trained := self._trained_layers(graph, index)
-        ) is not None:
-            return (trained(x[0], basis, harmonics),)
+        features: Features = (x,)
         for interaction in self._interactions()[:layers]:
-            x = interaction(x, index, basis, harmonics, graph)
-        return x
+            features = interaction(features, index, basis, harmonics, graph)
+        return features
 
     def _energy(self, scalars: Sequence[Tensor], index: Tensor) -> tuple[Tensor, LayerGradients]:
         """Return atomic energies [N] and the derivatives of their sum by the scalars."""
@@ -230,6 +238,13 @@ class Facet(LayeredPotential):
         """Return layer `t` with the derivatives that training needs."""
         return residual_step(self._interactions()[t], setting, first=t == 0)
 
+    def _radial_basis(self) -> RadialBasis | None:
+        """Return the radial basis for training, None for splines."""
+        if not isinstance(self.basis, BesselBasis):
+            return None
+        factor = self.basis.prefactor * self._basis_scale
+        return RadialBasis(self.basis.frequencies, factor, self.cutoff, self.envelope_power)
+
     def _radial(self, t: int) -> Mixture:
         """Return the radial weights of layer `t` as a function of the length."""
         radial = self._interactions()[t].radial
@@ -248,5 +263,9 @@ class Facet(LayeredPotential):
         if self.radial_basis == "spline":
             return basis
         envelope = polynomial_envelope(lengths, self.cutoff, self.envelope_power)
-        # Bessel functions are normalised over the sphere; this makes their mean square one.
-        return basis * (envelope * (self.cutoff**2 / sqrt(6))).unsqueeze(1)
+        return basis * (envelope * self._basis_scale).unsqueeze(1)
+
+    @property
+    def _basis_scale(self) -> float:
+        """Bessel functions are normalised over the sphere; this makes their mean square one."""
+        return self.cutoff**2 / sqrt(6)

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from matkit.graph import Graph
 from matkit.nn.equivariant import Features
 from matkit.nn.needed_inputs import needed_inputs
+from matkit.nn.training.geometry import GeometryStep
 from matkit.nn.training.layers import LayerStep
 
 
@@ -24,67 +24,82 @@ class PlainLayers(nn.Module):
     """The layers by autograd, for derivatives that steps do not have.
 
     Args:
-        layers: Interaction layers.
-        index: Index of each atom's species [N].
-        graph: Edges.
+        network: The network.
+        function: From embedding [N, 1, channels] and edge vectors [E, 3] to the last layer's
+            scalars by the network's own parameters.
+        weights: These parameters, in the order of the layers' weights.
     """
 
-    def __init__(self, layers: nn.ModuleList, index: Tensor, graph: Graph) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        function: Callable[[Tensor, Tensor], Tensor],
+        weights: Callable[[], Sequence[Tensor]],
+    ) -> None:
         super().__init__()
-        self.layers, self.index, self.graph = layers, index, graph
+        self.network, self.function, self.weights = network, function, weights
 
-    def forward(self, x: Tensor, basis: Tensor, harmonics: Tensor) -> Tensor:
-        """Return the scalars of the last layer [N, 1, channels]."""
-        y: Features = (x,)
-        for layer in self.layers:
-            y = layer(y, self.index, basis, harmonics, self.graph)
-        return y[0]
+    def forward(self, x: Tensor, vectors: Tensor) -> Tensor:
+        """Return the scalars by the network's own parameters."""
+        return self.function(x, vectors)
+
+    def with_weights(self, x: Tensor, vectors: Tensor, *weights: Tensor) -> Tensor:
+        """Return the scalars by other weights: a low-rank change may have been trained."""
+        names = {id(parameter): name for name, parameter in self.named_parameters()}
+        own = (names[id(weight)] for weight in self.weights())
+        changed = dict(zip(own, weights, strict=True))
+        scalars: Tensor = functional_call(self, changed, (x, vectors))
+        return scalars
 
 
 class Layers:
     """The layers for one batch.
 
     Args:
-        make: Returns a step for each layer.
-        plain: The same by autograd.
+        geometry: From edge vectors to what the layers see of them.
+        steps: One for each layer.
+        plain: From embedding, vectors and weights to the scalars, by autograd.
     """
 
-    def __init__(self, make: Callable[[], Sequence[LayerStep]], plain: PlainLayers) -> None:
-        self.make, self.module = make, plain
-        self.steps = steps = make()
-        self.weights = [weight for step in steps for weight in step.weights]
+    def __init__(
+        self,
+        geometry: GeometryStep,
+        steps: Sequence[LayerStep],
+        plain: Callable[..., Tensor],
+    ) -> None:
+        self.geometry, self.steps, self.plain = geometry, steps, plain
+        self.weights = [weight for step in (geometry, *steps) for weight in step.weights]
         # Of the energy's derivative: by the scalars, and the loss's by it.
         self.g: Tensor | None = None
-        self.directions: tuple[Tensor, Tensor] | None = None
+        self.direction: Tensor | None = None
 
-    def __call__(self, x: Tensor, basis: Tensor, harmonics: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, vectors: Tensor) -> Tensor:
         """Return the scalars of the last layer [N, 1, channels]."""
-        scalars, _ = _Scalars.apply(self, x, basis, harmonics, *self.weights)  # type: ignore[no-untyped-call]
+        scalars, _ = _Scalars.apply(self, x, vectors, *self.weights)  # type: ignore[no-untyped-call]
         return scalars
 
-    def values(self, x: Tensor, basis: Tensor, harmonics: Tensor) -> Tensor:
+    def values(self, x: Tensor, vectors: Tensor) -> Tensor:
         """Return the scalars of the last layer."""
+        basis, harmonics = self.geometry.values(vectors)
         y: Features = (x,)
         for step in self.steps:
             y = step.values(y, basis, harmonics)
         return y[0]
 
-    def reverse(self, g: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the energy's derivatives by basis and harmonics."""
+    def reverse(self, g: Tensor) -> Tensor:
+        """Return the energy's derivative by the vectors."""
         self.g = g
         back: Features = (g,)
-        by_basis: Tensor | None = None
-        by_harmonics: Tensor | None = None
-        for step in reversed(self.steps):
+        back, by_basis, by_harmonics = self.steps[-1].reverse(back)
+        for step in self.steps[-2::-1]:
             back, basis, harmonics = step.reverse(back)
-            by_basis = basis if by_basis is None else by_basis.add_(basis)
-            by_harmonics = harmonics if by_harmonics is None else by_harmonics.add_(harmonics)
-        assert by_basis is not None and by_harmonics is not None
-        return by_basis, by_harmonics
+            by_basis, by_harmonics = by_basis.add_(basis), by_harmonics.add_(harmonics)
+        return self.geometry.reverse(by_basis, by_harmonics)
 
-    def tangent(self, d_basis: Tensor, d_harmonics: Tensor) -> Tensor:
-        """Return how the scalars change."""
-        self.directions = d_basis, d_harmonics
+    def tangent(self, changes: Tensor) -> Tensor:
+        """Return how the scalars change with the vectors."""
+        self.direction = changes
+        d_basis, d_harmonics = self.geometry.tangent(changes)
         dx: Sequence[Tensor | None] = (None,)  # the embedding stays
         for step in self.steps:
             dx = step.tangent(dx, d_basis, d_harmonics)
@@ -92,33 +107,25 @@ class Layers:
         return dx[0]
 
     def gradient(self, g: Tensor) -> tuple[Any, ...]:
-        """Return the loss's derivatives by embedding, basis, no harmonics, and weights."""
-        self.directions = None
+        """Return the loss's derivatives by embedding, no vectors, and weights."""
+        self.direction = None
         back: Features = (g,)
-        by_basis: Tensor | None = None
-        for step in reversed(self.steps):
+        back, by_basis = self.steps[-1].gradient(back)
+        for step in self.steps[-2::-1]:
             back, basis = step.gradient(back)
-            by_basis = basis if by_basis is None else by_basis.add_(basis)
-        return back[0], by_basis, None, *(d for step in self.steps for d in step.by_weights)
+            by_basis = by_basis.add_(basis)
+        self.geometry.gradient(by_basis)
+        steps = (self.geometry, *self.steps)
+        return back[0], None, *(found for step in steps for found in step.by_weights)
 
-    def plain(self, x: Tensor, basis: Tensor, harmonics: Tensor, *weights: Tensor) -> Tensor:
-        """Return the scalars by autograd, as a function of the weights too."""
-        # Weights were others while a low-rank change was trained.
-        names = {id(weight): name for name, weight in self.module.named_parameters()}
-        own = [names[id(weight)] for step in self.make() for weight in step.weights]
-        changed = dict(zip(own, weights, strict=True))
-        scalars: Tensor = functional_call(self.module, changed, (x, basis, harmonics))
-        return scalars
-
-    def plain_gradient(self, args: Features, g: Tensor) -> tuple[Any, ...]:
+    def plain_gradient(self, args: Sequence[Tensor], g: Tensor) -> tuple[Any, ...]:
         """Return the same by all inputs, by autograd."""
         with torch.enable_grad():
             inputs = [part.detach().requires_grad_() for part in args]
-            scalars = self.plain(*inputs)
-            outputs, given = [scalars], [g]
-            if self.g is not None and self.directions is not None:
-                outputs += torch.autograd.grad(scalars, inputs[1:3], self.g, create_graph=True)
-                given += self.directions
+            outputs, given = [self.plain(*inputs)], [g]
+            if self.g is not None and self.direction is not None:
+                outputs += torch.autograd.grad(outputs, inputs[1], self.g, create_graph=True)
+                given.append(self.direction)
             return torch.autograd.grad(outputs, inputs, given)
 
 
@@ -130,46 +137,42 @@ class _Scalars(torch.autograd.Function):
         ctx.layers = layers
         handle = args[0].new_zeros(())
         ctx.save_for_backward(*args, handle)
-        return layers.values(*(part.contiguous() for part in args[:3])), handle
+        return layers.values(args[0], args[1].contiguous()), handle
 
     @staticmethod
     def backward(ctx: Any, g: Tensor, _: Tensor) -> tuple[Any, ...]:
         (*args, handle), need = ctx.saved_tensors, needed_inputs(ctx)
         layers, g = ctx.layers, g.contiguous()
         if not torch.is_grad_enabled():
-            # Derivatives by the harmonics are those by positions: the way of Hessians.
-            gradient = layers.plain_gradient if need[2] else None
-            return None, *(layers.gradient(g) if gradient is None else gradient(args, g))
-        if any((need[0], *need[3:])) or layers.g is not None:
+            # Second derivatives by the positions are those of Hessians.
+            return None, *(layers.plain_gradient(args, g) if need[1] else layers.gradient(g))
+        if any((need[0], *need[2:])) or layers.g is not None:
             wanted = [part for part, needed in zip(args, need, strict=True) if needed]
-            scalars = layers.plain(*args)
-            found = iter(torch.autograd.grad(scalars, wanted, g, create_graph=True))
+            found = iter(torch.autograd.grad(layers.plain(*args), wanted, g, create_graph=True))
             return None, *(next(found) if needed else None for needed in need)
-        found = _Forces.apply(layers, g, handle, *args)  # type: ignore[no-untyped-call]
-        return None, None, *found, *(None for _ in layers.weights)
+        by_vectors = _Forces.apply(layers, g, handle, *args)  # type: ignore[no-untyped-call]
+        return None, None, by_vectors, *(None for _ in layers.weights)
 
 
 class _Forces(torch.autograd.Function):
-    """The derivatives by basis and harmonics."""
+    """The derivative by the vectors."""
 
     @staticmethod
-    def forward(
-        ctx: Any, layers: Layers, g: Tensor, handle: Tensor, *args: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, layers: Layers, g: Tensor, handle: Tensor, *args: Tensor) -> Tensor:
         ctx.layers = layers
         ctx.save_for_backward(g, *args)
         return layers.reverse(g)
 
     @staticmethod
-    def backward(ctx: Any, *directions: Tensor) -> tuple[Any, ...]:
+    def backward(ctx: Any, direction: Tensor) -> tuple[Any, ...]:
         layers, (g, *args) = ctx.layers, ctx.saved_tensors
         if not torch.is_grad_enabled():
-            changes = layers.tangent(*(part.contiguous() for part in directions))
+            changes = layers.tangent(direction.contiguous())
             return None, changes, changes.new_zeros(()), *(None for _ in args)
-        first = torch.autograd.grad(layers.plain(*args), args[1:3], g, create_graph=True)
+        first = torch.autograd.grad(layers.plain(*args), args[1], g, create_graph=True)
         wanted = [part for part in (g, *args) if part.requires_grad]
         found = iter(
-            torch.autograd.grad(first, wanted, directions, create_graph=True, allow_unused=True)
+            torch.autograd.grad(first, wanted, direction, create_graph=True, allow_unused=True)
         )
         by_g, *by_args = (next(found) if part.requires_grad else None for part in (g, *args))
         return None, by_g, None, *by_args
