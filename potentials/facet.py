@@ -41,7 +41,7 @@ from matkit.nn.frozen.residual import FrozenResidual
 from matkit.nn.interaction import ResidualInteraction
 from matkit.nn.irreps import parse_irreps, spherical_harmonics
 from matkit.nn.kernels import Convolution
-from matkit.nn.kernels.autograd import Setting
+from matkit.nn.kernels.fused import Edges
 from matkit.nn.layered import (
     LayeredPotential,
     check_choice,
@@ -234,9 +234,9 @@ class Facet(LayeredPotential):
         )
         return FrozenResidual(inner, layer.same)
 
-    def _layer_step(self, t: int, setting: Setting) -> LayerStep | None:
+    def _layer_step(self, t: int, edges: Edges) -> LayerStep | None:
         """Return layer `t` with the derivatives that training needs."""
-        return residual_step(self._interactions()[t], setting, first=t == 0)
+        return residual_step(self._interactions()[t], edges, first=t == 0)
 
     def _radial_basis(self) -> RadialBasis | None:
         """Return the radial basis for training, None for splines."""

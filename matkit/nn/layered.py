@@ -30,8 +30,6 @@ from matkit.nn.harmonics import harmonics as fused_harmonics
 from matkit.nn.harmonics import harmonics_gradient
 from matkit.nn.irreps import Irreps
 from matkit.nn.kernels import Convolution, backends
-from matkit.nn.kernels.autograd import Setting
-from matkit.nn.kernels.backends import NAMED
 from matkit.nn.kernels.fused import Edges, edges_of, with_isolated
 from matkit.nn.kernels.paths import Layout
 from matkit.nn.radial_functions import Radial
@@ -139,7 +137,7 @@ class LayeredPotential(Potential):
         """
         return ()
 
-    def _layer_step(self, t: int, setting: Setting) -> LayerStep | None:
+    def _layer_step(self, t: int, edges: Edges) -> LayerStep | None:
         """Return layer `t` with the derivatives that training needs, None where it has none."""
         return None
 
@@ -180,7 +178,7 @@ class LayeredPotential(Potential):
         convolution: Convolution = cast(Any, self.interactions[t]).convolution
         if convolution.choose(self.embedding.weight) != "fused":
             return None
-        return self._layer_step(t, Setting(NAMED["fused"], convolution.layout, edges))
+        return self._layer_step(t, edges)
 
     def with_repulsion(self, energy: Tensor, graph: Graph) -> Tensor:
         """Return atomic energies [N] with the repulsion of nuclei, if there is to be one."""

@@ -139,8 +139,15 @@ def product(
         weights: Weights [E, weight_numel], or a table to interpolate them from.
         edges: Edges.
     """
-    n_atoms = len(edges.start) - 1
     check_operands(layout, (x, harmonics, weights), edges, device="cpu")
+    return unchecked_product(layout, x, harmonics, weights, edges)
+
+
+def unchecked_product(
+    layout: Layout, x: Features, harmonics: Tensor, weights: Weights, edges: Edges
+) -> Features:
+    """Return the same, for callers whose tensors come from kernels."""
+    n_atoms = edges.start.shape[0] - 1
     out = tuple(
         harmonics.new_empty(n_atoms, 2 * degree + 1, channels)
         for degree, channels in layout.targets
@@ -163,8 +170,15 @@ def gradients(
         edges: Edges.
         variables: What to differentiate by, a part of "xyw" in this order.
     """
-    x, harmonics, weights = inputs
     check_operands(layout, inputs, edges, g, device="cpu")
+    return unchecked_gradients(layout, inputs, g, edges, variables)
+
+
+def unchecked_gradients(
+    layout: Layout, inputs: Inputs, g: Features, edges: Edges, variables: str = "xyw"
+) -> Gradients:
+    """Return the same, for callers whose tensors come from kernels."""
+    x, harmonics, weights = inputs
     table = isinstance(weights, TableWeights)
     dx = tuple(torch.empty_like(part) for part in x) if "x" in variables else None
     # Edges in no row (padding) count nothing, and nothing is written for them.
@@ -251,7 +265,7 @@ def check_tensor(name: str, tensor: Tensor, shape: tuple[int, ...], like: Tensor
     Raises:
         ConfigError: the shape, the type or the place in memory is not what the kernels expect.
     """
-    if tuple(tensor.shape) != shape or tensor.dtype != like.dtype:
+    if tensor.shape != shape or tensor.dtype != like.dtype:
         raise ConfigError(
             f"Expected `{name}` of shape {shape} and type {like.dtype}, got "
             f"{tuple(tensor.shape)} and {tensor.dtype}."

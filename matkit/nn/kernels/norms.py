@@ -74,7 +74,10 @@ class _NormWriter:
     def _group(self, members: list[int]) -> None:
         """Write the norm of some irreps together."""
         e, order = self.e, self.order
-        n = sum((2 * degree + 1) * channels for degree, channels in map(self.irreps.__getitem__, members))
+        n = sum(
+            (2 * degree + 1) * channels
+            for degree, channels in map(self.irreps.__getitem__, members)
+        )
         self.inverse, self.means = e.number(1 / n), [e.number(0.0)] * 3
         centered = members == [0]
         if centered:
@@ -105,9 +108,7 @@ class _NormWriter:
         for k in members:
             for first, end, width in blocks(self.irreps[k][1], self.lanes):
 
-                def body(
-                    channel: str, sums: Carried, k: int = k, width: int = width
-                ) -> Carried:
+                def body(channel: str, sums: Carried, k: int = k, width: int = width) -> Carried:
                     for z, u, h, _ in self._numbers(k, channel, width):
                         for i, term in enumerate(terms(z, u, h)):
                             if isinstance(term, str):

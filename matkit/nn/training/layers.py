@@ -10,7 +10,7 @@ from torch import Tensor
 
 from matkit.nn.equivariant import Features, Linear
 from matkit.nn.interaction import ResidualInteraction
-from matkit.nn.kernels.autograd import Setting
+from matkit.nn.kernels.fused import Edges
 from matkit.nn.mixing import GateMixer
 from matkit.nn.residual import add_matching, add_matching_gradient
 from matkit.nn.training.node_functions import usable
@@ -51,17 +51,17 @@ class ResidualStep:
 
     Args:
         layer: The layer.
-        setting: Kernels and edges of its convolution.
+        edges: Edges.
         first: The features are the embedding.
     """
 
-    def __init__(self, layer: ResidualInteraction, setting: Setting, first: bool) -> None:
+    def __init__(self, layer: ResidualInteraction, edges: Edges, first: bool) -> None:
         mixer = layer.mixer
         assert isinstance(mixer, GateMixer)
         self.same, self.first = layer.same, first
         self.messages = len(layer.convolution.irreps_out)
         self.radial = RadialStep(layer.radial)
-        self.convolution = ConvolutionStep(setting, first)
+        self.convolution = ConvolutionStep(layer.convolution.layout, edges, first)
         terms = terms_of(layer.linear_out, 1 / layer.neighbor_norm)
         terms += [
             Term(self.messages + source, layer.places[target], scale)
@@ -128,12 +128,12 @@ class ResidualStep:
         return [found for step in (self.radial, *self.nodes) for found in step.by_weights]
 
 
-def residual_step(layer: ResidualInteraction, setting: Setting, first: bool) -> LayerStep | None:
+def residual_step(layer: ResidualInteraction, edges: Edges, first: bool) -> LayerStep | None:
     """Return a layer as a step, None where a part of it has none."""
     able = isinstance(layer.mixer, GateMixer) and layer.species_scale is None
     dtype = layer.norm.weights[0].dtype
     if able and usable(layer.mixer.gate, dtype) and usable(layer.norm, dtype):
-        return ResidualStep(layer, setting, first)
+        return ResidualStep(layer, edges, first)
     return None
 
 

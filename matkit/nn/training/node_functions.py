@@ -67,7 +67,9 @@ class NodeFunction:
 
     def _outputs(self, like: Tensor) -> Features:
         n = len(like)
-        return tuple(like.new_empty(n, 2 * degree + 1, channels) for degree, channels in self.irreps)
+        return tuple(
+            like.new_empty(n, 2 * degree + 1, channels) for degree, channels in self.irreps
+        )
 
     def _by_atom(self, like: Tensor) -> Features:
         """Return memory for derivatives by the weights, one row for each atom."""
@@ -122,7 +124,9 @@ def largest_error(function: NodeFunction, dtype: torch.dtype) -> float:
     rows = [[channels] for _, channels in function.irreps]
     if function.offset is None:
         rows[0] = [irrep.channels for irrep in module.irreps_in[:1]]
-    shapes = [(2 * degree + 1, *row) for (degree, _), row in zip(function.irreps, rows, strict=True)]
+    shapes = [
+        (2 * degree + 1, *row) for (degree, _), row in zip(function.irreps, rows, strict=True)
+    ]
     x = tuple(random(5, *shape) for shape in shapes)
     h = tuple(random(5, *shape) for shape in shapes)
     with torch.enable_grad():

@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.nn.functional import silu
 
 from matkit.nn.equivariant import RMS, Features, Gate, ScalarMLP
-from matkit.nn.kernels.autograd import Setting
+from matkit.nn.kernels.fused import Edges, unchecked_gradients, unchecked_product
+from matkit.nn.kernels.paths import Layout
 from matkit.nn.mixing import EquivariantNorm
 from matkit.nn.training.node_functions import NodeFunction
 
@@ -38,6 +39,9 @@ class LinearStep:
 
     def __init__(self, terms: Sequence[Term], weights: Sequence[Tensor]) -> None:
         self.terms, self.weights = terms, tuple(weights)
+        self.scales = [term.scale for term in terms]
+        with torch.no_grad():
+            self.matrices = torch._foreach_mul(self.weights, self.scales)
         self.outputs = 1 + max(term.target for term in terms)
         self.dx: Sequence[Tensor | None] | None = None
 
@@ -58,31 +62,28 @@ class LinearStep:
 
     def gradient(self, g: Features) -> Features:
         """Return the loss's derivative by the inputs."""
-        self.by_weights = [
-            self._by_weight(term, weight, g)
-            for term, weight in zip(self.terms, self.weights, strict=True)
-        ]
+        self.by_weights = [self._by_matrix(source, target, g) for source, target, _ in self.terms]
+        torch._foreach_mul_(self.by_weights, self.scales)
         self.dx = None
         return self._back(g)
 
-    def _by_weight(self, term: Term, weight: Tensor, g: Features) -> Tensor:
-        source, target, scale = term
+    def _by_matrix(self, source: int, target: int, g: Features) -> Tensor:
         found = torch.mm(_rows(self.x[source]).T, _rows(g[target]))
         if self.dx is not None and (dx := self.dx[source]) is not None:
             found.addmm_(_rows(dx).T, _rows(self.g[target]))
-        return found if scale == 1 else found.mul_(scale)
+        return found
 
     def _sums(self, x: Sequence[Tensor | None]) -> Features:
         out: list[Tensor | None] = [None] * self.outputs
-        for (source, target, scale), weight in zip(self.terms, self.weights, strict=True):
+        for (source, target, _), matrix in zip(self.terms, self.matrices, strict=True):
             if (part := x[source]) is not None:
-                out[target] = _added(out[target], part, weight, scale)
+                out[target] = _added(out[target], part, matrix)
         return tuple(part for part in out if part is not None)
 
     def _back(self, g: Features) -> Features:
         out: list[Tensor | None] = [None] * len(self.x)
-        for (source, target, scale), weight in zip(self.terms, self.weights, strict=True):
-            out[source] = _added(out[source], g[target], weight.T, scale)
+        for (source, target, _), matrix in zip(self.terms, self.matrices, strict=True):
+            out[source] = _added(out[source], g[target], matrix.T)
         pairs = zip(out, self.x, strict=True)
         return tuple(torch.zeros_like(x) if part is None else part for part, x in pairs)
 
@@ -166,14 +167,15 @@ class ConvolutionStep:
     """The convolution over the neighbours. Its weights are inputs: they belong to the edges.
 
     Args:
-        setting: Kernels, layout and edges.
+        layout: Irreps and paths.
+        edges: Edges.
         first: The features are the embedding, which does not depend on the geometry.
     """
 
     weights: tuple[Tensor, ...] = ()
 
-    def __init__(self, setting: Setting, first: bool) -> None:
-        self.kernels, self.layout, self.edges = setting
+    def __init__(self, layout: Layout, edges: Edges, first: bool) -> None:
+        self.layout, self.edges = layout, edges
         self.first, self.by_weights = first, list[Tensor]()
         self.mixed: tuple[Features, Tensor] | None = None
 
@@ -187,7 +189,7 @@ class ConvolutionStep:
         self.g = g
         inputs = self.x, self.harmonics, self.radial
         variables = "yw" if self.first else "xyw"
-        found = self.kernels.gradients(self.layout, inputs, g, self.edges, variables)
+        found = unchecked_gradients(self.layout, inputs, g, self.edges, variables)
         assert found.harmonics is not None and found.weights is not None
         return found.x or (), found.harmonics, found.weights
 
@@ -214,12 +216,12 @@ class ConvolutionStep:
         return by_x, by_weights
 
     def _product(self, x: Features, harmonics: Tensor, weights: Tensor) -> Features:
-        return self.kernels.product(self.layout, x, harmonics, weights, self.edges)
+        return unchecked_product(self.layout, x, harmonics, weights, self.edges)
 
     def _gradients(
         self, inputs: tuple[Features, Tensor, Tensor], g: Features, variables: str
     ) -> tuple[Features, Tensor]:
-        found = self.kernels.gradients(self.layout, inputs, g, self.edges, variables)
+        found = unchecked_gradients(self.layout, inputs, g, self.edges, variables)
         nothing = inputs[2].new_empty(0)
         return found.x or (), nothing if found.weights is None else found.weights
 
@@ -277,14 +279,12 @@ def add_to(totals: Features, parts: Features) -> None:
         total.add_(part)
 
 
-def _added(total: Tensor | None, x: Tensor, matrix: Tensor, scale: float) -> Tensor:
-    """Return ``total + scale x @ matrix``, in the memory of `total` if there is one."""
+def _added(total: Tensor | None, x: Tensor, matrix: Tensor) -> Tensor:
+    """Return ``total + x @ matrix``, in the memory of `total` if there is one."""
     if total is not None:
-        _rows(total).addmm_(_rows(x), matrix, alpha=scale)
+        _rows(total).addmm_(_rows(x), matrix)
         return total
     product = torch.mm(_rows(x), matrix)
-    if scale != 1:
-        product.mul_(scale)
     return product.view(*x.shape[:-1], matrix.shape[1])
 
 
