@@ -234,7 +234,7 @@ class Facet(LayeredPotential):
         )
         return FrozenResidual(inner, layer.same)
 
-    def _layer_step(self, t: int, edges: Edges) -> LayerStep | None:
+    def _layer_step(self, t: int, edges: Edges, index: Tensor) -> LayerStep | None:
         """Return layer `t` with the derivatives that training needs."""
         return residual_step(self._interactions()[t], edges, first=t == 0)
 

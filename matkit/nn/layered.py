@@ -137,8 +137,14 @@ class LayeredPotential(Potential):
         """
         return ()
 
-    def _layer_step(self, t: int, edges: Edges) -> LayerStep | None:
-        """Return layer `t` with the derivatives that training needs, None where it has none."""
+    def _layer_step(self, t: int, edges: Edges, index: Tensor) -> LayerStep | None:
+        """Return layer `t` with the derivatives that training needs, None where it has none.
+
+        Args:
+            t: Number of the layer.
+            edges: Edges.
+            index: Index of each atom's species [N].
+        """
         return None
 
     def _radial_basis(self) -> RadialBasis | None:
@@ -162,7 +168,7 @@ class LayeredPotential(Potential):
         edges = with_isolated(edges_of(graph), len(index) - len(graph.species))
 
         def steps() -> tuple[GeometryStep, list[LayerStep]]:
-            found = (self._trained_layer(t, edges) for t in range(len(self.interactions)))
+            found = (self._trained_layer(t, edges, index) for t in range(len(self.interactions)))
             return GeometryStep(basis, self.lmax), [step for step in found if step is not None]
 
         def weights() -> list[Tensor]:
@@ -174,11 +180,11 @@ class LayeredPotential(Potential):
             return None
         return Layers(geometry, layers, PlainLayers(self, plain, weights).with_weights)
 
-    def _trained_layer(self, t: int, edges: Edges) -> LayerStep | None:
+    def _trained_layer(self, t: int, edges: Edges, index: Tensor) -> LayerStep | None:
         convolution: Convolution = cast(Any, self.interactions[t]).convolution
         if convolution.choose(self.embedding.weight) != "fused":
             return None
-        return self._layer_step(t, edges)
+        return self._layer_step(t, edges, index)
 
     def with_repulsion(self, energy: Tensor, graph: Graph) -> Tensor:
         """Return atomic energies [N] with the repulsion of nuclei, if there is to be one."""
