@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from matkit.nn.training.node_functions import usable
 from matkit.nn.training.steps import ConvolutionStep, LinearStep, NodeStep, RadialStep, add_to
 
 
+@runtime_checkable
 class GatedLayer(Protocol):
     """A layer of linear, convolution, linear, plus self-connection, gate.
 
@@ -135,7 +136,7 @@ class SpeciesLinearStep:
 
     def __init__(self, linear: Linear, index: Tensor) -> None:
         self.source, self.index, self.weights = linear.source, index, tuple(linear.weights)
-        self.scales = linear.scales
+        self.scales, self.by_weights = linear.scales, list[Tensor]()
         with torch.no_grad():
             self.matrices = torch._foreach_mul(self.weights, self.scales)
         self.dx: Features | None = None

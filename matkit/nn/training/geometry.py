@@ -38,7 +38,7 @@ class GeometryStep:
 
     def __init__(self, basis: RadialBasis, lmax: int) -> None:
         self.basis, self.lmax, self.dtype = basis, lmax, basis.frequencies.dtype
-        self.weights = (basis.frequencies,)
+        self.weights, self.by_weights = (basis.frequencies,), list[Tensor]()
         self.lengths_moved: Tensor | None = None
 
     def values(self, vectors: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -14,9 +14,10 @@ from matkit.nn.kernels.fused import Edges
 from matkit.nn.mixing import GateMixer
 from matkit.nn.residual import add_matching, add_matching_gradient
 from matkit.nn.training.node_functions import usable
-from matkit.nn.training.steps import ConvolutionStep, LinearStep, NodeStep, RadialStep, Term
+from matkit.nn.training.steps import ConvolutionStep, LinearStep, NodeStep, RadialStep, MatrixTerm
 
 
+@runtime_checkable
 class LayerStep(Protocol):
     """A layer, from features, radial basis and harmonics to features.
 
@@ -64,7 +65,7 @@ class ResidualStep:
         self.convolution = ConvolutionStep(layer.convolution.layout, edges, first)
         terms = terms_of(layer.linear_out, 1 / layer.neighbor_norm)
         terms += [
-            Term(self.messages + source, layer.places[target], scale)
+            MatrixTerm(self.messages + source, layer.places[target], scale)
             for source, target, scale in terms_of(layer.self_connection)
         ]
         matrices = *layer.linear_out.weights, *layer.self_connection.weights
@@ -137,7 +138,7 @@ def residual_step(layer: ResidualInteraction, edges: Edges, first: bool) -> Laye
     return None
 
 
-def terms_of(linear: Linear, factor: float = 1.0) -> list[Term]:
+def terms_of(linear: Linear, factor: float = 1.0) -> list[MatrixTerm]:
     """Return the terms of a linear map that is the same for all species."""
     numbered = enumerate(zip(linear.source, linear.scales, strict=True))
-    return [Term(source, target, factor * scale) for target, (source, scale) in numbered]
+    return [MatrixTerm(source, target, factor * scale) for target, (source, scale) in numbered]

@@ -21,7 +21,7 @@ from matkit.nn.mixing import EquivariantNorm
 from matkit.nn.training.node_functions import NodeFunction
 
 
-class Term(NamedTuple):
+class MatrixTerm(NamedTuple):
     """A product: `scale` times input number `source` times a matrix, added to output `target`."""
 
     source: int
@@ -37,9 +37,9 @@ class LinearStep:
         weights: Matrices [in, out].
     """
 
-    def __init__(self, terms: Sequence[Term], weights: Sequence[Tensor]) -> None:
+    def __init__(self, terms: Sequence[MatrixTerm], weights: Sequence[Tensor]) -> None:
         self.terms, self.weights = terms, tuple(weights)
-        self.scales = [term.scale for term in terms]
+        self.scales, self.by_weights = [term.scale for term in terms], list[Tensor]()
         with torch.no_grad():
             self.matrices = torch._foreach_mul(self.weights, self.scales)
         self.outputs = 1 + max(term.target for term in terms)
@@ -134,6 +134,7 @@ class NodeStep:
     def __init__(self, module: Gate | EquivariantNorm) -> None:
         self.function = NodeFunction.of(module)
         self.weights = tuple(module.parameters())
+        self.by_weights: list[Tensor] = []
         self.mixed: tuple[Features, Features] | None = None
 
     def values(self, x: Features) -> Features:
@@ -240,7 +241,7 @@ class RadialStep:
             if activated:
                 self.steps.append(SiluStep())
             scale = (RMS["silu"] if activated else 1.0) / sqrt(len(weight))
-            self.steps.append(LinearStep([Term(0, 0, scale)], [weight]))
+            self.steps.append(LinearStep([MatrixTerm(0, 0, scale)], [weight]))
         self.weights = [weight for step in self.steps for weight in step.weights]
 
     def values(self, x: Tensor) -> Tensor:
