@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
 from math import sqrt
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -151,7 +151,6 @@ class Facet(LayeredPotential):
         self.repulsion = ZBL(self.species, self.cutoff) if zbl else None
         if core is not None:
             self.repulsion = Core(self.species, self.cutoff, core)
-        self._isolated: tuple[Any, Tensor] | None = None
 
     def forward(self, graph: Graph) -> Properties:
         """Return atomic energies [N] in eV and the last layer's scalars as `features`."""
@@ -192,24 +191,19 @@ class Facet(LayeredPotential):
 
     def _energy(self, scalars: Sequence[Tensor], index: Tensor) -> tuple[Tensor, LayerGradients]:
         """Return atomic energies [N] and the derivatives of their sum by the scalars."""
-        matrix = self.readout.last.detach()
-        relative = ((scalars[-1] - self._isolated_scalars()[index]) @ matrix).squeeze(1)
+        matrix = self._constant("readout", lambda: self.readout.last)
+        isolated = self._constant("isolated", self._isolated_scalars)
+        relative = ((scalars[-1] - isolated[index]) @ matrix).squeeze(1)
         by_scalars = self.references.scale[index].unsqueeze(1).to(matrix) * matrix.T
         return self.references(relative, index), only_last(scalars, by_scalars.unsqueeze(1))
 
     def _isolated_scalars(self) -> Tensor:
-        """Return the last scalars of single atoms of all species [S, C], for inference.
-
-        They are computed once for the weights that the layers were frozen with.
-        """
-        state = self._frozen and self._frozen[0]
-        if self._isolated is None or self._isolated[0] is not state:
-            every = torch.arange(len(self.species), device=self.embedding.weight.device)
-            x: Features = (self.embedding(every),)
-            for interaction in self._interactions():
-                x = interaction.without_neighbors(x)
-            self._isolated = state, x[0].squeeze(1).detach()
-        return self._isolated[1]
+        """Return the last scalars of single atoms of all species [S, C], for inference."""
+        every = torch.arange(len(self.species), device=self.embedding.weight.device)
+        x: Features = (self.embedding(every),)
+        for interaction in self._interactions():
+            x = interaction.without_neighbors(x)
+        return x[0].squeeze(1)
 
     def _kinds(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Return the species that occur [S] and the place of every atom's among them [N]."""

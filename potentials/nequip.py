@@ -213,7 +213,7 @@ class NequIP(LayeredPotential):
         """Return atomic energies [N] and the derivatives of their sum by the scalars."""
         last = scalars[-1]
         if not self.readout.activate:
-            matrix = self.readout.as_matrix.detach()
+            matrix = self._constant("readout", lambda: self.readout.as_matrix)
             g = self.references.scale[index].unsqueeze(1).to(matrix) * matrix.T
             energy = self.references((last @ matrix).squeeze(1), index)
             return energy, only_last(scalars, g.unsqueeze(1))

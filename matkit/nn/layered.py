@@ -6,7 +6,7 @@ import copy
 import logging
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from numbers import Integral
 from typing import Any, Self, cast
@@ -76,6 +76,7 @@ class LayeredPotential(Potential):
         super().__init__()
         self._frozen: tuple[Any, list[FrozenLayer]] | None = None
         self._recorded: RecordedNetwork | None = None
+        self._constants: dict[str, Tensor] = {}
         self.repulsion: ZBL | None = None
         self.whole = True
 
@@ -252,12 +253,19 @@ class LayeredPotential(Potential):
         species = self._species_in_use(graph)
         if species is None:
             return []
-        weights = tuple((p.data_ptr(), p._version, p.dtype) for p in _parameters(self))
+        weights = [(p.data_ptr(), p._version, p.dtype) for p in _parameters(self)]
         state = (species, weights)
         if self._frozen is None or self._frozen[0] != state:
+            self._constants.clear()
             self._frozen = (state, [])
             self._freeze(state)
         return self._frozen[1]
+
+    def _constant(self, name: str, make: Callable[[], Tensor]) -> Tensor:
+        """Return what the weights of frozen layers make, made once for them."""
+        if name not in self._constants:
+            self._constants[name] = make().detach()
+        return self._constants[name]
 
     def _freeze(self, state: Any) -> None:
         """Make the layers for inference and keep them if they agree with autograd."""
@@ -324,16 +332,19 @@ class LayeredPotential(Potential):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is made again on demand."""
-        return {**self.__dict__, "_frozen": None, "_recorded": None}
+        return {**self.__dict__, "_frozen": None, "_recorded": None, "_constants": {}}
 
 
-def _parameters(network: nn.Module) -> Iterator[nn.Parameter]:
-    """Yield all parameters; the method of the same name takes as long as a layer."""
+def _parameters(network: nn.Module) -> list[nn.Parameter]:
+    """Return all parameters; the method of the same name takes as long as a layer."""
     modules: list[nn.Module | None] = [network]
+    found: list[nn.Parameter | None] = []
     while modules:
-        if (module := modules.pop()) is not None:
-            yield from (p for p in module._parameters.values() if p is not None)
+        module = modules.pop()
+        if module is not None:
+            found += module._parameters.values()
             modules += module._modules.values()
+    return [parameter for parameter in found if parameter is not None]
 
 
 def only_last(scalars: Sequence[Tensor], gradient: Tensor) -> LayerGradients:

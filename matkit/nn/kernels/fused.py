@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from functools import lru_cache
 from typing import NamedTuple
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -55,18 +54,15 @@ class Gradients(NamedTuple):
     weights: Tensor | None
 
 
-_EDGES: WeakKeyDictionary[Graph, Edges] = WeakKeyDictionary()
-
-
 def edges_of(graph: Graph) -> Edges:
-    """Return the integer tables of a graph on the CPU, remembered as long as the graph lives.
+    """Return the integer tables of a graph, remembered as long as its edges stay the same.
 
     Raises:
         StructureError: edges are not sorted by centre, or name atoms that do not exist.
     """
-    edges = _EDGES.get(graph)
+    edges: Edges | None = graph.tables.get("edges")
     if edges is None:
-        edges = _EDGES[graph] = _checked_edges(graph)
+        edges = graph.tables["edges"] = _checked_edges(graph)
     return edges
 
 
