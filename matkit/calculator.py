@@ -231,12 +231,13 @@ class MatkitCalculator(Shareable):
         super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
         if system_changes or not self.results:
             structures = self.structures(None)
+            defined = "stress" in self._provides and bool(stress_is_defined(structures))
             results = self._replay(structures) if self._replay else None
             if results is None:
                 graph = self._graph(structures)
-                wanted = DERIVED if self._has_stress(structures) else DERIVED - {"stress"}
+                wanted = DERIVED if defined else DERIVED - {"stress"}
                 results = [member(within(graph, member), wanted) for member in self.potentials]
-            self._store(results, structures)
+            self._store(results, defined)
         if not {"stress", "stress_std"}.isdisjoint(properties):
             self.results |= self._checked_stress()
 
@@ -354,7 +355,7 @@ class MatkitCalculator(Shareable):
         refuse_coincident(graph)
         return graph
 
-    def _store(self, results: Sequence[Properties], structures: Structures) -> None:
+    def _store(self, results: Sequence[Properties], has_stress: bool) -> None:
         energy = torch.stack([r["energy"] for r in results])[:, 0]
         forces = torch.stack([r["forces"] for r in results])
         mean = float(energy.mean())
@@ -370,15 +371,12 @@ class MatkitCalculator(Shareable):
             self.results["energy_std"] = float(energy.std(unbiased=False))
             self.results["forces_std"] = _numpy(forces.std(0, unbiased=False))
         self._stress = {}
-        if not self._has_stress(structures):
+        if not has_stress:
             return
         stress = to_voigt(torch.stack([r["stress"] for r in results])[:, 0])
         self._stress["stress"] = _numpy(stress.mean(0))
         if len(results) > 1:
             self._stress["stress_std"] = _numpy(stress.std(0, unbiased=False))
-
-    def _has_stress(self, structures: Structures) -> bool:
-        return "stress" in self._provides and bool(stress_is_defined(structures))
 
     def _checked_stress(self) -> dict[str, np.ndarray]:
         if not self._stress:

@@ -81,9 +81,7 @@ class Conservative(ForceField):
         return Properties(**{**result, "energy": energy})
 
 
-def _from_edges(
-    graph: Graph, by_edge: Tensor, strained: bool
-) -> tuple[Tensor, Tensor | None]:
+def _from_edges(graph: Graph, by_edge: Tensor, strained: bool) -> tuple[Tensor, Tensor | None]:
     """Return dE/dr [N, 3] and, if wanted, dE/dε [B, 3, 3] from dE/d(edge vector) [E, 3]."""
     n_atoms = len(graph.species)
     pull = scatter_sum(by_edge, graph.neighbor, n_atoms)

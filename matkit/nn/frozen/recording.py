@@ -141,7 +141,13 @@ class RecordedNetwork:
     def _run(self, x: Features, data: EdgeData) -> list[Tensor]:
         n, edges = len(data.lengths), data.edges
         if edges is not self._loaded:
-            given = edges.start, edges.transpose_start, edges.center, edges.neighbor, edges.transpose
+            given = (
+                edges.start,
+                edges.transpose_start,
+                edges.center,
+                edges.neighbor,
+                edges.transpose,
+            )
             for mine, theirs in zip(self._edges, given, strict=True):
                 mine[: len(theirs)] = theirs
             self._loaded = edges

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from matkit.nn.harmonics import harmonics, harmonics_gradient, harmonics_tangent

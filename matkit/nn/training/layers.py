@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-import torch
 from torch import Tensor
 
 from matkit.nn.equivariant import Features, Linear
@@ -14,7 +13,7 @@ from matkit.nn.kernels.fused import Edges
 from matkit.nn.mixing import GateMixer
 from matkit.nn.residual import add_matching, add_matching_gradient
 from matkit.nn.training.node_functions import usable
-from matkit.nn.training.steps import ConvolutionStep, LinearStep, NodeStep, RadialStep, MatrixTerm
+from matkit.nn.training.steps import ConvolutionStep, LinearStep, MatrixTerm, NodeStep, RadialStep
 
 
 @runtime_checkable

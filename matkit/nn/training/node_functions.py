@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from matkit.nn.equivariant import Features, Gate
 from matkit.nn.irreps import Irrep
@@ -151,7 +151,7 @@ def _module(function: NodeFunction) -> Gate | EquivariantNorm:
     """Return a module that computes a function."""
     (_, scalars), *rest = function.irreps
     # The second irrep of degree zero is the odd one.
-    irreps = (Irrep(scalars, 0, 1), *(Irrep(channels, l, -1) for l, channels in rest))
+    irreps = (Irrep(scalars, 0, 1), *(Irrep(channels, degree, -1) for degree, channels in rest))
     if function.offset is None:
         return Gate(irreps)
     return EquivariantNorm(irreps, 1.0, function.offset)

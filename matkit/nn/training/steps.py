@@ -191,7 +191,8 @@ class ConvolutionStep:
         inputs = self.x, self.harmonics, self.radial
         variables = "yw" if self.first else "xyw"
         found = unchecked_gradients(self.layout, inputs, g, self.edges, variables)
-        assert found.harmonics is not None and found.weights is not None
+        assert found.harmonics is not None
+        assert found.weights is not None
         return found.x or (), found.harmonics, found.weights
 
     def tangent(self, dx: Features, d_harmonics: Tensor, d_weights: Tensor) -> Features:
