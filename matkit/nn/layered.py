@@ -174,7 +174,7 @@ class LayeredPotential(Potential):
 
         def weights() -> list[Tensor]:
             first, layers = steps()
-            return [weight for step in (first, *layers) for weight in step.weights]
+            return [*first.weights, *(weight for step in layers for weight in step.weights)]
 
         geometry, layers = steps()
         if len(layers) < len(self.interactions):

@@ -141,13 +141,8 @@ class RecordedNetwork:
     def _run(self, x: Features, data: EdgeData) -> list[Tensor]:
         n, edges = len(data.lengths), data.edges
         if edges is not self._loaded:
-            given = (
-                edges.start,
-                edges.transpose_start,
-                edges.center,
-                edges.neighbor,
-                edges.transpose,
-            )
+            start, center, neighbor, transpose_start, transpose = edges
+            given = start, transpose_start, center, neighbor, transpose
             for mine, theirs in zip(self._edges, given, strict=True):
                 mine[: len(theirs)] = theirs
             self._loaded = edges

@@ -130,11 +130,12 @@ class ResidualStep:
 
 def residual_step(layer: ResidualInteraction, edges: Edges, first: bool) -> LayerStep | None:
     """Return a layer as a step, None where a part of it has none."""
-    able = isinstance(layer.mixer, GateMixer) and layer.species_scale is None
-    dtype = layer.norm.weights[0].dtype
-    if able and usable(layer.mixer.gate, dtype) and usable(layer.norm, dtype):
-        return ResidualStep(layer, edges, first)
-    return None
+    mixer, dtype = layer.mixer, layer.norm.weights[0].dtype
+    if not isinstance(mixer, GateMixer) or layer.species_scale is not None:
+        return None
+    if not (usable(mixer.gate, dtype) and usable(layer.norm, dtype)):
+        return None
+    return ResidualStep(layer, edges, first)
 
 
 def terms_of(linear: Linear, factor: float = 1.0) -> list[MatrixTerm]:

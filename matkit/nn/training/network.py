@@ -68,7 +68,7 @@ class Layers:
         plain: Callable[..., Tensor],
     ) -> None:
         self.geometry, self.steps, self.plain = geometry, steps, plain
-        self.weights = [weight for step in (geometry, *steps) for weight in step.weights]
+        self.weights = [*geometry.weights, *(weight for step in steps for weight in step.weights)]
         # Of the energy's derivative: by the scalars, and the loss's by it.
         self.g: Tensor | None = None
         self.direction: Tensor | None = None
@@ -115,8 +115,8 @@ class Layers:
             back, basis = step.gradient(back)
             by_basis = by_basis.add_(basis)
         self.geometry.gradient(by_basis)
-        steps = (self.geometry, *self.steps)
-        return back[0], None, *(found for step in steps for found in step.by_weights)
+        by_weights = (found for step in self.steps for found in step.by_weights)
+        return back[0], None, *self.geometry.by_weights, *by_weights
 
     def plain_gradient(self, args: Sequence[Tensor], g: Tensor) -> tuple[Any, ...]:
         """Return the same by all inputs, by autograd."""
@@ -158,7 +158,7 @@ class _Forces(torch.autograd.Function):
     """The derivative by the vectors."""
 
     @staticmethod
-    def forward(ctx: Any, layers: Layers, g: Tensor, handle: Tensor, *args: Tensor) -> Tensor:
+    def forward(ctx: Any, layers: Layers, g: Tensor, _: Tensor, *args: Tensor) -> Tensor:
         ctx.layers = layers
         ctx.save_for_backward(g, *args)
         return layers.reverse(g)

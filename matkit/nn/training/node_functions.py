@@ -123,7 +123,7 @@ def largest_error(function: NodeFunction, dtype: torch.dtype) -> float:
         weight.data = random(*weight.shape)
     rows = [[channels] for _, channels in function.irreps]
     if function.offset is None:
-        rows[0] = [irrep.channels for irrep in module.irreps_in[:1]]
+        rows[0] = [sum(channels for degree, channels in function.irreps if degree) + rows[0][0]]
     shapes = [
         (2 * degree + 1, *row) for (degree, _), row in zip(function.irreps, rows, strict=True)
     ]
