@@ -69,6 +69,11 @@ class Generator(nn.Module, ABC):
         """Return arguments of the constructor that a training set determines; lists and numbers."""
         return {}
 
+    @classmethod
+    def prepared(cls, structures: Structures) -> Structures:
+        """Return structures with what `loss` would find out anew each time; training keeps it."""
+        return structures
+
     @abstractmethod
     def loss(self, structures: Structures, rng: torch.Generator) -> dict[str, Float[Tensor, " B"]]:
         """Return the terms of the objective, weighted, per structure; training adds them up."""
