@@ -24,15 +24,21 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from matkit.errors import ConfigError
+from matkit.generative.parts.orbit_choice import blueprint_of, drawn_genes
 from matkit.generative.parts.orbit_network import FIELDS, OrbitNetwork, OrbitSize
+from matkit.generative.parts.orbit_sampling import OrbitSampler, starts_of
 from matkit.generative.parts.orbit_targets import field_errors, parted
+from matkit.generative.parts.orbit_wishes import wishes
 from matkit.generative.parts.orbits import Vocabulary, orbits_of, positions_of, with_orbits
-from matkit.generative.parts.randomness import noise_for
+from matkit.generative.parts.randomness import Noise, noise_for
 from matkit.generative.parts.volumes import atomic_volumes, volumes_of
 from matkit.interfaces import Blueprint, Condition, Generator
 from matkit.nn.arguments import check_positive
 from matkit.structures import Structures
 from matkit.symmetry.sites import site_symmetries
+
+TOGETHER = 4096  # genes that are drawn together
+SPARE = 2  # genes drawn for one, where any will do that has the symmetry of its group
 
 
 class WyFormer(Generator):
@@ -54,7 +60,9 @@ class WyFormer(Generator):
     """
 
     outputs = "blueprint"
-    inputs = frozenset({"n_atoms", "species", "space_group"})
+    inputs = frozenset(
+        {"n_atoms", "species", "space_group", "elements", "required_elements"}
+    )
     required = frozenset()
     steps = 1
 
@@ -123,5 +131,21 @@ class WyFormer(Generator):
         return dict(zip(FIELDS, (weight * error for error in errors), strict=True))
 
     def sample(self, condition: Condition, steps: int, seeds: Int[Tensor, " B"]) -> Blueprint:
-        """Draw."""
-        raise NotImplementedError
+        """Draw orbits one after the other; `steps` has no influence.
+
+        Raises:
+            ConfigError: no space group has positions for what is asked for, or as
+                `check_condition`.
+        """
+        self.check_condition(condition)
+        starts = starts_of(wishes(condition, self.species), self.groups, self.max_atoms)
+        sampler = OrbitSampler(self.network, self.vocabulary, self.temperatures)
+        is_open = all(start.wish.is_open(len(self.species)) for start in starts)
+        candidates = SPARE if is_open else self.candidates
+        together, drafts = TOGETHER // candidates, []
+        with torch.no_grad():
+            for first in range(0, len(starts), together):
+                part = slice(first, first + together)
+                noise = Noise(seeds[part].to(self.volume.device))
+                drafts += drawn_genes(sampler, starts[part], candidates, noise)
+        return blueprint_of(drafts, self.vocabulary, self.volume)

@@ -23,6 +23,8 @@ INPUTS = {
     "n_atoms": "numbers of atoms",
     "species": "species",
     "space_group": "a space group",
+    "elements": "a choice of elements",
+    "required_elements": "elements that must occur",
     "scaffold": "a scaffold",
     "properties": "properties",
 }

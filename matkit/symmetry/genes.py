@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import spglib
 from jaxtyping import Float, Int
 
 from matkit.errors import StructureError
-from matkit.symmetry.cells import conventional_basis, orbit
 from matkit.symmetry.assignments import Assignments
+from matkit.symmetry.cells import lattice, orbit
 from matkit.symmetry.groups import hall_number, space_group
 from matkit.symmetry.sites import locate
 
 SYMPREC, ANGLE = 0.1, 5.0  # Å and degrees; those of the Materials Project, CDVAE and Kazeev et al.
 FINER = 0.1  # next tolerance, if spglib finds nothing with one
 ATTEMPTS = 4
+EXACT = 1e-4  # in units of the edge of a cell of volume one
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +67,28 @@ def gene_of(
     raise StructureError(
         f"Found no space group for a crystal of {len(numbers)} atoms. Do atoms lie on each other?"
     )
+
+
+@lru_cache(maxsize=1 << 16)
+def has_group(number: int, orbits: tuple[tuple[int, int], ...]) -> bool:
+    """Return whether orbits, with coordinates at random, have just the symmetry of their group.
+
+    Some have a higher one: a single atom in P1, or the sites of rock salt in F-43m.
+
+    Args:
+        number: Number of the space group.
+        orbits: Wyckoff position of each, and a number for each species.
+    """
+    rng = np.random.default_rng(number)
+    ways, kinds, places = Assignments(number, (1,)), [], []
+    for position, kind in orbits:
+        one = orbit(ways, position, np.eye(3))
+        anchor = one.origin + rng.random(3) @ one.directions
+        places.append(one.rotations @ anchor + one.translations)
+        kinds += [kind] * len(one.rotations)
+    crystal = (lattice(number, rng.normal(size=6)), np.concatenate(places), kinds)
+    found = spglib.get_symmetry_dataset(crystal, EXACT)
+    return found is not None and found.number == number
 
 
 def _dataset(crystal: tuple[np.ndarray, np.ndarray, np.ndarray], symprec: float) -> Gene | None:
