@@ -6,8 +6,8 @@ tokens: species, site symmetry, and which of the positions of this site symmetry
 blueprint: `matkit.generate` finds coordinates for it.
 
 Deviations: positions that the group does not have, or that are taken, are masked in training too,
-so every gene is valid; the loss is an estimate of the likelihood of the whole gene, so that prefixes
-of large crystals count as often as they occur; targets are spread over what is left for all fields.
+so every gene is valid; the loss estimates the likelihood of the whole gene, so that parts of large
+crystals count as often as they occur; targets are spread over what is left for all fields.
 Masks in sampling know whether a goal (a formula, elements, a number of atoms) can still be reached,
 and of several genes that reach it one is taken with the probability that the model gives to what
 the masks took away (importance resampling): so it is the model that chooses the space group of a
@@ -59,10 +59,9 @@ class WyFormer(Generator):
         candidates: Genes drawn for one that is to reach a goal.
     """
 
+    volume: Tensor
     outputs = "blueprint"
-    inputs = frozenset(
-        {"n_atoms", "species", "space_group", "elements", "required_elements"}
-    )
+    inputs = frozenset({"n_atoms", "species", "space_group", "elements", "required_elements"})
     required = frozenset()
     steps = 1
 

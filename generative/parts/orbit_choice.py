@@ -87,7 +87,7 @@ def blueprint_of(
         space_group=torch.tensor([draft.progress.number for draft in drafts]),
         position=position,
         conventional=torch.tensor([draft.goal == 1 for draft in drafts]),
-        system={"volume": cell.double()},
+        system={"expected_volume": cell.double()},
     ).to(volumes.device)
 
 
@@ -96,6 +96,6 @@ def _atoms(draft: Draft) -> list[tuple[int, int]]:
     group = draft.progress.number
     points = space_group(group).centring if draft.goal == 1 else 1
     asked = [element for element, _ in draft.wish.formula]
-    orbits = sorted(draft.orbits, key=lambda orbit: asked.index(orbit[0])) if asked else draft.orbits
+    orbits = sorted(draft.orbits, key=lambda one: asked.index(one[0]) if asked else 0)
     sizes = [points * wyckoff_positions(group)[position].multiplicity for _, position in orbits]
     return [orbit for orbit, size in zip(orbits, sizes, strict=True) for _ in range(size)]

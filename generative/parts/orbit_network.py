@@ -160,7 +160,8 @@ class OrbitLayer(nn.Module):
 
 def _visible(mask: Bool[Tensor, "B k"], queries: int) -> Bool[Tensor, "B 1 t t"]:
     """Return which tokens see which: all see the group and the orbits; what asks, itself too."""
-    there = torch.cat([mask.new_ones(len(mask), 1), mask, mask.new_zeros(len(mask), queries)], dim=1)
+    group, asks = mask.new_ones(len(mask), 1), mask.new_zeros(len(mask), queries)
+    there = torch.cat([group, mask, asks], dim=1)
     own = torch.eye(there.shape[1], dtype=torch.bool, device=mask.device)
     own[:-queries] = False
     return (there.unsqueeze(1) | own).unsqueeze(1)

@@ -18,7 +18,7 @@ from matkit.generative.parts.orbit_targets import (
     usable_positions,
 )
 from matkit.generative.parts.orbit_wishes import Groups, Wish
-from matkit.generative.parts.orbits import MOST, RANKS, Orbits, Positions, Vocabulary, positions_of
+from matkit.generative.parts.orbits import MOST, Orbits, Positions, Vocabulary, positions_of
 from matkit.symmetry.completions import Progress, possible_orbits
 
 
@@ -59,7 +59,7 @@ class Draft:
         table = np.zeros((elements + 1, MOST), dtype=bool)
         for row, members in zip(possible_orbits(self.progress), self.kinds, strict=False):
             table[members, : len(row)] = row
-        able = table.any(axis=1)
+        able: np.ndarray = table.any(axis=1)
         able[-1] = bool(self.orbits) and any(self.progress.is_reached)
         return able, table
 
@@ -126,9 +126,10 @@ class OrbitSampler:
         known = self._batch(drafts)
         positions = positions_of(known.group, self.vocabulary, self.network.embed_traits.weight)
         elements = len(self.vocabulary.species)
-        able, table = (torch.from_numpy(np.stack(part)).to(known.group.device) for part in zip(
-            *(draft.possible(elements) for draft in drafts), strict=True
-        ))
+        able, table = (
+            torch.from_numpy(np.stack(part)).to(known.group.device)
+            for part in zip(*(draft.possible(elements) for draft in drafts), strict=True)
+        )
         legal = torch.ones_like(able)
         legal[:, -1] = known.mask.any(dim=1)
         (logits,) = self.network(known, positions)
@@ -138,7 +139,10 @@ class OrbitSampler:
         position = torch.zeros_like(element)
         if bool(on.any()):
             position[on], more = self._place(
-                known.index(on), positions.index(on), element[on], table[row, element][on],
+                known.index(on),
+                positions.index(on),
+                element[on],
+                table[row, element][on],
                 uniform[on],
             )
             weight[on] += more

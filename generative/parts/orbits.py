@@ -106,7 +106,8 @@ def positions_of(
     rows = [_rows(number, vocabulary.sites) for number in numbers.tolist()]
     table = torch.from_numpy(np.stack(rows))[place].to(like.device)
     traits = np.stack([group_traits(number) for number in numbers.tolist()])
-    return Positions(*table.unbind(dim=1), torch.from_numpy(traits)[place].to(like))
+    site, rank, size, free = table.unbind(dim=1)
+    return Positions(site, rank, size, free, torch.from_numpy(traits)[place].to(like))
 
 
 @cache
@@ -141,7 +142,7 @@ def with_orbits(structures: Structures) -> Structures:
         atom={
             **structures.atom,
             "orbit": torch.from_numpy(np.concatenate(orbits)).to(device),
-            "position": torch.from_numpy(np.concatenate(positions)).to(device),
+            "wyckoff": torch.from_numpy(np.concatenate(positions)).to(device),
         },
         system={**structures.system, "space_group": torch.tensor(groups, device=device)},
     )
@@ -161,7 +162,7 @@ def orbits_of(structures: Structures, species: Sequence[int]) -> Orbits:
     return Orbits(
         structures.system["space_group"],
         pad(element, atoms).gather(1, first) * mask,
-        pad(structures.atom["position"], atoms).gather(1, first) * mask,
+        pad(structures.atom["wyckoff"], atoms).gather(1, first) * mask,
         mask,
     )
 

@@ -79,7 +79,11 @@ class Relaxer:
         rejected = {item.index: _rejected(item, room) for item in items}
         rest = [item for item in items if rejected[item.index] is None]
         options = RelaxOptions(
-            optimizer=OPTIMIZER, relax_cell=room.RELAX_CELL, fmax=self.fmax, steps=self.steps
+            optimizer=OPTIMIZER,
+            relax_cell=room.RELAX_CELL,
+            fmax=self.fmax,
+            steps=self.steps,
+            fix_symmetry=any(room.is_symmetric(item.content) for item in rest),
         )
         calc = _calculator(self.potential)
         results = relax_many([item.content for item in rest], calc, options)

@@ -23,6 +23,7 @@ INPUTS = {
     "n_atoms": "numbers of atoms",
     "species": "species",
     "space_group": "a space group",
+    "position": "Wyckoff positions",
     "elements": "a choice of elements",
     "required_elements": "elements that must occur",
     "scaffold": "a scaffold",

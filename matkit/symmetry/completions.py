@@ -126,11 +126,14 @@ def possible_orbits(progress: Progress) -> Bool[np.ndarray, "kinds n"]:
 def begun(number: int, goals: tuple[Goal, ...]) -> Progress:
     """Return the progress before the first orbit."""
     unused = _unused(number, frozenset())
-    return Progress(number, frozenset(), tuple(g if g.fits(number, unused) else None for g in goals))
+    possible = tuple(goal if goal.fits(number, unused) else None for goal in goals)
+    return Progress(number, frozenset(), possible)
 
 
 @lru_cache(maxsize=1 << 17)
-def _after(number: int, used: frozenset[int], goal: Goal | None, kind: int, size: int) -> Goal | None:
+def _after(
+    number: int, used: frozenset[int], goal: Goal | None, kind: int, size: int
+) -> Goal | None:
     after = None if goal is None else goal.placed(kind, size)
     return after if after is not None and after.fits(number, _unused(number, used)) else None
 

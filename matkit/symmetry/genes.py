@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import spglib
@@ -18,7 +19,7 @@ from matkit.symmetry.sites import locate
 SYMPREC, ANGLE = 0.1, 5.0  # Å and degrees; those of the Materials Project, CDVAE and Kazeev et al.
 FINER = 0.1  # next tolerance, if spglib finds nothing with one
 ATTEMPTS = 4
-EXACT = 1e-4  # in units of the edge of a cell of volume one
+EXACT = 1e-4  # Å, for crystals of 1 Å³ an atom
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,12 +87,12 @@ def has_group(number: int, orbits: tuple[tuple[int, int], ...]) -> bool:
         anchor = one.origin + rng.random(3) @ one.directions
         places.append(one.rotations @ anchor + one.translations)
         kinds += [kind] * len(one.rotations)
-    crystal = (lattice(number, rng.normal(size=6)), np.concatenate(places), kinds)
-    found = spglib.get_symmetry_dataset(crystal, EXACT)
+    cell = lattice(number, rng.normal(size=6)) * len(kinds) ** (1 / 3)
+    found = spglib.get_symmetry_dataset((cell, np.concatenate(places), kinds), EXACT)
     return found is not None and found.number == number
 
 
-def _dataset(crystal: tuple[np.ndarray, np.ndarray, np.ndarray], symprec: float) -> Gene | None:
+def _dataset(crystal: tuple[Any, Any, np.ndarray], symprec: float) -> Gene | None:
     data = spglib.get_symmetry_dataset(crystal, symprec, ANGLE)
     if data is not None and data.hall_number != hall_number(data.number):
         data = spglib.get_symmetry_dataset(crystal, symprec, ANGLE, hall_number(data.number))

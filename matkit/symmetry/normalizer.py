@@ -21,7 +21,7 @@ from matkit.symmetry.wyckoff import wyckoff_positions
 
 @cache
 def equivalent_positions(number: int) -> Int[np.ndarray, "s n"]:
-    """Return the permutations of a group's Wyckoff positions that describe the same crystals [s, n].
+    """Return the permutations of positions that describe the same crystals [s, n].
 
     Row k says which index each position has in the k-th setting; the identity is one of them. In
     triclinic and monoclinic groups, axes are combined with coefficients of -1, 0 and 1 only.

@@ -42,4 +42,5 @@ def _moves(group: SpaceGroup) -> np.ndarray:
     for _ in range(ORDERS):
         shift = shift + (power @ group.translations[:, :, None])[:, :, 0]
         power = power @ group.rotations
-    return ~is_integer(shift / ORDERS).all(axis=1)
+    moves: np.ndarray = ~is_integer(shift / ORDERS).all(axis=1)
+    return moves
