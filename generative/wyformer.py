@@ -23,6 +23,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from matkit.elements import format_species
 from matkit.errors import ConfigError
 from matkit.generative.parts.orbit_choice import blueprint_of, drawn_genes
 from matkit.generative.parts.orbit_network import FIELDS, OrbitNetwork, OrbitSize
@@ -33,6 +34,7 @@ from matkit.generative.parts.orbits import Vocabulary, orbits_of, positions_of, 
 from matkit.generative.parts.randomness import Noise, noise_for
 from matkit.generative.parts.volumes import atomic_volumes, volumes_of
 from matkit.interfaces import Blueprint, Condition, Generator
+from matkit.interfaces.species import check_species
 from matkit.nn.arguments import check_positive
 from matkit.structures import Structures
 from matkit.symmetry.sites import site_symmetries
@@ -148,3 +150,21 @@ class WyFormer(Generator):
                 noise = Noise(seeds[part].to(self.volume.device))
                 drafts += drawn_genes(sampler, starts[part], candidates, noise)
         return blueprint_of(drafts, self.vocabulary, self.volume)
+
+    def check_condition(self, condition: Condition) -> None:
+        """Raise if the generator cannot keep to the condition.
+
+        Raises:
+            UnknownElementError, ConfigError: as for every generator, or elements that must occur
+                are not among those that may.
+        """
+        super().check_condition(condition)
+        for table in (condition.elements, condition.required_elements):
+            if table is not None:
+                crystal, number = table.nonzero().unbind(dim=1)
+                check_species(number, crystal, self.species)
+        if condition.elements is not None and condition.required_elements is not None:
+            excluded = (condition.required_elements & ~condition.elements).any(dim=0)
+            if bool(excluded.any()):
+                names = format_species(excluded.nonzero().flatten().tolist())
+                raise ConfigError(f"{names} must occur, but may not: add them to the elements.")

@@ -69,7 +69,7 @@ def _is_whole(draft: Draft) -> bool:
 
 
 def blueprint_of(
-    drafts: Sequence[Draft], vocabulary: Vocabulary, volumes: Float[Tensor, " e"]
+    drafts: Sequence[Draft], vocabulary: Vocabulary, volumes: Float[Tensor, " v"]
 ) -> Blueprint:
     """Return the crystals of some genes, species in the order in which they were asked for.
 

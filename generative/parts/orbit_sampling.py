@@ -59,7 +59,7 @@ class Draft:
         table = np.zeros((elements + 1, MOST), dtype=bool)
         for row, members in zip(possible_orbits(self.progress), self.kinds, strict=False):
             table[members, : len(row)] = row
-        able: np.ndarray = table.any(axis=1)
+        able = np.array([row.any() for row in table])
         able[-1] = bool(self.orbits) and any(self.progress.is_reached)
         return able, table
 

@@ -167,7 +167,7 @@ def orbits_of(structures: Structures, species: Sequence[int]) -> Orbits:
     )
 
 
-def composition(orbits: Orbits, sizes: Int[Tensor, "B k"], elements: int) -> Float[Tensor, "B e"]:
+def composition(orbits: Orbits, sizes: Int[Tensor, "B k"], elements: int) -> Int[Tensor, "B e"]:
     """Return atoms of each species in a primitive cell [B, elements]."""
     atoms = sizes * orbits.mask
     found: Tensor = (one_hot(orbits.element, elements) * atoms.unsqueeze(2)).sum(dim=1)

@@ -7,6 +7,7 @@ lie on positions a and b, or on b and a.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from itertools import product
 
@@ -79,3 +80,15 @@ def _maps(group: SpaceGroup, axes: Int[np.ndarray, "3 3"]) -> list[Float[np.ndar
         one[:3, :3], one[:3, 3] = axes, point
         found.append(one)
     return found
+
+
+def canonical_orbits(number: int, orbits: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """Return orbits as one of their descriptions, the same for all that are equivalent.
+
+    Args:
+        number: Number of the space group.
+        orbits: Species and Wyckoff position of each.
+    """
+    species, positions = np.array(sorted(orbits)).T
+    settings = equivalent_positions(number)[:, positions]
+    return min(tuple(sorted(zip(species.tolist(), row, strict=True))) for row in settings.tolist())

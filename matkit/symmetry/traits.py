@@ -42,5 +42,4 @@ def _moves(group: SpaceGroup) -> np.ndarray:
     for _ in range(ORDERS):
         shift = shift + (power @ group.translations[:, :, None])[:, :, 0]
         power = power @ group.rotations
-    moves: np.ndarray = ~is_integer(shift / ORDERS).all(axis=1)
-    return moves
+    return np.array([not is_integer(mean).all() for mean in shift / ORDERS])
