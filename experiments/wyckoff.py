@@ -2,12 +2,12 @@
 
     python experiments/wyckoff.py MODEL TRAIN TEST [--count 1000]
 
-MODEL is a model file, TRAIN and TEST are files of crystals. Prints as JSON: how many genes are
-formally valid (positions of their group, one without free coordinates used once), have the
-symmetry of their group and not a higher one, are balanced by SMACT, unique and not in TRAIN (the
-gene, or its template, the gene without elements); the part in P1 and the distance of the space groups
-from those of TEST, sum of (f - f_test)^2 / f_test as in the authors' code, beside what samples of
-TEST of the same size have; and how long the drawing took.
+MODEL is a model file, TRAIN and TEST are files of crystals. Prints as JSON how many genes are
+formally valid (positions of their group, those without free coordinates used once), have just the
+symmetry of their group, are balanced by SMACT, unique, and not in TRAIN (the gene, or its template:
+the gene without elements); the part in P1 and the distance of the space groups from those of TEST,
+the sum of (f - f_test)^2 / f_test as in the authors' code, beside that of samples of TEST of the
+same size; and how long the drawing took.
 """
 
 from __future__ import annotations

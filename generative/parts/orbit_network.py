@@ -79,7 +79,7 @@ class OrbitNetwork(nn.Module):
         positions: Positions,
         element: Int[Tensor, " B"] | None = None,
         site: Int[Tensor, " B"] | None = None,
-    ) -> list[Float[Tensor, "B c"]]:
+    ) -> list[Float[Tensor, "B _"]]:
         """Return logits of the element of the next orbit, or that there is none: the last one.
 
         With the element also those of the site symmetry, and with this too those of the rank.

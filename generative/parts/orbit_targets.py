@@ -78,7 +78,7 @@ def legal_ranks(
 
 
 def field_errors(
-    logits: list[Float[Tensor, "B c"]], parting: Parting, positions: Positions
+    logits: list[Float[Tensor, "B _"]], parting: Parting, positions: Positions
 ) -> list[Float[Tensor, " B"]]:
     """Return the cross entropy of each field of the next orbit, each [B].
 

@@ -221,7 +221,6 @@ def test_impossible_hyperparameters():
 
 
 def test_the_model_chooses_among_genes_that_reach_the_goal(monkeypatch):
-    """Of two candidates the one is taken that the model finds more probable, as often as it does."""
     from matkit.generative.parts import orbit_choice
 
     class Weighted(OrbitSampler):
