@@ -31,7 +31,7 @@ from matkit.generative.parts.orbit_sampling import OrbitSampler, starts_of
 from matkit.generative.parts.orbit_targets import field_errors, parted
 from matkit.generative.parts.orbit_wishes import wishes
 from matkit.generative.parts.orbits import Vocabulary, orbits_of, positions_of, with_orbits
-from matkit.generative.parts.randomness import Noise, noise_for
+from matkit.generative.parts.randomness import noise_for
 from matkit.generative.parts.volumes import atomic_volumes, volumes_of
 from matkit.interfaces import Blueprint, Condition, Generator
 from matkit.interfaces.species import check_species
@@ -40,7 +40,6 @@ from matkit.structures import Structures
 from matkit.symmetry.sites import site_symmetries
 
 TOGETHER = 4096  # genes that are drawn together
-SPARE = 2  # genes drawn for one, where any will do that has the symmetry of its group
 
 
 class WyFormer(Generator):
@@ -142,13 +141,13 @@ class WyFormer(Generator):
         starts = starts_of(wishes(condition, self.species), self.groups, self.max_atoms)
         sampler = OrbitSampler(self.network, self.vocabulary, self.temperatures)
         is_open = all(start.wish.is_open(len(self.species)) for start in starts)
-        candidates = SPARE if is_open else self.candidates
-        together, drafts = TOGETHER // candidates, []
+        candidates = 1 if is_open else self.candidates
+        together, drafts = max(1, TOGETHER // candidates), []
         with torch.no_grad():
             for first in range(0, len(starts), together):
                 part = slice(first, first + together)
-                noise = Noise(seeds[part].to(self.volume.device))
-                drafts += drawn_genes(sampler, starts[part], candidates, noise)
+                own = seeds[part].to(self.volume.device)
+                drafts += drawn_genes(sampler, starts[part], candidates, own)
         return blueprint_of(drafts, self.vocabulary, self.volume)
 
     def check_condition(self, condition: Condition) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from matkit.generative.parts.orbit_sampling import Draft, OrbitSampler, Start
@@ -23,18 +23,27 @@ from matkit.symmetry.genes import has_group
 from matkit.symmetry.groups import space_group
 from matkit.symmetry.wyckoff import wyckoff_positions
 
+TRIES = 4
+AGAIN = 1 << 50  # between the seeds of two tries
+
 
 def drawn_genes(
-    sampler: OrbitSampler, starts: Sequence[Start], candidates: int, noise: Noise
+    sampler: OrbitSampler,
+    starts: Sequence[Start],
+    candidates: int,
+    seeds: Int[Tensor, " B"],
+    tries: int = TRIES,
 ) -> list[Draft]:
-    """Return one gene for each crystal.
+    """Return one gene for each crystal, drawn again if its symmetry is higher than its group's.
 
     Args:
         sampler: Draws orbits.
         starts: What the crystals are to be, and in which groups that is possible.
         candidates: Genes to choose from.
-        noise: One stream of random numbers per crystal.
+        seeds: Seed of each crystal [B].
+        tries: How often a gene is drawn at most.
     """
+    noise = Noise(seeds)
     chance = noise.uniform(candidates).cpu().numpy()
     drafts = [
         [start.draft(float(u)) for u in row] for start, row in zip(starts, chance, strict=True)
@@ -46,7 +55,14 @@ def drawn_genes(
         going = sampler.extend([drafts[b][k] for b, k in open_ones], uniform[rows, columns])
         open_ones = [one for one, on in zip(open_ones, going, strict=True) if on]
     draw = noise.uniform(candidates).cpu().numpy()
-    return [_chosen(row, u) for row, u in zip(drafts, draw, strict=True)]
+    chosen = [_chosen(row, u) for row, u in zip(drafts, draw, strict=True)]
+    again = [b for b, draft in enumerate(chosen) if tries > 1 and not _is_whole(draft)]
+    if again:
+        rest = [starts[b] for b in again]
+        fresh = drawn_genes(sampler, rest, candidates, seeds[again] + AGAIN, tries - 1)
+        for b, draft in zip(again, fresh, strict=True):
+            chosen[b] = draft
+    return chosen
 
 
 def _chosen(drafts: Sequence[Draft], uniform: Float[np.ndarray, " K"]) -> Draft:

@@ -54,14 +54,17 @@ class Draft:
         self.progress = self.progress.placed(kind, position)
         self.orbits.append((element, position))
 
-    def possible(self, elements: int) -> tuple[Bool[np.ndarray, " e"], Bool[np.ndarray, "e 27"]]:
-        """Return which species, or the end, can come next [e + 1], and on which positions."""
+    @property
+    def may_end(self) -> bool:
+        """Whether a goal is reached."""
+        return bool(self.orbits) and any(self.progress.is_reached)
+
+    def possible(self, elements: int) -> Bool[np.ndarray, "e 27"]:
+        """Return which species can come next on which positions; the last row is no species."""
         table = np.zeros((elements + 1, MOST), dtype=bool)
         for row, members in zip(possible_orbits(self.progress), self.kinds, strict=False):
             table[members, : len(row)] = row
-        able = np.array([row.any() for row in table])
-        able[-1] = bool(self.orbits) and any(self.progress.is_reached)
-        return able, table
+        return table
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,10 +129,10 @@ class OrbitSampler:
         known = self._batch(drafts)
         positions = positions_of(known.group, self.vocabulary, self.network.embed_traits.weight)
         elements = len(self.vocabulary.species)
-        able, table = (
-            torch.from_numpy(np.stack(part)).to(known.group.device)
-            for part in zip(*(draft.possible(elements) for draft in drafts), strict=True)
-        )
+        device = known.group.device
+        table = torch.from_numpy(np.stack([one.possible(elements) for one in drafts])).to(device)
+        able = table.any(dim=2)
+        able[:, -1] = torch.tensor([draft.may_end for draft in drafts], device=device)
         legal = torch.ones_like(able)
         legal[:, -1] = known.mask.any(dim=1)
         (logits,) = self.network(known, positions)

@@ -88,11 +88,12 @@ def has_group(number: int, orbits: tuple[tuple[int, int], ...]) -> bool:
         places.append(one.rotations @ anchor + one.translations)
         kinds += [kind] * len(one.rotations)
     cell = lattice(number, rng.normal(size=6)) * len(kinds) ** (1 / 3)
-    found = spglib.get_symmetry_dataset((cell, np.concatenate(places), kinds), EXACT)
+    crystal: Any = (cell, np.concatenate(places), kinds)
+    found = spglib.get_symmetry_dataset(crystal, EXACT)
     return found is not None and found.number == number
 
 
-def _dataset(crystal: tuple[Any, Any, np.ndarray], symprec: float) -> Gene | None:
+def _dataset(crystal: Any, symprec: float) -> Gene | None:
     data = spglib.get_symmetry_dataset(crystal, symprec, ANGLE)
     if data is not None and data.hall_number != hall_number(data.number):
         data = spglib.get_symmetry_dataset(crystal, symprec, ANGLE, hall_number(data.number))
