@@ -10,7 +10,7 @@ from typing import Any
 from matkit.errors import ConfigError
 from matkit.generate.batch import Batch
 from matkit.generate.conditions import strange_conditions
-from matkit.generate.coordinates import with_coordinates
+from matkit.generate.coordinates import check_trials, with_coordinates
 from matkit.generate.domains import ROOMS, Note, room_of
 from matkit.generate.folder import paths_of, write_results
 from matkit.generate.options import GenerateOptions
@@ -50,10 +50,11 @@ def generate(
     asked = resolve(GenerateOptions, None, _models(options, changes))
     generator, card = load_generator(asked.model, asked.device)
     room = room_of(generator.domain)
-    generator = with_coordinates(generator, asked)
+    generator = with_coordinates(generator, asked.coordinates, asked.device)
     if options is not None and not isinstance(options, room.OPTIONS):
         raise ConfigError(_makes_others(options, card["name"], room.NOUN))
     options = resolve(room.OPTIONS, options, changes)
+    check_trials(generator, options)
     if options.model is None:
         note(f"No model is named; taking {card['name']}")
     for remark in strange_conditions(options.condition, card.get("properties", {})):

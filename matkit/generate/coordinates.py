@@ -13,27 +13,33 @@ from matkit.interfaces import Blueprint, Condition, Generator
 from matkit.models.zoo import load_generator
 from matkit.structures import Structures, cat
 
+OWN = "The generator makes structures with coordinates of its own; leave {} out."
 
-def with_coordinates(generator: Generator, options: GenerateOptions) -> Generator:
+
+def with_coordinates(generator: Generator, finder: str | None, device: str) -> Generator:
     """Return a generator together with the one that is to find coordinates for what it makes.
 
     Args:
         generator: What makes structures or blueprints.
-        options: `coordinates`, `trials` and `device`.
+        finder: Name or file of the second one, if there is to be one.
+        device: Where it runs.
 
     Raises:
         ConfigError: the first makes structures already, or the second cannot be told positions.
         UnknownNameError, MissingExtraError, CheckpointError: the second cannot be had.
     """
-    if generator.outputs != "blueprint" and (options.coordinates or options.trials > 1):
-        name = "coordinates" if options.coordinates else "trials"
-        raise ConfigError(
-            f"The generator makes structures with coordinates of its own; leave {name} out."
-        )
-    if options.coordinates is None:
+    if finder is None:
         return generator
-    finder, _ = load_generator(options.coordinates, options.device)
-    return Completed(generator, finder)
+    if generator.outputs != "blueprint":
+        raise ConfigError(OWN.format("coordinates"))
+    return Completed(generator, load_generator(finder, device)[0])
+
+
+def check_trials(generator: Generator, options: GenerateOptions) -> None:
+    """Raise ConfigError if there are to be several starts for structures that can have one only."""
+    is_drawn = generator.outputs == "blueprint" or isinstance(generator, Completed)
+    if options.trials > 1 and not is_drawn:
+        raise ConfigError(OWN.format("trials"))
 
 
 class Completed(Generator):

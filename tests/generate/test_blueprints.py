@@ -1,5 +1,7 @@
 """Crystals from a model that makes space groups and Wyckoff positions, but no coordinates."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from ase.io import read
 import matkit.simulate
 from matkit.crystals.generation import CrystalOptions, room
 from matkit.errors import ConfigError
+from matkit.generate import relaxing
 from matkit.generate.api import generate
 from matkit.generate.coordinates import Completed
 from matkit.generate.relaxing import Relaxer, RelaxingPotential
@@ -33,6 +36,7 @@ WYFORMER = {
     "heads": 2,
     "candidates": 4,
 }
+POTENTIAL = RelaxingPotential("any", "cpu")
 FLOW = {"width": 16, "layers": 1, "harmonics": 2, "time_channels": 8, "miller": 0}
 
 
@@ -115,7 +119,11 @@ def test_the_other_model_learns_nothing_and_blueprints_keep_their_loss():
     ("first", "changes", "message"),
     [
         ("flow", {"coordinates": "wyformer"}, "coordinates of its own; leave coordinates out"),
-        ("flow", {"trials": 2, "relax": "default"}, "coordinates of its own; leave trials out"),
+        (
+            "flow",
+            {"trials": 2, "relax": "default", "formula": "LiCl"},
+            "coordinates of its own; leave trials out",
+        ),
         ("wyformer", {"coordinates": "wyformer"}, "cannot be told species and their positions"),
         ("flow", {"required_elements": "Li"}, "cannot be told which elements must occur"),
     ],
@@ -170,13 +178,11 @@ def test_what_has_coordinates_of_its_own_is_relaxed_once():
     assert not molecules.is_symmetric(water)
 
 
-class Fake:
-    """Relaxes to an energy given by the number of the start; some starts fail."""
+@dataclass(frozen=True)
+class Fake(Relaxer):
+    """Relaxes to given energies; where there is none, the start fails."""
 
-    domain = "crystal"
-
-    def __init__(self, energies):
-        self.energies = energies
+    energies: tuple = ()
 
     def __call__(self, items):
         return [
@@ -187,13 +193,17 @@ class Fake:
         ]
 
 
+def fake(*energies):
+    return Fake(POTENTIAL, 3, 0.05, energies=energies)
+
+
 def test_the_start_that_ends_lowest_is_kept():
     items = [Item(3, "crystal 3", crystal()), Item(7, "crystal 7", bulk("Cu"))]
-    first, second = Trials(Fake([-1.0, None, -2.0, -9.0]), 3)(items)
+    first, second = Trials(fake(-1.0, None, -2.0, -9.0), 3)(items)
     assert (first.item.index, second.item.index) == (3, 7)
     assert first.facts == {"energy_after": -2.0, "trials": 3, "trials_relaxed": 2}
     assert second.facts == {"energy_after": -9.0}
-    (failed,) = Trials(Fake([None, None]), 2)(items[:1])
+    (failed,) = Trials(fake(None, None), 2)(items[:1])
     assert (failed.status, failed.reason) == ("failed", "not converged")
 
 
@@ -206,7 +216,7 @@ def test_relaxing_keeps_the_group_of_crystals_made_from_positions(monkeypatch, a
         return []
 
     monkeypatch.setattr(matkit.simulate, "relax_many", relax_many)
-    monkeypatch.setattr("matkit.generate.relaxing._calculator", lambda _: None)
+    monkeypatch.setattr(relaxing, "_calculator", lambda _: None)
     with pytest.raises(ValueError, match="zip"):
-        Relaxer(RelaxingPotential("any", "cpu"), 3, 0.05)([Item(0, "crystal 0", atoms)])
+        Relaxer(POTENTIAL, 3, 0.05)([Item(0, "crystal 0", atoms)])
     assert asked == [kept]

@@ -37,6 +37,10 @@ class TestWyFormer(GeneratorContract):
     hyperparameters = TINY
     training = (60, 1e-2, {})
 
+    @classmethod
+    def target(cls, generator):
+        return with_orbits(super().target(generator))
+
 
 def model(**changes) -> WyFormer:
     torch.manual_seed(0)
@@ -75,9 +79,9 @@ def test_every_gene_is_valid_and_has_just_the_symmetry_of_its_group():
 
 
 def test_groups_are_as_frequent_as_in_the_training_set():
-    found = Counter(draw(model(), 600).space_group.tolist())
+    found = Counter(draw(model(max_atoms=4), 200).space_group.tolist())
     for number, count in GROUPS:
-        assert found[number] / 600 == pytest.approx(count / 13, abs=0.08)
+        assert found[number] / 200 == pytest.approx(count / 13, abs=0.1)
 
 
 def test_the_group_that_is_asked_for_is_obeyed_even_if_it_is_new():
