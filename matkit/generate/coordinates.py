@@ -77,6 +77,7 @@ class Completed(Generator):
         """Draw blueprints, and find coordinates for them in `steps` steps."""
         blueprint = self.planner.sample(condition, self.planner.steps, seeds)
         assert isinstance(blueprint, Blueprint)
+        blueprint, seeds = blueprint.to("cpu"), seeds.cpu()
         known = self._is_known(blueprint)
         made: dict[int, Structures] = {}
         for find, which in ((self._found, known), (self._drawn, ~known)):
@@ -95,10 +96,10 @@ class Completed(Generator):
         )
         made = self.finder.sample(condition, steps, seeds)
         assert isinstance(made, Structures)
-        return part.told(made)
+        return part.mark(made.to("cpu"))
 
     def _drawn(self, part: Blueprint, _steps: int, seeds: Int[Tensor, " k"]) -> Structures:
-        return room_of(self.planner.domain).realize(part.to("cpu"), seeds).to(seeds.device)
+        return room_of(self.planner.domain).realize(part, seeds)
 
     def _is_known(self, blueprint: Blueprint) -> Bool[Tensor, " B"]:
         """Return for which blueprints the second generator can find coordinates."""

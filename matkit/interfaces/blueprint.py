@@ -39,7 +39,7 @@ class Blueprint(Scoped):
     system: Mapping[str, Tensor] = scoped("system", default_factory=dict)
     owners: ClassVar[dict[str, str]] = {"bond": "bonds"}
 
-    def told(self, structures: Structures) -> Structures:
+    def mark(self, structures: Structures) -> Structures:
         """Return structures made of it that carry its symmetry, positions and other fields."""
         own = {"space_group": self.space_group, "conventional": self.conventional}
         known = {name: value for name, value in own.items() if value is not None}

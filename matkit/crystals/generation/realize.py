@@ -59,7 +59,7 @@ def _crystal(part: Blueprint, seed: int) -> Structures:
         pbc=torch.ones(1, 3, dtype=torch.bool),
         n_atoms=part.n_atoms,
     )
-    return part.told(made)
+    return part.mark(made)
 
 
 def _drawn(part: Blueprint, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
