@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from matkit.generative.parts.orbit_sampling import Draft, OrbitSampler, Start
+from matkit.generative.parts.orbit_sampling import Draft, OrbitSampler
 from matkit.generative.parts.orbits import Vocabulary
 from matkit.generative.parts.randomness import Noise
 from matkit.interfaces import Blueprint
@@ -29,7 +29,7 @@ AGAIN = 1 << 50  # between the seeds of two tries
 
 def drawn_genes(
     sampler: OrbitSampler,
-    starts: Sequence[Start],
+    starts: Sequence[Beginning],
     candidates: int,
     seeds: Int[Tensor, " B"],
     tries: int = TRIES,

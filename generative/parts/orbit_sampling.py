@@ -68,7 +68,7 @@ class Draft:
 
 
 @dataclass(frozen=True, eq=False)
-class Start:
+class Beginning:
     """What a crystal is to be, and where its gene can begin.
 
     Attributes:
@@ -86,7 +86,7 @@ class Start:
         return Draft(self.wish, self.places[int(np.searchsorted(self.chances, uniform))], [])
 
 
-def starts_of(asked: Sequence[Wish], groups: Groups, max_atoms: int) -> list[Start]:
+def starts_of(asked: Sequence[Wish], groups: Groups, max_atoms: int) -> list[Beginning]:
     """Return where the genes of some wishes begin.
 
     Args:
@@ -97,11 +97,11 @@ def starts_of(asked: Sequence[Wish], groups: Groups, max_atoms: int) -> list[Sta
     Raises:
         ConfigError: one of the wishes is impossible.
     """
-    known: dict[Wish, Start] = {}
+    known: dict[Wish, Beginning] = {}
     for wish in asked:
         if wish not in known:
             places, counts = wish.possible(groups, max_atoms)
-            known[wish] = Start(wish, places, np.cumsum(counts) / sum(counts))
+            known[wish] = Beginning(wish, places, np.cumsum(counts) / sum(counts))
     return [known[wish] for wish in asked]
 
 

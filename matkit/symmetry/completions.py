@@ -78,7 +78,9 @@ class Contents:
     def fits(self, number: int, unused: Unused) -> bool:
         """Return whether what is left can be placed."""
         sizes = range(self.most, self.least - 1, -1)
-        return self.is_reached or any(_most_orbits(number, unused, n) >= self.missing for n in sizes)
+        return self.is_reached or any(
+            _most_orbits(number, unused, n) >= self.missing for n in sizes
+        )
 
 
 Goal = Formula | Contents
