@@ -154,15 +154,19 @@ class WyFormer(Generator):
         """Raise if the generator cannot keep to the condition.
 
         Raises:
-            UnknownElementError, ConfigError: as for every generator, or elements that must occur
-                are not among those that may.
+            UnknownElementError, ConfigError: as for every generator, no element may occur, or one
+                must that may not.
         """
         super().check_condition(condition)
         for table in (condition.elements, condition.required_elements):
             if table is not None:
                 crystal, number = table.nonzero().unbind(dim=1)
                 check_species(number, crystal, self.species)
-        if condition.elements is not None and condition.required_elements is not None:
+        if condition.elements is None:
+            return
+        if not bool(condition.elements.any(dim=1).all()):
+            raise ConfigError("Expected at least one element that may occur in each crystal.")
+        if condition.required_elements is not None:
             excluded = (condition.required_elements & ~condition.elements).any(dim=0)
             if bool(excluded.any()):
                 names = format_species(excluded.nonzero().flatten().tolist())

@@ -206,6 +206,7 @@ def test_impossible_requests():
         (repeated(1, 11, 17, 17) | {"space_group": torch.tensor([62])}, "space group 62 has some"),
         ({"n_atoms": torch.tensor([1]), "required_elements": table(1, 8, 22)}, "no space group"),
         ({"elements": table(1, 8), "required_elements": table(1, 22)}, "Ti must occur, but may no"),
+        ({"elements": table(1)}, "at least one element that may occur"),
         ({"n_atoms": torch.tensor([41])}, "up to 40 atoms, asked for 41"),
     ]:
         with pytest.raises(ConfigError, match=message):
