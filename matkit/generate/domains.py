@@ -49,7 +49,7 @@ class DomainRoom(Protocol):
         if they are given.
         """
 
-    def fields(self, options: Any, count: int) -> dict[str, Any]:
+    def fields(self, options: Any, generator: Generator, count: int) -> dict[str, Any]:
         """Return fields of `Condition` that are the same for `count` structures."""
 
     def aim(self, options: Any, item: Item) -> dict[str, int]:
@@ -66,6 +66,12 @@ class DomainRoom(Protocol):
 
     def realize(self, blueprint: Blueprint, seeds: Int[Tensor, " B"]) -> Structures:
         """Return structures with coordinates."""
+
+    def is_symmetric(self, atoms: Atoms) -> bool:
+        """Return whether a structure was made with a symmetry, which relaxing it keeps."""
+
+    def starts(self, atoms: Atoms, count: int) -> list[Atoms]:
+        """Return where the relaxation of a structure starts; several, if coordinates were drawn."""
 
     def read_known(self, paths: Sequence[str]) -> Sequence[Any]:
         """Return structures that are not novel."""

@@ -84,7 +84,8 @@ class Relaxer:
             relax_cell=room.RELAX_CELL,
             fmax=self.options.fmax,
             steps=self.options.relax_steps,
-            fix_symmetry=self.options.keeps_symmetry,
+            fix_symmetry=self.options.keeps_symmetry
+            or any(room.is_symmetric(item.content) for item in rest),
         )
         calc = _calculator(self.potential)
         results = relax_many([item.content for item in rest], calc, options)

@@ -18,6 +18,7 @@ from matkit.generate.domains import Note, room_of
 from matkit.generate.options import GENERATED, RELAXED, GenerateOptions
 from matkit.generate.relaxing import Relaxer, check_potential, potential_of
 from matkit.generate.sampling import Sampler
+from matkit.generate.trials import Trials
 from matkit.interfaces import Generator
 from matkit.interfaces.generator import Domain
 from matkit.runs.executors import open_executor
@@ -38,7 +39,7 @@ FREE = {
     "dedupe",
     "known",
 }
-RELAXATION = {"relax", "relax_steps", "fmax", "dispersion", "dispersion_functional"}
+RELAXATION = {"trials", "relax", "relax_steps", "fmax", "dispersion", "dispersion_functional"}
 # Structures that a worker relaxes in batches before they are written down; enough to be fast.
 TOGETHER = 50
 
@@ -139,7 +140,8 @@ def _relaxed(
     """Return the batch with its structures relaxed too, and what became of each."""
     assert options.relax is not None
     files = _files(options, RELAXED)
-    work = Relaxer(potential_of(options), options, domain)
+    relaxer = Relaxer(potential_of(options), options, domain)
+    work = Trials(relaxer, options.trials)
     items = [Item(number, f"{batch.noun} {number}", a) for number, a in batch.drawn.items()]
     settings = options.model_dump(include=RELAXATION)
     with Ledger(files, settings, options.overwrite) as ledger, watch("relaxing") as show:

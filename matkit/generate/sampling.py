@@ -72,7 +72,7 @@ class Sampler:
             count=len(items),
             n_atoms=torch.tensor(sizes) if all(sizes) else None,
             species=torch.tensor(species) if species else None,
-            **self.room.fields(self.options, len(items)),
+            **self.room.fields(self.options, self.generator, len(items)),
             properties=properties,
             guidance=self.options.guidance if properties else 1.0,
         )

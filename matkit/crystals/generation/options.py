@@ -26,7 +26,12 @@ class CrystalOptions(GenerateOptions):
         None, description="elements that all occur, such as Li-O; balanced compositions are drawn"
     )
     elements: str | None = Field(
-        None, description="elements to draw systems of two to four from, such as Li,Na,O,Cl"
+        None,
+        description="elements to draw systems of two to four from, or of any number if the model "
+        "finds them itself, such as Li,Na,O,Cl",
+    )
+    required_elements: str | None = Field(
+        None, description="elements that must occur, others may, such as Li-O"
     )
     like: str | None = Field(
         None, description="structures whose compositions to take, such as a test set"
@@ -58,6 +63,8 @@ class CrystalOptions(GenerateOptions):
         given = [name for name in ATOMS if getattr(self, name) is not None]
         if len(given) > 1:
             raise ValueError(f"{' and '.join(given)} contradict each other; give one of them")
+        if self.required_elements and given not in ([], ["elements"]):
+            raise ValueError(f"{given[0]} says which elements occur; leave required_elements out")
         if self.z != "1" and self.composition is None:
             raise ValueError("z counts formula units of a composition; give composition too")
         if self.num_atoms is not None and (self.formula or self.composition or self.like):

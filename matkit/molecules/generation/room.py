@@ -16,7 +16,7 @@ from matkit.errors import ConfigError
 from matkit.generate.batch import Batch
 from matkit.generate.domains import Note
 from matkit.generate.options import GenerateOptions
-from matkit.interfaces import Blueprint
+from matkit.interfaces import Blueprint, Generator
 from matkit.molecules.evaluation import MoleculeEvaluation, evaluate_molecules
 from matkit.molecules.explicit import structures_with_bonds
 from matkit.molecules.generation.options import MoleculeOptions
@@ -39,11 +39,21 @@ CLOSEST = 0.5
 BROKEN = 1.4
 
 
-def fields(options: MoleculeOptions, count: int) -> dict[str, Any]:
+def fields(options: MoleculeOptions, _generator: Generator, count: int) -> dict[str, Any]:
     """Return the scaffold, if one is asked for."""
     if options.scaffold is None:
         return {}
     return {"scaffold": cat([read_scaffold(options.scaffold).structures] * count)}
+
+
+def is_symmetric(_atoms: Atoms) -> bool:
+    """Return that no symmetry of a molecule is kept."""
+    return False
+
+
+def starts(atoms: Atoms, _count: int) -> list[Atoms]:
+    """Return where the relaxation of a molecule starts: as it was drawn."""
+    return [atoms]
 
 
 def aim(_options: MoleculeOptions, _item: Item) -> dict[str, int]:
