@@ -20,11 +20,10 @@ from matkit.crystals.writing import (
     counts_of,
     match_cells,
     match_documents,
-    score_documents,
-    score_lines,
     structures_csv,
 )
 from matkit.errors import ConfigError
+from matkit.evaluate.scores import score_documents, score_lines
 from matkit.generate.options import GENERATED, RELAXED
 from matkit.models.zoo import load_calculator
 from matkit.options import dump_config

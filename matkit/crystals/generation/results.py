@@ -10,7 +10,8 @@ from typing import Any
 from matkit.crystals.judging import SYMPRECS, space_group
 from matkit.crystals.pages import PICTURES, histograms
 from matkit.crystals.reading import crystal_of
-from matkit.crystals.writing import UNITS, entry_row, score_cells, score_documents, score_lines
+from matkit.crystals.writing import UNITS, entry_row
+from matkit.evaluate.scores import score_cells, score_documents, score_lines
 from matkit.generate.batch import Batch
 from matkit.report.figures import png
 from matkit.report.pages import render
