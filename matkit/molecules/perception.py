@@ -1,7 +1,7 @@
 """Molecules of RDKit from atoms and back, with bonds and formal charges found where none are given.
 
-Bonds are those of the sum of van der Waals connectivity with 1.15 times the covalent radii: of true
-geometries of QM9 it finds 99.7 % as they are, RDKit's own defaults since 2023.09 only 95 %.
+Bonds are by default between atoms within 1.15 times the sum of their covalent radii: of true
+geometries of QM9 this finds 99.7 % as they are, RDKit's own defaults since 2023.09 only 95 %.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ ATTEMPTS = 10_000
 
 
 def perceive(
-    numbers: NDArray[np.integer[Any]], positions: NDArray[np.floating[Any]], charge: int = 0
+    numbers: NDArray[np.integer[Any]],
+    positions: NDArray[np.floating[Any]],
+    charge: int = 0,
+    by_rdkit: bool = False,
 ) -> Any:
     """Return RDKit's molecule of atoms, with bonds, orders and formal charges found by distances.
 
@@ -31,6 +34,7 @@ def perceive(
         numbers: Atomic numbers [n].
         positions: Cartesian coordinates [n, 3], Å.
         charge: Charge of the whole in e.
+        by_rdkit: Whether to take RDKit's own limits of distances.
 
     Raises:
         StructureError: no orders fit the connectivity and the charge.
@@ -38,7 +42,10 @@ def perceive(
     chem, bonds = rdkit(), rdkit("rdkit.Chem.rdDetermineBonds")
     molecule = bare(numbers, positions)
     try:
-        bonds.DetermineConnectivity(molecule, useVdw=True, covFactor=COVALENT_FACTOR)
+        if by_rdkit:
+            bonds.DetermineConnectivity(molecule)
+        else:
+            bonds.DetermineConnectivity(molecule, useVdw=True, covFactor=COVALENT_FACTOR)
         bonds.DetermineBondOrders(
             molecule, charge=charge, embedChiral=False, maxIterations=ATTEMPTS
         )
@@ -46,6 +53,17 @@ def perceive(
     except Exception as error:  # RDKit raises anything
         raise StructureError(f"no bonds fit the geometry ({one_line(error)})") from error
     return molecule
+
+
+def near_pairs(
+    numbers: NDArray[np.integer[Any]], positions: NDArray[np.floating[Any]]
+) -> set[frozenset[int]]:
+    """Return the pairs of atoms that `perceive` bonds, without regard to valence."""
+    molecule = bare(numbers, positions)
+    rdkit("rdkit.Chem.rdDetermineBonds").DetermineConnectivity(
+        molecule, useVdw=True, covFactor=COVALENT_FACTOR
+    )
+    return {frozenset((b.GetBeginAtomIdx(), b.GetEndAtomIdx())) for b in molecule.GetBonds()}
 
 
 def bare(numbers: NDArray[np.integer[Any]], positions: NDArray[np.floating[Any]]) -> Any:
