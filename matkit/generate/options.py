@@ -42,7 +42,8 @@ class GenerateOptions(DispersionOptions):
         None, ge=1, description="structures made together; auto, as many as are fast, if not given"
     )
     relax: str | None = Field(
-        None, description="potential that relaxes what is drawn: a name, a file, or default"
+        None,
+        description="what relaxes them: a potential (name, file, or default), gfn1 or gfn2",
     )
     relax_steps: int = Field(500, ge=1, description="most steps of a relaxation")
     fmax: float = Field(0.05, gt=0, description="largest force of a relaxed structure, in eV/Å")

@@ -20,6 +20,8 @@ from matkit.structures import Structures
 COVALENT_FACTOR = 1.15
 # Attempts at distributing bond orders, whose number grows without bound for unlikely geometries.
 ATTEMPTS = 10_000
+# RDKit's kinds of bonds by order.
+KINDS = {1.0: "SINGLE", 1.5: "AROMATIC", 2.0: "DOUBLE", 3.0: "TRIPLE"}
 
 
 def perceive(
@@ -58,7 +60,7 @@ def perceive(
 def near_pairs(
     numbers: NDArray[np.integer[Any]], positions: NDArray[np.floating[Any]]
 ) -> set[frozenset[int]]:
-    """Return the pairs of atoms that `perceive` bonds, without regard to valence."""
+    """Return the pairs of atoms that `perceive` takes for bonded."""
     molecule = bare(numbers, positions)
     rdkit("rdkit.Chem.rdDetermineBonds").DetermineConnectivity(
         molecule, useVdw=True, covFactor=COVALENT_FACTOR
@@ -91,9 +93,20 @@ def structures_of(molecule: Any) -> Structures:
     """
     if reason := fault_of(molecule):
         raise StructureError(reason)
+    return bonded_structures(molecule)
+
+
+def bonded_structures(molecule: Any) -> Structures:
+    """Return what `structures_of` does of a molecule with coordinates, whether it is sound or not.
+
+    Raises:
+        StructureError: a bond is of another kind than single, aromatic, double or triple.
+    """
     atoms, bonds = list(molecule.GetAtoms()), list(molecule.GetBonds())
     ends = [[bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()] for bond in bonds]
     orders = [bond.GetBondTypeAsDouble() for bond in bonds]
+    if strange := {order for order in orders if order not in KINDS}:
+        raise StructureError(f"Expected bonds of order 1, 1.5, 2 or 3, got {min(strange):g}.")
     return Structures(
         positions=torch.tensor(molecule.GetConformer().GetPositions(), dtype=torch.float64),
         species=torch.tensor([atom.GetAtomicNum() for atom in atoms]),
@@ -108,6 +121,16 @@ def structures_of(molecule: Any) -> Structures:
 
 def fault_of(molecule: Any) -> str:
     """Return why a molecule cannot be learnt from, or nothing."""
+    if reason := coordinates_fault(molecule):
+        return reason
+    if any(atom.GetNumRadicalElectrons() for atom in molecule.GetAtoms()):
+        return "it is a radical"
+    parts = len(rdkit().GetMolFrags(molecule))
+    return f"it consists of {parts} parts" if parts > 1 else ""
+
+
+def coordinates_fault(molecule: Any) -> str:
+    """Return what atoms or coordinates a molecule lacks, or nothing."""
     atoms = list(molecule.GetAtoms())
     if not atoms:
         return "no atoms"
@@ -117,12 +140,8 @@ def fault_of(molecule: Any) -> str:
         return f"{lacking} hydrogens have no positions; add them with coordinates"
     if not molecule.GetNumConformers() or not molecule.GetConformer().Is3D():
         return "it has no coordinates in three dimensions"
-    if not np.isfinite(molecule.GetConformer().GetPositions()).all():
-        return "positions are not finite"
-    if any(atom.GetNumRadicalElectrons() for atom in atoms):
-        return "it is a radical"
-    parts = len(rdkit().GetMolFrags(molecule))
-    return f"it consists of {parts} parts" if parts > 1 else ""
+    finite = np.isfinite(molecule.GetConformer().GetPositions()).all()
+    return "" if finite else "positions are not finite"
 
 
 def one_line(error: Exception) -> str:

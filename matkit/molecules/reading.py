@@ -51,7 +51,7 @@ def _entry(found: MoleculeContent, seed: int) -> MoleculeEntry:
     """Return an entry, or why there is none."""
     structures, reason = None, found.reason
     try:
-        structures = None if found.content is None else _structures(found.content, seed)
+        structures = None if found.content is None else structures_in(found.content, seed)
     except MissingExtraError:
         raise
     except MatkitError as error:
@@ -61,7 +61,17 @@ def _entry(found: MoleculeContent, seed: int) -> MoleculeEntry:
     return MoleculeEntry(found.source, structures, reason, found.carried)
 
 
-def _structures(content: Any, seed: int) -> Structures:
+def structures_in(content: Any, seed: int = 0) -> Structures:
+    """Return a molecule with bonds from what stands in a file.
+
+    Args:
+        content: See `MoleculeContent`.
+        seed: Of the conformer of a SMILES.
+
+    Raises:
+        StructureError: it is no molecule to learn from.
+        Exception: RDKit raises anything where it does not understand a molecule.
+    """
     if isinstance(content, str):
         return structures_of(embedded(content, seed)[0])
     if not isinstance(content, Atoms):

@@ -13,7 +13,6 @@ from matkit.errors import ConfigError, StructureError, UnknownElementError
 from matkit.generate.api import generate
 from matkit.generate.domains import DomainRoom, room_of
 from matkit.interfaces import Blueprint
-from matkit.molecules.evaluation import evaluate_molecules
 from matkit.molecules.explicit import has_bonds, structures_with_bonds
 from matkit.molecules.generation import MoleculeOptions
 from matkit.molecules.generation.requests import requests
@@ -122,29 +121,6 @@ def test_scaffolds_of_files(tmp_path):
             path.write_text("rubbish")
         with pytest.raises(ConfigError, match="Expected a file with one molecule"):
             read_scaffold(str(path))
-
-
-def test_scores_of_true_molecules():
-    molecules = known("CH4", "C2H4", "CH4", "H2O")
-    found = evaluate_molecules(molecules, {"O"})
-    expected = {"valid": 1, "unique": 0.75, "novel": 0.5, "perceived": 1}
-    assert found.scores == expected | {"atoms stable": 1, "molecules stable": 1}
-    assert "novel" not in evaluate_molecules(molecules).scores
-
-
-def test_scores_of_broken_molecules():
-    good = known("CH4")
-    far = good.replace(positions=2 * good.positions)
-    bare = good.replace(bonds=good.bonds[:0], bond={"order": good.bond["order"][:0]})
-    found = evaluate_molecules(cat([good, far, bare]))
-    assert found.scores["valid"] == pytest.approx(2 / 3)
-    assert found.scores["unique"] == pytest.approx(1 / 3)
-    assert found.scores["perceived"] == pytest.approx(2 / 3)
-    assert found.scores["molecules stable"] == pytest.approx(2 / 3)
-
-
-def test_elements_that_edm_does_not_know_have_no_stability():
-    assert "atoms stable" not in evaluate_molecules(known("CH4", "SH2")).scores
 
 
 def test_bonds_travel_with_atoms(tmp_path):

@@ -13,6 +13,7 @@ from matkit.generate.options import SEEDS
 from matkit.interfaces import Generator
 from matkit.molecules.generation.options import MoleculeOptions
 from matkit.molecules.generation.scaffolds import Scaffold, read_scaffold
+from matkit.molecules.poses import check_installed
 from matkit.runs.items import Item
 
 # Valences of elements that have one only, as neutral atoms.
@@ -34,7 +35,10 @@ def requests(
         ConfigError: what is asked for is impossible.
         UnknownElementError: the generator does not know an element.
         DataError: the file of the scaffold cannot be read.
+        MissingExtraError: PoseBusters is asked for and not installed.
     """
+    if options.posebusters is not None:
+        check_installed()
     scaffold = None if options.scaffold is None else read_scaffold(options.scaffold)
     rng = np.random.default_rng([options.seed, 1])
     if options.formula is not None:
