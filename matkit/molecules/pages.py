@@ -74,7 +74,10 @@ def histograms(evaluation: MoleculeEvaluation) -> Figure:
         sets["generated"]["relaxation energy (kcal/mol)"] = strains
     labels = list(sets["generated"])
     figure = Figure(figsize=(10.5, 6.2), layout="constrained")
-    for axes, label in zip(figure.subplots(2, 3).flat, labels, strict=False):
+    places = figure.subplots(2, 3).flatten()
+    for axes in places[len(labels) :]:
+        axes.remove()
+    for axes, label in zip(places, labels, strict=False):
         drawn = {name: found[label] for name, found in sets.items() if found.get(label)}
         for name, values in drawn.items():
             weights = np.full(len(values), 1 / len(values))

@@ -7,8 +7,10 @@ drawn, as some papers do not. `mol` adds to `mol_fast` the energy beside that of
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import redirect_stderr
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -62,7 +64,8 @@ def check_installed() -> None:
 
 def _missed(molecule: Any, checks: PoseChecks) -> list[str]:
     """Return the checks that a molecule does not pass; what could not be computed is passed."""
-    with warnings.catch_warnings():
+    # It leaves RDKit's messages to what is the standard error now, which may be closed later on.
+    with warnings.catch_warnings(), redirect_stderr(sys.__stderr__):
         warnings.simplefilter("ignore")  # of pandas
         (row,) = _buster(checks).bust([molecule]).to_dict("records")
     return [name for name, passed in row.items() if passed is not None and not passed]

@@ -16,11 +16,12 @@ RESULTS = ["config.yaml", "metrics.json", "report.html", "structures.csv"]
 
 
 @pytest.fixture
-def files(cli):
+def files(cli, monkeypatch):
     """Four molecules, one of them broken, true ones, and a list of SMILES."""
     write("made.xyz", [molecule(name) for name in ("CH4", "CH3OH", "CH4", "CH3")])
     sdf_file(cli.folder / "true.sdf", "CH4", "C2H6", "CH3OH", "H2O")
     (cli.folder / "known.smi").write_text("CO\n")
+    monkeypatch.setattr("matkit.molecules.pages.png", lambda figure: b"")  # it takes a second
     return cli
 
 
