@@ -52,14 +52,23 @@ def read_contents(
         DataError: a path does not exist, or a folder has no file of molecules.
         MissingExtraError: a package for a format is not installed.
     """
+    for file in files_of(paths):
+        try:
+            yield from _contents(file, format)
+        except MatkitError:
+            raise
+        except Exception as error:  # each kind of compression has errors of its own
+            yield MoleculeContent(str(file), reason=f"it is damaged ({one_line(error)})")
+
+
+def files_of(paths: str | Path | Iterable[str | Path]) -> Iterator[Path]:
+    """Give files, and those of molecules in folders in natural order of their names.
+
+    Raises:
+        DataError: a folder has no file of molecules.
+    """
     for path in [paths] if isinstance(paths, str | Path) else paths:
-        for file in _files(Path(path)):
-            try:
-                yield from _contents(file, format)
-            except MatkitError:
-                raise
-            except Exception as error:  # each kind of compression has errors of its own
-                yield MoleculeContent(str(file), reason=f"it is damaged ({one_line(error)})")
+        yield from _files(Path(path))
 
 
 def _files(path: Path) -> list[Path]:

@@ -6,12 +6,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ase import Atoms
 
 from matkit.builders.smiles import rdkit
 from matkit.data.ase import check_atoms, to_ase
 from matkit.errors import DataError, MatkitError, StructureError
-from matkit.molecules.contents import MoleculeContent, read_contents
+from matkit.molecules.cached import cached_arrays
+from matkit.molecules.contents import WHEEL, MoleculeContent, ending_of, files_of, read_contents
 from matkit.molecules.explicit import structures_with_bonds
 from matkit.molecules.judging import DrawnMolecule
 from matkit.molecules.perception import bonded_structures, coordinates_fault, one_line
@@ -71,10 +73,19 @@ def read_known(paths: str | Path | Iterable[str | Path]) -> set[str]:
     Raises:
         DataError: a path does not exist, or holds no molecule at all.
     """
-    known = {smiles for found in read_contents(paths) if (smiles := _smiles_of(found))}
+    known = {smiles for file in files_of(paths) for smiles in _smiles_in(file)}
     if not known:
         raise DataError(f"Expected known molecules in {paths}, found none.")
     return known
+
+
+def _smiles_in(file: Path) -> Iterable[str]:
+    """Return the SMILES of a file; those of QM9 are kept in the cache."""
+    found = (smiles for one in read_contents(file) if (smiles := _smiles_of(one)))
+    if ending_of(file) != WHEEL:
+        return found
+    arrays = cached_arrays(file, "smiles", lambda: {"smiles": np.array(list(found), dtype=str)})
+    return list(map(str, arrays["smiles"]))
 
 
 def _smiles_of(found: MoleculeContent) -> str:

@@ -6,8 +6,8 @@ get conformers from RDKit; of all other files bonds and charges are found by dis
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,34 +16,34 @@ from ase import Atoms
 from matkit.builders.conformers import embedded
 from matkit.builders.smiles import rdkit
 from matkit.errors import MatkitError, MissingExtraError
-from matkit.molecules.contents import MoleculeContent, read_contents
+from matkit.molecules.cached import Arrays, cached_arrays, pack, unpack
+from matkit.molecules.contents import WHEEL, MoleculeContent, ending_of, files_of, read_contents
+from matkit.molecules.entries import MoleculeEntry
 from matkit.molecules.explicit import charge_of, has_bonds, structures_with_bonds
 from matkit.molecules.perception import one_line, perceive, structures_of
 from matkit.structures import Structures
 
 
-@dataclass(frozen=True)
-class MoleculeEntry:
-    """One entry of a file, whether it can be used or not.
-
-    Attributes:
-        source: Where it comes from, as ``a.sdf[3]``.
-        structures: The molecule with its bonds; None if there is none.
-        reason: Why there is none.
-        carried: What else the file says of it, by name.
-    """
-
-    source: str
-    structures: Structures | None = None
-    reason: str = ""
-    carried: Mapping[str, Any] = field(default_factory=dict)
-
-
 def read_molecules(
     paths: str | Path | Iterable[str | Path], format: str | None = None
 ) -> Iterator[MoleculeEntry]:
-    """Give every entry of folders and files; arguments and errors as of `read_contents`."""
-    for number, found in enumerate(read_contents(paths, format)):
+    """Give every entry of folders and files; arguments and errors as of `read_contents`.
+
+    What is found of QM9 is kept in the cache.
+    """
+    for file in files_of(paths):
+        if format is None and ending_of(file) == WHEEL:
+            yield from unpack(cached_arrays(file, "molecules", partial(_packed, file)))
+        else:
+            yield from _read(file, format)
+
+
+def _packed(file: Path) -> Arrays:
+    return pack(list(_read(file)))
+
+
+def _read(file: Path, format: str | None = None) -> Iterator[MoleculeEntry]:
+    for number, found in enumerate(read_contents(file, format)):
         yield _entry(found, number)
 
 
