@@ -9,7 +9,7 @@ from ase.io import read
 
 from matkit.crystals.generation import CrystalOptions
 from matkit.data.ase import to_ase
-from matkit.errors import ConfigError, StructureError, UnknownElementError
+from matkit.errors import ConfigError, StructureError, UnknownElementError, UnknownNameError
 from matkit.generate.api import generate
 from matkit.generate.domains import DomainRoom, room_of
 from matkit.interfaces import Blueprint
@@ -69,7 +69,9 @@ def test_every_formula_is_kept(model, tmp_path):
         ({"formula": "CH6"}, "2 valences too few"),
         ({"formula": "C2H4", "scaffold": "CO"}, "fewer atoms of O than the scaffold"),
         ({"num_atoms": "8-12"}, "up to 9 atoms, asked for 8-12"),
-        ({"scaffold": "CCCCCCCC"}, "molecule of 26 atoms"),
+        ({"scaffold": "CCCCCCCC"}, "molecule of 26 atoms, .* trained on molecules of up to 6"),
+        ({"scaffold": "C(C)(C)(C)(C)C"}, "Cannot take .* valence for atom # 0 C, 5, is greater"),
+        ({"scaffold": "C.O"}, "2 parts"),
         ({"scaffold": "nonsense"}, "neither"),
         ({"scaffold": "[H][H]"}, "heavy atoms"),
         ({"scaffold": "[CH3]"}, "Cannot take"),
@@ -81,9 +83,26 @@ def test_impossible_requests(model, tmp_path, changes, message):
         generate(MoleculeOptions(model=model, out=str(tmp_path / "o"), **changes))
 
 
-def test_elements_that_are_not_known(model, tmp_path):
+@pytest.mark.parametrize("changes", [{"formula": "CH3F"}, {"scaffold": "CF"}])
+def test_elements_that_are_not_known(model, tmp_path, changes):
     with pytest.raises(UnknownElementError, match="does not know"):
-        generate(MoleculeOptions(model=model, formula="CH3F", out=str(tmp_path / "o")))
+        generate(MoleculeOptions(model=model, out=str(tmp_path / "o"), **changes))
+
+
+@pytest.mark.parametrize(
+    ("scaffold", "message"),
+    [("C[O-]", "formal charge -1. It knows: 0"), ("C#C", "bond order 3. It knows: 0, 1, 1.5, 2")],
+)
+def test_charges_and_bonds_that_are_not_known(model, tmp_path, scaffold, message):
+    """They are told of before anything is drawn."""
+    with pytest.raises(StructureError, match=message):
+        generate(MoleculeOptions(model=model, out=str(tmp_path / "o"), scaffold=scaffold))
+    assert not (tmp_path / "o").exists()
+
+
+def test_words_that_are_no_element(model, tmp_path):
+    with pytest.raises(UnknownNameError, match="'Xx' is not a chemical symbol"):
+        generate(MoleculeOptions(model=model, out=str(tmp_path / "o"), formula="Xx2"))
 
 
 def test_numbers_of_atoms_may_not_be_said_twice():

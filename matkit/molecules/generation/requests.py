@@ -121,11 +121,12 @@ def _sizes(
                 f"asked for {options.num_atoms}. Ask for fewer."
             )
     elif scaffold is not None:  # nothing smaller than the molecule that it is taken from
+        largest = max(weights)
         weights = {n: count for n, count in weights.items() if n >= scaffold.complete}
         if not weights:
             raise ConfigError(
                 f"The scaffold is taken from a molecule of {scaffold.complete} atoms, the "
-                f"generator makes at most {generator.max_atoms}. Take a smaller one."
+                f"generator was trained on molecules of up to {largest}. Take a smaller one."
             )
     total = sum(weights.values())
     return {size: count / total for size, count in weights.items()}
