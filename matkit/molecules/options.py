@@ -38,7 +38,12 @@ class MoleculeScoreOptions(ReadingOptions):
     )
     relax_steps: int = Field(500, ge=1, description="most steps of a relaxation")
     fmax: float = Field(0.02, gt=0, description="largest force of a relaxed molecule, in eV/Å")
-    draw: int = Field(1000, ge=2, description="most molecules of the reference that are judged")
+    draw: int = Field(
+        1000,
+        ge=2,
+        description="most molecules of the reference that are judged, and of the valid ones whose "
+        "bonds, angles and torsions are compared with theirs",
+    )
     seed: int = Field(0, ge=0, description="seed of this draw")
     device: str = Field("auto", description="where a potential runs: cpu, cuda, ...")
     workers: int = Field(1, ge=1, description="processes that check and relax")

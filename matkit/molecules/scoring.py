@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from matkit.errors import DataError
-from matkit.evaluate.scores import Score, distribution, fraction
+from matkit.evaluate.scores import Score, distribution, draw, fraction
 from matkit.generate.relaxing import Relaxer, RelaxingPotential, check_potential
 from matkit.molecules import chemnet, poses
 from matkit.molecules.ceilings import with_ceilings
@@ -90,9 +90,7 @@ def _check(options: MoleculeScoreOptions, note: Note) -> None:
 def _sample(
     molecules: Sequence[DrawnMolecule], most: int, rng: np.random.Generator
 ) -> list[DrawnMolecule]:
-    if len(molecules) <= most:
-        return list(molecules)
-    return [molecules[i] for i in sorted(rng.choice(len(molecules), most, replace=False))]
+    return [molecules[i] for i in draw([True] * len(molecules), most, rng)]
 
 
 def _comparisons(
@@ -102,7 +100,10 @@ def _comparisons(
     protocol = "Wasserstein distance of the numbers of atoms, of all that could be read"
     scores = [distribution("W sizes", _sizes(judged), _sizes(reference), protocol, rng)]
     mine, theirs = _valid(judged), _valid(reference)
-    scores += geometry_scores([one.molecule for one in mine], [one.molecule for one in theirs], rng)
+    some = draw([True] * len(mine), options.draw, rng)
+    scores += geometry_scores(
+        [mine[i].molecule for i in some], [one.molecule for one in theirs], rng
+    )
     if options.fcd:
         smiles = [one.smiles for one in mine], [one.smiles for one in theirs]
         scores.append(chemnet.chemnet_score(smiles[0], smiles[1], rng))
