@@ -11,15 +11,17 @@ from typing import Any
 
 from matkit.errors import ConfigError
 from matkit.evaluate.scores import score_documents
+from matkit.generate.domains import Note
 from matkit.generate.folder import drawn_files
 from matkit.generate.results import as_csv
+from matkit.generate.run import Watch
 from matkit.molecules.evaluation import MoleculeEvaluation
 from matkit.molecules.geometries import read_geometries, read_known
 from matkit.molecules.judging import DrawnMolecule
 from matkit.molecules.options import MoleculeScoreOptions
 from matkit.molecules.pages import molecules_page
-from matkit.molecules.scoring import MoleculeSets, Note, evaluate_molecules
-from matkit.molecules.stages import Watch, Workplace
+from matkit.molecules.scoring import MoleculeSets, evaluate_molecules
+from matkit.molecules.stages import Workplace
 from matkit.molecules.tables import molecule_row
 from matkit.options import dump_config, resolve
 from matkit.report.json_files import json_bytes, plain

@@ -21,7 +21,7 @@ PROTOCOLS = {
     "atoms stable": "bonds by EDM's table of distances add up to the valence; of all atoms",
     "molecules stable": "all atoms are stable by EDM's table",
 }
-Judged = Sequence[JudgedMolecule]
+JudgedMolecules = Sequence[JudgedMolecule]
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,14 @@ class MoleculeEvaluation:
             number of the molecule; empty if not asked.
     """
 
-    molecules: Judged
+    molecules: JudgedMolecules
     scores: Sequence[Score]
-    reference: Judged = ()
+    reference: JudgedMolecules = ()
     poses: Mapping[int, Row] = field(default_factory=dict)
     strains: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
 
 
-def share_scores(judged: Judged, reference: Judged | None = None) -> list[Score]:
+def share_scores(judged: JudgedMolecules, reference: JudgedMolecules | None = None) -> list[Score]:
     """Return shares of a set that pass each protocol.
 
     Args:
@@ -68,14 +68,14 @@ def share_scores(judged: Judged, reference: Judged | None = None) -> list[Score]
     return scores if reference is not None else with_ceilings(scores)
 
 
-def _is_defined(name: str, judged: Judged) -> bool:
+def _is_defined(name: str, judged: JudgedMolecules) -> bool:
     """Return whether molecules came with bonds, or are compared with known ones."""
     if name == "valid":
         return any(one.own is not None for one in judged)
     return name != "novel" or any(one.novel is not None for one in judged)
 
 
-def _table_scores(judged: Judged, reference: Judged | None) -> list[Score]:
+def _table_scores(judged: JudgedMolecules, reference: JudgedMolecules | None) -> list[Score]:
     """Return the scores by EDM's table, if it has all elements."""
     mine = _stability(judged)
     if mine is None:
@@ -90,7 +90,7 @@ def _table_scores(judged: Judged, reference: Judged | None) -> list[Score]:
     ]
 
 
-def _stability(judged: Judged) -> tuple[float, float] | None:
+def _stability(judged: JudgedMolecules) -> tuple[float, float] | None:
     """Return the shares of stable atoms and molecules; None if the table lacks an element."""
     read = [one for one in judged if one.n_atoms]
     if not read or any(one.stable_atoms is None for one in read):

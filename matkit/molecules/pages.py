@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from matkit.evaluate.scores import score_cells
 from matkit.molecules.distributions import internal_coordinates
-from matkit.molecules.evaluation import Judged, MoleculeEvaluation
+from matkit.molecules.evaluation import JudgedMolecules, MoleculeEvaluation
 from matkit.molecules.judging import DrawnMolecule
 from matkit.molecules.tables import UNITS, drawings, scenes
 from matkit.report.figures import png
@@ -92,7 +92,7 @@ def histograms(evaluation: MoleculeEvaluation) -> Figure:
 SIZES = "atoms"
 
 
-def _quantities(judged: Judged) -> dict[str, Sequence[float]]:
+def _quantities(judged: JudgedMolecules) -> dict[str, Sequence[float]]:
     valid = [one.verdict.molecule for one in judged[:MOST] if one.verdict.valid]
     found = internal_coordinates(valid)
     units = {"bond lengths": "bond length (Å)", "angles": "angle (°)", "torsions": "torsion (°)"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,19 +10,18 @@ import numpy as np
 
 from matkit.errors import DataError
 from matkit.evaluate.scores import Score, distribution, draw, fraction
+from matkit.generate.domains import Note
 from matkit.generate.relaxing import Relaxer, RelaxingPotential, check_potential
 from matkit.molecules import chemnet, poses
 from matkit.molecules.ceilings import with_ceilings
 from matkit.molecules.distributions import geometry_scores
-from matkit.molecules.evaluation import Judged, MoleculeEvaluation, share_scores
+from matkit.molecules.evaluation import JudgedMolecules, MoleculeEvaluation, share_scores
 from matkit.molecules.judging import DrawnMolecule, judge_molecules
 from matkit.molecules.options import MoleculeScoreOptions
 from matkit.molecules.relaxation import median
 from matkit.molecules.stages import Workplace, check_poses, relax_molecules
 from matkit.molecules.validity import MoleculeVerdict
 from matkit.runs.ledger_files import Row
-
-Note = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,10 @@ def _sample(
 
 
 def _comparisons(
-    judged: Judged, reference: Judged, options: MoleculeScoreOptions, rng: np.random.Generator
+    judged: JudgedMolecules,
+    reference: JudgedMolecules,
+    options: MoleculeScoreOptions,
+    rng: np.random.Generator,
 ) -> list[Score]:
     """Return distances of distributions."""
     protocol = "Wasserstein distance of the numbers of atoms, of all that could be read"
@@ -110,11 +112,11 @@ def _comparisons(
     return scores
 
 
-def _sizes(judged: Judged) -> list[float]:
+def _sizes(judged: JudgedMolecules) -> list[float]:
     return [float(one.n_atoms) for one in judged if one.n_atoms]
 
 
-def _valid(judged: Judged) -> list[MoleculeVerdict]:
+def _valid(judged: JudgedMolecules) -> list[MoleculeVerdict]:
     return [one.verdict for one in judged if one.verdict.valid]
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from matkit.generate.relaxing import Relaxer, charged
-from matkit.generate.run import frames_of
+from matkit.generate.run import Watch, frames_of
 from matkit.molecules.judging import DrawnMolecule
 from matkit.molecules.poses import PoseBuster, PoseChecks
 from matkit.molecules.relaxation import strain_of
@@ -17,10 +16,9 @@ from matkit.runs.executors import open_executor
 from matkit.runs.items import Item
 from matkit.runs.ledger import Ledger
 from matkit.runs.ledger_files import Files, Row, last_rows
-from matkit.runs.schedule import OnProgress, Plan, carry_out
+from matkit.runs.schedule import Plan, carry_out
 from matkit.runs.spreading import Work
 
-Watch = Callable[[str], AbstractContextManager[OnProgress | None]]
 # Molecules that a worker takes together; a ledger is written after them.
 TOGETHER = 20
 
