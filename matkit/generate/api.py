@@ -48,7 +48,7 @@ def generate(
     """
     begin = time.perf_counter()
     asked = resolve(GenerateOptions, None, _models(options, changes))
-    generator, card = load_generator(asked.model, asked.device)
+    generator, card = load_generator(asked.model, asked.device, _domain_of(options))
     room = room_of(generator.domain)
     generator = with_coordinates(generator, asked.coordinates, asked.device)
     if options is not None and not isinstance(options, room.OPTIONS):
@@ -73,18 +73,14 @@ def _models(options: GenerateOptions | None, changes: dict[str, Any]) -> dict[st
 
 def _makes_others(options: GenerateOptions, name: str, made: str) -> str:
     """Return what to do where a model makes something else than is asked for."""
-    nouns = [room_of(domain).NOUN for domain in ROOMS if _is_of(domain, options)]
-    asked = f"{nouns[0]}s" if nouns else f"what {type(options).__name__} describes"
-    if options.model is None:
-        return (
-            f"No generator of {asked} comes with matkit; name one of your own (--model). To train "
-            "one: matkit train --model NAME --train-file FILE, with a NAME of matkit models list."
-        )
+    asked = f"{room_of(_domain_of(options)).NOUN}s"
     return (
         f"{name} makes {made}s, asked for were {asked}. Name another model (--model), or use "
         f"matkit generate {made}."
     )
 
 
-def _is_of(domain: Domain, options: GenerateOptions) -> bool:
-    return isinstance(options, room_of(domain).OPTIONS)
+def _domain_of(options: GenerateOptions | None) -> Domain:
+    """Return what options are for; crystals if they do not say."""
+    found = (domain for domain in ROOMS if isinstance(options, room_of(domain).OPTIONS))
+    return next(found, "crystal")

@@ -50,7 +50,8 @@ class GenerateOptions(DispersionOptions):
         "they are drawn at random if not given",
     )
     relax: str | None = Field(
-        None, description="potential that relaxes what is drawn: a name, a file, or default"
+        None,
+        description="what relaxes them: a potential (name, file, or default), gfn1 or gfn2",
     )
     relax_steps: int = Field(500, ge=1, description="most steps of a relaxation")
     trials: int = Field(

@@ -38,6 +38,7 @@ FREE = {
     "shard",
     "dedupe",
     "known",
+    "posebusters",
 }
 RELAXATION = {"trials", "relax", "relax_steps", "fmax", "dispersion", "dispersion_functional"}
 # Structures that a worker relaxes in batches before they are written down; enough to be fast.
@@ -106,7 +107,7 @@ def draw(
         plan = Plan(sampler.cost, sampler.limit)
         carry_out(lambda: parse_shard(options.shard).of(items), sampler, ledger, plan, show)
     calls = steps * generator.calls_per_step
-    return Batch(room.NOUN, _frames(files), last_rows(files), network_calls=calls)
+    return Batch(room.NOUN, frames_of(files), last_rows(files), network_calls=calls)
 
 
 def _checksum(generator: Generator) -> str:
@@ -121,7 +122,8 @@ def _files(options: GenerateOptions, stem: str) -> Files:
     return Files(Path(options.out), stem, parse_shard(options.shard))
 
 
-def _frames(files: Files) -> list[Atoms]:
+def frames_of(files: Files) -> list[Atoms]:
+    """Return the structures of a campaign; a file without any is removed."""
     if not files.frames.exists():
         return []
     if not files.frames.stat().st_size:  # whoever reads the folder would take it for damaged
@@ -140,7 +142,7 @@ def _relaxed(
     """Return the batch with its structures relaxed too, and what became of each."""
     assert options.relax is not None
     files = _files(options, RELAXED)
-    relaxer = Relaxer(potential_of(options), options, domain)
+    relaxer = Relaxer(potential_of(options), options.relax_steps, options.fmax, domain, options)
     work = Trials(relaxer, options.trials)
     items = [Item(number, f"{batch.noun} {number}", a) for number, a in batch.drawn.items()]
     settings = options.model_dump(include=RELAXATION)
@@ -148,7 +150,7 @@ def _relaxed(
         size = min(TOGETHER, -(-len(items) // (2 * options.workers)))
         plan = Plan(_one, size, executor, 4 * options.workers)
         carry_out(lambda: iter(items), work, ledger, plan, show)
-    relaxed = {batch.number(a): a for a in _frames(files)}
+    relaxed = {batch.number(a): a for a in frames_of(files)}
     return replace(batch, relaxed=relaxed, relaxation=last_rows(files))
 
 

@@ -296,19 +296,19 @@ def test_what_is_no_crystal_is_not_relaxed():
     close = bulk("NaCl", "rocksalt", a=5.64)
     close.positions[1] = close.positions[0] + [0.1, 0, 0]
     assert "0.10 Å apart" in fault(close)
-    outcome = Relaxer(SEVENNET, CrystalOptions(relax_steps=3))([Item(0, "crystal 0", close)])[0]
+    outcome = Relaxer(SEVENNET, 3, 0.05)([Item(0, "crystal 0", close)])[0]
     assert (outcome.status, outcome.frames) == ("rejected", ())
 
 
 def test_crystals_are_relaxed_by_a_potential(generate, tmp_path):
     pytest.importorskip("sevenn")
     stretched = bulk("NaCl", "rocksalt", a=5.9)
-    relaxer = Relaxer(SEVENNET, CrystalOptions(relax_steps=200))
+    relaxer = Relaxer(SEVENNET, 200, 0.05)
     outcome = relaxer([Item(0, "crystal 0", stretched)])[0]
     assert outcome.status == "done"
     assert outcome.frames[0].cell.cellpar()[0] == pytest.approx(5.69 / np.sqrt(2), abs=0.03)
     assert outcome.facts["energy_after"] < outcome.facts["energy_before"]
-    short = Relaxer(SEVENNET, CrystalOptions(relax_steps=1))([Item(0, "crystal 0", stretched)])[0]
+    short = Relaxer(SEVENNET, 1, 0.05)([Item(0, "crystal 0", stretched)])[0]
     assert short.status == "failed"
     assert "not converged" in short.reason
     write(tmp_path / "known.extxyz", bulk("NaCl", "rocksalt", a=5.64))

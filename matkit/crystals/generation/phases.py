@@ -13,7 +13,7 @@ from matkit.crystals.matching import DEFAULT, repeats_within
 from matkit.crystals.parallel import Pool
 from matkit.crystals.reading import crystal_of
 from matkit.crystals.results import CrystalEvaluation
-from matkit.crystals.scores import Score
+from matkit.evaluate.scores import Score
 from matkit.generate.batch import Batch
 from matkit.symmetry.groups import space_group as group_of
 

@@ -13,8 +13,8 @@ from matkit.crystals.generation.phases import SYMPREC, Phase, phase_cells
 from matkit.crystals.judging import SYMPRECS, space_group
 from matkit.crystals.pages import PICTURES, histograms
 from matkit.crystals.reading import crystal_of
-from matkit.crystals.scores import Score
-from matkit.crystals.writing import UNITS, entry_row, score_cells, score_documents, score_lines
+from matkit.crystals.writing import UNITS, entry_row
+from matkit.evaluate.scores import Score, score_cells, score_documents, score_lines
 from matkit.generate.batch import Batch
 from matkit.report.figures import png
 from matkit.report.pages import render

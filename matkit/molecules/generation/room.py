@@ -15,16 +15,14 @@ from torch import Tensor
 from matkit.errors import ConfigError
 from matkit.generate.batch import Batch
 from matkit.generate.domains import Note
-from matkit.generate.options import GenerateOptions
 from matkit.interfaces import Blueprint, Generator
-from matkit.molecules.evaluation import MoleculeEvaluation, evaluate_molecules
-from matkit.molecules.explicit import structures_with_bonds
+from matkit.molecules import geometries
+from matkit.molecules.evaluation import MoleculeEvaluation
+from matkit.molecules.generation.evaluation import evaluate_batch
 from matkit.molecules.generation.options import MoleculeOptions
 from matkit.molecules.generation.requests import requests
 from matkit.molecules.generation.results import archive, lines, rows, scores, sections
 from matkit.molecules.generation.scaffolds import read_scaffold
-from matkit.molecules.reading import read_molecules
-from matkit.molecules.validity import judge_bonds
 from matkit.runs.items import Item
 from matkit.structures import Structures, cat
 
@@ -96,13 +94,11 @@ def realize(_blueprint: Blueprint, _seeds: Int[Tensor, " B"]) -> Structures:
 
 def read_known(paths: Sequence[str]) -> Sequence[str]:
     """Return the SMILES of molecules that are not novel."""
-    found = [entry.structures for entry in read_molecules(paths) if entry.structures is not None]
-    return [verdict.smiles for one in found for verdict in judge_bonds(one)]
+    return sorted(geometries.read_known(paths))
 
 
 def judged(
-    batch: Batch, known: Sequence[str], options: GenerateOptions, _note: Note
+    batch: Batch, known: Sequence[str], options: MoleculeOptions, note: Note
 ) -> MoleculeEvaluation:
-    """Return all scores of the molecules as they were drawn."""
-    structures = cat([structures_with_bonds(atoms) for atoms in batch.generated])
-    return evaluate_molecules(structures, set(known) if options.known else None)
+    """Return all scores of the molecules as they were drawn, and of what relaxing did to them."""
+    return evaluate_batch(batch, set(known) if options.known else None, options, note)
