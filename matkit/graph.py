@@ -16,9 +16,9 @@ from torch import Tensor
 from matkit.scopes import scoped
 from matkit.structures import Structures
 
-# Fields that pointers, tables and the atoms' structures are derived from, and these.
-OF_EDGES = frozenset({"center", "neighbor", "species", "n_atoms"})
+# What follows from the atoms that edges connect alone, and fields that have no say in it.
 REMEMBERED = ("pointers", "transpose", "batch", "offsets")
+FREE = frozenset({"positions", "cell", "pbc", "shift", "cutoff", "atom", "system", "bonds", "bond"})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,7 +68,7 @@ class Graph(Structures):
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some fields replaced, and what still holds of what is remembered."""
         copied = super().replace(**changes)
-        if OF_EDGES.isdisjoint(changes):
+        if changes.keys() <= FREE:
             copied._remember(self)
         return copied
 
