@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from matkit.generative.parts.orbit_sampling import Draft, OrbitSampler
+from matkit.generative.parts.orbit_sampling import Beginning, Draft, OrbitSampler
 from matkit.generative.parts.orbits import Vocabulary
 from matkit.generative.parts.randomness import Noise
 from matkit.interfaces import Blueprint
