@@ -3,10 +3,10 @@
     python experiments/hull.py matkit/crystals/hull-NAME-DIGEST.csv
 
 All crystals of MP-20 that are there (and pure elements that are not among them) get their energies
-by the shipped potential as they are: they are relaxed already with the functional that it has learnt.
-Those on the hull of these energies are written (what is above it changes no energy above the hull),
-with `--steps 10` after as many steps of a relaxation. What was found so far is kept in the folder,
-from where the same command goes on.
+by the shipped potential as they are: they are relaxed already with the functional that it has
+learnt. Those on the hull of these energies are written (what is above it changes no energy above
+the hull), with `--steps 10` after as many steps of a relaxation. What was found so far is kept in
+the folder, from where the same command goes on.
 """
 
 from __future__ import annotations

@@ -24,7 +24,8 @@ from matkit.crystals.reading import read_entries
 from matkit.crystals.validity import composition_validity
 from matkit.interfaces import Blueprint, Condition, Generator
 from matkit.models import checkpoint
-from matkit.symmetry.genes import gene_of, has_group
+from matkit.symmetry.generic import generic_group
+from matkit.symmetry.genes import gene_of
 from matkit.symmetry.normalizer import canonical_orbits
 from matkit.symmetry.wyckoff import wyckoff_positions
 
@@ -93,7 +94,7 @@ def _is_valid(gene: tuple[int, tuple[tuple[int, int], ...]]) -> bool:
 
 
 def _is_whole(number: int, orbits: tuple[tuple[int, int], ...]) -> bool:
-    return has_group(number, tuple(sorted((position, z) for z, position in orbits)))
+    return generic_group(number, tuple(sorted((position, z) for z, position in orbits))) == number
 
 
 def _beside(genes: Genes, train: Genes, test: Genes) -> dict[str, object]:

@@ -19,7 +19,7 @@ from matkit.generative.parts.orbit_sampling import Beginning, Draft, OrbitSample
 from matkit.generative.parts.orbits import Vocabulary
 from matkit.generative.parts.randomness import Noise
 from matkit.interfaces import Blueprint
-from matkit.symmetry.genes import has_group
+from matkit.symmetry.generic import generic_group
 from matkit.symmetry.groups import space_group
 from matkit.symmetry.wyckoff import wyckoff_positions
 
@@ -81,7 +81,8 @@ def _is_whole(draft: Draft) -> bool:
     """Return whether the orbits have the symmetry of their group, not a higher one."""
     names: dict[int, int] = {}
     kinds = [(position, names.setdefault(e, len(names))) for e, position in sorted(draft.orbits)]
-    return has_group(draft.progress.number, tuple(sorted(kinds)))
+    number = draft.progress.number
+    return generic_group(number, tuple(sorted(kinds))) == number
 
 
 def blueprint_of(

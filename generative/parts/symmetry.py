@@ -203,7 +203,9 @@ def symmetry_of(condition: Condition, max_atoms: int, noise: Noise) -> Symmetry 
 def _faithful(ways: Assignments, choices: list[float]) -> int:
     """Return the first way that has just the symmetry of its group; if none has, the first."""
     drawn = [int(choice * ways.total) for choice in choices]
-    return next((way for way in drawn if generic_group(ways, way) == ways.number), drawn[0])
+    number = ways.number
+    faithful = (w for w in drawn if generic_group(number, tuple(ways.way(w))) == number)
+    return next(faithful, drawn[0])
 
 
 def _given(

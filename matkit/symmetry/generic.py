@@ -16,7 +16,8 @@ SYMPREC = 1e-4
 DRAWS = 3
 
 
-def generic_group(ways: Assignments, index: int) -> int:
+@lru_cache(maxsize=100_000)
+def generic_group(number: int, orbits: tuple[tuple[int, int], ...]) -> int:
     """Return the number of the group of crystals with generic free coordinates and lattice.
 
     Atoms on special positions alone may have more symmetry than was asked for: those on 16c and
@@ -24,22 +25,17 @@ def generic_group(ways: Assignments, index: int) -> int:
     that of a group with more operations.
 
     Args:
-        ways: Group and numbers of atoms.
-        index: Which of the ways.
+        number: Number of the group asked for.
+        orbits: Wyckoff position of each orbit, and a number for its species.
     """
-    return _generic(ways.number, tuple(ways.way(index)))
-
-
-@lru_cache(maxsize=100_000)
-def _generic(number: int, way: tuple[tuple[int, int], ...]) -> int:
     ways = Assignments(number, (1,))  # its counts have no say here
-    orbits = [(orbit(ways, position, np.eye(3)), species) for position, species in way]
+    parts = [(orbit(ways, position, np.eye(3)), species) for position, species in orbits]
     for seed in range(DRAWS):  # atoms may come upon each other by chance
         rng = np.random.default_rng(seed)
-        size = sum(len(one.rotations) for one, _ in orbits)
+        size = sum(len(one.rotations) for one, _ in parts)
         cell = lattice(number, rng.normal(size=6)) * size ** (1 / 3)
         places, kinds = [], []
-        for one, species in orbits:
+        for one, species in parts:
             anchor = one.origin + rng.random(3) @ one.directions
             places.append(one.rotations @ anchor + one.translations)
             kinds += [species + 1] * len(one.rotations)

@@ -11,15 +11,12 @@ import spglib
 from jaxtyping import Float, Int
 
 from matkit.errors import StructureError
-from matkit.symmetry.assignments import Assignments
-from matkit.symmetry.cells import lattice, orbit
 from matkit.symmetry.groups import hall_number, space_group
 from matkit.symmetry.sites import locate
 
 SYMPREC, ANGLE = 0.1, 5.0  # Å and degrees; those of the Materials Project, CDVAE and Kazeev et al.
 FINER = 0.1  # next tolerance, if spglib finds nothing with one
 ATTEMPTS = 4
-EXACT = 1e-4  # Å, for crystals of 1 Å³ an atom
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,28 +68,6 @@ def gene_of(
 
 
 @lru_cache(maxsize=1 << 16)
-def has_group(number: int, orbits: tuple[tuple[int, int], ...]) -> bool:
-    """Return whether orbits, with coordinates at random, have just the symmetry of their group.
-
-    Some have a higher one: a single atom in P1, or the sites of rock salt in F-43m.
-
-    Args:
-        number: Number of the space group.
-        orbits: Wyckoff position of each, and a number for each species.
-    """
-    rng = np.random.default_rng(number)
-    ways, kinds, places = Assignments(number, (1,)), [], []
-    for position, kind in orbits:
-        one = orbit(ways, position, np.eye(3))
-        anchor = one.origin + rng.random(3) @ one.directions
-        places.append(one.rotations @ anchor + one.translations)
-        kinds += [kind] * len(one.rotations)
-    cell = lattice(number, rng.normal(size=6)) * len(kinds) ** (1 / 3)
-    crystal: Any = (cell, np.concatenate(places), kinds)
-    found = spglib.get_symmetry_dataset(crystal, EXACT)
-    return found is not None and found.number == number
-
-
 def _dataset(crystal: Any, symprec: float) -> Gene | None:
     data = spglib.get_symmetry_dataset(crystal, symprec, ANGLE)
     if data is not None and data.hall_number != hall_number(data.number):

@@ -6,7 +6,7 @@ from matkit.symmetry.generic import generic_group
 
 def groups(number, counts, conventional=False):
     ways = Assignments(number, counts, conventional)
-    return [generic_group(ways, index) for index in range(ways.total)]
+    return [generic_group(number, tuple(ways.way(index))) for index in range(ways.total)]
 
 
 def test_special_positions_alone_may_have_more_symmetry():
