@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Final
 
 from ase.calculators.calculator import Calculator
 
@@ -15,11 +17,25 @@ from matkit.screen.chain import Step
 from matkit.screen.model import calculator
 from matkit.screen.options import ScreenOptions
 
+# No crystal that was overlooked lies so far below known ones, in eV/atom.
+DEEP: Final = 0.2
+
+log = logging.getLogger(__name__)
+
 
 def near_hull(options: ScreenOptions, items: Sequence[Item]) -> list[ItemResult]:
     """Reject what is too far above the hull; what cannot be placed has failed."""
     hull = references(options)
-    return [_outcome(options, hull, item) for item in items]
+    outcomes = [_outcome(options, hull, item) for item in items]
+    deep = [o for o in outcomes if o.facts.get("above_hull", 0.0) < -DEEP]
+    if deep:
+        names = ", ".join(o.item.content.get_chemical_formula("metal") for o in deep[:5])
+        log.warning(
+            "%d candidates lie more than %g eV/atom below the hull (%s): it seems that the "
+            "references lack phases that compete with them.",
+            *(len(deep), DEEP, names),
+        )
+    return outcomes
 
 
 def _outcome(options: ScreenOptions, hull: Hull, item: Item) -> ItemResult:
