@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from matkit.molecules.poses import PoseChecks
 from matkit.options import EXECUTOR, GOES_ON, Panel, Panels, ReadingOptions
+
+# Sets of checks of PoseBusters.
+PoseChecks = Literal["mol", "mol_fast"]
 
 
 class MoleculeScoreOptions(ReadingOptions):

@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 from matkit.errors import MissingExtraError
 from matkit.molecules.judging import DrawnMolecule, judge_molecules
+from matkit.molecules.options import PoseChecks
 from matkit.runs.items import Item, ItemResult, failed
 
-PoseChecks = Literal["mol", "mol_fast"]
 PROTOCOL = "valid, and passes all checks of PoseBusters ({checks}); of all that was drawn"
 
 

@@ -17,7 +17,7 @@ from matkit.molecules.ceilings import with_ceilings
 from matkit.molecules.distributions import geometry_scores
 from matkit.molecules.evaluation import JudgedMolecules, MoleculeEvaluation, share_scores
 from matkit.molecules.judging import DrawnMolecule, judge_molecules
-from matkit.molecules.options import MoleculeScoreOptions
+from matkit.molecules.options import MoleculeScoreOptions, PoseChecks
 from matkit.molecules.relaxation import median
 from matkit.molecules.stages import Workplace, check_poses, relax_molecules
 from matkit.molecules.validity import MoleculeVerdict
@@ -137,7 +137,7 @@ def _pose_scores(
 
 
 def pose_score(
-    rows: dict[int, Row], checks: poses.PoseChecks, reference: Sequence[bool] | None = None
+    rows: dict[int, Row], checks: PoseChecks, reference: Sequence[bool] | None = None
 ) -> Score:
     """Return the share that passes PoseBusters, from what its ledger says."""
     protocol = poses.PROTOCOL.format(checks=checks)

@@ -10,7 +10,8 @@ from typing import Any
 from matkit.generate.relaxing import Relaxer, charged
 from matkit.generate.run import Watch, frames_of
 from matkit.molecules.judging import DrawnMolecule
-from matkit.molecules.poses import PoseBuster, PoseChecks
+from matkit.molecules.options import PoseChecks
+from matkit.molecules.poses import PoseBuster
 from matkit.molecules.relaxation import strain_of
 from matkit.runs.executors import open_executor
 from matkit.runs.items import Item

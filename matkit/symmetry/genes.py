@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -67,7 +66,6 @@ def gene_of(
     )
 
 
-@lru_cache(maxsize=1 << 16)
 def _dataset(crystal: Any, symprec: float) -> Gene | None:
     data = spglib.get_symmetry_dataset(crystal, symprec, ANGLE)
     if data is not None and data.hall_number != hall_number(data.number):

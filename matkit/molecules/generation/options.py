@@ -7,7 +7,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from matkit.generate.options import GenerateOptions
-from matkit.molecules.poses import PoseChecks
+from matkit.molecules.options import PoseChecks
 
 
 class MoleculeOptions(GenerateOptions):
