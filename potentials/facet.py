@@ -20,7 +20,6 @@ radial layers, messages scaled by species, repulsion of nuclei.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from itertools import pairwise
 from math import sqrt
 from typing import cast
@@ -157,27 +156,27 @@ class Facet(LayeredPotential):
         index = self.index(graph.species)
         # One atom without neighbours for each species that occurs: the zero of its energy.
         kinds, place = self._kinds(index)
-        x = self._features(graph, torch.cat([index, kinds]), len(self.interactions))
-        scalars, isolated = x[0].squeeze(1).split([len(index), len(kinds)])
+        x = self._scalars(graph, torch.cat([index, kinds])).squeeze(1)
+        scalars, isolated = x.split([len(index), len(kinds)])
         relative = self.readout(scalars - isolated[place]).squeeze(1)
         energy = self.with_repulsion(self.references(relative, index), graph)
         return Properties(atom_energy=energy, features=scalars)
 
     def equivariant_features(self, graph: Graph) -> Features:
         """Return the atoms' features before the last layer."""
-        return self._features(graph, self.index(graph.species), self.feature_layers)
+        vectors, index = self.network_vectors(graph), self.index(graph.species)
+        return self._features(self.embedding(index), vectors, index, graph, self.feature_layers)
 
-    def _features(self, graph: Graph, index: Tensor, layers: int) -> Features:
-        """Return features after a number of layers; atoms beyond the graph's have no neighbours."""
+    def _scalars(self, graph: Graph, index: Tensor) -> Tensor:
+        """Return the last layer's scalars [N, 1, channels]; further atoms have no neighbours."""
         vectors, x = self.network_vectors(graph), self.embedding(index)
-        plain = partial(self._convolved, index=index, graph=graph, layers=layers)
-        if layers == len(self.interactions):
-            trained = self._trained_layers(graph, index, lambda x, vectors: plain(x, vectors)[0])
-            if trained is not None:
-                return (trained(x, vectors),)
-        return plain(x, vectors)
 
-    def _convolved(
+        def plain(x: Tensor, vectors: Tensor) -> Tensor:
+            return self._features(x, vectors, index, graph, len(self.interactions))[0]
+
+        return (self._trained_layers(graph, index, plain) or plain)(x, vectors)
+
+    def _features(
         self, x: Tensor, vectors: Tensor, index: Tensor, graph: Graph, layers: int
     ) -> Features:
         """Return features after a number of layers, from the embedding and edge vectors."""

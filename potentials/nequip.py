@@ -178,26 +178,25 @@ class NequIP(LayeredPotential):
     def forward(self, graph: Graph) -> Properties:
         """Return atomic energies [N] in eV and the last layer's scalars as `features`."""
         index = self.index(graph.species)
-        x = self._features(graph, index, len(self.interactions))
-        scalars = x[0].squeeze(1)
+        scalars = self._scalars(graph, index).squeeze(1)
         energy = self.references(self.readout(scalars).squeeze(1), index)
         return Properties(atom_energy=self.with_repulsion(energy, graph), features=scalars)
 
     def equivariant_features(self, graph: Graph) -> Features:
         """Return the atoms' features before the last layer."""
-        return self._features(graph, self.index(graph.species), self.feature_layers)
+        vectors, index = self.network_vectors(graph), self.index(graph.species)
+        return self._features(self.embedding(index), vectors, index, graph, self.feature_layers)
 
-    def _features(self, graph: Graph, index: Tensor, layers: int) -> Features:
-        """Return features after a number of layers."""
+    def _scalars(self, graph: Graph, index: Tensor) -> Tensor:
+        """Return the last layer's scalars [N, 1, channels]."""
         vectors, x = self.network_vectors(graph), self.embedding(index)
-        plain = partial(self._convolved, index=index, graph=graph, layers=layers)
-        if layers == len(self.interactions):
-            trained = self._trained_layers(graph, index, lambda x, vectors: plain(x, vectors)[0])
-            if trained is not None:
-                return (trained(x, vectors),)
-        return plain(x, vectors)
 
-    def _convolved(
+        def plain(x: Tensor, vectors: Tensor) -> Tensor:
+            return self._features(x, vectors, index, graph, len(self.interactions))[0]
+
+        return (self._trained_layers(graph, index, plain) or plain)(x, vectors)
+
+    def _features(
         self, x: Tensor, vectors: Tensor, index: Tensor, graph: Graph, layers: int
     ) -> Features:
         """Return features after a number of layers, from the embedding and edge vectors."""
