@@ -9,7 +9,8 @@ ARGS ?=
 PY := .venv/bin/python
 STAMP := .venv/.installed
 LOWEST := .venv-lowest
-LOWEST_TESTS ?= tests/nn/frozen tests/neighbors tests/hessians tests/simulate tests/symmetry \
+LOWEST_TESTS ?= tests/nn/frozen tests/neighbors tests/hessians tests/symmetry tests/simulate/test_relaxation.py \
+  tests/simulate/test_dynamics.py tests/simulate/test_constraints.py tests/simulate/test_static.py \
   tests/models tests/data/formats tests/data/test_ase.py tests/test_calculator.py \
   tests/potentials/test_nequip.py tests/vibrations tests/crystals/test_matching.py
 DOCS := .venv/.installed-docs

@@ -113,7 +113,9 @@ class CrystalFlow(Generator):
         self.given, self.pairing = given, pairing
         self.required = frozenset({"n_atoms"} if generates_species else {"n_atoms", "species"})
         self.inputs = (
-            self.required | {"space_group", "properties"} | ({"species"} if given else set())
+            self.required
+            | {"space_group", "position", "properties"}
+            | ({"species"} if given else set())
         )
         self.properties, self.withheld = tuple(sorted(properties or {})), withheld
         self.weights = (lattice_weight, coordinate_weight, species_weight)

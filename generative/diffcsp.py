@@ -81,7 +81,7 @@ class DiffCSP(Generator):
         check_not_negative(species_weight=species_weight)
         self.species, self.max_atoms = tuple(species), max_atoms
         self.required = frozenset({"n_atoms"} if generates_species else {"n_atoms", "species"})
-        self.inputs = self.required | {"space_group", "properties"}
+        self.inputs = self.required | {"space_group", "position", "properties"}
         self.properties, self.withheld = tuple(sorted(properties or {})), withheld
         self.levels, self.step_size, self.species_weight = levels, step_size, species_weight
         self.steps = levels

@@ -184,9 +184,12 @@ class MoleculeFlow(Generator):
 
         Raises:
             UnknownElementError, ConfigError: as for every generator, and `check_scaffold`.
+            StructureError: a scaffold has bonds or charges that are not known.
         """
         super().check_condition(condition)
         check_scaffold(condition, self.species)
+        if condition.scaffold is not None:
+            self.classes.dense(condition.scaffold, self.dtype)
 
     def _data(self, structures: Structures) -> tuple[DenseMolecules, Bool[Tensor, "B n"]]:
         """Return molecules in units of the spread, and which atoms are hydrogens."""

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from matkit.conditions import NEUTRAL, ignored_conditions, refuse_ignored
 from matkit.data.ase import differences, from_ase
-from matkit.derivatives import force_field, stress_is_defined
+from matkit.derivatives import DERIVED, force_field, stress_is_defined
 from matkit.devices import find_device, find_dtype, placed
 from matkit.errors import ConfigError, StructureError, UnknownElementError, did_you_mean
 from matkit.evaluator import refuse_coincident, within
@@ -231,11 +231,13 @@ class MatkitCalculator(Shareable):
         super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
         if system_changes or not self.results:
             structures = self.structures(None)
+            defined = "stress" in self._provides and bool(stress_is_defined(structures))
             results = self._replay(structures) if self._replay else None
             if results is None:
                 graph = self._graph(structures)
-                results = [member(within(graph, member)) for member in self.potentials]
-            self._store(results, structures)
+                wanted = DERIVED if defined else DERIVED - {"stress"}
+                results = [member(within(graph, member), wanted) for member in self.potentials]
+            self._store(results, defined)
         if not {"stress", "stress_std"}.isdisjoint(properties):
             self.results |= self._checked_stress()
 
@@ -353,7 +355,7 @@ class MatkitCalculator(Shareable):
         refuse_coincident(graph)
         return graph
 
-    def _store(self, results: Sequence[Properties], structures: Structures) -> None:
+    def _store(self, results: Sequence[Properties], has_stress: bool) -> None:
         energy = torch.stack([r["energy"] for r in results])[:, 0]
         forces = torch.stack([r["forces"] for r in results])
         mean = float(energy.mean())
@@ -365,13 +367,15 @@ class MatkitCalculator(Shareable):
         if "atom_energy" in self._provides:
             energies = torch.stack([r["atom_energy"] for r in results])
             self.results["energies"] = _numpy(energies.mean(0))
-        stress = to_voigt(torch.stack([r["stress"] for r in results])[:, 0])
-        defined = "stress" in self._provides and bool(stress_is_defined(structures))
-        self._stress = {"stress": _numpy(stress.mean(0))} if defined else {}
         if len(results) > 1:
             self.results["energy_std"] = float(energy.std(unbiased=False))
             self.results["forces_std"] = _numpy(forces.std(0, unbiased=False))
-        if len(results) > 1 and defined:
+        self._stress = {}
+        if not has_stress:
+            return
+        stress = to_voigt(torch.stack([r["stress"] for r in results])[:, 0])
+        self._stress["stress"] = _numpy(stress.mean(0))
+        if len(results) > 1:
             self._stress["stress_std"] = _numpy(stress.std(0, unbiased=False))
 
     def _checked_stress(self) -> dict[str, np.ndarray]:

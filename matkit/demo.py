@@ -1,9 +1,10 @@
-"""``python -m matkit.demo``: relaxation, dynamics and, with a generator, new crystals."""
+"""``python -m matkit.demo``: relaxation, dynamics and, with generators, crystals and molecules."""
 
 from __future__ import annotations
 
 import csv
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 from ase import Atoms
@@ -14,16 +15,22 @@ from ase.io import write
 
 from matkit import generate, load_calculator
 from matkit.crystals.generation import CrystalOptions
-from matkit.errors import UnknownNameError
+from matkit.errors import MissingExtraError, UnknownNameError
+from matkit.generate import Batch, GenerateOptions
+from matkit.label.calculator_engine import xtb_engine
 from matkit.models.shipped import DEFAULT_POTENTIAL
 from matkit.models.zoo import load_generator
+from matkit.molecules.generation import MoleculeOptions
 from matkit.simulate import MDOptions, MDResult, RelaxResult, md, relax
+from matkit.vibrations import VibrationsResult, vibrations
 
 OUT = Path("results") / "demo"
 MODEL = DEFAULT_POTENTIAL
 FORMULA = "SrTiO3"
 # What compositions are drawn from for a generator that does not find the species itself.
 SYSTEM = "K-Nb-O-F"
+# Relaxes molecules where there is no tblite for GFN2-xTB, and predicts their Hessians.
+HESSIANS = "hip-gfn2-chno"
 
 
 def main(out: Path = OUT, steps: int = 200) -> None:
@@ -57,6 +64,8 @@ def main(out: Path = OUT, steps: int = 200) -> None:
     )
     print("\n4. New crystals from a generator, relaxed: eight of one formula, then four free ones")
     new_crystals(out)
+    print("\n5. New molecules from a generator, relaxed, and their vibrations: four")
+    new_molecules(out)
     print(f"\nFiles and figure in {out}; {time.perf_counter() - begin:.0f} s in all.")
 
 
@@ -111,14 +120,46 @@ def new_crystals(out: Path) -> None:
     batch_of(common.model_copy(update=free))
 
 
-def batch_of(options: CrystalOptions) -> None:
-    """Generate and relax crystals, write everything known of them, and print how many came."""
+def new_molecules(out: Path) -> None:
+    """Generate molecules with what comes with matkit, relax them, and compute their vibrations."""
+    try:
+        _, card = load_generator(domain="molecule")
+        model = "gfn2" if find_spec("tblite") else HESSIANS
+        options = MoleculeOptions(
+            model=card["path"], relax=model, num_samples=4, out=str(out / "molecules")
+        )
+        batch = batch_of(options.model_copy(update={"overwrite": True}))
+    except (UnknownNameError, MissingExtraError) as error:
+        print(f"   Left out. {error}")
+        return
+    for number, atoms in batch.relaxed.items():
+        smiles = batch.evaluation.molecules[list(batch.drawn).index(number)].verdict.smiles
+        result = vibrations_of(atoms, model)
+        highest = result.modes.frequencies.max()
+        print(
+            f"   {number}: {smiles or 'not valid'}, {len(result.modes.frequencies)} modes, highest "
+            f"{highest:.0f} cm⁻¹; {result.reason}"
+        )
+
+
+def vibrations_of(atoms: Atoms, model: str) -> VibrationsResult:
+    """Return the vibrations of a molecule by GFN2-xTB, or by a model that predicts Hessians."""
+    if model == HESSIANS:
+        return vibrations(atoms, load_calculator(model, dtype="float64"), method="predict")
+    calc = xtb_engine(model, {}).calculator(atoms)
+    return vibrations(atoms, calc, method="finite-difference")
+
+
+def batch_of(options: GenerateOptions) -> Batch:
+    """Generate and relax structures, write everything known of them, and print how many came."""
     batch = generate(options)
     formulas = sorted({a.get_chemical_formula("metal") for a in batch.generated})
     print(
-        f"   {len(batch.generated)} crystals ({', '.join(formulas)}), {len(batch.relaxed)} of them "
-        f"relaxed, in {batch.metrics['wall_time']:.0f} s; pictures in {options.out}/report.html"
+        f"   {len(batch.generated)} {batch.noun}s ({', '.join(formulas)}), {len(batch.relaxed)} of "
+        f"them relaxed, in {batch.metrics['wall_time']:.0f} s; pictures in "
+        f"{options.out}/report.html"
     )
+    return batch
 
 
 def report(result: RelaxResult, name: str, out: Path) -> None:

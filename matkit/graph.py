@@ -7,7 +7,7 @@ Edges are sorted by centre, so ``pointers`` gives every atom's edges as one cont
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from jaxtyping import Float, Int
@@ -15,6 +15,10 @@ from torch import Tensor
 
 from matkit.scopes import scoped
 from matkit.structures import Structures
+
+# What follows from the atoms that edges connect alone, and fields that have no say in it.
+REMEMBERED = ("pointers", "transpose", "batch", "offsets")
+FREE = frozenset({"positions", "cell", "pbc", "shift", "cutoff", "atom", "system", "bonds", "bond"})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,11 +60,41 @@ class Graph(Structures):
         pointers = torch.nn.functional.pad(torch.cumsum(count, 0), (1, 0))
         return torch.argsort(self.neighbor, stable=True), pointers
 
-    def keep_edges(self, keep: Tensor) -> Self:
-        """Return the graph of the edges selected by a mask [E] or sorted index."""
-        return self.replace(
-            center=self.center[keep], neighbor=self.neighbor[keep], shift=self.shift[keep]
-        )
+    @cached_property
+    def tables(self) -> dict[str, Any]:
+        """What others derive from the atoms that edges connect alone, by their names."""
+        return {}
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with some fields replaced, and what still holds of what is remembered."""
+        copied = super().replace(**changes)
+        if changes.keys() <= FREE:
+            copied._remember(self)
+        return copied
+
+    def keep_edges(self, keep: Tensor, known: Self | None = None) -> Self:
+        """Return the graph of the edges selected by a mask [E] or sorted index.
+
+        Args:
+            keep: Which edges.
+            known: An earlier graph of these very edges, whose tables still hold.
+        """
+        names = ("center", "neighbor", "shift")
+        rows = {name: getattr(known or self, name) for name in names}
+        if known is None:
+            rows = {name: value[keep] for name, value in rows.items()}
+        kept = self.replace(**rows)
+        if known is not None:
+            kept._remember(known)
+        if "vectors" in vars(self):
+            vars(kept)["vectors"] = self.vectors[keep]
+        return kept
+
+    def _remember(self, other: Self) -> None:
+        """Take over what was derived from edges that connect the same atoms."""
+        known = vars(other)
+        vars(self).update({name: known[name] for name in REMEMBERED if name in known})
+        vars(self)["tables"] = other.tables
 
     def _starts(self, scope: str) -> Int[Tensor, " B_plus_1"]:
         return self.pointers[self.offsets] if scope == "edge" else super()._starts(scope)

@@ -142,8 +142,12 @@ class Replay:
         None if the first results are no numbers: they prove nothing.
         """
         static = padded.map(lambda tensor, _: tensor.clone())
-        # A new object each time: one remembers what was computed from the old numbers.
-        recording = Recording(static, *self.record(lambda: self._evaluated(static.replace())))
+
+        def forgetful() -> PaddedGraph:
+            """Return a new object: one remembers what was computed from the old numbers."""
+            return static.map(lambda tensor, _: tensor)
+
+        recording = Recording(static, *self.record(lambda: self._evaluated(forgetful())))
         recording.replay()
         members = len(self.potentials)
         got = _unpacked(recording.result, graph, members)

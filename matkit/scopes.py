@@ -49,12 +49,13 @@ class Scoped:
 
     def __post_init__(self) -> None:
         """Check that every field has the number of rows its scope asks for."""
-        rows = {"atom": len(self.species), "system": len(self.n_atoms)}
+        # Shapes, because `len` of a tensor goes through Python, for every structure that is made.
+        rows = {"atom": self.species.shape[0], "system": self.n_atoms.shape[0]}
         for scope, owner in self.owners.items():
             value = getattr(self, owner)
-            rows[scope] = 0 if value is None else len(value)
+            rows[scope] = 0 if value is None else value.shape[0]
         for name, scope, tensor in self._tensors():
-            if scope in rows and len(tensor) != rows[scope]:
+            if scope in rows and tensor.shape[0] != rows[scope]:
                 raise StructureError(
                     f"`{name}` must have one row per {scope}, {rows[scope]}; got {len(tensor)}."
                 )

@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from math import sqrt
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +40,7 @@ from matkit.nn.frozen.residual import FrozenResidual
 from matkit.nn.interaction import ResidualInteraction
 from matkit.nn.irreps import parse_irreps, spherical_harmonics
 from matkit.nn.kernels import Convolution
+from matkit.nn.kernels.fused import Edges
 from matkit.nn.layered import (
     LayeredPotential,
     check_choice,
@@ -52,6 +53,8 @@ from matkit.nn.radial_functions import Mixture
 from matkit.nn.references import References
 from matkit.nn.repulsion import ZBL, Core
 from matkit.nn.splines import CosineSplines
+from matkit.nn.training.geometry import RadialBasis
+from matkit.nn.training.layers import LayerStep, residual_step
 
 MIXERS = ("grid", "gate")
 BASES: dict[str, Callable[[float, int], nn.Module]] = {
@@ -147,55 +150,59 @@ class Facet(LayeredPotential):
         self.repulsion = ZBL(self.species, self.cutoff) if zbl else None
         if core is not None:
             self.repulsion = Core(self.species, self.cutoff, core)
-        self._isolated: tuple[Any, Tensor] | None = None
 
     def forward(self, graph: Graph) -> Properties:
         """Return atomic energies [N] in eV and the last layer's scalars as `features`."""
         index = self.index(graph.species)
         # One atom without neighbours for each species that occurs: the zero of its energy.
         kinds, place = self._kinds(index)
-        x = self._features(graph, torch.cat([index, kinds]), len(self.interactions))
-        scalars, isolated = x[0].squeeze(1).split([len(index), len(kinds)])
+        x = self._scalars(graph, torch.cat([index, kinds])).squeeze(1)
+        scalars, isolated = x.split([len(index), len(kinds)])
         relative = self.readout(scalars - isolated[place]).squeeze(1)
         energy = self.with_repulsion(self.references(relative, index), graph)
         return Properties(atom_energy=energy, features=scalars)
 
     def equivariant_features(self, graph: Graph) -> Features:
         """Return the atoms' features before the last layer."""
-        return self._features(graph, self.index(graph.species), self.feature_layers)
+        vectors, index = self.network_vectors(graph), self.index(graph.species)
+        return self._features(self.embedding(index), vectors, index, graph, self.feature_layers)
 
-    def _features(self, graph: Graph, index: Tensor, layers: int) -> Features:
-        """Return features after a number of layers; atoms beyond the graph's have no neighbours."""
-        vectors = self.network_vectors(graph)
+    def _scalars(self, graph: Graph, index: Tensor) -> Tensor:
+        """Return the last layer's scalars [N, 1, channels]; further atoms have no neighbours."""
+        vectors, x = self.network_vectors(graph), self.embedding(index)
+
+        def plain(x: Tensor, vectors: Tensor) -> Tensor:
+            return self._features(x, vectors, index, graph, len(self.interactions))[0]
+
+        return (self._trained_layers(graph, index, plain) or plain)(x, vectors)
+
+    def _features(
+        self, x: Tensor, vectors: Tensor, index: Tensor, graph: Graph, layers: int
+    ) -> Features:
+        """Return features after a number of layers, from the embedding and edge vectors."""
         lengths = vectors.norm(dim=1)
         harmonics = spherical_harmonics(self.lmax, vectors / lengths.unsqueeze(1)).to(self.dtype)
         basis = self.enveloped_basis(lengths).to(self.dtype)
-
-        x: Features = (self.embedding(index),)
+        features: Features = (x,)
         for interaction in self._interactions()[:layers]:
-            x = interaction(x, index, basis, harmonics, graph)
-        return x
+            features = interaction(features, index, basis, harmonics, graph)
+        return features
 
     def _energy(self, scalars: Sequence[Tensor], index: Tensor) -> tuple[Tensor, LayerGradients]:
         """Return atomic energies [N] and the derivatives of their sum by the scalars."""
-        matrix = self.readout.last.detach()
-        relative = ((scalars[-1] - self._isolated_scalars()[index]) @ matrix).squeeze(1)
+        matrix = self._constant("readout", lambda: self.readout.last)
+        isolated = self._constant("isolated", self._isolated_scalars)
+        relative = ((scalars[-1] - isolated[index]) @ matrix).squeeze(1)
         by_scalars = self.references.scale[index].unsqueeze(1).to(matrix) * matrix.T
         return self.references(relative, index), only_last(scalars, by_scalars.unsqueeze(1))
 
     def _isolated_scalars(self) -> Tensor:
-        """Return the last scalars of single atoms of all species [S, C], for inference.
-
-        They are computed once for the weights that the layers were frozen with.
-        """
-        state = self._frozen and self._frozen[0]
-        if self._isolated is None or self._isolated[0] is not state:
-            every = torch.arange(len(self.species), device=self.embedding.weight.device)
-            x: Features = (self.embedding(every),)
-            for interaction in self._interactions():
-                x = interaction.without_neighbors(x)
-            self._isolated = state, x[0].squeeze(1).detach()
-        return self._isolated[1]
+        """Return the last scalars of single atoms of all species [S, C], for inference."""
+        every = torch.arange(len(self.species), device=self.embedding.weight.device)
+        x: Features = (self.embedding(every),)
+        for interaction in self._interactions():
+            x = interaction.without_neighbors(x)
+        return x[0].squeeze(1)
 
     def _kinds(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Return the species that occur [S] and the place of every atom's among them [N]."""
@@ -220,6 +227,17 @@ class Facet(LayeredPotential):
         )
         return FrozenResidual(inner, layer.same)
 
+    def _layer_step(self, t: int, edges: Edges, index: Tensor) -> LayerStep | None:
+        """Return layer `t` with the derivatives that training needs."""
+        return residual_step(self._interactions()[t], edges, first=t == 0)
+
+    def _radial_basis(self) -> RadialBasis | None:
+        """Return the radial basis for training, None for splines."""
+        if not isinstance(self.basis, BesselBasis):
+            return None
+        factor = self.basis.prefactor * self._basis_scale
+        return RadialBasis(self.basis.frequencies, factor, self.cutoff, self.envelope_power)
+
     def _radial(self, t: int) -> Mixture:
         """Return the radial weights of layer `t` as a function of the length."""
         radial = self._interactions()[t].radial
@@ -238,5 +256,9 @@ class Facet(LayeredPotential):
         if self.radial_basis == "spline":
             return basis
         envelope = polynomial_envelope(lengths, self.cutoff, self.envelope_power)
-        # Bessel functions are normalised over the sphere; this makes their mean square one.
-        return basis * (envelope * (self.cutoff**2 / sqrt(6))).unsqueeze(1)
+        return basis * (envelope * self._basis_scale).unsqueeze(1)
+
+    @property
+    def _basis_scale(self) -> float:
+        """Bessel functions are normalised over the sphere; this makes their mean square one."""
+        return self.cutoff**2 / sqrt(6)

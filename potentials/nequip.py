@@ -31,6 +31,7 @@ from matkit.nn.frozen.nodes import FrozenGate
 from matkit.nn.frozen.passes import LayerGradients
 from matkit.nn.irreps import Irreps, parse_irreps, spherical_harmonics
 from matkit.nn.kernels import Convolution
+from matkit.nn.kernels.fused import Edges
 from matkit.nn.layered import (
     LayeredPotential,
     check_choice,
@@ -41,6 +42,9 @@ from matkit.nn.radial import BesselBasis, polynomial_envelope, xplor_envelope
 from matkit.nn.radial_functions import Mixture, Radial
 from matkit.nn.references import References
 from matkit.nn.repulsion import Core
+from matkit.nn.training.gated import gated_step
+from matkit.nn.training.geometry import RadialBasis
+from matkit.nn.training.layers import LayerStep
 
 ENVELOPES = ("polynomial", "xplor")
 SELF_CONNECTIONS = ("linear", "species")
@@ -174,33 +178,41 @@ class NequIP(LayeredPotential):
     def forward(self, graph: Graph) -> Properties:
         """Return atomic energies [N] in eV and the last layer's scalars as `features`."""
         index = self.index(graph.species)
-        x = self._features(graph, index, len(self.interactions))
-        scalars = x[0].squeeze(1)
+        scalars = self._scalars(graph, index).squeeze(1)
         energy = self.references(self.readout(scalars).squeeze(1), index)
         return Properties(atom_energy=self.with_repulsion(energy, graph), features=scalars)
 
     def equivariant_features(self, graph: Graph) -> Features:
         """Return the atoms' features before the last layer."""
-        return self._features(graph, self.index(graph.species), self.feature_layers)
+        vectors, index = self.network_vectors(graph), self.index(graph.species)
+        return self._features(self.embedding(index), vectors, index, graph, self.feature_layers)
 
-    def _features(self, graph: Graph, index: Tensor, layers: int) -> Features:
-        """Return features after a number of layers."""
-        vectors = self.network_vectors(graph)
+    def _scalars(self, graph: Graph, index: Tensor) -> Tensor:
+        """Return the last layer's scalars [N, 1, channels]."""
+        vectors, x = self.network_vectors(graph), self.embedding(index)
+
+        def plain(x: Tensor, vectors: Tensor) -> Tensor:
+            return self._features(x, vectors, index, graph, len(self.interactions))[0]
+
+        return (self._trained_layers(graph, index, plain) or plain)(x, vectors)
+
+    def _features(
+        self, x: Tensor, vectors: Tensor, index: Tensor, graph: Graph, layers: int
+    ) -> Features:
+        """Return features after a number of layers, from the embedding and edge vectors."""
         lengths = vectors.norm(dim=1)
-        basis = self.enveloped_basis(lengths)
-        harmonics = spherical_harmonics(self.lmax, vectors / lengths.unsqueeze(1))
-        basis, harmonics = basis.to(self.dtype), harmonics.to(self.dtype)
-
-        x: Features = (self.embedding(index),)
+        basis = self.enveloped_basis(lengths).to(self.dtype)
+        harmonics = spherical_harmonics(self.lmax, vectors / lengths.unsqueeze(1)).to(self.dtype)
+        features: Features = (x,)
         for interaction in self._interactions()[:layers]:
-            x = interaction(x, index, basis, harmonics, graph)
-        return x
+            features = interaction(features, index, basis, harmonics, graph)
+        return features
 
     def _energy(self, scalars: Sequence[Tensor], index: Tensor) -> tuple[Tensor, LayerGradients]:
         """Return atomic energies [N] and the derivatives of their sum by the scalars."""
         last = scalars[-1]
         if not self.readout.activate:
-            matrix = self.readout.as_matrix.detach()
+            matrix = self._constant("readout", lambda: self.readout.as_matrix)
             g = self.references.scale[index].unsqueeze(1).to(matrix) * matrix.T
             energy = self.references((last @ matrix).squeeze(1), index)
             return energy, only_last(scalars, g.unsqueeze(1))
@@ -225,6 +237,17 @@ class NequIP(LayeredPotential):
             radial=_frozen_radial(here, here._interactions()[t].radial),
             table=self._table(radial, t, onset),
         )
+
+    def _layer_step(self, t: int, edges: Edges, index: Tensor) -> LayerStep | None:
+        """Return layer `t` with the derivatives that training needs."""
+        return gated_step(self._interactions()[t], edges, index, first=t == 0)
+
+    def _radial_basis(self) -> RadialBasis | None:
+        """Return the radial basis for training, None with another envelope."""
+        if self.envelope != "polynomial":
+            return None
+        basis = self.basis
+        return RadialBasis(basis.frequencies, basis.prefactor, self.cutoff, self.envelope_power)
 
     def _interactions(self) -> list[Interaction]:
         return cast(list[Interaction], list(self.interactions))

@@ -426,3 +426,17 @@ def test_a_task_has_its_own_precision_unless_another_is_asked_for():
     fixed = MatkitCalculator(potential(), device="cpu", dtype="float64")
     assert fixed.at("float32") is fixed
     assert pickle.loads(pickle.dumps(free)).at("float32").dtype == torch.float32
+
+
+def test_no_stress_is_computed_for_a_molecule(monkeypatch):
+    wanted, forward = [], Conservative.forward
+
+    def watched(self, graph, properties):
+        wanted.append(properties)
+        return forward(self, graph, properties)
+
+    monkeypatch.setattr(Conservative, "forward", watched)
+    calculator = MatkitCalculator(potential(), device="cpu")
+    for make in (water, crystal):
+        calculator.get_property("energy", make())
+    assert ["stress" in names for names in wanted] == [False, True]

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 # From bottom to top: a room is matkit/name.py or everything in matkit/name/.
 # "matkit" is the package itself: `from matkit import load` reaches everything it exports.
 ROOMS = [
-    *("errors", "units", "elements", "lazy", "cache", "shareable", "threads"),
+    *("errors", "units", "elements", "formulas", "lazy", "cache", "shareable", "threads"),
     *("geometry", "scopes", "structures", "symmetry", "graph", "pair_blocks", "conditions"),
     *("neighbors", "interfaces", "runs", "options", "report"),
     *("nn", "derivatives", "devices", "hessians", "replay", "evaluator"),

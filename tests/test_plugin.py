@@ -90,6 +90,7 @@ def test_its_potential_is_trained_and_relaxes(matkit, tmp_path):
     assert read(tmp_path / "results" / "crystal-relaxed.extxyz").get_potential_energy() < 10
 
 
+@pytest.mark.slow
 def test_its_generator_is_trained_and_generates(matkit, tmp_path):
     write(tmp_path / "train.xyz", [bulk("NaCl", "rocksalt", a=a) for a in (5.5, 5.6, 5.7)] * 4)
     words = ("--train-file", "train.xyz", "--max-num-epochs", 2, "--name", "b", "--no-report")
@@ -101,6 +102,7 @@ def test_its_generator_is_trained_and_generates(matkit, tmp_path):
     assert all(abs(atoms.get_volume() - 43.9) < 3 for atoms in made)
 
 
+@pytest.mark.slow
 def test_it_passes_the_contracts_and_so_do_the_models_of_the_page(run):
     words = ("-q", "-p", "no:cacheprovider", "-c", os.devnull, str(PLUGIN / "tests"))
     assert "passed" in run("pytest", *words, "site/pages/test_pairs.py", "site/pages/test_boxes.py")

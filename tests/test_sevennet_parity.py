@@ -53,7 +53,10 @@ STRUCTURES = {
 }
 
 
-@pytest.fixture(scope="module", params=NAMES)
+@pytest.fixture(
+    scope="module",
+    params=["sevennet-0", pytest.param("sevennet-l3i5", marks=pytest.mark.slow)],
+)
 def pair(request):
     theirs = calculator.SevenNetCalculator(NAMES[request.param], device="cpu")
     return matkit.load_calculator(request.param, device="cpu", dtype="float64"), theirs

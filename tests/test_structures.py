@@ -122,3 +122,15 @@ def test_a_graph_keeps_bonds_and_joins_with_others():
     assert torch.equal(together.neighbor, batch.neighbor)
     assert torch.equal(together.vectors, batch.vectors)
     assert together.bonds.tolist() == batch.bonds.tolist() == [[0, 1], [0, 2], [3, 4], [3, 5]]
+
+
+def test_what_follows_from_a_graphs_edges_is_remembered_while_they_stay():
+    graph = radius_graph(from_ase(crystal()), 4.0)
+    graph.tables["mark"], pointers = 1, graph.pointers
+    moved = graph.replace(positions=graph.positions * 1.01, cell=graph.cell * 1.01)
+    assert moved.tables is graph.tables
+    assert moved.pointers is pointers
+    assert torch.allclose(moved.vectors, graph.vectors * 1.01)
+    for other in (graph.keep_edges(graph.center > 0), graph.replace(species=graph.species + 1)):
+        assert "mark" not in other.tables
+    assert "mark" not in graph.map(lambda tensor, _: tensor).tables

@@ -207,7 +207,7 @@ def one_hot(
         strange = values[~found.any(dim=1)].unique().tolist()
         raise StructureError(
             f"The generator does not know the {noun} {', '.join(f'{x:g}' for x in strange)}. It "
-            f"knows: {', '.join(f'{x:g}' for x in classes)}. Leave such molecules out."
+            f"knows: {', '.join(f'{x:g}' for x in classes)}. Take molecules without."
         )
     return found.to(dtype)
 

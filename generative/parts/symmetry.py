@@ -24,10 +24,12 @@ from matkit.generative.parts.lattice import from_logarithm, to_logarithm
 from matkit.generative.parts.randomness import Noise
 from matkit.interfaces import Condition
 from matkit.symmetry.assignments import Assignments, assignments
-from matkit.symmetry.cells import Orbit, conventional_basis, orbit, reduced_basis, turned
+from matkit.symmetry.cells import Orbit, conventional_basis, orbit, reduced_basis, starts, turned
+from matkit.symmetry.generic import generic_group
 from matkit.symmetry.groups import space_group
 
 MOST = 48  # operations; the order of every point group divides it
+WAYS = 32  # assignments drawn for a crystal until one has no more symmetry than the group
 RANK = 1e-6  # singular values of a projection are 0 or at least 1
 
 
@@ -164,7 +166,8 @@ def in_double(state: Noisy) -> Noisy:
 def symmetry_of(condition: Condition, max_atoms: int, noise: Noise) -> Symmetry | None:
     """Return the symmetry to keep to, with Wyckoff positions drawn; None if none is asked for.
 
-    All assignments of the atoms to positions are equally likely. Atoms stay in their order.
+    Unless the condition says where the atoms are, all their assignments to positions are equally
+    likely, as far as they do not bring more symmetry than is asked for. Atoms stay in their order.
 
     Args:
         condition: What the crystals must be.
@@ -177,21 +180,50 @@ def symmetry_of(condition: Condition, max_atoms: int, noise: Noise) -> Symmetry 
     """
     if condition.space_group is None:
         return None
-    choices, shapes = noise.uniform().tolist(), noise.normal(6).cpu().numpy()
+    choices, shapes = noise.uniform(WAYS).tolist(), noise.normal(6).cpu().numpy()
     empty = _nothing(len(condition), int(condition.sizes.max()))
     known: dict[tuple[int, tuple[int, ...]], Assignments] = {}
     for b, (number, members) in enumerate(_wanted(condition)):
-        key = number, tuple(map(len, members))
-        known[key] = known.get(key) or assignments(*key, max_atoms)
+        if condition.position is not None:
+            ways, way = _given(condition, b, members)
+        else:
+            key = number, tuple(map(len, members))
+            ways = known[key] = known.get(key) or assignments(*key, max_atoms)
+            way = ways.way(_faithful(ways, choices[b]))
         basis = conventional_basis(number)
-        if not known[key].conventional:
+        if not ways.conventional:
             basis = reduced_basis(number, shapes[b])
-        way = known[key].way(int(choices[b] * known[key].total))
-        _fill(empty, b, [(orbit(known[key], i, basis), s) for i, s in way], members)
+        _fill(empty, b, [(orbit(ways, i, basis), s) for i, s in way], members)
         rotations = turned(space_group(number).rotations, basis)
         empty["point_group"][b] = np.resize(rotations, (MOST, 3, 3))
     device = noise.keys.device
     return Symmetry(**{name: torch.from_numpy(value).to(device) for name, value in empty.items()})
+
+
+def _faithful(ways: Assignments, choices: list[float]) -> int:
+    """Return the first way that has just the symmetry of its group; if none has, the first."""
+    drawn = [int(choice * ways.total) for choice in choices]
+    number = ways.number
+    faithful = (w for w in drawn if generic_group(number, tuple(ways.way(w))) == number)
+    return next(faithful, drawn[0])
+
+
+def _given(
+    condition: Condition, b: int, members: list[list[int]]
+) -> tuple[Assignments, list[tuple[int, int]]]:
+    """Return the positions that a condition says, and the species of each orbit on them.
+
+    Raises:
+        StructureError: they do not hold as many atoms as there are.
+    """
+    assert condition.position is not None
+    assert condition.space_group is not None
+    positions = condition.position.split(condition.sizes.tolist())[b].tolist()
+    conventional = condition.conventional is not None and bool(condition.conventional[b])
+    counts = tuple(map(len, members))
+    ways = Assignments(int(condition.space_group[b]), counts, conventional)
+    species = {atom: kind for kind, atoms in enumerate(members) for atom in atoms}
+    return ways, [(positions[start], species[start]) for start in starts(positions, ways)]
 
 
 def _wanted(condition: Condition) -> list[tuple[int, list[list[int]]]]:

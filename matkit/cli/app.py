@@ -21,6 +21,7 @@ from matkit.cli.bodies import (
     evaluation,
     generation,
     labels,
+    molecule_scores,
     path,
     physics_checks,
     screening,
@@ -41,6 +42,7 @@ from matkit.evaluate.physics.options import PhysicsOptions
 from matkit.interop.options import IPIClientOptions, LammpsExampleOptions
 from matkit.label.options import LabelConfig
 from matkit.molecules.generation import MoleculeOptions
+from matkit.molecules.options import MoleculeScoreOptions
 from matkit.options import Options
 from matkit.screen.options import ScreenOptions
 
@@ -54,7 +56,7 @@ class CommandGroup(TyperGroup):
     def make_context(self, info_name: str | None, args: list[str], *rest: Any, **extra: Any) -> Any:
         """Normalise the words of the command line first."""
         words = normalise(args, SWITCHES)
-        if words[:1] in (["evaluate"], ["eval"]) and words[1:2] in (["crystals"], ["physics"]):
+        if words[:1] in (["evaluate"], ["eval"]) and words[1:2] in EVALUATED:
             words[:2] = [f"evaluate {words[1]}"]  # shares no flag with the evaluation of a model
         return super().make_context(info_name, words, *rest, **extra)
 
@@ -70,11 +72,13 @@ class CommandGroup(TyperGroup):
 
 
 CRYSTALS, PHYSICS = "evaluate crystals", "evaluate physics"
+MOLECULES = "evaluate molecules"
+EVALUATED = [command.split()[1:] for command in (CRYSTALS, MOLECULES, PHYSICS)]
 # Commands by panel of `matkit --help`, in the order in which they are shown.
 PANELS = {
     "Simulate": ("singlepoint", "relax", "md", "analyse"),
     "Properties": ("vibrations", "phonons", "elastic", "eos", "qha", "ts", "neb"),
-    "Models": ("models", "train", "finetune", "evaluate", CRYSTALS, PHYSICS),
+    "Models": ("models", "train", "finetune", "evaluate", CRYSTALS, MOLECULES, PHYSICS),
     "Structures and data": ("generate", "screen", "data", "label", "descriptors"),
     "Other": ("lammps-example", "ipi-client", "doctor", "template"),
 }
@@ -96,6 +100,7 @@ SIMULATIONS: dict[str, tuple[str, ...]] = {
 }
 MORE: dict[str, type[Options]] = {
     CRYSTALS: CrystalsOptions,
+    MOLECULES: MoleculeScoreOptions,
     PHYSICS: PhysicsOptions,
     "analyse": AnalyseOptions,
     "descriptors": DescriptorsConfig,
@@ -191,6 +196,12 @@ _add(
     crystal_scores(),
     "Score generated crystals, alone or against others.",
     "out --reference test.csv",
+)
+_add(
+    MOLECULES,
+    molecule_scores(),
+    "Score generated molecules, alone or against others.",
+    "out --reference train.sdf",
 )
 _add(
     PHYSICS,

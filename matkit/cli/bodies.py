@@ -18,6 +18,7 @@ from matkit.evaluate.options import EvaluateOptions
 from matkit.evaluate.physics.options import PhysicsOptions
 from matkit.generate.options import GenerateOptions
 from matkit.label.options import LabelConfig
+from matkit.molecules.options import MoleculeScoreOptions
 from matkit.options import Options
 from matkit.screen.options import ScreenOptions
 
@@ -124,6 +125,17 @@ def crystal_scores() -> Callable[..., None]:
         return run_crystals(options, display)
 
     return command_for(CrystalsOptions, start, "FOLDERS...")
+
+
+def molecule_scores() -> Callable[..., None]:
+    """Return ``matkit evaluate molecules``."""
+
+    def start(options: Any, display: Display) -> int:
+        from matkit.cli.molecules import run_molecules
+
+        return run_molecules(options, display)
+
+    return command_for(MoleculeScoreOptions, start, "FILES...")
 
 
 def generation(domain: Domain, kind: type[GenerateOptions]) -> Callable[..., None]:

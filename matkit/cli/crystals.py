@@ -20,12 +20,11 @@ from matkit.crystals.writing import (
     counts_of,
     match_cells,
     match_documents,
-    score_documents,
-    score_lines,
     structures_csv,
 )
 from matkit.errors import ConfigError
-from matkit.generate.options import GENERATED, RELAXED
+from matkit.evaluate.scores import score_documents, score_lines
+from matkit.generate.folder import refuse_both
 from matkit.models.zoo import load_calculator
 from matkit.options import dump_config
 from matkit.report.json_files import json_bytes, plain
@@ -74,7 +73,7 @@ def _judge(options: CrystalsOptions, display: Display) -> int:
     if not options.overwrite:
         refuse_existing(files.values())
     for path in options.struct:
-        _refuse_both(Path(path))
+        refuse_both(Path(path))
     sets = _read(options, display)
     energetics, model = _energetics(options)
     evaluation = evaluate_crystals(sets, options, energetics, display.note)
@@ -106,17 +105,6 @@ def _write(
     write_atomically(files["metrics"], json_bytes(metrics))
     write_atomically(files["structures"], structures_csv(evaluation).encode())
     write_atomically(files["report"], crystals_page(evaluation, metrics).encode())
-
-
-def _refuse_both(folder: Path) -> None:
-    """Raise ConfigError if a folder holds the same crystals before and after relaxation."""
-    files = [sorted(folder.glob(f"{stem}*.extxyz")) for stem in (GENERATED, RELAXED)]
-    if all(files):
-        raise ConfigError(
-            f"{folder} holds its crystals as generated and relaxed, which would repeat each other. "
-            f"Name the files of one kind: {' '.join(map(str, files[0]))}, or "
-            f"{' '.join(map(str, files[1]))}"
-        )
 
 
 def _read(options: CrystalsOptions, display: Display) -> dict[str, list[Crystal]]:

@@ -41,8 +41,9 @@ class CrystalsOptions(DispersionOptions, ReadingOptions):
     model: str | None = Field(None, description="potential for energies, a name or a file")
     hull: list[str] = Field(
         [],
-        description="phases of the hull: CSV of formula and energy_per_atom (eV) with the same "
-        "potential, or crystals, whose energies it gives as they are",
+        description="phases of the hull: default for those that come with the default potential, "
+        "CSV of formula and energy_per_atom (eV) with the same potential, or crystals, whose "
+        "energies it gives as they are",
     )
     stable: float = Field(
         0.1, ge=0, description="largest energy above the hull of a stable crystal, in eV/atom"

@@ -13,7 +13,8 @@ from matkit.crystals.judging import Geometry
 from matkit.crystals.reading import Crystal
 from matkit.crystals.results import CrystalEvaluation, Judged
 from matkit.crystals.scores import GATES
-from matkit.crystals.writing import UNITS, formula, match_cells, score_cells
+from matkit.crystals.writing import UNITS, formula, match_cells
+from matkit.evaluate.scores import score_cells
 from matkit.report.figures import png
 from matkit.report.pages import render
 from matkit.report.structures import Scene, scene

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from matkit.crystals.judging import Facts
 from matkit.crystals.matching import Repeats
 from matkit.crystals.reading import Crystal
-from matkit.crystals.scores import Match, Score
+from matkit.crystals.scores import Match
 from matkit.crystals.stability import Hull
+from matkit.evaluate.scores import Score
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator

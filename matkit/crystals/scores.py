@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from scipy.spatial.distance import cdist
-from scipy.stats import wasserstein_distance
 
 from matkit.crystals.judging import Facts
 from matkit.crystals.matching import Tolerances
+from matkit.evaluate.scores import Score, halves
 
-Item = TypeVar("Item")
 # Thresholds of the coverage: distance of structure and of composition (Xie et al. 2022).
 THRESHOLDS = {"mp-20": (0.4, 10.0), "perov-5": (0.2, 4.0), "carbon-24": (0.2, 4.0)}
 # Of the scores of the coverage; the others are distances.
@@ -24,29 +22,6 @@ GATES = {
     "prediction": "invalid predictions count as unmatched (CDVAE; DiffCSP with many samples)",
     "both": "and so do invalid reference crystals (DiffCSP with one sample)",
 }
-
-
-@dataclass(frozen=True)
-class Score:
-    """One number and what it means.
-
-    Attributes:
-        name: Of the score.
-        value: None if it is not defined.
-        of: What it was computed from.
-        protocol: How.
-        reference: The same for the reference data, or None.
-        of_reference: What that is, if not the same computation for the reference.
-        is_share: Whether it is a part of a whole, which tables show as percentage.
-    """
-
-    name: str
-    value: float | None
-    of: str
-    protocol: str
-    reference: float | None = None
-    of_reference: str = ""
-    is_share: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,20 +47,6 @@ class Match:
     rmse_all: float
     ceiling: float
     undecided: int
-
-
-def fraction(
-    name: str, flags: Sequence[bool], protocol: str, reference: Sequence[bool] | None = None
-) -> Score:
-    """Return the score that is a fraction of a set."""
-    return Score(
-        name,
-        _mean(flags),
-        f"{sum(flags)} of {len(flags)}",
-        protocol,
-        None if reference is None else _mean(reference),
-        is_share=True,
-    )
 
 
 def matches(
@@ -134,33 +95,6 @@ def matches(
     return rows
 
 
-def distribution(
-    name: str,
-    values: Sequence[float],
-    reference: Sequence[float],
-    protocol: str,
-    rng: np.random.Generator,
-) -> Score:
-    """Return the Wasserstein distance of two distributions; None if either is empty.
-
-    Args:
-        name: Of the quantity.
-        values: Of the generated crystals.
-        reference: Of the reference.
-        protocol: What they are, with the unit.
-        rng: For the halves of the reference that are compared for scale.
-    """
-    one, other = halves(reference, rng)
-    return Score(
-        name,
-        _wasserstein(values, reference),
-        f"{len(values)} and {len(reference)} of the reference",
-        protocol,
-        _wasserstein(one, other),
-        "random halves",
-    )
-
-
 def coverage(
     facts: Sequence[Facts], reference: Sequence[Facts], thresholds: str, rng: np.random.Generator
 ) -> list[Score]:
@@ -188,21 +122,6 @@ def coverage(
     ]
 
 
-def halves(items: Sequence[Item], rng: np.random.Generator) -> tuple[list[Item], list[Item]]:
-    """Return two random halves."""
-    order = rng.permutation(len(items)).tolist()
-    half = len(items) // 2
-    return [items[i] for i in order[:half]], [items[i] for i in order[half:]]
-
-
-def draw(flags: Sequence[bool], number: int, rng: np.random.Generator) -> list[int]:
-    """Return the indices of at most `number` random ones of what is flagged, in order."""
-    chosen = np.flatnonzero(flags)
-    if len(chosen) > number:
-        chosen = rng.choice(chosen, number, replace=False)
-    return sorted(chosen.tolist())
-
-
 def _coverage(
     facts: Sequence[Facts], reference: Sequence[Facts], thresholds: str
 ) -> Mapping[str, float | None]:
@@ -222,13 +141,3 @@ def _coverage(
     values = [near[0].mean(), near[1].sum() / len(facts)]
     values += [d.min(axis).mean() for d in (structures, compositions) for axis in range(2)]
     return dict(zip(names, map(float, values), strict=True))
-
-
-def _wasserstein(values: Sequence[float], reference: Sequence[float]) -> float | None:
-    if not len(values) or not len(reference):
-        return None
-    return float(wasserstein_distance(values, reference))
-
-
-def _mean(flags: Sequence[bool]) -> float | None:
-    return sum(flags) / len(flags) if flags else None

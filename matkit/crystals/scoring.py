@@ -11,8 +11,9 @@ from matkit.crystals.matching import DEFAULT, Repeats
 from matkit.crystals.options import CrystalsOptions
 from matkit.crystals.reading import SMALLEST_VOLUME
 from matkit.crystals.results import Energetics, Judged
-from matkit.crystals.scores import Score, coverage, distribution, draw, fraction
+from matkit.crystals.scores import coverage
 from matkit.crystals.validity import CLOSEST
+from matkit.evaluate.scores import Score, distribution, draw, fraction
 
 
 def validity_scores(generated: Judged, reference: Judged | None, prints: bool) -> list[Score]:

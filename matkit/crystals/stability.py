@@ -7,16 +7,21 @@ import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import numpy as np
+from scipy.optimize import linprog
+
+from matkit.crystals.known_hulls import DEFAULT, known_hull
 from matkit.crystals.reading import read_and_tell
 from matkit.errors import DataError
 from matkit.simulate import singlepoint_many
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
-    from pymatgen.core import Structure
+    from pymatgen.core import Composition, Structure
 
 COLUMNS = ("formula", "energy_per_atom")
 
@@ -49,13 +54,15 @@ def energies(structures: Sequence[Structure | None], calc: Calculator) -> list[f
 class Hull:
     """Convex hulls of the phases of a list.
 
+    The energy of the hull at a composition is the lowest that a mixture of phases has: a linear
+    program, which is much faster than building the hull of every chemical system.
+
     Args:
         phases: Formula and energy in eV/atom of each, all with the same potential.
     """
 
     def __init__(self, phases: Sequence[tuple[str, float]]) -> None:
         self.phases = phases
-        self._diagrams: dict[frozenset[str], Any] = {}
 
     def above(self, structure: Structure, energy: float) -> float | None:
         """Return the energy above the hull in eV/atom; negative below it.
@@ -67,37 +74,42 @@ class Hull:
         Returns:
             None if a pure element of the crystal is not among the phases.
         """
-        from pymatgen.analysis.phase_diagram import PDEntry
-
-        symbols = frozenset(element.symbol for element in structure.composition)
-        diagram = self._diagram(symbols)
-        if diagram is None:
+        shares = _shares(structure.composition)
+        symbols = sorted(shares)
+        inside = [
+            phase
+            for count in range(1, len(symbols) + 1)
+            for system in combinations(symbols, count)
+            for phase in self._systems.get(frozenset(system), ())
+        ]
+        if self.lacking(symbols):
             return None
-        entry = PDEntry(structure.composition, energy * structure.composition.num_atoms)
-        return float(diagram.get_e_above_hull(entry, allow_negative=True))
+        parts = np.array([[phase.get(symbol, 0.0) for phase, _ in inside] for symbol in symbols])
+        wanted = np.array([shares[symbol] for symbol in symbols])
+        found = linprog([e for _, e in inside], A_eq=parts, b_eq=wanted, method="highs")
+        return float(energy - found.fun)
 
-    def _diagram(self, symbols: frozenset[str]) -> Any:
-        from pymatgen.analysis.phase_diagram import PhaseDiagram
-
-        if symbols not in self._diagrams:
-            inside = [
-                entry for elements, entry in self._entries if elements and elements <= symbols
-            ]
-            pure = {entry.elements[0].symbol for entry in inside if entry.is_element}
-            self._diagrams[symbols] = PhaseDiagram(inside) if pure == symbols else None
-        return self._diagrams[symbols]
+    def lacking(self, symbols: Iterable[str]) -> list[str]:
+        """Return the elements of which no pure phase is among the phases."""
+        return sorted({symbol for symbol in symbols if frozenset([symbol]) not in self._systems})
 
     @cached_property
-    def _entries(self) -> list[tuple[frozenset[str], Any]]:
-        from pymatgen.analysis.phase_diagram import PDEntry
+    def _systems(self) -> dict[frozenset[str], list[tuple[dict[str, float], float]]]:
+        """Phases by the elements that they consist of: shares of the elements, and energy."""
         from pymatgen.core import Composition
 
-        entries = []
+        systems: dict[frozenset[str], list[tuple[dict[str, float], float]]] = {}
         for formula, energy in self.phases:
-            composition = Composition(formula)
-            entry = PDEntry(composition, energy * composition.num_atoms)
-            entries.append((frozenset(e.symbol for e in composition), entry))
-        return entries
+            shares = _shares(Composition(formula))
+            systems.setdefault(frozenset(shares), []).append((shares, energy))
+        return systems
+
+
+def _shares(composition: Composition) -> dict[str, float]:
+    """Return the share of each element in the atoms."""
+    counts = composition.get_el_amt_dict()
+    total = sum(counts.values())
+    return {symbol: count / total for symbol, count in counts.items()}
 
 
 def read_hull(paths: Iterable[str | Path], calc: Calculator) -> Hull:
@@ -105,17 +117,21 @@ def read_hull(paths: Iterable[str | Path], calc: Calculator) -> Hull:
 
     Args:
         paths: CSV files with the columns `formula` and `energy_per_atom` (eV) of the same
-            potential, and files or folders of crystals, which get their energies here as they are.
+            potential, files or folders of crystals, which get their energies here as they are,
+            and `default` for the table that comes with the potential.
         calc: Calculator of the potential.
 
     Raises:
         DataError: there is no such file, a column is missing, a line is not to be read, or the
             potential gives no energy for any crystal of a file.
+        ConfigError: no table comes with the potential.
     """
     return Hull([phase for path in paths for phase in _phases(Path(path), calc)])
 
 
 def _phases(path: Path, calc: Calculator) -> list[tuple[str, float]]:
+    if str(path) == DEFAULT:
+        return _table(known_hull(calc))
     if path.suffix.lower() == ".csv":
         return _table(path)
     structures = [c.structure for c in read_and_tell(path) if c.structure is not None]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from matkit.crystals.judging import SYMPRECS
 from matkit.crystals.reading import Crystal
 from matkit.crystals.results import CrystalEvaluation, Judged
-from matkit.crystals.scores import GATES, Match, Score
-from matkit.report.tables import as_text, number, percent
+from matkit.crystals.scores import GATES, Match
+from matkit.report.tables import percent, shown
 
 # Said in the reports, for whoever opens the table.
 UNITS = (
@@ -105,11 +105,6 @@ def counts_of(judged: Judged) -> dict[str, Any]:
     }
 
 
-def score_documents(scores: Sequence[Score]) -> list[dict[str, Any]]:
-    """Return scores as plain dictionaries."""
-    return [dict(vars(score)) for score in scores]
-
-
 def match_documents(matches: Sequence[Match]) -> list[dict[str, Any]]:
     """Return match rates as plain dictionaries."""
     return [
@@ -118,37 +113,14 @@ def match_documents(matches: Sequence[Match]) -> list[dict[str, Any]]:
     ]
 
 
-def score_cells(scores: Sequence[Score]) -> list[list[str]]:
-    """Return the table of scores, with one row of headings."""
-    rows = [["score", "value", "reference data", "computed from", "protocol"]]
-    for score in scores:
-        write = percent if score.is_share else number
-        of_reference = f" ({score.of_reference})" if score.of_reference else ""
-        values = [_written(value, write) for value in (score.value, score.reference)]
-        theirs = values[1] + (of_reference if score.reference is not None else "")
-        rows.append([score.name, values[0], theirs, score.of, score.protocol])
-    return rows
-
-
-def score_lines(scores: Sequence[Score]) -> list[str]:
-    """Return the table of scores as lines; protocols, which are long, are not aligned."""
-    rows = score_cells(scores)
-    aligned = as_text([row[:-1] for row in rows]).splitlines()
-    return [f"{line}  {row[-1]}" for line, row in zip(aligned, rows, strict=True)]
-
-
 def match_cells(matches: Sequence[Match]) -> list[list[str]]:
     """Return the table of match rates, with one row of headings."""
     head = ["tolerances", "samples", "validity gate", "match rate", "RMSE", "RMSE, stol if none"]
     rows = [[*head, "ceiling", "undecided"]]
     for row in matches:
-        values = [_written(value, number) for value in (row.rmse, row.rmse_all)]
+        values = [shown(value) for value in (row.rmse, row.rmse_all)]
         shares = percent(row.rate), percent(row.ceiling)
         name = f"{row.tolerances.name} ({row.tolerances})"
         cells = [name, str(row.samples), row.gate, shares[0], *values, shares[1]]
         rows.append([*cells, str(row.undecided)])
     return rows
-
-
-def _written(value: float | None, write: Callable[[float], str]) -> str:
-    return "-" if value is None else write(value)

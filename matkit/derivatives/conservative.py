@@ -51,7 +51,7 @@ class Conservative(ForceField):
         analytic = self.network.edge_gradient(graph) if self.analytic and not keep else None
         if analytic is not None:
             result, by_edge = analytic
-            by_position, by_strain = _from_edges(graph, by_edge)
+            by_position, by_strain = _from_edges(graph, by_edge, "stress" in wanted)
             return self._derived(graph, result, by_position, by_strain, wanted)
         with torch.enable_grad():
             strained, positions, strain = _strained(graph)
@@ -65,13 +65,13 @@ class Conservative(ForceField):
         graph: Graph,
         result: Properties,
         by_position: Tensor,
-        by_strain: Tensor,
+        by_strain: Tensor | None,
         wanted: frozenset[str],
     ) -> Properties:
         result = self._with_total(graph, result)
         if "forces" in wanted:
             result["forces"] = -by_position
-        if "stress" in wanted:
+        if by_strain is not None and "stress" in wanted:
             result["stress"] = _stress(graph, by_strain)
         return result
 
@@ -81,11 +81,13 @@ class Conservative(ForceField):
         return Properties(**{**result, "energy": energy})
 
 
-def _from_edges(graph: Graph, by_edge: Tensor) -> tuple[Tensor, Tensor]:
-    """Return dE/dr [N, 3] and dE/dε [B, 3, 3] from dE/d(edge vector) [E, 3]."""
+def _from_edges(graph: Graph, by_edge: Tensor, strained: bool) -> tuple[Tensor, Tensor | None]:
+    """Return dE/dr [N, 3] and, if wanted, dE/dε [B, 3, 3] from dE/d(edge vector) [E, 3]."""
     n_atoms = len(graph.species)
     pull = scatter_sum(by_edge, graph.neighbor, n_atoms)
     by_position = pull - scatter_sum(by_edge, graph.center, n_atoms, graph.pointers)
+    if not strained:
+        return by_position, None
     virial = graph.vectors.unsqueeze(2) * by_edge.unsqueeze(1)
     by_strain = scatter_sum(virial, graph.batch[graph.center], len(graph))
     return by_position, (by_strain + by_strain.mT) / 2

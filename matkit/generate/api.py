@@ -10,6 +10,7 @@ from typing import Any
 from matkit.errors import ConfigError
 from matkit.generate.batch import Batch
 from matkit.generate.conditions import strange_conditions
+from matkit.generate.coordinates import check_trials, with_coordinates
 from matkit.generate.domains import ROOMS, Note, room_of
 from matkit.generate.folder import paths_of, write_results
 from matkit.generate.options import GenerateOptions
@@ -19,6 +20,8 @@ from matkit.interfaces.generator import Domain
 from matkit.models.zoo import load_generator
 from matkit.options import dump_config, resolve
 from matkit.runs.atomic import write_atomically
+
+MODELS = ("model", "coordinates", "device")  # options that do not depend on what is made
 
 
 def generate(
@@ -44,12 +47,14 @@ def generate(
         DataError: there are no structures in a file that should hold some.
     """
     begin = time.perf_counter()
-    asked = resolve(GenerateOptions, None, _model_and_device(options, changes))
-    generator, card = load_generator(asked.model, asked.device)
+    asked = resolve(GenerateOptions, None, _models(options, changes))
+    generator, card = load_generator(asked.model, asked.device, _domain_of(options))
     room = room_of(generator.domain)
+    generator = with_coordinates(generator, asked.coordinates, asked.device)
     if options is not None and not isinstance(options, room.OPTIONS):
         raise ConfigError(_makes_others(options, card["name"], room.NOUN))
     options = resolve(room.OPTIONS, options, changes)
+    check_trials(generator, options)
     if options.model is None:
         note(f"No model is named; taking {card['name']}")
     for remark in strange_conditions(options.condition, card.get("properties", {})):
@@ -61,25 +66,21 @@ def generate(
     return replace(batch, metrics=metrics)
 
 
-def _model_and_device(options: GenerateOptions | None, changes: dict[str, Any]) -> dict[str, Any]:
-    given = {} if options is None else {"model": options.model, "device": options.device}
-    return given | {key: changes[key] for key in ("model", "device") if key in changes}
+def _models(options: GenerateOptions | None, changes: dict[str, Any]) -> dict[str, Any]:
+    given = {} if options is None else {key: getattr(options, key) for key in MODELS}
+    return given | {key: changes[key] for key in MODELS if key in changes}
 
 
 def _makes_others(options: GenerateOptions, name: str, made: str) -> str:
     """Return what to do where a model makes something else than is asked for."""
-    nouns = [room_of(domain).NOUN for domain in ROOMS if _is_of(domain, options)]
-    asked = f"{nouns[0]}s" if nouns else f"what {type(options).__name__} describes"
-    if options.model is None:
-        return (
-            f"No generator of {asked} comes with matkit; name one of your own (--model). To train "
-            "one: matkit train --model NAME --train-file FILE, with a NAME of matkit models list."
-        )
+    asked = f"{room_of(_domain_of(options)).NOUN}s"
     return (
         f"{name} makes {made}s, asked for were {asked}. Name another model (--model), or use "
         f"matkit generate {made}."
     )
 
 
-def _is_of(domain: Domain, options: GenerateOptions) -> bool:
-    return isinstance(options, room_of(domain).OPTIONS)
+def _domain_of(options: GenerateOptions | None) -> Domain:
+    """Return what options are for; crystals if they do not say."""
+    found = (domain for domain in ROOMS if isinstance(options, room_of(domain).OPTIONS))
+    return next(found, "crystal")

@@ -49,7 +49,7 @@ class DomainRoom(Protocol):
         if they are given.
         """
 
-    def fields(self, options: Any, count: int) -> dict[str, Any]:
+    def fields(self, options: Any, generator: Generator, count: int) -> dict[str, Any]:
         """Return fields of `Condition` that are the same for `count` structures."""
 
     def aim(self, options: Any, item: Item) -> dict[str, int]:
@@ -58,11 +58,20 @@ class DomainRoom(Protocol):
     def fault(self, atoms: Atoms) -> str:
         """Return why a structure is to be drawn again and not worth relaxing, or nothing."""
 
+    def unlike(self, options: Any, atoms: Atoms) -> str:
+        """Return what a structure lacks of what was asked for, or nothing; it is drawn again."""
+
     def damage(self, before: Atoms, after: Atoms) -> str:
         """Return what a relaxation has done to a structure that makes it worthless, or nothing."""
 
     def realize(self, blueprint: Blueprint, seeds: Int[Tensor, " B"]) -> Structures:
         """Return structures with coordinates."""
+
+    def is_symmetric(self, atoms: Atoms) -> bool:
+        """Return whether a structure was made with a symmetry, which relaxing it keeps."""
+
+    def starts(self, atoms: Atoms, count: int) -> list[Atoms]:
+        """Return where the relaxation of a structure starts; several, if coordinates were drawn."""
 
     def read_known(self, paths: Sequence[str]) -> Sequence[Any]:
         """Return structures that are not novel."""

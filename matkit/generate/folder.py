@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from matkit.errors import ConfigError
 from matkit.generate.batch import Batch
 from matkit.generate.domains import DomainRoom
 from matkit.generate.options import GENERATED, RELAXED, GenerateOptions
@@ -33,6 +34,34 @@ def paths_of(options: GenerateOptions, noun: str) -> dict[str, Path]:
     suffix, folder = parse_shard(options.shard).suffix, Path(options.out)
     endings = {**ENDINGS, "archive": (f"{noun}s", "zip")}
     return {kind: folder / f"{stem}{suffix}.{end}" for kind, (stem, end) in endings.items()}
+
+
+def drawn_files(path: Path) -> list[Path]:
+    """Return the files of structures of a folder that was generated, as they were drawn.
+
+    Args:
+        path: Folder; what was not generated is returned itself.
+
+    Raises:
+        ConfigError: it holds the same structures relaxed, too.
+    """
+    refuse_both(path)
+    return sorted(path.glob(f"{GENERATED}*.extxyz")) or [path]
+
+
+def refuse_both(folder: Path) -> None:
+    """Refuse a folder that holds the same structures before and after relaxation.
+
+    Raises:
+        ConfigError: it does; they would repeat each other.
+    """
+    files = [sorted(folder.glob(f"{stem}*.extxyz")) for stem in (GENERATED, RELAXED)]
+    if all(files):
+        raise ConfigError(
+            f"{folder} holds its structures as generated and relaxed, which would repeat each "
+            f"other. Name the files of one kind: {' '.join(map(str, files[0]))}, or "
+            f"{' '.join(map(str, files[1]))}"
+        )
 
 
 def write_results(

@@ -18,7 +18,7 @@ class GenerateOptions(DispersionOptions):
 
     panels: ClassVar[Panels] = {
         Panel.RUN: ("device", "workers", "executor", "shard", "overwrite"),
-        Panel.ADVANCED: ("guidance", "steps", "redraw", "batch_size", "relax_steps"),
+        Panel.ADVANCED: ("guidance", "steps", "redraw", "batch_size", "relax_steps", "trials"),
     }
 
     model: str | None = Field(None, description="generator, a name or a file")
@@ -36,15 +36,30 @@ class GenerateOptions(DispersionOptions):
     )
     seed: int = Field(0, ge=0, description="seed; structure i of a seed is always the same")
     redraw: int = Field(
-        3, ge=0, description="most times that a structure is drawn again if atoms overlap"
+        3,
+        ge=0,
+        description="most times that a structure is drawn again if atoms overlap or it is not "
+        "as asked for",
     )
     batch_size: int | None = Field(
         None, ge=1, description="structures made together; auto, as many as are fast, if not given"
     )
+    coordinates: str | None = Field(
+        None,
+        description="model that finds coordinates if the first one makes none, a name or a file; "
+        "they are drawn at random if not given",
+    )
     relax: str | None = Field(
-        None, description="potential that relaxes what is drawn: a name, a file, or default"
+        None,
+        description="what relaxes them: a potential (name, file, or default), gfn1 or gfn2",
     )
     relax_steps: int = Field(500, ge=1, description="most steps of a relaxation")
+    trials: int = Field(
+        1,
+        ge=1,
+        description="starts of the relaxation, each with other coordinates, if the model makes "
+        "none; the one that ends lowest in energy is kept",
+    )
     fmax: float = Field(0.05, gt=0, description="largest force of a relaxed structure, in eV/Å")
     dedupe: bool = Field(
         False, description="leave out of the archive what repeats another structure"
@@ -59,13 +74,25 @@ class GenerateOptions(DispersionOptions):
     out: str = Field("generated", description=f"folder of the results; {GOES_ON}")
     overwrite: bool = Field(False, description="remove what is there and begin anew")
 
+    @property
+    def strict(self) -> bool:
+        """Whether structures unlike what was asked for are rejected, not only drawn again."""
+        return False
+
+    @property
+    def keeps_symmetry(self) -> bool:
+        """Whether relaxations keep the symmetry."""
+        return False
+
     @field_validator("batch_size", mode="before")
     @classmethod
     def _auto(cls, value: Any) -> Any:
         return None if value == "auto" else value
 
     @model_validator(mode="after")
-    def _dispersion_is_for_relaxing(self) -> Self:
+    def _relaxing_is_asked_for(self) -> Self:
         if self.dispersion is not None and self.relax is None:
             raise ValueError("dispersion is added to the potential that relaxes; give relax")
+        if self.trials > 1 and self.relax is None:
+            raise ValueError("trials are starts of a relaxation; give relax")
         return self

@@ -7,11 +7,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+
 from matkit.elements import format_species
 from matkit.errors import UnknownElementError
 from matkit.generate.domains import DomainRoom, room_of
 from matkit.generate.options import GenerateOptions
 from matkit.interfaces.generator import Domain
+from matkit.label.engines import EngineSpec, load_engine
+from matkit.label.labels import Engine
+from matkit.label.options import XTB
 from matkit.options import DISPERSION_FUNCTIONAL
 from matkit.runs.items import Item, ItemResult, failed
 from matkit.simulate.options import RelaxOptions
@@ -61,32 +67,95 @@ class Relaxer:
         steps: Most steps.
         fmax: Largest force at the end, eV/Å.
         domain: What is relaxed; crystals with their cell.
+        asked: What they were to be, to keep to it.
     """
 
     potential: RelaxingPotential
     steps: int
     fmax: float
     domain: Domain = "crystal"
+    asked: GenerateOptions | None = None
 
     def __call__(self, items: Sequence[Item]) -> list[ItemResult]:
         """Return what became of some structures, which are relaxed in batches.
 
         A structure has failed if its relaxation does not converge.
         """
-        from matkit.simulate import relax_many  # needs torch, which this module does not
-
         room = room_of(self.domain)
         rejected = {item.index: _rejected(item, room) for item in items}
         rest = [item for item in items if rejected[item.index] is None]
         options = RelaxOptions(
-            optimizer=OPTIMIZER, relax_cell=room.RELAX_CELL, fmax=self.fmax, steps=self.steps
+            optimizer=OPTIMIZER,
+            relax_cell=room.RELAX_CELL,
+            fmax=self.fmax,
+            steps=self.steps,
+            fix_symmetry=self._keeps_symmetry(rest, room),
         )
-        calc = _calculator(self.potential)
-        results = relax_many([item.content for item in rest], calc, options)
-        if any(result.reason == "interrupted" for result in results):
+        results = _results([charged(item.content) for item in rest], self.potential, options)
+        if any(isinstance(r, RelaxResult) and r.reason == "interrupted" for r in results):
             raise KeyboardInterrupt
-        ended = {item.index: _outcome(item, r, room) for item, r in zip(rest, results, strict=True)}
+        pairs = zip(rest, results, strict=True)
+        ended = {item.index: self._outcome(item, result, room) for item, result in pairs}
         return [rejected[item.index] or ended[item.index] for item in items]
+
+    def _keeps_symmetry(self, items: Sequence[Item], room: DomainRoom) -> bool:
+        """Return whether a symmetry was asked for, or structures were made with one."""
+        if self.asked is not None and self.asked.keeps_symmetry:
+            return True
+        return any(room.is_symmetric(item.content) for item in items)
+
+    def _outcome(self, item: Item, result: RelaxResult | Exception, room: DomainRoom) -> ItemResult:
+        """Return what is written of a relaxation."""
+        if isinstance(result, Exception):
+            return failed(item, result)
+        if result.reason == "error" and not result.steps:  # e.g. an element that nobody knows
+            return failed(item, result.message)
+        n_atoms = len(item.content)
+        facts = {
+            "energy_before": result.initial_energy / n_atoms,
+            "energy_after": result.energy / n_atoms,
+            "relaxation_steps": result.steps,
+            "relaxation": result.reason,
+        }
+        if result.reason != "converged":
+            return ItemResult(item, "failed", reason=result.message or result.reason, facts=facts)
+        if damage := room.damage(item.content, result.atoms):
+            return ItemResult(item, "failed", reason=damage, facts=facts)
+        asked = self.asked
+        if asked and asked.strict and (reason := room.unlike(asked, result.atoms)):
+            return ItemResult(item, "failed", reason=reason, facts=facts)
+        return ItemResult(item, "done", (_with_results(item.content, result),), facts=facts)
+
+
+def charged(atoms: Atoms) -> Atoms:
+    """Return atoms whose info says the charge that their formal charges add up to."""
+    charge = int(atoms.arrays["formal_charge"].sum()) if "formal_charge" in atoms.arrays else 0
+    if not charge:
+        return atoms
+    told = atoms.copy()
+    told.info["charge"] = charge
+    return told
+
+
+def _results(
+    structures: Sequence[Atoms], potential: RelaxingPotential, options: RelaxOptions
+) -> Sequence[RelaxResult | Exception]:
+    """Return how each relaxation ended, or why it did not begin; xTB takes one after another."""
+    from matkit.simulate import relax_many  # needs torch, which this module does not
+
+    if potential.model not in XTB:
+        return relax_many(structures, _calculator(potential), options)
+    engine = _engine(potential)
+    return [_alone(atoms, engine, options) for atoms in structures]
+
+
+def _alone(atoms: Atoms, engine: Engine, options: RelaxOptions) -> RelaxResult | Exception:
+    from matkit.simulate import relax
+
+    try:
+        return relax(atoms, engine.calculator(atoms), options)
+    except Exception as error:  # calculators raise anything
+        return error
 
 
 def _rejected(item: Item, room: DomainRoom) -> ItemResult | None:
@@ -98,24 +167,12 @@ def _rejected(item: Item, room: DomainRoom) -> ItemResult | None:
     return None
 
 
-def _outcome(item: Item, result: RelaxResult, room: DomainRoom) -> ItemResult:
-    """Return what is written of a relaxation."""
-    if result.reason == "error" and not result.steps:  # e.g. an element that nobody knows
-        return failed(item, result.message)
-    n_atoms = len(item.content)
-    facts = {
-        "energy_before": result.initial_energy / n_atoms,
-        "energy_after": result.energy / n_atoms,
-        "relaxation_steps": result.steps,
-        "relaxation": result.reason,
-    }
-    if result.reason != "converged":
-        return ItemResult(item, "failed", reason=result.message or result.reason, facts=facts)
-    if damage := room.damage(item.content, result.atoms):
-        return ItemResult(item, "failed", reason=damage, facts=facts)
+def _with_results(drawn: Atoms, result: RelaxResult) -> Atoms:
+    """Return a relaxed structure with energy, forces and stress, and what the drawn one says."""
     atoms = result.atoms.copy()
-    atoms.info = dict(item.content.info)
-    return ItemResult(item, "done", (atoms,), facts=facts)
+    atoms.info = dict(drawn.info)
+    atoms.calc = SinglePointCalculator(atoms, **result.atoms.calc.results)
+    return atoms
 
 
 def check_potential(
@@ -137,6 +194,9 @@ def check_potential(
         MissingExtraError: the package that carries its weights, or dftd3, is not installed.
         CheckpointError: the file cannot be read.
     """
+    if potential.model in XTB:
+        info = _engine(potential).info
+        return f"Relaxing with {info['level']}, tblite {info['tblite']}"
     calc = _calculator(potential)
     known = set(calc.species)
     if lacking := set(wanted) - known:
@@ -151,6 +211,13 @@ def check_potential(
             f". Structures with {format_species(lacking)} cannot be relaxed: it does not know them"
         )
     return text
+
+
+def _engine(potential: RelaxingPotential) -> Engine:
+    """Return xTB."""
+    return load_engine(
+        EngineSpec(potential.model, "{}", "cpu", PRECISION, 1, dispersion=potential.dispersion)
+    )
 
 
 @lru_cache(maxsize=1)

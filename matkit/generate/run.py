@@ -18,6 +18,7 @@ from matkit.generate.domains import Note, room_of
 from matkit.generate.options import GENERATED, RELAXED, GenerateOptions
 from matkit.generate.relaxing import Relaxer, check_potential, potential_of
 from matkit.generate.sampling import Sampler
+from matkit.generate.trials import Trials
 from matkit.interfaces import Generator
 from matkit.interfaces.generator import Domain
 from matkit.runs.executors import open_executor
@@ -37,8 +38,9 @@ FREE = {
     "shard",
     "dedupe",
     "known",
+    "posebusters",
 }
-RELAXATION = {"relax", "relax_steps", "fmax", "dispersion", "dispersion_functional"}
+RELAXATION = {"trials", "relax", "relax_steps", "fmax", "dispersion", "dispersion_functional"}
 # Structures that a worker relaxes in batches before they are written down; enough to be fast.
 TOGETHER = 50
 
@@ -105,7 +107,7 @@ def draw(
         plan = Plan(sampler.cost, sampler.limit)
         carry_out(lambda: parse_shard(options.shard).of(items), sampler, ledger, plan, show)
     calls = steps * generator.calls_per_step
-    return Batch(room.NOUN, _frames(files), last_rows(files), network_calls=calls)
+    return Batch(room.NOUN, frames_of(files), last_rows(files), network_calls=calls)
 
 
 def _checksum(generator: Generator) -> str:
@@ -120,7 +122,8 @@ def _files(options: GenerateOptions, stem: str) -> Files:
     return Files(Path(options.out), stem, parse_shard(options.shard))
 
 
-def _frames(files: Files) -> list[Atoms]:
+def frames_of(files: Files) -> list[Atoms]:
+    """Return the structures of a campaign; a file without any is removed."""
     if not files.frames.exists():
         return []
     if not files.frames.stat().st_size:  # whoever reads the folder would take it for damaged
@@ -139,14 +142,15 @@ def _relaxed(
     """Return the batch with its structures relaxed too, and what became of each."""
     assert options.relax is not None
     files = _files(options, RELAXED)
-    work = Relaxer(potential_of(options), options.relax_steps, options.fmax, domain)
+    relaxer = Relaxer(potential_of(options), options.relax_steps, options.fmax, domain, options)
+    work = Trials(relaxer, options.trials)
     items = [Item(number, f"{batch.noun} {number}", a) for number, a in batch.drawn.items()]
     settings = options.model_dump(include=RELAXATION)
     with Ledger(files, settings, options.overwrite) as ledger, watch("relaxing") as show:
         size = min(TOGETHER, -(-len(items) // (2 * options.workers)))
         plan = Plan(_one, size, executor, 4 * options.workers)
         carry_out(lambda: iter(items), work, ledger, plan, show)
-    relaxed = {batch.number(a): a for a in _frames(files)}
+    relaxed = {batch.number(a): a for a in frames_of(files)}
     return replace(batch, relaxed=relaxed, relaxation=last_rows(files))
 
 

@@ -72,7 +72,7 @@ class Sampler:
             count=len(items),
             n_atoms=torch.tensor(sizes) if all(sizes) else None,
             species=torch.tensor(species) if species else None,
-            **self.room.fields(self.options, len(items)),
+            **self.room.fields(self.options, self.generator, len(items)),
             properties=properties,
             guidance=self.options.guidance if properties else 1.0,
         )
@@ -88,7 +88,7 @@ class Sampler:
         drawn = self._structures(items, 0)
         times = [0] * len(items)
         for attempt in range(1, 1 + self.options.redraw):
-            again = [i for i, atoms in enumerate(drawn) if self.room.fault(atoms)]
+            again = [i for i, atoms in enumerate(drawn) if self._objection(atoms)]
             fresh = self._structures([items[i] for i in again], attempt) if again else []
             for i, atoms in zip(again, fresh, strict=True):
                 drawn[i], times[i] = atoms, attempt
@@ -97,6 +97,10 @@ class Sampler:
         for item, atoms, redrawn in zip(items, drawn, times, strict=True):
             if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
                 outcomes.append(failed(item, "positions or cell are not numbers"))
+                continue
+            if self.options.strict and (reason := self.room.unlike(self.options, atoms)):
+                facts = {"seconds": seconds, "redrawn": redrawn}
+                outcomes.append(ItemResult(item, "failed", reason=reason, facts=facts))
                 continue
             atoms.info |= {
                 self.room.NOUN: item.index,
@@ -107,6 +111,10 @@ class Sampler:
             facts = {"formula": formula, "seconds": seconds, "redrawn": redrawn}
             outcomes.append(ItemResult(item, "done", (atoms,), facts=facts))
         return outcomes
+
+    def _objection(self, atoms: Atoms) -> str:
+        """Return why a structure is to be drawn again, or nothing."""
+        return self.room.fault(atoms) or self.room.unlike(self.options, atoms)
 
     def _structures(self, items: Sequence[Item], attempt: int) -> list[Atoms]:
         """Return the structures of one attempt; its seeds follow from those of the items."""

@@ -8,6 +8,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from matkit.scopes import Scoped, scoped
+from matkit.structures import Structures
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -37,3 +38,13 @@ class Blueprint(Scoped):
     atom: Mapping[str, Tensor] = scoped("atom", default_factory=dict)
     system: Mapping[str, Tensor] = scoped("system", default_factory=dict)
     owners: ClassVar[dict[str, str]] = {"bond": "bonds"}
+
+    def mark(self, structures: Structures) -> Structures:
+        """Return structures made of it that carry its symmetry, positions and other fields."""
+        own = {"space_group": self.space_group, "conventional": self.conventional}
+        known = {name: value for name, value in own.items() if value is not None}
+        at = {} if self.position is None else {"wyckoff": self.position}
+        return structures.replace(
+            atom={**structures.atom, **self.atom, **at},
+            system={**structures.system, **self.system, **known},
+        )

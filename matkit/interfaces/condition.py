@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from matkit.errors import ConfigError
@@ -21,6 +21,11 @@ class Condition:
         n_atoms: Atoms of each [B]; None leaves the sizes open.
         species: Atomic numbers [N], in the order of the structures; needs `n_atoms`.
         space_group: Number of the space group of each [B].
+        position: Wyckoff position of each atom [N], as in a `Blueprint`; needs `species` and
+            `space_group`.
+        conventional: Whether a cell with positions is the conventional one [B].
+        elements: Which elements may occur in each, by atomic number [B, Z].
+        required_elements: Which must [B, Z].
         scaffold: B structures whose atoms and bonds are to be part of what is made.
         properties: Properties they should have, each [B], in the unit of the training set.
         guidance: How much the properties are stressed: 0 ignores them, 1 is the conditional model.
@@ -30,6 +35,10 @@ class Condition:
     n_atoms: Int[Tensor, " B"] | None = None
     species: Int[Tensor, " N"] | None = None
     space_group: Int[Tensor, " G"] | None = None
+    position: Int[Tensor, " P"] | None = None
+    conventional: Bool[Tensor, " C"] | None = None
+    elements: Bool[Tensor, "E Z"] | None = None
+    required_elements: Bool[Tensor, "R Y"] | None = None
     scaffold: Structures | None = None
     properties: Mapping[str, Tensor] = field(default_factory=dict)
     guidance: float = 1.0
@@ -58,19 +67,22 @@ class Condition:
                 "Expected at least one atom in each structure to generate; got n_atoms = "
                 f"{self.n_atoms.tolist()}."
             )
-        if self.species is None:
-            return
         total = None if self.n_atoms is None else int(self.n_atoms.sum())
-        if len(self.species) != total:
-            raise ConfigError(
-                f"`species` must have one row per atom of n_atoms, {total}; got "
-                f"{len(self.species)}."
-            )
+        for name, rows in (("species", self.species), ("position", self.position)):
+            if rows is not None and len(rows) != total:
+                raise ConfigError(
+                    f"`{name}` must have one row per atom of n_atoms, {total}; got {len(rows)}."
+                )
+        if self.position is not None and (self.species is None or self.space_group is None):
+            raise ConfigError("Wyckoff positions need the `species` and the `space_group` too.")
 
     def _rows(self) -> dict[str, Tensor | Structures]:
         given: dict[str, Tensor | Structures | None] = {
             "n_atoms": self.n_atoms,
             "space_group": self.space_group,
+            "conventional": self.conventional,
+            "elements": self.elements,
+            "required_elements": self.required_elements,
             "scaffold": self.scaffold,
             **self.properties,
         }
@@ -94,6 +106,6 @@ class Condition:
     @property
     def inputs(self) -> frozenset[str]:
         """Names of the fields that say something of the structures."""
-        named = ("n_atoms", "species", "space_group", "scaffold")
+        named = set(self.__dataclass_fields__) - {"count", "conventional", "properties", "guidance"}
         given = {name for name in named if getattr(self, name) is not None}
         return frozenset(given | ({"properties"} if self.properties else set()))

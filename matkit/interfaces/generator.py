@@ -23,6 +23,9 @@ INPUTS = {
     "n_atoms": "numbers of atoms",
     "species": "species",
     "space_group": "a space group",
+    "position": "Wyckoff positions",
+    "elements": "a choice of elements",
+    "required_elements": "elements that must occur",
     "scaffold": "a scaffold",
     "properties": "properties",
 }
@@ -68,6 +71,11 @@ class Generator(nn.Module, ABC):
     def constants(cls, structures: Structures) -> dict[str, Any]:
         """Return arguments of the constructor that a training set determines; lists and numbers."""
         return {}
+
+    @classmethod
+    def prepared(cls, structures: Structures) -> Structures:
+        """Return structures with what `loss` would find out anew each time; training keeps it."""
+        return structures
 
     @abstractmethod
     def loss(self, structures: Structures, rng: torch.Generator) -> dict[str, Float[Tensor, " B"]]:

@@ -15,6 +15,7 @@ from matkit.dispersion import double_counting, with_dispersion
 from matkit.elements import format_species
 from matkit.errors import ConfigError, did_you_mean
 from matkit.interfaces import Generator
+from matkit.interfaces.generator import Domain
 from matkit.models import checkpoint
 from matkit.models.cards import NOT_STATED
 from matkit.models.published import published
@@ -161,14 +162,17 @@ def _refuse_foreign(words: Mapping[str, Any]) -> None:
 
 
 def load_generator(
-    name_or_path: str | Path | None = None, device: str | torch.device = "auto"
+    name_or_path: str | Path | None = None,
+    device: str | torch.device = "auto",
+    domain: Domain = "crystal",
 ) -> tuple[Generator, dict[str, Any]]:
-    """Load a generator of crystals that is ready to draw, and what is known of it.
+    """Load a generator that is ready to draw, and what is known of it.
 
     Args:
         name_or_path: A name from `models()`, or a ``*.safetensors`` file written by
             ``matkit train``; None for the most general generator that comes with matkit.
         device: `cpu`, `cuda`, ...; `auto` takes the GPU if there is one.
+        domain: What one makes that is not named.
 
     Raises:
         UnknownNameError: there is no such name or file, it is a potential, or none comes with
@@ -179,7 +183,7 @@ def load_generator(
 
     if str(name_or_path) in published():
         raise not_a_generator(str(name_or_path))
-    path = find_generator(name_or_path)
+    path = find_generator(name_or_path, domain)
     if checkpoint.kind_of(path) != "generator":
         raise not_a_generator(str(name_or_path))
     generator, metadata = checkpoint.load(path, Generator)

@@ -1,44 +1,27 @@
-"""How good generated molecules are: valid by their bonds, unique, novel, stable by EDM's table."""
+"""How good a set of molecules is, by named protocols and beside the same of true molecules."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-from matkit.errors import StructureError
-from matkit.molecules.perception import perceive, structures_of
-from matkit.molecules.stability import table_stability
-from matkit.molecules.validity import MoleculeVerdict, judge_bonds
-from matkit.structures import Structures
+from matkit.evaluate.scores import Score, fraction
+from matkit.molecules.ceilings import with_ceilings
+from matkit.molecules.judging import JudgedMolecule
+from matkit.runs.ledger_files import Row
 
-# What each score means, by its name.
+# What each score means, by its name; all are shares of everything that was drawn.
 PROTOCOLS = {
-    "valid": "sanitises by its own bonds and is one fragment",
-    "unique": "valid, and no earlier molecule has the same SMILES",
+    "valid": "sanitises by the bonds it came with, without unpaired electrons, one fragment",
+    "perceived": "the same by bonds found within 1.15 times the covalent radii (RDKit, VdW)",
+    "perceived by RDKit": "the same by bonds found with RDKit's own defaults (connect the dots)",
+    "unique": "valid, by bonds found where it came with none, and no earlier one has its SMILES",
     "novel": "unique, and not among the known molecules",
-    "perceived": "bonds found by 1.15 times the covalent radii make one sanitised fragment",
     "atoms stable": "bonds by EDM's table of distances add up to the valence; of all atoms",
     "molecules stable": "all atoms are stable by EDM's table",
 }
-
-
-@dataclass(frozen=True)
-class JudgedMolecule:
-    """What is known of one molecule.
-
-    Attributes:
-        verdict: Whether it is valid by its bonds.
-        unique: Whether it is valid and not like an earlier one.
-        novel: Whether it is unique and unknown; None if nothing is known.
-        perceived: Whether bonds found by distances make a valid molecule.
-        stable: Share of its atoms that EDM's table has for stable; None if it lacks an element.
-    """
-
-    verdict: MoleculeVerdict
-    unique: bool
-    novel: bool | None
-    perceived: bool
-    stable: float | None
+JudgedMolecules = Sequence[JudgedMolecule]
 
 
 @dataclass(frozen=True)
@@ -47,64 +30,71 @@ class MoleculeEvaluation:
 
     Attributes:
         molecules: What is known of each.
-        scores: Share of all molecules, or atoms, by the names of `PROTOCOLS`.
+        scores: Of the set.
+        reference: True molecules, judged alike; empty without any.
+        poses: What the ledger of PoseBusters says, by number of the molecule; empty if not asked.
+        strains: What a relaxation has done, as `matkit.molecules.relaxation.strain_of` says, by
+            number of the molecule; empty if not asked.
     """
 
-    molecules: tuple[JudgedMolecule, ...]
-    scores: dict[str, float]
+    molecules: JudgedMolecules
+    scores: Sequence[Score]
+    reference: JudgedMolecules = ()
+    poses: Mapping[int, Row] = field(default_factory=dict)
+    strains: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
 
 
-def evaluate_molecules(
-    structures: Structures, known: Collection[str] | None = None
-) -> MoleculeEvaluation:
-    """Judge molecules with bonds.
+def share_scores(judged: JudgedMolecules, reference: JudgedMolecules | None = None) -> list[Score]:
+    """Return shares of a set that pass each protocol.
 
     Args:
-        structures: At least one molecule with bonds, orders and formal charges.
-        known: SMILES that are not novel, as `judge_bonds` gives them; None to judge no novelty.
-
-    Raises:
-        StructureError: bonds, orders or charges are missing.
+        judged: At least one molecule.
+        reference: True molecules, judged alike; without them, what QM9 reaches stands beside.
     """
-    verdicts, seen = judge_bonds(structures), set[str]()
-    judged = []
-    for verdict, part in zip(verdicts, structures.split(), strict=True):
-        unique = verdict.valid and verdict.smiles not in seen
-        seen.add(verdict.smiles)
-        novel = None if known is None else unique and verdict.smiles not in known
-        judged.append(JudgedMolecule(verdict, unique, novel, _perceived(part), _stable(part)))
-    return MoleculeEvaluation(tuple(judged), _scores(judged, structures.n_atoms.tolist()))
-
-
-def _perceived(part: Structures) -> bool:
-    charge = int(part.atom["formal_charge"].sum())
-    try:
-        structures_of(perceive(part.species.numpy(), part.positions.numpy(), charge))
-    except StructureError:
-        return False
-    return True
-
-
-def _stable(part: Structures) -> float | None:
-    try:
-        return float(table_stability(part).atoms.double().mean())
-    except StructureError:
-        return None
-
-
-def _scores(judged: Sequence[JudgedMolecule], sizes: Sequence[int]) -> dict[str, float]:
-    count = len(judged)
-    scores = {
-        "valid": sum(one.verdict.valid for one in judged) / count,
-        "unique": sum(one.unique for one in judged) / count,
+    tests: dict[str, Callable[[JudgedMolecule], bool]] = {
+        "valid": lambda one: one.own is not None and one.own.valid,
+        "perceived": lambda one: one.perceived.valid,
+        "perceived by RDKit": lambda one: one.by_rdkit.valid,
+        "unique": lambda one: one.unique,
+        "novel": lambda one: bool(one.novel),
     }
-    if judged[0].novel is not None:
-        scores["novel"] = sum(bool(one.novel) for one in judged) / count
-    scores["perceived"] = sum(one.perceived for one in judged) / count
-    stable = [
-        (one.stable, n) for one, n in zip(judged, sizes, strict=True) if one.stable is not None
+    scores = []
+    for name, test in tests.items():
+        if _is_defined(name, judged):
+            theirs = reference if reference and _is_defined(name, reference) else None
+            flags = None if theirs is None else [test(one) for one in theirs]
+            scores.append(fraction(name, [test(one) for one in judged], PROTOCOLS[name], flags))
+    scores += _table_scores(judged, reference)
+    return scores if reference is not None else with_ceilings(scores)
+
+
+def _is_defined(name: str, judged: JudgedMolecules) -> bool:
+    """Return whether molecules came with bonds, or are compared with known ones."""
+    if name == "valid":
+        return any(one.own is not None for one in judged)
+    return name != "novel" or any(one.novel is not None for one in judged)
+
+
+def _table_scores(judged: JudgedMolecules, reference: JudgedMolecules | None) -> list[Score]:
+    """Return the scores by EDM's table, if it has all elements."""
+    mine = _stability(judged)
+    if mine is None:
+        return []
+    theirs = (None if reference is None else _stability(reference)) or (None, None)
+    counts = f"{sum(one.n_atoms for one in judged)} atoms", f"{len(judged)} molecules"
+    return [
+        Score(name, value, of, PROTOCOLS[name], other, is_share=True)
+        for name, value, of, other in zip(
+            ("atoms stable", "molecules stable"), mine, counts, theirs, strict=True
+        )
     ]
-    if len(stable) == count:
-        scores["atoms stable"] = sum(share * n for share, n in stable) / sum(sizes)
-        scores["molecules stable"] = sum(share == 1 for share, _ in stable) / count
-    return scores
+
+
+def _stability(judged: JudgedMolecules) -> tuple[float, float] | None:
+    """Return the shares of stable atoms and molecules; None if the table lacks an element."""
+    read = [one for one in judged if one.n_atoms]
+    if not read or any(one.stable_atoms is None for one in read):
+        return None
+    whole = sum(one.stable_atoms == one.n_atoms for one in read)
+    atoms = sum(one.stable_atoms or 0 for one in read)
+    return atoms / sum(one.n_atoms for one in read), whole / len(judged)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from matkit.data.ase import from_ase
+from matkit.data.ase import charge_or_spin, from_ase
 from matkit.errors import StructureError
 from matkit.structures import Structures
 
@@ -18,6 +18,20 @@ if TYPE_CHECKING:
 def has_bonds(atoms: Atoms) -> bool:
     """Return whether atoms carry bonds, as `matkit.data.ase.to_ase` writes them."""
     return "formal_charge" in atoms.arrays and "bonds" in atoms.info
+
+
+def charge_of(atoms: Atoms) -> int:
+    """Return the charge of a molecule in e: that of its atoms if they carry any, or of its info.
+
+    Raises:
+        StructureError: its info says something else than a whole number.
+    """
+    if "formal_charge" in atoms.arrays:
+        return int(atoms.arrays["formal_charge"].sum())
+    charge = charge_or_spin(atoms, "charge") or 0.0
+    if charge != round(charge):
+        raise StructureError(f"Expected a whole number as charge of a molecule, got {charge:g}.")
+    return round(charge)
 
 
 def structures_with_bonds(atoms: Atoms) -> Structures:

@@ -1,7 +1,7 @@
 """Molecules of RDKit from atoms and back, with bonds and formal charges found where none are given.
 
-Bonds are those of the sum of van der Waals connectivity with 1.15 times the covalent radii: of true
-geometries of QM9 it finds 99.7 % as they are, RDKit's own defaults since 2023.09 only 95 %.
+Bonds are by default between atoms within 1.15 times the sum of their covalent radii: of true
+geometries of QM9 this finds 99.7 % as they are, RDKit's own defaults since 2023.09 only 95 %.
 """
 
 from __future__ import annotations
@@ -20,10 +20,15 @@ from matkit.structures import Structures
 COVALENT_FACTOR = 1.15
 # Attempts at distributing bond orders, whose number grows without bound for unlikely geometries.
 ATTEMPTS = 10_000
+# RDKit's kinds of bonds by order.
+KINDS = {1.0: "SINGLE", 1.5: "AROMATIC", 2.0: "DOUBLE", 3.0: "TRIPLE"}
 
 
 def perceive(
-    numbers: NDArray[np.integer[Any]], positions: NDArray[np.floating[Any]], charge: int = 0
+    numbers: NDArray[np.integer[Any]],
+    positions: NDArray[np.floating[Any]],
+    charge: int = 0,
+    by_rdkit: bool = False,
 ) -> Any:
     """Return RDKit's molecule of atoms, with bonds, orders and formal charges found by distances.
 
@@ -31,6 +36,7 @@ def perceive(
         numbers: Atomic numbers [n].
         positions: Cartesian coordinates [n, 3], Å.
         charge: Charge of the whole in e.
+        by_rdkit: Whether to take RDKit's own limits of distances.
 
     Raises:
         StructureError: no orders fit the connectivity and the charge.
@@ -38,7 +44,10 @@ def perceive(
     chem, bonds = rdkit(), rdkit("rdkit.Chem.rdDetermineBonds")
     molecule = bare(numbers, positions)
     try:
-        bonds.DetermineConnectivity(molecule, useVdw=True, covFactor=COVALENT_FACTOR)
+        if by_rdkit:
+            bonds.DetermineConnectivity(molecule)
+        else:
+            bonds.DetermineConnectivity(molecule, useVdw=True, covFactor=COVALENT_FACTOR)
         bonds.DetermineBondOrders(
             molecule, charge=charge, embedChiral=False, maxIterations=ATTEMPTS
         )
@@ -46,6 +55,17 @@ def perceive(
     except Exception as error:  # RDKit raises anything
         raise StructureError(f"no bonds fit the geometry ({one_line(error)})") from error
     return molecule
+
+
+def near_pairs(
+    numbers: NDArray[np.integer[Any]], positions: NDArray[np.floating[Any]]
+) -> set[frozenset[int]]:
+    """Return the pairs of atoms that `perceive` takes for bonded."""
+    molecule = bare(numbers, positions)
+    rdkit("rdkit.Chem.rdDetermineBonds").DetermineConnectivity(
+        molecule, useVdw=True, covFactor=COVALENT_FACTOR
+    )
+    return {frozenset((b.GetBeginAtomIdx(), b.GetEndAtomIdx())) for b in molecule.GetBonds()}
 
 
 def bare(numbers: NDArray[np.integer[Any]], positions: NDArray[np.floating[Any]]) -> Any:
@@ -73,9 +93,20 @@ def structures_of(molecule: Any) -> Structures:
     """
     if reason := fault_of(molecule):
         raise StructureError(reason)
+    return bonded_structures(molecule)
+
+
+def bonded_structures(molecule: Any) -> Structures:
+    """Return what `structures_of` does of a molecule with coordinates, whether it is sound or not.
+
+    Raises:
+        StructureError: a bond is of another kind than single, aromatic, double or triple.
+    """
     atoms, bonds = list(molecule.GetAtoms()), list(molecule.GetBonds())
     ends = [[bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()] for bond in bonds]
     orders = [bond.GetBondTypeAsDouble() for bond in bonds]
+    if strange := {order for order in orders if order not in KINDS}:
+        raise StructureError(f"Expected bonds of order 1, 1.5, 2 or 3, got {min(strange):g}.")
     return Structures(
         positions=torch.tensor(molecule.GetConformer().GetPositions(), dtype=torch.float64),
         species=torch.tensor([atom.GetAtomicNum() for atom in atoms]),
@@ -90,6 +121,16 @@ def structures_of(molecule: Any) -> Structures:
 
 def fault_of(molecule: Any) -> str:
     """Return why a molecule cannot be learnt from, or nothing."""
+    if reason := coordinates_fault(molecule):
+        return reason
+    if any(atom.GetNumRadicalElectrons() for atom in molecule.GetAtoms()):
+        return "it is a radical"
+    parts = len(rdkit().GetMolFrags(molecule))
+    return f"it consists of {parts} parts" if parts > 1 else ""
+
+
+def coordinates_fault(molecule: Any) -> str:
+    """Return what atoms or coordinates a molecule lacks, or nothing."""
     atoms = list(molecule.GetAtoms())
     if not atoms:
         return "no atoms"
@@ -99,12 +140,8 @@ def fault_of(molecule: Any) -> str:
         return f"{lacking} hydrogens have no positions; add them with coordinates"
     if not molecule.GetNumConformers() or not molecule.GetConformer().Is3D():
         return "it has no coordinates in three dimensions"
-    if not np.isfinite(molecule.GetConformer().GetPositions()).all():
-        return "positions are not finite"
-    if any(atom.GetNumRadicalElectrons() for atom in atoms):
-        return "it is a radical"
-    parts = len(rdkit().GetMolFrags(molecule))
-    return f"it consists of {parts} parts" if parts > 1 else ""
+    finite = np.isfinite(molecule.GetConformer().GetPositions()).all()
+    return "" if finite else "positions are not finite"
 
 
 def one_line(error: Exception) -> str:

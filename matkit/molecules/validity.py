@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from matkit.builders.smiles import rdkit
 from matkit.errors import StructureError
-from matkit.molecules.perception import bare, one_line
+from matkit.molecules.explicit import charge_of
+from matkit.molecules.perception import KINDS, bare, one_line, perceive
 from matkit.structures import Structures
 
-# RDKit's kinds of bonds by order.
-KINDS = {1.0: "SINGLE", 1.5: "AROMATIC", 2.0: "DOUBLE", 3.0: "TRIPLE"}
+if TYPE_CHECKING:
+    from ase import Atoms
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class MoleculeVerdict:
     Attributes:
         smiles: Canonical SMILES without stereochemistry; empty if it is not valid.
         reason: Why it is not valid: what RDKit objects to, or how many parts it has.
-        molecule: RDKit's molecule, whatever it is.
+        molecule: RDKit's molecule, whatever it is; None if there are no bonds.
     """
 
     smiles: str
@@ -41,6 +42,20 @@ def judge_bonds(structures: Structures) -> list[MoleculeVerdict]:
         StructureError: bonds, orders or charges are missing, or an order is none of RDKit's.
     """
     return [_verdict(to_rdkit(part)) for part in structures.split()]
+
+
+def judge_distances(atoms: Atoms, by_rdkit: bool = False) -> MoleculeVerdict:
+    """Judge a molecule by the bonds that its distances say.
+
+    Args:
+        atoms: Molecule; bonds that it carries are left out of account.
+        by_rdkit: See `perceive`.
+    """
+    try:
+        found = perceive(atoms.numbers, atoms.positions, charge_of(atoms), by_rdkit)
+    except StructureError as error:
+        return MoleculeVerdict("", str(error), None)
+    return _verdict(found)
 
 
 def to_rdkit(structures: Structures) -> Any:

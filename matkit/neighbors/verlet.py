@@ -40,6 +40,8 @@ class VerletList:
         self.searches = 0
         self._candidates: Graph | None = None
         self._origin: Structures | None = None
+        # Candidates, which of them were edges, and their graph.
+        self._last: tuple[Graph, Tensor, Graph] | None = None
 
     def graph(self, structures: Structures, device: torch.device | None = None) -> Graph:
         """Return the radius graph of a batch, on `device` if given."""
@@ -54,8 +56,13 @@ class VerletList:
             bond=here.bond,
             cutoff=self.cutoff,
         )
-        squared = moved.vectors.square().sum(dim=1)
-        return moved.keep_edges(squared < self.cutoff**2)
+        near = moved.vectors.square().sum(dim=1) < self.cutoff**2
+        # Where edges are those of the last time, what was derived from them is too.
+        last = self._last
+        same = last is not None and last[0] is candidates and last[1].equal(near)
+        graph = moved.keep_edges(near, known=last[2] if last is not None and same else None)
+        self._last = candidates, near, graph
+        return graph
 
     def candidates(self, structures: Structures, device: torch.device | None = None) -> Graph:
         """Return the last graph searched, up to ``cutoff + skin``, or a new one if it is too old.

@@ -1,4 +1,4 @@
-"""Lengths and spherical harmonics of edge vectors and their reverse derivative, compiled.
+"""Lengths and spherical harmonics of edge vectors and their derivatives, compiled.
 
 The same numbers as `matkit.nn.irreps.spherical_harmonics`, for callers that do their own
 differentiation. Arithmetic is in double precision; on the CPU, eight edges at a time.
@@ -39,7 +39,7 @@ def harmonics(
         return triton_harmonics.harmonics(vectors, lmax, dtype, reach)
     lengths = vectors.new_empty(len(vectors))
     values = vectors.new_empty(len(vectors), (lmax + 1) ** 2, dtype=dtype)
-    entry = _entry(lmax, SCALARS[dtype], backward=False)
+    entry = _entry(lmax, SCALARS[dtype], "values")
     launch(entry, [vectors, lengths, values], even_chunks(len(vectors)))
     if reach < inf:
         values[lengths >= reach] = 0
@@ -66,11 +66,30 @@ def harmonics_gradient(
         return triton_harmonics.harmonics_gradient(vectors, by_length, by_harmonics, reach)
     lmax = round(by_harmonics.shape[1] ** 0.5) - 1
     found = torch.empty_like(vectors)
-    entry = _entry(lmax, SCALARS[by_harmonics.dtype], backward=True)
+    entry = _entry(lmax, SCALARS[by_harmonics.dtype], "reverse")
     launch(entry, [vectors, by_length, by_harmonics, found], even_chunks(len(vectors)))
     if reach < inf:
         found[vectors.square().sum(dim=1) >= reach**2] = 0
     return found
+
+
+def harmonics_tangent(
+    vectors: Float[Tensor, "E 3"], changes: Float[Tensor, "E 3"], lmax: int, dtype: torch.dtype
+) -> tuple[Float[Tensor, " E"], Float[Tensor, "E K"]]:
+    """Return how lengths [E] and harmonics [E, (lmax + 1)²] change with the vectors, on the CPU.
+
+    Args:
+        vectors: Edge vectors [E, 3] in Å, float64.
+        changes: Of the vectors [E, 3], float64.
+        lmax: Highest degree.
+        dtype: Type of the harmonics.
+    """
+    vectors, changes = _checked(vectors), _checked(changes)
+    lengths = vectors.new_empty(len(vectors))
+    values = vectors.new_empty(len(vectors), (lmax + 1) ** 2, dtype=dtype)
+    entry = _entry(lmax, SCALARS[dtype], "tangent")
+    launch(entry, [vectors, lengths, values, changes], even_chunks(len(vectors)))
+    return lengths, values
 
 
 def _checked(vectors: Tensor) -> Tensor:
@@ -83,24 +102,26 @@ def _checked(vectors: Tensor) -> Tensor:
 
 
 @cache
-def _entry(lmax: int, scalar: str, backward: bool) -> int:
-    writer = _Writer(lmax, scalar, backward)
-    return compiler.load(f"harmonics {lmax} {scalar} {backward}", writer.text)
+def _entry(lmax: int, scalar: str, what: str) -> int:
+    writer = _Writer(lmax, scalar, what)
+    return compiler.load(f"harmonics {lmax} {scalar} {what}", writer.text)
 
 
 class _Writer:
-    """Writes the kernel, or its reverse derivative."""
+    """Writes the kernel of the `values`, of their `reverse` derivative or of their `tangent`."""
 
-    def __init__(self, lmax: int, scalar: str, backward: bool) -> None:
-        self.lmax, self.scalar, self.backward = lmax, scalar, backward
+    def __init__(self, lmax: int, scalar: str, what: str) -> None:
+        self.lmax, self.scalar, self.what = lmax, scalar, what
         self.size = (lmax + 1) ** 2
         self.e = Emitter("double")
 
     def text(self) -> str:
         """Return the module."""
         e = self.e
-        # Pointers: vectors, lengths (or the derivative by them), harmonics (likewise), result.
-        self.args = [e.load("%args", i, kind="ptr") for i in range(4 if self.backward else 3)]
+        # Pointers: vectors, lengths (or the derivative by them, or their change), harmonics
+        # (likewise), and the result of the reverse derivative or the change of the vectors.
+        count = 3 if self.what == "values" else 4
+        self.args = [e.load("%args", i, kind="ptr") for i in range(count)]
         self.tile = e.op(f"alloca double, i64 {(self.size + 4) * _LANES}, align 64")
         e.loop(("%begin", "%end", _LANES), self._tile)
         e.do("ret void")
@@ -120,13 +141,41 @@ class _Writer:
         inverse = e.op(f"fdiv <8 x double> {one}, {length}")
         direction = [e.mul(part, inverse, _LANES) for part in parts]
         y = self._values(direction)
-        if self.backward:
+        if self.what == "reverse":
             self._reverse(edge, count, direction, inverse, y)
-        else:
-            self._keep([length, *y])
-            self._copy(edge, count, (1, 1, 0), reading=False)
-            self._copy(edge, count, (2, self.size, 1), reading=False)
+            return []
+        found = [length, *y]
+        if self.what == "tangent":
+            self._copy(edge, count, (3, 3, 0), reading=True)
+            found = self._changes(direction, inverse, y)
+        self._keep(found)
+        self._copy(edge, count, (1, 1, 0), reading=False)
+        self._copy(edge, count, (2, self.size, 1), reading=False)
         return []
+
+    def _changes(self, direction: list[str], inverse: str, y: list[str]) -> list[str]:
+        """Return how the length and all harmonics change with the vector in the tile."""
+        e = self.e
+        moved = [e.load(self.tile, i * _LANES, _LANES) for i in range(3)]
+        along = e.mul(moved[0], direction[0], _LANES)
+        for m, d in zip(moved[1:], direction[1:], strict=True):
+            along = e.fma(m, d, along, _LANES)
+        across = [
+            e.op(f"fsub <8 x double> {m}, {e.mul(along, d, _LANES)}")
+            for m, d in zip(moved, direction, strict=True)
+        ]
+        turned = [e.mul(part, inverse, _LANES) for part in across]
+        changes = [e.splat(e.number(0.0), _LANES)]
+        for degree in range(1, self.lmax + 1):
+            below, table = (degree - 1) ** 2, _ladder(degree).tolist()
+            for c in range(2 * degree + 1):
+                total: str | None = None
+                for a, b, value in _nonzero(table, c):
+                    product = e.mul(changes[below + a], direction[b], _LANES)
+                    product = e.fma(y[below + a], turned[b], product, _LANES)
+                    total = e.fma(product, e.splat(e.number(value), _LANES), total, _LANES)
+                changes.append(str(total))
+        return [along, *changes]
 
     def _values(self, direction: list[str]) -> list[str]:
         """Return all harmonics: degree by degree from the one below."""

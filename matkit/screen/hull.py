@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Final
 
-from ase import Atoms
 from ase.calculators.calculator import Calculator
-from pymatgen.core import Composition
 
 from matkit.crystals.reading import crystal_of
 from matkit.crystals.stability import Hull, read_hull
@@ -17,18 +17,34 @@ from matkit.screen.chain import Step
 from matkit.screen.model import calculator
 from matkit.screen.options import ScreenOptions
 
+# No crystal that was overlooked lies so far below known ones, in eV/atom.
+DEEP: Final = 0.2
+
+log = logging.getLogger(__name__)
+
 
 def near_hull(options: ScreenOptions, items: Sequence[Item]) -> list[ItemResult]:
     """Reject what is too far above the hull; what cannot be placed has failed."""
     hull = references(options)
-    return [_outcome(options, hull, item) for item in items]
+    outcomes = [_outcome(options, hull, item) for item in items]
+    deep = [o for o in outcomes if o.facts.get("above_hull", 0.0) < -DEEP]
+    if deep:
+        names = ", ".join(o.item.content.get_chemical_formula("metal") for o in deep[:5])
+        log.warning(
+            "%d candidates lie more than %g eV/atom below the hull (%s): it seems that the "
+            "references lack phases that compete with them.",
+            *(len(deep), DEEP, names),
+        )
+    return outcomes
 
 
 def _outcome(options: ScreenOptions, hull: Hull, item: Item) -> ItemResult:
     structure = crystal_of(item.content, item.source).structure
     above = hull.above(structure, item.content.info["energy_per_atom"])
     if above is None:
-        return failed(item, f"the references lack pure {', '.join(_lacking(item.content, hull))}")
+        return failed(
+            item, f"the references lack pure {', '.join(hull.lacking(item.content.symbols))}"
+        )
     facts = {"above_hull": above}
     if above > options.max_above_hull:
         reason = (
@@ -60,27 +76,18 @@ def check(options: ScreenOptions, items: Sequence[Item]) -> None:
     """
     if not options.hull:
         raise ConfigError(
-            "The step hull needs references: --hull FILES with the pure elements and compounds "
-            "that compete, or leave hull out of --steps."
+            "The step hull needs references: --hull default for those of the default potential, "
+            "--hull FILES with the pure elements and compounds that compete, or leave hull out "
+            "of --steps."
         )
     hull = references(options)
     readable = [item.content for item in items if item.content is not None]
-    if readable and all(_lacking(atoms, hull) for atoms in readable):
-        elements = sorted({symbol for atoms in readable for symbol in _lacking(atoms, hull)})
+    if readable and all(hull.lacking(atoms.symbols) for atoms in readable):
+        elements = hull.lacking(symbol for atoms in readable for symbol in atoms.symbols)
         raise ConfigError(
             f"No candidate can be placed: the references in {', '.join(options.hull)} lack pure "
             f"{', '.join(elements)}. Add a crystal of each, or leave hull out of --steps."
         )
-
-
-def _lacking(atoms: Atoms, hull: Hull) -> list[str]:
-    """Return the elements without a pure phase."""
-    return sorted(set(atoms.symbols) - _pure(hull))
-
-
-def _pure(hull: Hull) -> set[str]:
-    parts = [Composition(formula).elements for formula, _ in hull.phases]
-    return {elements[0].symbol for elements in parts if len(elements) == 1}
 
 
 STEP = Step(

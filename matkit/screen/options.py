@@ -63,8 +63,9 @@ class ScreenOptions(ReadingOptions, DispersionOptions):
     model: str = Field(DEFAULT_POTENTIAL, description="potential, a name or a file")
     hull: list[str] = Field(
         [],
-        description="phases of the hull: CSV of formula and energy_per_atom (eV) with the same "
-        "potential, or crystals, whose energies it gives as they are",
+        description="phases of the hull: default for those that come with the default potential, "
+        "CSV of formula and energy_per_atom (eV) with the same potential, or crystals, whose "
+        "energies it gives as they are",
     )
     max_above_hull: float = Field(
         0.1, ge=0, description="largest energy above the hull that goes on, in eV/atom"

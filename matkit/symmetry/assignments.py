@@ -104,10 +104,11 @@ class Assignments:
 
 
 def assignments(number: int, counts: Sequence[int], max_atoms: int) -> Assignments:
-    """Return the ways to have such a cell in the group: primitive, or else conventional.
+    """Return the ways to have such a cell in the group: conventional, or else primitive.
 
-    The formula is that of the cell. In groups with a centred lattice it is taken as that of a
-    primitive cell; where that is impossible, as Na4Cl4 in Fm-3m, as that of the conventional cell.
+    The formula is that of the cell. In groups with a centred lattice it is taken as that of the
+    conventional cell, as Si8 in Fd-3m; where that is impossible, as Si2, as that of a primitive
+    cell.
 
     Args:
         number: Number of the space group.
@@ -130,7 +131,7 @@ def is_possible(number: int, counts: tuple[int, ...]) -> bool:
 
 
 def _possible(number: int, counts: tuple[int, ...]) -> Assignments | None:
-    for conventional in (False, True):
+    for conventional in (True, False):
         ways = Assignments(number, counts, conventional)
         if ways.total:
             return ways

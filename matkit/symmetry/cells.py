@@ -6,6 +6,7 @@ determinant 1 for another primitive cell.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -13,6 +14,7 @@ import numpy as np
 import spglib
 from jaxtyping import Float
 
+from matkit.errors import StructureError
 from matkit.symmetry.assignments import Assignments
 from matkit.symmetry.groups import space_group
 from matkit.symmetry.torus import is_integer
@@ -60,6 +62,31 @@ def orbit(ways: Assignments, index: int, basis: Float[np.ndarray, "3 3"]) -> Orb
         directions=directions,
         projector=turned(position.projector[None], basis)[0],
     )
+
+
+def starts(positions: Sequence[int], ways: Assignments) -> list[int]:
+    """Return the index of the first atom of each orbit, where those of an orbit follow each other.
+
+    Args:
+        positions: Index of the Wyckoff position of each atom.
+        ways: Group and kind of the cell.
+
+    Raises:
+        StructureError: they are not as many as their positions hold.
+    """
+    found, start = [], 0
+    while start < len(positions):
+        position = positions[start]
+        end = start + ways.sizes[position]
+        if list(positions[start:end]) != [position] * ways.sizes[position]:
+            raise StructureError(
+                f"Expected {ways.sizes[position]} atoms on position {position} of space group "
+                f"{ways.number}, one after the other; got positions {list(positions[start:end])} "
+                f"from atom {start} on."
+            )
+        found.append(start)
+        start = end
+    return found
 
 
 def turned(matrices: np.ndarray, basis: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "k 3 3"]:

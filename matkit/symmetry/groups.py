@@ -68,8 +68,7 @@ def space_group(number: int) -> SpaceGroup:
     """
     if not 1 <= number <= GROUPS:
         raise UnknownNameError(f"Space groups have the numbers 1 to {GROUPS}; got {number}.")
-    settings = [hall for hall in SETTINGS if _kind(hall).number == number]
-    hall = next((hall for hall in settings if _kind(hall).choice == "2"), settings[0])
+    hall = hall_number(number)
     symbol = _kind(hall).international_short.replace("_", "")
     primitive = np.array(PRIMITIVE[symbol[0]], dtype=float)
     table = spglib.get_symmetry_from_database(hall)
@@ -82,6 +81,13 @@ def space_group(number: int) -> SpaceGroup:
     first.sort()
     shifts = translations[first] - np.floor(translations[first] + 1e-6)
     return SpaceGroup(number, symbol, rotations[first], shifts, primitive)
+
+
+@cache
+def hall_number(number: int) -> int:
+    """Return spglib's number of the standard setting of a space group."""
+    settings = [hall for hall in SETTINGS if _kind(hall).number == number]
+    return next((hall for hall in settings if _kind(hall).choice == "2"), settings[0])
 
 
 def parse(name: str) -> int:

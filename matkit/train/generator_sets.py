@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import nan
 from numbers import Real
 from typing import Any, TypeAlias
@@ -63,6 +63,13 @@ class GeneratorSets:
     valid: Examples
     domain: Domain
     notes: tuple[str, ...]
+
+    def prepared(self, prepare: Callable[[Structures], Structures]) -> GeneratorSets:
+        """Return the sets with structures as a generator wants them."""
+        train, valid = (
+            replace(part, structures=prepare(part.structures)) for part in (self.train, self.valid)
+        )
+        return replace(self, train=train, valid=valid)
 
 
 def read_generator_sets(options: GeneratorOptions, domain: Domain) -> GeneratorSets:

@@ -102,8 +102,9 @@ def train_generator(options: GeneratorOptions, listener: Listener | None = None)
     """
     with open_session(options, listener) as session:
         name, _ = generator_architecture(options)
-        domain = building.model_class(name, Generator).domain
-        sets = read_generator_sets(options, domain)
+        architecture = building.model_class(name, Generator)
+        sets = read_generator_sets(options, architecture.domain)
+        sets = sets.prepared(architecture.prepared)
         for note in sets.notes:
             session.listener.note(note)
         generator, facts = new_generator(options, sets.train.structures)

@@ -20,6 +20,7 @@ from lightning.fabric import Fabric
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
+from matkit.devices import seed_generators
 from matkit.errors import TrainingError
 from matkit.structures import Structures
 from matkit.threads import threads_for
@@ -159,7 +160,8 @@ class Trainer:
         rate = learning_rate(epochs / max(1, options.max_num_epochs), options)
         for group in (g for optimizer in self.optimizers for g in optimizer.param_groups):
             group["lr"] = rate
-        torch.manual_seed(options.seed + 1_000_003 * step + self.fabric.global_rank)
+        number = options.seed + 1_000_003 * step + self.fabric.global_rank
+        seed_generators(number, self.fabric.device)
         result = self.forward(batch)
         self._check(result, batch)
         # Named, so that nothing is derived by the positions, which require it for the forces.

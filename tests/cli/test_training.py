@@ -88,6 +88,7 @@ def test_the_document(cli, folder):
     assert document["last"]["epoch"] == 3
 
 
+@pytest.mark.slow
 def test_two_processes_learn_what_one_does(folder):
     # Each step sees all eight structures: as one batch, or as one of four in each process.
     changes = {"loss": "mse", "batch_size": 8, "max_num_epochs": 4, "default_dtype": "float64"}

@@ -14,8 +14,9 @@ from matkit.crystals.options import CrystalsOptions
 from matkit.crystals.pages import crystals_page, histograms
 from matkit.crystals.results import Energetics
 from matkit.crystals.stability import Hull
-from matkit.crystals.writing import counts_of, match_cells, score_cells, structures_csv
+from matkit.crystals.writing import counts_of, match_cells, structures_csv
 from matkit.errors import DataError
+from matkit.evaluate.scores import score_cells
 from tests.crystals import samples
 from tests.report.sources import external_sources
 

@@ -10,7 +10,8 @@ from scipy.stats import wasserstein_distance
 from matkit.crystals.judging import Facts, judge
 from matkit.crystals.matching import DEFAULT, PUBLISHED
 from matkit.crystals.parallel import Pool
-from matkit.crystals.scores import coverage, distribution, draw, fraction, halves, matches
+from matkit.crystals.scores import coverage, matches
+from matkit.evaluate.scores import distribution, draw, fraction, halves
 from tests.crystals import samples
 
 

@@ -1,7 +1,9 @@
 """Energies above hulls that can be drawn by hand."""
 
+import numpy as np
 import pytest
 from ase.calculators.lj import LennardJones
+from pymatgen.analysis.phase_diagram import PDEntry, PhaseDiagram
 from pymatgen.core import Composition, Lattice, Structure
 
 from matkit.crystals.stability import Hull, energies, read_hull
@@ -93,3 +95,20 @@ def test_a_hull_of_crystals(tmp_path):
     (tmp_path / "0.cif").unlink()
     with pytest.raises(DataError, match="no crystal with an energy"):
         read_hull([tmp_path], calc)
+
+
+def test_the_hull_is_that_of_pymatgen():
+    rng = np.random.default_rng(0)
+    formulas = [("Li", 1), ("Fe", 1), ("O", 1), ("Li2O", 3), ("Fe2O3", 5), ("FeO", 2), ("LiFe", 2)]
+    formulas += [("LiFeO2", 4), ("Li3FeO4", 8), ("LiFe5O8", 14), ("Li2O2", 4), ("Fe3O4", 7)]
+    phases = [(formula, float(rng.normal())) for formula, _ in formulas for _ in range(2)]
+    entries = [PDEntry(Composition(f), e * Composition(f).num_atoms) for f, e in phases]
+    theirs, ours = PhaseDiagram(entries), Hull(phases)
+    for formula in ("Li2Fe3O4", "Li5FeO4", "FeO", "LiO2", "LiFe"):
+        composition = Composition(formula)
+        species = [element for element, n in composition.items() for _ in range(int(n))]
+        places = rng.random((len(species), 3))
+        structure = Structure(Lattice.cubic(6.0), species, places)
+        entry = PDEntry(composition, -1.5 * composition.num_atoms)
+        expected = theirs.get_e_above_hull(entry, allow_negative=True)
+        assert ours.above(structure, -1.5) == pytest.approx(expected, abs=1e-9)

@@ -33,6 +33,10 @@ def test_sizes_may_be_left_open():
     ("field", "message"),
     [
         ({"species": torch.tensor([1, 8, 8])}, "one row per atom of n_atoms, 5; got 3"),
+        ({"position": torch.tensor([0, 1])}, "one row per atom of n_atoms, 5; got 2"),
+        ({"position": torch.zeros(5).long()}, "need the `species` and the `space_group`"),
+        ({"elements": torch.ones(3, 9).bool()}, "n_atoms 2, elements 3"),
+        ({"conventional": torch.tensor([True])}, "n_atoms 2, conventional 1"),
         ({"space_group": torch.tensor([225])}, "n_atoms 2, space_group 1"),
         ({"properties": {"gap": torch.ones(3)}}, "n_atoms 2, gap 3"),
         ({"count": 4}, "n_atoms 2, count 4"),

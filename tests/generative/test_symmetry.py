@@ -6,7 +6,8 @@ import pytest
 import spglib
 import torch
 
-from matkit.errors import ConfigError, UnknownNameError
+from matkit.data.ase import to_ase
+from matkit.errors import ConfigError, StructureError, UnknownNameError
 from matkit.generative.crystalflow import CrystalFlow
 from matkit.generative.diffcsp import DiffCSP
 from matkit.generative.parts.denoiser import Noisy, Prediction
@@ -17,6 +18,8 @@ from matkit.generative.parts.symmetry import Symmetry, symmetry_of
 from matkit.generative.parts.torus import shortest
 from matkit.interfaces import Condition, Generator
 from matkit.structures import Structures, cat
+from matkit.symmetry.genes import gene_of
+from matkit.symmetry.normalizer import canonical_orbits
 from tests.generative.crystals import draw, normal, uniform
 
 OX, NA, CL, TI = 8, 11, 17, 22
@@ -73,6 +76,16 @@ def test_nothing_is_drawn_without_a_group():
     condition = Condition(n_atoms=torch.tensor([2]), species=torch.tensor([NA, CL]))
     assert symmetry_of(condition, 20, noise) is None
     assert noise.calls == 0
+
+
+def test_atoms_are_not_put_where_they_have_more_symmetry():
+    # A third of the ways of corundum's formula only are of R-3c.
+    made = symmetry_of(asked([(167, [TI] * 4 + [OX] * 6)] * 30), 20, Noise(torch.arange(30)))
+    lattice = from_logarithm(made.logarithm(normal(30, 6)))
+    places = made.start(uniform(30, 10, 3))
+    numbers = [TI] * 4 + [OX] * 6
+    for cell, fractional in zip(lattice.numpy(), places.numpy(), strict=True):
+        assert spglib.get_symmetry_dataset((cell, fractional, numbers), 1e-5).number == 167
 
 
 def test_orbits_are_of_one_species_and_complete(symmetry):
@@ -267,3 +280,38 @@ def test_an_impossible_group_is_refused_before_any_network_is_called(make):
     generator.network.forward = None  # type: ignore[method-assign]
     with pytest.raises(ConfigError, match=r"possible are 4, 8 formula units"):
         draw(generator, asked([(205, [NA, NA, CL, CL])]), STEPS, 0)
+
+
+# Rutile with O on either of two positions of four atoms; rock salt in its conventional cell.
+RUTILE, ROCK_SALT = [TI] * 2 + [OX] * 4, [NA] * 4 + [CL] * 4
+
+
+@pytest.mark.parametrize(
+    ("number", "species", "position", "conventional"),
+    [
+        (136, RUTILE, [0] * 2 + [5] * 4, False),
+        (136, RUTILE, [1] * 2 + [6] * 4, False),
+        (225, ROCK_SALT, [1] * 4 + [0] * 4, True),
+    ],
+)
+def test_atoms_are_on_the_positions_that_are_asked_for(number, species, position, conventional):
+    told = {"position": torch.tensor(position), "conventional": torch.tensor([conventional])}
+    condition = asked([(number, species)], **told)
+    (atoms,) = to_ase(draw(flow(), condition, 3, 0))
+    gene = gene_of(atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
+    assert gene.number == number
+    wanted = sorted(set(zip(species, position, strict=True)))
+    found = list(zip(gene.species.tolist(), gene.position.tolist(), strict=True))
+    assert canonical_orbits(number, found) == canonical_orbits(number, wanted)
+
+
+def test_positions_that_do_not_hold_the_atoms():
+    condition = asked([(136, RUTILE)], position=torch.tensor([0, 0, 5, 5, 5, 6]))
+    with pytest.raises(StructureError, match="Expected 4 atoms on position 5 of space group 136"):
+        draw(flow(), condition, 1, 0)
+
+
+def flow() -> CrystalFlow:
+    torch.manual_seed(0)
+    small = {"width": 16, "layers": 1, "harmonics": 2, "time_channels": 8, "miller": 0}
+    return CrystalFlow([OX, NA, CL, TI], 8, **small).eval()

@@ -264,3 +264,24 @@ def test_one_structure_that_became_another_is_searched_again(change):
         atoms.pbc, atoms.cell = False, None
     moving.graph(from_ase(atoms))
     assert moving.searches == 2
+
+
+def test_tables_of_edges_are_kept_as_long_as_the_edges_stay():
+    verlet, structures = VerletList(4.0, 0.6), from_ase(crystal())
+    first = verlet.graph(structures)
+    first.tables["mark"], pointers = 1, first.pointers
+    nearby = structures.replace(positions=structures.positions + 1e-7)
+    again = verlet.graph(nearby)
+    assert again.tables is first.tables
+    assert again.pointers is pointers
+    expected = radius_graph(nearby, 4.0)
+    assert torch.equal(again.center, expected.center)
+    assert torch.allclose(again.vectors, again.replace().vectors)
+    longest = int(again.vectors.norm(dim=1).argmax())
+    away = nearby.positions.clone()
+    # Within half the skin, and beyond the cutoff.
+    away[again.center[longest]] -= 0.06 * again.vectors[longest]
+    other = verlet.graph(structures.replace(positions=away))
+    assert verlet.searches == 1
+    assert len(other.center) != len(again.center)
+    assert "mark" not in other.tables

@@ -68,6 +68,12 @@ def test_every_candidate_gets_a_verdict_with_its_reason(crystals, emt):
     assert "max_above_hull: 0.1" in (folder / "config.yaml").read_text()
 
 
+def test_what_lies_far_below_the_hull_lacks_its_competitors(crystals, emt, caplog):
+    (emt / "high.csv").write_text("formula,energy_per_atom\nCu,1.0\nAu,0.0\n")
+    screen(quick(struct=crystals, hull="high.csv", steps="relax,hull"))
+    assert "candidates lie more than 0.2 eV/atom below the hull (Cu" in caplog.text
+
+
 def test_what_is_above_the_hull_or_cannot_be_placed_goes_no_further(emt):
     write("two.extxyz", [bulk("Cu", "bcc", a=2.9), bulk("Ag")])
     (emt / "hull.csv").write_text("formula,energy_per_atom\nCu,-0.1\n")

@@ -1,12 +1,20 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from ase.build import molecule
 from ase.io import read
 
 from matkit import demo
+from matkit.errors import MissingExtraError
+from matkit.generative.moleculeflow import MoleculeFlow
 from matkit.interfaces import Generator
 from matkit.models import checkpoint, shipped
+from matkit.molecules.perception import structures_of
 from matkit.simulate import relax
+from matkit.structures import cat
+from tests.molecules.files import perceived, tiny_generator
 from tests.simulate.calculators import Springs
 
 SMALL = {"width": 8, "layers": 1, "harmonics": 2, "time_channels": 4, "miller": 0}
@@ -40,7 +48,8 @@ def test_the_demonstration_writes_its_files_twice(tmp_path, monkeypatch, capsys)
     assert len(read(tmp_path / "demo" / "wurtzite-relaxed.extxyz")) == 16
     printed = capsys.readouterr().out
     assert "converged: True" in printed
-    assert "Left out. Expected the name or the file of a generator" in printed
+    assert "Left out. Expected the name or the file of a generator of crystals" in printed
+    assert "Left out. Expected the name or the file of a generator of molecules" in printed
 
 
 def test_crystals_are_generated_if_a_generator_comes_with_matkit(
@@ -55,6 +64,41 @@ def test_crystals_are_generated_if_a_generator_comes_with_matkit(
     printed = capsys.readouterr().out
     assert "Model crystalflow-perov5, licence: MIT" in printed
     assert "8 crystals (NaCl), 0 of them relaxed" in printed
+
+
+def test_molecules_go_from_the_generator_to_their_vibrations(
+    tmp_path, weights, monkeypatch, capsys
+):
+    pytest.importorskip("tblite")
+    ethyne, water = (structures_of(perceived(molecule(name))) for name in ("C2H2", "H2O"))
+    monkeypatch.setattr(MoleculeFlow, "sample", lambda *_args: cat([water, water, water, ethyne]))
+    weights.mkdir()
+    Path(tiny_generator(tmp_path)).rename(weights / "moleculeflow-qm9.safetensors")
+    demo.new_molecules(tmp_path)
+    printed = capsys.readouterr().out
+    assert "4 molecules (C2H2, H2O), 4 of them relaxed" in printed
+    assert "0: O, 3 modes, highest 3" in printed
+    assert "3: C#C, 7 modes, highest 3" in printed
+    assert printed.count("converged") == 4
+
+
+def test_without_tblite_a_model_with_hessians_does_it(tmp_path, monkeypatch):
+    monkeypatch.undo()  # it comes with matkit
+    result = demo.vibrations_of(molecule("H2O"), demo.HESSIANS)
+    assert result.method == "predict"
+    assert len(result.modes.frequencies) == 3
+
+
+def test_molecules_are_left_out_without_rdkit(tmp_path, weights, monkeypatch, capsys):
+    weights.mkdir()
+    Path(tiny_generator(tmp_path)).rename(weights / "moleculeflow-qm9.safetensors")
+
+    def missing(_options):
+        raise MissingExtraError("needs RDKit")
+
+    monkeypatch.setattr(demo, "generate", missing)
+    demo.new_molecules(tmp_path)
+    assert "Left out. needs RDKit" in capsys.readouterr().out
 
 
 def test_a_generator_of_species_makes_free_crystals_only(tmp_path, weights, monkeypatch, capsys):

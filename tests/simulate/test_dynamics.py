@@ -102,6 +102,7 @@ def test_thermostats_reach_the_temperature(thermostat):
     assert np.mean(temperatures[150:]) == pytest.approx(600, rel=0.2)
 
 
+@pytest.mark.slow
 def test_npt_follows_the_pressure():
     gpa = 1 / 160.21766208
     options = {"ensemble": "npt", "timestep": 4, "steps": 400, "barostat_time": 100}

@@ -37,6 +37,7 @@ def test_a_ramp_to_the_same_temperature_is_none(method, folders):
     assert np.array_equal(one.atoms.get_momenta(), two.atoms.get_momenta())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", RAMPS)
 def test_the_temperature_follows_the_ramp(method):
     options = {"steps": 400, "timestep": 4.0, "friction": 0.05, **RAMPS[method]}

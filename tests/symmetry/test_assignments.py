@@ -65,12 +65,14 @@ def test_millions_of_ways_are_counted_at_once():
     assert sizes == [2, 2, 2, 4]
 
 
-def test_the_formula_is_of_a_primitive_cell_or_else_of_the_conventional_one():
+def test_the_formula_is_of_the_conventional_cell_or_else_of_a_primitive_one():
+    assert assignments(225, (4, 4), 20).conventional
     assert not assignments(225, (1, 1), 20).conventional
-    assert not assignments(166, (3, 3), 20).conventional
-    rock_salt = assignments(225, (4, 4), 20)
-    assert rock_salt.conventional
-    assert [rock_salt.sizes[index] for index, _ in rock_salt.way(0)] == [4, 4]
+    assert assignments(166, (3, 3), 20).conventional
+    assert not assignments(166, (1, 1), 20).conventional
+    diamond = assignments(227, (8,), 20)  # on 8a or 8b
+    assert diamond.conventional
+    assert diamond.total == 2
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,7 @@ def test_a_rank_larger_than_every_matrix(options):
         finetune(options(lora=True, lora_rank=64))
 
 
+@pytest.mark.slow
 def test_replay_holds_the_model_where_it_was(options, tmp_path):
     known = frames(8, seed=9)
     path = labelled_file(tmp_path / "known.xyz", known)

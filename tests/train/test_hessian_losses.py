@@ -206,6 +206,7 @@ def test_one_target_for_each_structure():
         with_hessians(structures, targets[:2], False)
 
 
+@pytest.mark.slow
 def test_three_body_hessians_are_learned():
     """Antisymmetric parts of blocks included; the loss falls to three hundredths."""
     structures, targets = molecules()

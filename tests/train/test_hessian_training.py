@@ -153,6 +153,7 @@ def test_a_backbone_that_learns_nothing_must_be_frozen(options):
         train(options(**changes))
 
 
+@pytest.mark.slow
 def test_kill_9_in_the_middle_changes_nothing(options, backbone, tmp_path):
     model = {**TINY_HIP, "backbone": backbone}
     changes = {"model": model, **HEAD_ONLY, "hessian_modes_weight": 1, "max_num_epochs": 4}

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from matkit.devices import seed_generators
 from matkit.errors import ConfigError
 from matkit.train.gradients import GradientWatch, clip
 from matkit.train.muon import Muon, orthogonalised
@@ -127,3 +128,12 @@ def test_parameters_without_gradient_are_found():
         watch.look()
     with pytest.raises(Exception, match="No gradient reached unused in any step"):
         watch.judge()
+
+
+def test_seeding_gives_torchs_numbers_and_leaves_nothing_behind():
+    before = len(torch.cuda._queued_calls)
+    seed_generators(7, torch.device("cpu"))
+    found = torch.rand(3)
+    assert len(torch.cuda._queued_calls) == before
+    torch.manual_seed(7)
+    assert torch.equal(found, torch.rand(3))

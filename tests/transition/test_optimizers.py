@@ -159,6 +159,7 @@ def test_relax_by_name_in_any_case():
     assert every.steps <= result.steps
 
 
+@pytest.mark.slow
 def test_rattled_molecules_take_at_most_half_the_steps_of_bfgs():
     tblite = pytest.importorskip("tblite.ase")
     steps = {"RFO": [], "BFGS": [], "FIRE": []}

@@ -1,4 +1,4 @@
-"""Which atoms the cells hold: formulas as they are written, and compositions that are drawn."""
+"""Which atoms the cells hold: elements that are named, and compositions that are drawn."""
 
 from __future__ import annotations
 
@@ -11,32 +11,12 @@ import numpy as np
 from matkit.crystals.validity import composition_validity
 from matkit.elements import SYMBOLS, atomic_number
 from matkit.errors import ConfigError
+from matkit.formulas import Composition
 
-PART = re.compile(r"([A-Z][a-z]?)(\d*)")
 # Draws after which a size is given up, and sizes after which a system is.
 DRAWS, SIZES = 2000, 20
 
-Composition = tuple[tuple[int, int], ...]
 Fits = Callable[[Composition], bool]
-
-
-def parse_formula(text: str) -> Composition:
-    """Return pairs of atomic number and count, in the order of the formula.
-
-    Raises:
-        ConfigError: the text is no formula of whole numbers of atoms.
-        UnknownNameError: a symbol is not one.
-    """
-    parts = PART.findall(text)
-    if not parts or "".join(symbol + count for symbol, count in parts) != text:
-        raise ConfigError(f"Expected a formula such as Na4Cl4, got {text!r}.")
-    counts: dict[int, int] = {}
-    for symbol, count in parts:
-        number = atomic_number(symbol)
-        counts[number] = counts.get(number, 0) + int(count or 1)
-    if 0 in counts.values():
-        raise ConfigError(f"Expected at least one atom of every element, got {text!r}.")
-    return tuple(counts.items())
 
 
 def parse_elements(text: str) -> tuple[int, ...]:

@@ -9,11 +9,10 @@ from ase.geometry import get_distances
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from matkit.errors import StructureError
 from matkit.interfaces import Blueprint
 from matkit.structures import Structures, cat
 from matkit.symmetry.assignments import Assignments
-from matkit.symmetry.cells import Orbit, conventional_basis, lattice, orbit, reduced_basis
+from matkit.symmetry.cells import Orbit, conventional_basis, lattice, orbit, reduced_basis, starts
 
 # Draws of one crystal; the one whose atoms are farthest apart is taken.
 DRAWS = 30
@@ -24,8 +23,9 @@ FAR = 0.9
 def realize(blueprint: Blueprint, seeds: Int[Tensor, " B"]) -> Structures:
     """Return crystals with random free coordinates and cells that their groups allow.
 
-    The volume is the sum of the cubes of the atoms' covalent diameters. They are starting points
-    for a relaxation: of some draws the one is taken whose atoms are farthest apart.
+    The volume is what the blueprint expects (`expected_volume` in Å³), or else the sum of the cubes
+    of the atoms' covalent diameters. They are starting points for a relaxation: of some draws the
+    one is taken whose atoms are farthest apart.
 
     Args:
         blueprint: Species, and if it is known the space group with the Wyckoff position of every
@@ -52,15 +52,14 @@ def _crystal(part: Blueprint, seed: int) -> Structures:
             break
     assert best is not None
     _, cell, fractional = best
-    return Structures(
+    made = Structures(
         positions=torch.from_numpy(fractional @ cell),
         species=part.species,
         cell=torch.from_numpy(cell)[None],
         pbc=torch.ones(1, 3, dtype=torch.bool),
         n_atoms=part.n_atoms,
-        atom=part.atom,
-        system=part.system,
     )
+    return part.mark(made)
 
 
 def _drawn(part: Blueprint, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -70,11 +69,16 @@ def _drawn(part: Blueprint, rng: np.random.Generator) -> tuple[np.ndarray, np.nd
     shape = rng.normal(size=6)
     basis = conventional_basis(number) if conventional else reduced_basis(number, shape)
     cell = basis @ lattice(number, shape)
-    volume = ((2 * covalent_radii[part.species.numpy()]) ** 3).sum()
-    cell = cell * (volume / abs(np.linalg.det(cell))) ** (1 / 3)
+    cell = cell * (_volume(part) / abs(np.linalg.det(cell))) ** (1 / 3)
     if part.position is None:
         return cell, rng.random((len(part.species), 3))
     return cell, _places(part, number, conventional, basis, rng)
+
+
+def _volume(part: Blueprint) -> float:
+    if "expected_volume" in part.system:
+        return float(part.system["expected_volume"])
+    return float(((2 * covalent_radii[part.species.numpy()]) ** 3).sum())
 
 
 def _places(
@@ -87,19 +91,9 @@ def _places(
     """Return the places of all orbits, one after the other."""
     assert part.position is not None
     ways = Assignments(number, (len(part.species),), conventional)
-    positions, places, start = part.position.tolist(), [], 0
-    while start < len(positions):
-        one = orbit(ways, positions[start], basis)
-        end = start + len(one.rotations)
-        if len(set(positions[start:end])) != 1 or end > len(positions):
-            raise StructureError(
-                f"Expected {len(one.rotations)} atoms on position {positions[start]} of space "
-                f"group {number}, one after the other; got positions {positions[start:end]} from "
-                f"atom {start} on."
-            )
-        places.append(_of_orbit(one, rng))
-        start = end
-    return np.concatenate(places)
+    positions = part.position.tolist()
+    orbits = [orbit(ways, positions[start], basis) for start in starts(positions, ways)]
+    return np.concatenate([_of_orbit(one, rng) for one in orbits])
 
 
 def _of_orbit(one: Orbit, rng: np.random.Generator) -> Float[np.ndarray, "m 3"]:

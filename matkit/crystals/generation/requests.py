@@ -7,18 +7,17 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from matkit.crystals.generation.compositions import (
-    Composition,
     draw_composition,
     draw_system,
     multiplied,
     parse_elements,
-    parse_formula,
     parse_range,
 )
 from matkit.crystals.generation.like import requests_like
 from matkit.crystals.generation.options import ATOMS, CrystalOptions
 from matkit.crystals.reading import read_crystals
 from matkit.errors import ConfigError
+from matkit.formulas import Composition, parse_formula
 from matkit.generate.options import SEEDS
 from matkit.interfaces import Generator
 from matkit.runs.items import Item
@@ -62,6 +61,13 @@ def requests(
 def _finds_species(options: CrystalOptions, generator: Generator) -> bool:
     """Return whether the generator is to find the species itself: where nothing says them."""
     given = [name for name in ATOMS if getattr(options, name) is not None]
+    if options.required_elements and "required_elements" not in generator.inputs:
+        raise ConfigError(
+            "The generator cannot be told which elements must occur among others. Leave "
+            "required_elements out, or give a chemical_system."
+        )
+    if "elements" in generator.inputs and given in (["elements"], ["chemical_system"]):
+        return True
     if given and "species" not in generator.inputs:
         raise ConfigError(
             f"The generator finds the species itself and cannot keep to a {given[0]}. Leave it "
@@ -72,6 +78,8 @@ def _finds_species(options: CrystalOptions, generator: Generator) -> bool:
 
 def _one(options: CrystalOptions, room: _Room, rng: np.random.Generator, index: int) -> Content:
     """Return the number of atoms of a crystal, and their species if they are not generated."""
+    if room.is_open:
+        return (0,)
     if room.free:
         return (int(rng.choice(list(room.sizes), p=list(room.sizes.values()))),)
     composition = _composition(options, room, rng, index)
@@ -82,6 +90,8 @@ def _one(options: CrystalOptions, room: _Room, rng: np.random.Generator, index: 
 
 class _Room:
     """What the cell can hold: numbers of atoms, and what the space group allows.
+
+    Where the generator finds the species, and need not be told of how many atoms, neither matters.
 
     Args:
         options: What is asked for.
@@ -103,8 +113,9 @@ class _Room:
     ) -> None:
         self.group = None if options.space_group is None else parse(options.space_group)
         self.max_atoms, self.free = generator.max_atoms, free
+        self.is_open = free and not options.num_atoms and "n_atoms" not in generator.required
         self.sizes = _sizes(options, generator, learnt)
-        if free:
+        if free and not self.is_open:
             possible = {n: p for n, p in self.sizes.items() if self.fits(((0, n),))}
             if not possible:
                 self.check([max(self.sizes)])

@@ -7,20 +7,29 @@ from typing import Any
 
 import torch
 from ase import Atoms
+from jaxtyping import Bool
+from torch import Tensor
 
 from matkit.crystals.evaluation import Note, evaluate_crystals
+from matkit.crystals.generation.compositions import parse_elements
 from matkit.crystals.generation.options import CrystalOptions
+from matkit.crystals.generation.phases import SYMPREC, Findings, group_scores, phases
 from matkit.crystals.generation.realize import realize
 from matkit.crystals.generation.requests import requests
 from matkit.crystals.generation.results import archive, lines, rows, scores, sections
+from matkit.crystals.judging import space_group
 from matkit.crystals.options import CrystalsOptions
+from matkit.crystals.parallel import open_pool
 from matkit.crystals.reading import Crystal, crystal_of, read_and_tell
-from matkit.crystals.results import CrystalEvaluation
 from matkit.crystals.validity import CLOSEST, smallest_distance, smallest_self_distance
+from matkit.data.ase import to_ase
+from matkit.elements import SYMBOLS
 from matkit.generate.batch import Batch
-from matkit.generate.options import GenerateOptions
+from matkit.generate.options import SEEDS
+from matkit.interfaces import Blueprint, Generator
 from matkit.runs.items import Item
 from matkit.symmetry.groups import parse
+from matkit.symmetry.groups import space_group as group_of
 
 __all__ = ["archive", "lines", "realize", "requests", "rows", "scores", "sections"]
 
@@ -31,10 +40,51 @@ RELAX_CELL = True
 BURST = 3.0
 
 
-def fields(options: CrystalOptions, count: int) -> dict[str, Any]:
-    """Return the space group, if one is asked for."""
-    group = options.space_group
-    return {} if group is None else {"space_group": torch.full((count,), parse(group))}
+def fields(options: CrystalOptions, generator: Generator, count: int) -> dict[str, Any]:
+    """Return the space group, and the elements if the generator can choose among some."""
+    group = _group(options)
+    found = {} if group is None else {"space_group": torch.full((count,), group)}
+    if "elements" not in generator.inputs:
+        return found
+    system = options.chemical_system
+    named = {
+        "elements": system or options.elements,
+        "required_elements": system or options.required_elements,
+    }
+    return found | {key: _table(text, count) for key, text in named.items() if text is not None}
+
+
+def _table(text: str, count: int) -> Bool[Tensor, "B Z"]:
+    table = torch.zeros(count, len(SYMBOLS), dtype=torch.bool)
+    table[:, list(parse_elements(text))] = True
+    return table
+
+
+def is_symmetric(atoms: Atoms) -> bool:
+    """Return whether a crystal was made from Wyckoff positions: relaxing keeps its group."""
+    return "wyckoff" in atoms.arrays
+
+
+def starts(atoms: Atoms, count: int) -> list[Atoms]:
+    """Return places where the relaxation of a crystal starts: there, and others of its orbits."""
+    if count == 1 or not is_symmetric(atoms):
+        return [atoms]
+    names = ("space_group", "conventional", "expected_volume")
+    told = {name: torch.tensor([atoms.info[name]]) for name in names if name in atoms.info}
+    blueprint = Blueprint(
+        species=torch.from_numpy(atoms.numbers),
+        n_atoms=torch.tensor([len(atoms)]),
+        space_group=told.get("space_group"),
+        conventional=told.get("conventional"),
+        position=torch.from_numpy(atoms.arrays["wyckoff"]),
+        system={name: value for name, value in told.items() if name == "expected_volume"},
+    )
+    first = int(atoms.info["seed"])
+    seeds = [(first + trial * SEEDS) % (1 << 63) for trial in range(1, count)]
+    others = [to_ase(realize(blueprint, torch.tensor([seed])))[0] for seed in seeds]
+    for other in others:
+        other.info = dict(atoms.info)
+    return [atoms, *others]
 
 
 def aim(options: CrystalOptions, item: Item) -> dict[str, int]:
@@ -54,6 +104,23 @@ def fault(atoms: Atoms) -> str:
     return f"atoms {closest:.2f} Å apart" if closest < CLOSEST else ""
 
 
+def unlike(options: CrystalOptions, atoms: Atoms) -> str:
+    """Return which space group a crystal has in the place of the one that is asked for."""
+    wanted = _group(options)
+    structure = None if wanted is None else crystal_of(atoms, "").structure
+    if wanted is None or structure is None:
+        return ""
+    found = space_group(structure, SYMPREC)
+    if found == wanted:
+        return ""
+    name = "none" if found is None else f"{group_of(found).symbol} ({found})"
+    return f"its space group is {name}, not {group_of(wanted).symbol} ({wanted})"
+
+
+def _group(options: CrystalOptions) -> int | None:
+    return None if options.space_group is None else parse(options.space_group)
+
+
 def damage(before: Atoms, after: Atoms) -> str:
     """Return whether a crystal came apart when it was relaxed."""
     return "it came apart" if after.get_volume() > BURST * before.get_volume() else ""
@@ -64,13 +131,14 @@ def read_known(paths: Sequence[str]) -> Sequence[Crystal]:
     return read_and_tell(paths)
 
 
-def judged(
-    batch: Batch, known: Sequence[Crystal], options: GenerateOptions, note: Note
-) -> CrystalEvaluation:
-    """Return all scores of the crystals as they were drawn."""
+def judged(batch: Batch, known: Sequence[Crystal], options: CrystalOptions, note: Note) -> Findings:
+    """Return all scores of the crystals as they were drawn, and the phases of relaxed ones."""
     entries = [crystal_of(atoms, f"crystal {batch.number(atoms)}") for atoms in batch.generated]
     sets: dict[str, Sequence[Crystal]] = {"generated": entries}
     if known:
         sets["known"] = known
     judging = CrystalsOptions(workers=options.workers, seed=options.seed)
-    return evaluate_crystals(sets, judging, note=note)
+    evaluation = evaluate_crystals(sets, judging, note=note)
+    with open_pool(options.workers, judging.timeout) as pool:
+        found = phases(batch, pool) if batch.relaxed else []
+    return Findings(evaluation, found, group_scores(batch, _group(options)))

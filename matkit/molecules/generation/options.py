@@ -7,6 +7,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from matkit.generate.options import GenerateOptions
+from matkit.molecules.options import PoseChecks
 
 
 class MoleculeOptions(GenerateOptions):
@@ -22,6 +23,10 @@ class MoleculeOptions(GenerateOptions):
         None,
         description="molecule whose heavy atoms and their bonds are to be part of all others, as "
         "SMILES or a file, whose coordinates then stay",
+    )
+
+    posebusters: PoseChecks | None = Field(
+        None, description="checks of PoseBusters: mol_fast, or mol with energies of conformers"
     )
 
     @model_validator(mode="after")

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from matkit.crystals.generation.compositions import Composition, parse_formula, parse_range
+from matkit.crystals.generation.compositions import parse_range
 from matkit.elements import SYMBOLS
 from matkit.errors import ConfigError
+from matkit.formulas import Composition, parse_formula
 from matkit.generate.options import SEEDS
 from matkit.interfaces import Generator
 from matkit.molecules.generation.options import MoleculeOptions
 from matkit.molecules.generation.scaffolds import Scaffold, read_scaffold
+from matkit.molecules.poses import check_installed
 from matkit.runs.items import Item
 
 # Valences of elements that have one only, as neutral atoms.
@@ -34,7 +36,10 @@ def requests(
         ConfigError: what is asked for is impossible.
         UnknownElementError: the generator does not know an element.
         DataError: the file of the scaffold cannot be read.
+        MissingExtraError: PoseBusters is asked for and not installed.
     """
+    if options.posebusters is not None:
+        check_installed()
     scaffold = None if options.scaffold is None else read_scaffold(options.scaffold)
     rng = np.random.default_rng([options.seed, 1])
     if options.formula is not None:
@@ -117,11 +122,12 @@ def _sizes(
                 f"asked for {options.num_atoms}. Ask for fewer."
             )
     elif scaffold is not None:  # nothing smaller than the molecule that it is taken from
+        largest = max(weights)
         weights = {n: count for n, count in weights.items() if n >= scaffold.complete}
         if not weights:
             raise ConfigError(
                 f"The scaffold is taken from a molecule of {scaffold.complete} atoms, the "
-                f"generator makes at most {generator.max_atoms}. Take a smaller one."
+                f"generator was trained on molecules of up to {largest}. Take a smaller one."
             )
     total = sum(weights.values())
     return {size: count / total for size, count in weights.items()}

@@ -10,26 +10,23 @@ from typing import Any
 from ase import Atoms
 
 from matkit.builders.smiles import rdkit
+from matkit.evaluate.scores import score_cells, score_documents, score_lines
 from matkit.generate.batch import Batch
-from matkit.molecules.evaluation import PROTOCOLS, JudgedMolecule
 from matkit.molecules.explicit import structures_with_bonds
+from matkit.molecules.judging import JudgedMolecule
+from matkit.molecules.tables import UNITS, drawings, molecule_row, scenes
 from matkit.molecules.validity import to_rdkit
 from matkit.report.pages import render
-from matkit.report.structures import scene
-from matkit.report.tables import percent
-
-# Molecules that are drawn on the page.
-PICTURES = 12
 
 
 def rows(batch: Batch) -> list[dict[str, Any]]:
     """Return one row for each molecule, and for each that failed."""
-    judged = _judged(batch)
+    places = {batch.number(atoms): place for place, atoms in enumerate(batch.generated)}
     table_rows = []
     for number, row in sorted(batch.rows.items()):
         found: dict[str, Any] = {"molecule": number}
-        if number in judged:
-            found |= _molecule_row(batch.drawn[number], judged[number])
+        if number in places:
+            found |= molecule_row(batch.drawn[number], batch.evaluation, places[number])
         found |= {name: row.get(name, "") for name in ("seconds", "redrawn")}
         found["reason"] = row.get("reason", "") or found.get("reason", "")
         table_rows.append(found | (_relaxation(batch, number) if batch.relaxation else {}))
@@ -41,21 +38,6 @@ def _judged(batch: Batch) -> dict[int, JudgedMolecule]:
         return {}
     pairs = zip(batch.generated, batch.evaluation.molecules, strict=True)
     return {batch.number(atoms): found for atoms, found in pairs}
-
-
-def _molecule_row(atoms: Atoms, found: JudgedMolecule) -> dict[str, Any]:
-    return {
-        "formula": atoms.get_chemical_formula("hill"),
-        "n_atoms": len(atoms),
-        "smiles": found.verdict.smiles,
-        "charge": int(atoms.arrays["formal_charge"].sum()),
-        "valid": found.verdict.valid,
-        "unique": found.unique,
-        "novel": "" if found.novel is None else found.novel,
-        "perceived": found.perceived,
-        "stable_atoms": "" if found.stable is None else round(found.stable, 4),
-        "reason": found.verdict.reason,
-    }
 
 
 def _relaxation(batch: Batch, number: int) -> dict[str, Any]:
@@ -99,30 +81,28 @@ def _sdf(molecules: Mapping[int, Atoms], judged: Mapping[int, JudgedMolecule]) -
 
 def scores(batch: Batch) -> list[dict[str, Any]]:
     """Return the scores as documents."""
-    if batch.evaluation is None:
-        return []
-    return [
-        {"name": name, "value": value, "protocol": PROTOCOLS[name]}
-        for name, value in batch.evaluation.scores.items()
-    ]
+    return [] if batch.evaluation is None else score_documents(batch.evaluation.scores)
 
 
 def lines(batch: Batch) -> list[str]:
     """Return the scores as lines for a terminal."""
-    return [f"{one['name']}: {percent(one['value'])} ({one['protocol']})" for one in scores(batch)]
+    return [] if batch.evaluation is None else score_lines(batch.evaluation.scores)
 
 
 def sections(batch: Batch) -> list[str]:
     """Return what the page says of the molecules."""
-    shown = sorted((batch.relaxed or batch.drawn).items())[:PICTURES]
-    judged = _judged(batch)
-    titles = {n: judged[n].verdict.smiles or "not valid" for n, _ in shown if n in judged}
-    table = [["share of all drawn", "", "what it means"]]
-    table += [[one["name"], percent(one["value"]), one["protocol"]] for one in scores(batch)]
+    if batch.evaluation is None:
+        return []
+    smiles = {number: found.verdict.smiles for number, found in _judged(batch).items()}
+    shown = sorted((batch.relaxed or batch.drawn).items())
+    names = {place: str(batch.number(atoms)) for place, atoms in enumerate(batch.generated)}
     return [
         render(
             "generated_molecules",
-            scores=table if batch.evaluation is not None else [],
-            scenes=[scene([atoms], [f"{n}: {titles.get(n, '')}"]) for n, atoms in shown],
+            units=UNITS,
+            scores=score_cells(batch.evaluation.scores),
+            drawings=drawings(batch.evaluation, names),
+            relaxed=bool(batch.relaxed),
+            scenes=scenes((f"{n}: {smiles[n] or 'not valid'}", atoms) for n, atoms in shown),
         )
     ]

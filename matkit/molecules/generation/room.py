@@ -15,16 +15,14 @@ from torch import Tensor
 from matkit.errors import ConfigError
 from matkit.generate.batch import Batch
 from matkit.generate.domains import Note
-from matkit.generate.options import GenerateOptions
-from matkit.interfaces import Blueprint
-from matkit.molecules.evaluation import MoleculeEvaluation, evaluate_molecules
-from matkit.molecules.explicit import structures_with_bonds
+from matkit.interfaces import Blueprint, Generator
+from matkit.molecules import geometries
+from matkit.molecules.evaluation import MoleculeEvaluation
+from matkit.molecules.generation.evaluation import evaluate_batch
 from matkit.molecules.generation.options import MoleculeOptions
 from matkit.molecules.generation.requests import requests
 from matkit.molecules.generation.results import archive, lines, rows, scores, sections
 from matkit.molecules.generation.scaffolds import read_scaffold
-from matkit.molecules.reading import read_molecules
-from matkit.molecules.validity import judge_bonds
 from matkit.runs.items import Item
 from matkit.structures import Structures, cat
 
@@ -39,11 +37,21 @@ CLOSEST = 0.5
 BROKEN = 1.4
 
 
-def fields(options: MoleculeOptions, count: int) -> dict[str, Any]:
+def fields(options: MoleculeOptions, _generator: Generator, count: int) -> dict[str, Any]:
     """Return the scaffold, if one is asked for."""
     if options.scaffold is None:
         return {}
     return {"scaffold": cat([read_scaffold(options.scaffold).structures] * count)}
+
+
+def is_symmetric(_atoms: Atoms) -> bool:
+    """Return that no symmetry of a molecule is kept."""
+    return False
+
+
+def starts(atoms: Atoms, _count: int) -> list[Atoms]:
+    """Return where the relaxation of a molecule starts: as it was drawn."""
+    return [atoms]
 
 
 def aim(_options: MoleculeOptions, _item: Item) -> dict[str, int]:
@@ -58,6 +66,11 @@ def fault(atoms: Atoms) -> str:
     apart = atoms.get_all_distances()
     closest = float(apart[np.triu_indices(len(atoms), 1)].min())
     return "" if closest >= CLOSEST else f"atoms {closest:.2f} Å apart"
+
+
+def unlike(_options: MoleculeOptions, _atoms: Atoms) -> str:
+    """Return nothing: formulas and scaffolds are kept by construction."""
+    return ""
 
 
 def damage(before: Atoms, after: Atoms) -> str:
@@ -81,13 +94,11 @@ def realize(_blueprint: Blueprint, _seeds: Int[Tensor, " B"]) -> Structures:
 
 def read_known(paths: Sequence[str]) -> Sequence[str]:
     """Return the SMILES of molecules that are not novel."""
-    found = [entry.structures for entry in read_molecules(paths) if entry.structures is not None]
-    return [verdict.smiles for one in found for verdict in judge_bonds(one)]
+    return sorted(geometries.read_known(paths))
 
 
 def judged(
-    batch: Batch, known: Sequence[str], options: GenerateOptions, _note: Note
+    batch: Batch, known: Sequence[str], options: MoleculeOptions, note: Note
 ) -> MoleculeEvaluation:
-    """Return all scores of the molecules as they were drawn."""
-    structures = cat([structures_with_bonds(atoms) for atoms in batch.generated])
-    return evaluate_molecules(structures, set(known) if options.known else None)
+    """Return all scores of the molecules as they were drawn, and of what relaxing did to them."""
+    return evaluate_batch(batch, set(known) if options.known else None, options, note)

@@ -54,9 +54,11 @@ def _of_file(path: str) -> Structures:
 
 
 def _of_smiles(text: str) -> Structures:
-    if rdkit().MolFromSmiles(text) is None:
+    unchecked = rdkit().MolFromSmiles(text, sanitize=False)
+    if unchecked is None:
         raise ConfigError(f"Expected a scaffold as SMILES or a file, {text!r} is neither.")
     try:
+        rdkit().SanitizeMol(unchecked)  # says which valence is impossible
         return structures_of(embedded(text, 0)[0])
     except Exception as error:  # RDKit raises anything
         raise ConfigError(f"Cannot take {text!r} as a scaffold: {one_line(error)}.") from error

@@ -67,13 +67,13 @@ class FrozenGate:
         """Record the values."""
         irreps = self._irreps(x)
         out = recording.features(irreps)
-        recording.launch(gate_entry(SCALARS[x[0].dtype], irreps, backward=False), [*x, *out])
+        recording.launch(gate_entry(SCALARS[x[0].dtype], irreps, 0), [*x, *out])
         return out
 
     def record_back(self, recording: RecordedNetwork, x: Features, g: Features) -> Features:
         """Record the derivative by the input `x`, given that by the output."""
         by_x = tuple(map(torch.empty_like, x))
-        entry = gate_entry(SCALARS[x[0].dtype], self._irreps(x), backward=True)
+        entry = gate_entry(SCALARS[x[0].dtype], self._irreps(x), 1)
         recording.launch(entry, [*x, *g, *by_x])
         return by_x
 

@@ -21,7 +21,7 @@ from matkit.nn.equivariant import Features
 from matkit.nn.frozen.contracts import EdgeData, present
 from matkit.nn.frozen.passes import LastStep, Passed
 from matkit.nn.frozen.radial_table import RadialTable
-from matkit.nn.kernels.fused import kernel_entry
+from matkit.nn.kernels.fused import Edges, kernel_entry
 from matkit.nn.kernels.launch import SCALARS
 from matkit.nn.kernels.paths import Layout
 from matkit.nn.kernels.products import product_entry
@@ -108,6 +108,7 @@ class RecordedNetwork:
         self._by_places = torch.empty(len(layers), self.capacity, dtype=self.dtype)
         self._forward, self._backward = LaunchSequence(), LaunchSequence()
         self._launches = self._forward
+        self._loaded: Edges | None = None
         self._input = tuple(torch.empty_like(part) for part in x)
         self._record()
 
@@ -139,9 +140,12 @@ class RecordedNetwork:
 
     def _run(self, x: Features, data: EdgeData) -> list[Tensor]:
         n, edges = len(data.lengths), data.edges
-        given = (edges.start, edges.transpose_start, edges.center, edges.neighbor, edges.transpose)
-        for mine, theirs in zip(self._edges, given, strict=True):
-            mine[: len(theirs)] = theirs
+        if edges is not self._loaded:
+            start, center, neighbor, transpose_start, transpose = edges
+            given = start, transpose_start, center, neighbor, transpose
+            for mine, theirs in zip(self._edges, given, strict=True):
+                mine[: len(theirs)] = theirs
+            self._loaded = edges
         self._harmonics[:n] = data.harmonics
         torch.log(data.lengths, out=self._places[:n])
         for mine, theirs in zip(self._input, x, strict=True):

@@ -16,6 +16,7 @@ from matkit.nn.equivariant import Features
 from matkit.nn.kernels.backends import Kernels
 from matkit.nn.kernels.fused import Edges
 from matkit.nn.kernels.paths import Layout
+from matkit.nn.needed_inputs import needed_inputs
 
 
 class Setting(NamedTuple):
@@ -94,24 +95,6 @@ class _Gradients(torch.autograd.Function):
                 parts[2 + n :] = _Product.apply(setting, *inputs)  # type: ignore[no-untyped-call]
             total = [_sum(a, b) for a, b in zip(total, parts, strict=True)]
         return None, None, *total
-
-
-def needed_inputs(ctx: Any) -> list[bool]:
-    """Return which tensors given to a Function the present backward pass needs derivatives by.
-
-    A pass from the loss to the parameters only, say, needs none by the harmonics, although these
-    depend on the positions.
-    """
-    following = [function for function, _ in ctx.next_functions]
-    flags = ctx.needs_input_grad[-len(following) :]  # the first arguments are no tensors
-    return [flag and _is_reached(function) for flag, function in zip(flags, following, strict=True)]
-
-
-def _is_reached(function: Any) -> bool:
-    """Return whether the engine, now running, goes on to this function; always to a leaf."""
-    if function is None or hasattr(function, "variable"):
-        return function is not None
-    return torch._C._will_engine_execute_node(function)
 
 
 def _derive(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from functools import lru_cache
 from typing import NamedTuple
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -55,18 +54,15 @@ class Gradients(NamedTuple):
     weights: Tensor | None
 
 
-_EDGES: WeakKeyDictionary[Graph, Edges] = WeakKeyDictionary()
-
-
 def edges_of(graph: Graph) -> Edges:
-    """Return the integer tables of a graph on the CPU, remembered as long as the graph lives.
+    """Return the integer tables of a graph, remembered as long as its edges stay the same.
 
     Raises:
         StructureError: edges are not sorted by centre, or name atoms that do not exist.
     """
-    edges = _EDGES.get(graph)
+    edges: Edges | None = graph.tables.get("edges")
     if edges is None:
-        edges = _EDGES[graph] = _checked_edges(graph)
+        edges = graph.tables["edges"] = _checked_edges(graph)
     return edges
 
 
@@ -88,6 +84,16 @@ def _checked_edges(graph: Graph) -> Edges:
         )
     permutation, pointers = graph.transpose
     return Edges(*(t.contiguous() for t in (graph.pointers, *ends, pointers, permutation)))
+
+
+def with_isolated(edges: Edges, count: int) -> Edges:
+    """Return the edges of atoms that are followed by so many without any."""
+    if not count:
+        return edges
+    start, transpose_start = (
+        torch.cat([part, part[-1:].expand(count)]) for part in (edges.start, edges.transpose_start)
+    )
+    return edges._replace(start=start, transpose_start=transpose_start)
 
 
 class TableWeights(NamedTuple):
@@ -129,8 +135,15 @@ def product(
         weights: Weights [E, weight_numel], or a table to interpolate them from.
         edges: Edges.
     """
-    n_atoms = len(edges.start) - 1
     check_operands(layout, (x, harmonics, weights), edges, device="cpu")
+    return unchecked_product(layout, x, harmonics, weights, edges)
+
+
+def unchecked_product(
+    layout: Layout, x: Features, harmonics: Tensor, weights: Weights, edges: Edges
+) -> Features:
+    """Return the same, for callers whose tensors come from kernels."""
+    n_atoms = edges.start.shape[0] - 1
     out = tuple(
         harmonics.new_empty(n_atoms, 2 * degree + 1, channels)
         for degree, channels in layout.targets
@@ -153,8 +166,15 @@ def gradients(
         edges: Edges.
         variables: What to differentiate by, a part of "xyw" in this order.
     """
-    x, harmonics, weights = inputs
     check_operands(layout, inputs, edges, g, device="cpu")
+    return unchecked_gradients(layout, inputs, g, edges, variables)
+
+
+def unchecked_gradients(
+    layout: Layout, inputs: Inputs, g: Features, edges: Edges, variables: str = "xyw"
+) -> Gradients:
+    """Return the same, for callers whose tensors come from kernels."""
+    x, harmonics, weights = inputs
     table = isinstance(weights, TableWeights)
     dx = tuple(torch.empty_like(part) for part in x) if "x" in variables else None
     # Edges in no row (padding) count nothing, and nothing is written for them.
@@ -241,7 +261,7 @@ def check_tensor(name: str, tensor: Tensor, shape: tuple[int, ...], like: Tensor
     Raises:
         ConfigError: the shape, the type or the place in memory is not what the kernels expect.
     """
-    if tuple(tensor.shape) != shape or tensor.dtype != like.dtype:
+    if tensor.shape != shape or tensor.dtype != like.dtype:
         raise ConfigError(
             f"Expected `{name}` of shape {shape} and type {like.dtype}, got "
             f"{tuple(tensor.shape)} and {tensor.dtype}."

@@ -1,4 +1,4 @@
-"""Compiled gates of single atoms and their reverse derivative, see `matkit.nn.equivariant.Gate`."""
+"""Compiled gates of single atoms and their derivatives, see `matkit.nn.equivariant.Gate`."""
 
 from __future__ import annotations
 
@@ -16,26 +16,27 @@ FORMATS = {"float": (23, 127, 7), "double": (52, 1023, 13)}
 
 
 @cache
-def gate_entry(scalar: str, irreps: Irreps, backward: bool) -> int:
+def gate_entry(scalar: str, irreps: Irreps, order: int) -> int:
     """Return the address of the kernel of a gate, whose rows are atoms.
 
-    Its arguments are pointers of its input, irrep by irrep; backwards of the derivative by its
-    output; and of its result.
+    Its arguments are pointers, irrep by irrep: of its input; of the derivative by its output; of
+    that by this derivative; and of the results. These are the output; the derivative by the
+    input; or, of that times what is given, the derivatives by input and first derivative.
 
     Args:
         scalar: ``float`` or ``double``.
         irreps: Of the output, scalars first; those of degree zero that follow are odd.
-        backward: Whether the result is the derivative by the input.
+        order: 0 for the output, 1 and 2 for derivatives.
     """
-    key = f"gate {scalar} {irreps} {backward} {compiler.vector_unit()}"
-    return compiler.load(key, _GateWriter(scalar, irreps, backward).text)
+    key = f"gate {scalar} {irreps} {order} {compiler.vector_unit()}"
+    return compiler.load(key, _GateWriter(scalar, irreps, order).text)
 
 
 class _GateWriter:
     """Writes the kernel."""
 
-    def __init__(self, scalar: str, irreps: Irreps, backward: bool) -> None:
-        self.e, self.irreps, self.backward = Emitter(scalar), irreps, backward
+    def __init__(self, scalar: str, irreps: Irreps, order: int) -> None:
+        self.e, self.irreps, self.order = Emitter(scalar), irreps, order
         self.bytes, _ = compiler.vector_unit()
         self.lanes = self.bytes // (4 if scalar == "float" else 8)
         self.wide = irreps[0][1] + sum(channels for degree, channels in irreps[1:] if degree)
@@ -43,9 +44,10 @@ class _GateWriter:
     def text(self) -> str:
         """Return the module."""
         e, count = self.e, len(self.irreps)
-        pointers = [e.load("%args", i, kind="ptr") for i in range(count * (2 + self.backward))]
-        self.x, self.out = pointers[:count], pointers[-count:]
-        self.g = pointers[count : 2 * count]
+        arrays = (2, 3, 5)[self.order]
+        pointers = [e.load("%args", i, kind="ptr") for i in range(count * arrays)]
+        self.x, self.g, self.h = (pointers[i * count : (i + 1) * count] for i in range(3))
+        self.out = pointers[(self.order + 1) * count :]
         e.loop(("%begin", "%end", 1), self._atom)
         e.do("ret void")
         return module_text(e.used, e.lines, self.bytes)
@@ -79,31 +81,64 @@ class _GateWriter:
         logistic = self._logistic(x, width)
         rms = e.splat(e.number(RMS["silu"]), width)
         activated = e.mul(e.mul(x, logistic, width), rms, width)
-        if not self.backward:
+        if self.order == 0:
             for row in rows:
                 value = e.mul(e.load(self.x[k], row, width), activated, width) if k else activated
                 e.store(value, self.out[k], row, width)
             return
+        # s (1 + x (1 - s)) = s + x s - x s s, with s the logistic function.
+        rest = self._minus(self._one(width), logistic, width)
+        slope = e.mul(logistic, e.fma(x, rest, self._one(width), width), width)
+        slope = e.mul(slope, rms, width)
         arriving: str | None = None if k else e.load(self.g[0], rows[0], width)
         for row in rows if k else []:
             g = e.load(self.g[k], row, width)
             arriving = e.fma(g, e.load(self.x[k], row, width), arriving, width)
-            e.store(e.mul(g, activated, width), self.out[k], row, width)
-        # s (1 + x (1 - s)) = s + x s - x s s, with s the logistic function.
-        rest = self._minus(self._one(width), logistic, width)
-        slope = e.mul(logistic, e.fma(x, rest, self._one(width), width), width)
-        e.store(e.mul(e.mul(str(arriving), slope, width), rms, width), self.out[0], even, width)
+            if self.order == 1:
+                e.store(e.mul(g, activated, width), self.out[k], row, width)
+        if self.order == 1:
+            e.store(e.mul(str(arriving), slope, width), self.out[0], even, width)
+            return
+        h_slope = e.mul(e.load(self.h[0], even, width), slope, width)
+        by_even = e.mul(self._curvature(x, logistic, width), str(arriving), width)
+        by_even = e.mul(by_even, e.load(self.h[0], even, width), width)
+        if not k:
+            e.store(h_slope, self.out[len(self.irreps)], rows[0], width)
+        for row in rows if k else []:
+            g, h = e.load(self.g[k], row, width), e.load(self.h[k], row, width)
+            by_even = e.fma(e.mul(g, h, width), slope, by_even, width)
+            e.store(e.mul(h_slope, g, width), self.out[k], row, width)
+            by_g = e.fma(h, activated, e.mul(h_slope, e.load(self.x[k], row, width), width), width)
+            e.store(by_g, self.out[len(self.irreps) + k], row, width)
+        e.store(by_even, self.out[0], even, width)
+
+    def _curvature(self, x: str, logistic: str, width: int) -> str:
+        """Return the second derivative of the activation, s (1 - s) (2 + x (1 - 2 s))."""
+        e, one = self.e, self._one(width)
+        rest = self._minus(one, logistic, width)
+        two = e.splat(e.number(2.0), width)
+        tail = e.fma(x, self._minus(rest, logistic, width), two, width)
+        product = e.mul(e.mul(logistic, rest, width), tail, width)
+        return e.mul(product, e.splat(e.number(RMS["silu"]), width), width)
 
     def _odd(self, k: int, row: str | int, width: int) -> None:
-        """Write tanh(x) = 2 s(2x) - 1, or its derivative."""
+        """Write tanh(x) = 2 s(2x) - 1, or its derivatives."""
         e, one = self.e, self._one(width)
         x, rms = e.load(self.x[k], row, width), e.splat(e.number(RMS["tanh"]), width)
         logistic = self._logistic(e.add(x, x, width), width)
         value = self._minus(e.add(logistic, logistic, width), one, width)
-        if self.backward:
-            slope = self._minus(one, e.mul(value, value, width), width)
-            value = e.mul(slope, e.load(self.g[k], row, width), width)
-        e.store(e.mul(value, rms, width), self.out[k], row, width)
+        if self.order == 0:
+            e.store(e.mul(value, rms, width), self.out[k], row, width)
+            return
+        slope = e.mul(self._minus(one, e.mul(value, value, width), width), rms, width)
+        if self.order == 1:
+            by_x = e.mul(slope, e.load(self.g[k], row, width), width)
+            e.store(by_x, self.out[k], row, width)
+            return
+        by_g = e.mul(slope, e.load(self.h[k], row, width), width)
+        e.store(by_g, self.out[len(self.irreps) + k], row, width)
+        by_x = e.mul(e.mul(by_g, value, width), e.load(self.g[k], row, width), width)
+        e.store(e.mul(by_x, e.splat(e.number(-2.0), width), width), self.out[k], row, width)
 
     def _logistic(self, x: str, width: int) -> str:
         """Return 1 / (1 + exp(-x))."""

@@ -25,18 +25,20 @@ def launch(entry: int, tensors: Sequence[Tensor | None], bounds: list[int]) -> N
         tensors: Arguments in the kernel's order, contiguous; None for one that is not read.
         bounds: First row of every chunk, closed by the number of rows.
     """
-    pointers = (ctypes.c_void_p * len(tensors))(
-        *(None if tensor is None else tensor.data_ptr() for tensor in tensors)
-    )
+    addresses = [None if tensor is None else tensor.data_ptr() for tensor in tensors]
+    pointers = (ctypes.c_void_p * len(addresses))(*addresses)
     rows = (ctypes.c_int64 * len(bounds))(*bounds)
     threads.run(entry, ctypes.addressof(pointers), ctypes.addressof(rows), len(bounds) - 1)
 
 
 def row_chunks(start: Tensor) -> list[int]:
     """Divide rows with pointers `start` [N + 1] into chunks of about equally many edges."""
-    rows, pointers = len(start) - 1, start.numpy()
+    rows, most = start.shape[0] - 1, threads.chunk_count()
+    if most == 1:
+        return [0, rows]
+    pointers = start.numpy()
     edges = int(pointers[-1])
-    chunks = min(threads.chunk_count(), edges // CHUNK_EDGES)
+    chunks = min(most, edges // CHUNK_EDGES)
     if chunks <= 1 or rows < chunks:
         return [0, rows]
     middle = pointers.searchsorted([edges * k // chunks for k in range(1, chunks)])
@@ -45,5 +47,7 @@ def row_chunks(start: Tensor) -> list[int]:
 
 def even_chunks(rows: int) -> list[int]:
     """Divide rows of equal work into chunks."""
-    chunks = max(min(threads.chunk_count(), rows // CHUNK_ROWS), 1)
+    chunks = min(threads.chunk_count(), rows // CHUNK_ROWS)
+    if chunks <= 1:
+        return [0, rows]
     return [rows * k // chunks for k in range(chunks + 1)]

@@ -46,6 +46,10 @@ def _openmp() -> Any:
     return None
 
 
+# Calls of a function at an address.
+_function = lru_cache(maxsize=None)(_Entry)
+
+
 @lru_cache(maxsize=1)
 def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=os.cpu_count())
@@ -72,11 +76,11 @@ def run(entry: int, arguments: int, bounds: int, chunks: int) -> None:
         chunks: Number of chunks.
     """
     job = (ctypes.c_int64 * 4)(arguments, bounds, chunks, 0)
-    address, threads = ctypes.addressof(job), min(thread_count(), chunks)
+    address, threads = ctypes.addressof(job), 1 if chunks == 1 else min(thread_count(), chunks)
     parallel = _openmp() if threads > 1 else None
     if parallel is not None:
         parallel(entry, address, threads, 0)
     elif threads > 1:
-        list(_pool().map(_Entry(entry), [address] * threads))
+        list(_pool().map(_function(entry), [address] * threads))
     else:
-        _Entry(entry)(address)
+        _function(entry)(address)

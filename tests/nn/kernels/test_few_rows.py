@@ -57,8 +57,8 @@ def test_gates_and_their_derivative(text, dtype, tolerance):
     g = tuple(random(*part.shape, dtype=dtype) for part in values)
     found, by_x = tuple(map(torch.empty_like, values)), tuple(map(torch.empty_like, x))
     launches = LaunchSequence()
-    launches.add(gate_entry(SCALARS[dtype], irreps, backward=False), [*x, *found], (0, 9))
-    launches.add(gate_entry(SCALARS[dtype], irreps, backward=True), [*x, *g, *by_x], (0, 9))
+    launches.add(gate_entry(SCALARS[dtype], irreps, 0), [*x, *found], (0, 9))
+    launches.add(gate_entry(SCALARS[dtype], irreps, 1), [*x, *g, *by_x], (0, 9))
     launches.run()
     expected = (*values, *frozen.backward(x, g))
     for got, right in zip((*found, *by_x), expected, strict=True):

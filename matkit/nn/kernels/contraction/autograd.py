@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from matkit.nn.equivariant import Features
-from matkit.nn.kernels.autograd import needed_inputs
 from matkit.nn.kernels.contraction import polynomial
 from matkit.nn.kernels.contraction.coefficients import coefficients
 from matkit.nn.kernels.contraction.compiled import kernel_for
 from matkit.nn.kernels.contraction.dispatch import derivative
 from matkit.nn.kernels.contraction.layout import ContractionLayout
 from matkit.nn.kernels.contraction.polynomial import Operands
+from matkit.nn.needed_inputs import needed_inputs
 from matkit.nn.species_rows import SpeciesRows, species_rows
 
 Given = Sequence[Tensor]

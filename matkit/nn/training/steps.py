@@ -1,0 +1,294 @@
+"""Blocks of a network with both derivatives written out; see the package for their methods.
+
+A step serves one batch: it keeps what its derivatives need. Weights are handed over in the order of
+`weights`, and `by_weights` holds the loss's derivatives by them after `gradient`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import sqrt
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import silu
+
+from matkit.nn.equivariant import RMS, Features, Gate, ScalarMLP
+from matkit.nn.kernels.fused import Edges, unchecked_gradients, unchecked_product
+from matkit.nn.kernels.paths import Layout
+from matkit.nn.mixing import EquivariantNorm
+from matkit.nn.training.node_functions import NodeFunction
+
+
+class MatrixTerm(NamedTuple):
+    """A product: `scale` times input number `source` times a matrix, added to output `target`."""
+
+    source: int
+    target: int
+    scale: float
+
+
+class LinearStep:
+    """Sums of inputs times matrices, ``y_target = Σ scale x_source W``.
+
+    Args:
+        terms: What is multiplied, one for each matrix.
+        weights: Matrices [in, out].
+    """
+
+    def __init__(self, terms: Sequence[MatrixTerm], weights: Sequence[Tensor]) -> None:
+        self.terms, self.weights = terms, tuple(weights)
+        self.scales, self.by_weights = [term.scale for term in terms], list[Tensor]()
+        with torch.no_grad():
+            self.matrices = torch._foreach_mul(self.weights, self.scales)
+        self.outputs = 1 + max(term.target for term in terms)
+        self.dx: Sequence[Tensor | None] | None = None
+
+    def values(self, x: Features) -> Features:
+        """Return the sums."""
+        self.x = x
+        return self._sums(x)
+
+    def reverse(self, g: Features) -> Features:
+        """Return the energy's derivative by the inputs."""
+        self.g = g
+        return self._back(g)
+
+    def tangent(self, dx: Sequence[Tensor | None]) -> Features:
+        """Return how the sums change; None is an input that does not."""
+        self.dx = dx
+        return self._sums(dx)
+
+    def gradient(self, g: Features) -> Features:
+        """Return the loss's derivative by the inputs."""
+        self.by_weights = [self._by_matrix(source, target, g) for source, target, _ in self.terms]
+        torch._foreach_mul_(self.by_weights, self.scales)
+        self.dx = None
+        return self._back(g)
+
+    def _by_matrix(self, source: int, target: int, g: Features) -> Tensor:
+        found = torch.mm(_rows(self.x[source]).T, _rows(g[target]))
+        if self.dx is not None and (dx := self.dx[source]) is not None:
+            found.addmm_(_rows(dx).T, _rows(self.g[target]))
+        return found
+
+    def _sums(self, x: Sequence[Tensor | None]) -> Features:
+        out: list[Tensor | None] = [None] * self.outputs
+        for (source, target, _), matrix in zip(self.terms, self.matrices, strict=True):
+            if (part := x[source]) is not None:
+                out[target] = _added(out[target], part, matrix)
+        return tuple(part for part in out if part is not None)
+
+    def _back(self, g: Features) -> Features:
+        out: list[Tensor | None] = [None] * len(self.x)
+        for (source, target, _), matrix in zip(self.terms, self.matrices, strict=True):
+            out[source] = _added(out[source], g[target], matrix.T)
+        pairs = zip(out, self.x, strict=True)
+        return tuple(torch.zeros_like(x) if part is None else part for part, x in pairs)
+
+
+class SiluStep:
+    """The activation silu, not normalised."""
+
+    weights: tuple[Tensor, ...] = ()
+
+    def __init__(self) -> None:
+        self.by_weights: list[Tensor] = []
+        self.mixed: Tensor | None = None
+
+    def values(self, x: Features) -> Features:
+        """Return the activated values."""
+        self.x = x[0]
+        return (silu(x[0]),)
+
+    def reverse(self, g: Features) -> Features:
+        """Return the energy's derivative by the input."""
+        self.g = g[0]
+        return (torch.ops.aten.silu_backward(g[0], self.x),)
+
+    def tangent(self, dx: Features) -> Features:
+        """Return how the values change."""
+        s = torch.sigmoid(self.x)
+        # The second derivative is s (1 - s) (2 + x (1 - 2 s)).
+        tail = s.mul(-2).add_(1).mul_(self.x).add_(2)
+        self.mixed = torch.ops.aten.sigmoid_backward(tail, s).mul_(self.g).mul_(dx[0])
+        return (torch.ops.aten.silu_backward(dx[0], self.x),)
+
+    def gradient(self, g: Features) -> Features:
+        """Return the loss's derivative by the input."""
+        by_x = torch.ops.aten.silu_backward(g[0], self.x)
+        if self.mixed is not None:
+            by_x.add_(self.mixed)
+            self.mixed = None
+        return (by_x,)
+
+
+class NodeStep:
+    """A gate or a norm.
+
+    Args:
+        module: What it computes.
+    """
+
+    def __init__(self, module: Gate | EquivariantNorm) -> None:
+        self.function = NodeFunction.of(module)
+        self.weights = tuple(module.parameters())
+        self.by_weights: list[Tensor] = []
+        self.mixed: tuple[Features, Features] | None = None
+
+    def values(self, x: Features) -> Features:
+        """Return the values."""
+        self.x = x
+        return self.function.values(x, self.weights)
+
+    def reverse(self, g: Features) -> Features:
+        """Return the energy's derivative by the features."""
+        self.g = g
+        return self.function.first(self.x, self.weights, g)[0]
+
+    def tangent(self, dx: Features) -> Features:
+        """Return how the values change."""
+        by_x, changes, by_weights = self.function.second(self.x, self.weights, self.g, dx)
+        self.mixed = by_x, by_weights
+        return changes
+
+    def gradient(self, g: Features) -> Features:
+        """Return the loss's derivative by the features."""
+        by_x, by_weights = self.function.first(self.x, self.weights, g)
+        if self.mixed is not None:
+            for mine, mixed in zip((by_x, by_weights), self.mixed, strict=True):
+                add_to(mine, mixed)
+            self.mixed = None
+        self.by_weights = [part.sum(dim=0) for part in by_weights]
+        return by_x
+
+
+class ConvolutionStep:
+    """The convolution over the neighbours. Its weights are inputs: they belong to the edges.
+
+    Args:
+        layout: Irreps and paths.
+        edges: Edges.
+        first: The features are the embedding, which does not depend on the geometry.
+    """
+
+    weights: tuple[Tensor, ...] = ()
+
+    def __init__(self, layout: Layout, edges: Edges, first: bool) -> None:
+        self.layout, self.edges = layout, edges
+        self.first, self.by_weights = first, list[Tensor]()
+        self.mixed: tuple[Features, Tensor] | None = None
+
+    def values(self, x: Features, harmonics: Tensor, weights: Tensor) -> Features:
+        """Return the sums of messages."""
+        self.x, self.harmonics, self.radial = x, harmonics, weights
+        return self._product(x, harmonics, weights)
+
+    def reverse(self, g: Features) -> tuple[Features, Tensor, Tensor]:
+        """Return the energy's derivative by features, harmonics and weights."""
+        self.g = g
+        inputs = self.x, self.harmonics, self.radial
+        variables = "yw" if self.first else "xyw"
+        found = unchecked_gradients(self.layout, inputs, g, self.edges, variables)
+        assert found.harmonics is not None
+        assert found.weights is not None
+        return found.x or (), found.harmonics, found.weights
+
+    def tangent(self, dx: Features, d_harmonics: Tensor, d_weights: Tensor) -> Features:
+        """Return how the sums of messages change."""
+        x, y, w = self.x, self.harmonics, self.radial
+        changes = self._product(x, d_harmonics, w)
+        add_to(changes, self._product(x, y, d_weights))
+        by_x, by_weights = self._gradients((x, d_harmonics, w), self.g, "xw")
+        add_to(by_x, self._gradients((x, y, d_weights), self.g, "x")[0])
+        if not self.first:
+            add_to(changes, self._product(dx, y, w))
+            by_weights.add_(self._gradients((dx, y, w), self.g, "w")[1])
+        self.mixed = by_x, by_weights
+        return changes
+
+    def gradient(self, g: Features) -> tuple[Features, Tensor]:
+        """Return the loss's derivative by features and weights."""
+        by_x, by_weights = self._gradients((self.x, self.harmonics, self.radial), g, "xw")
+        if self.mixed is not None:
+            add_to(by_x, self.mixed[0])
+            by_weights.add_(self.mixed[1])
+            self.mixed = None
+        return by_x, by_weights
+
+    def _product(self, x: Features, harmonics: Tensor, weights: Tensor) -> Features:
+        return unchecked_product(self.layout, x, harmonics, weights, self.edges)
+
+    def _gradients(
+        self, inputs: tuple[Features, Tensor, Tensor], g: Features, variables: str
+    ) -> tuple[Features, Tensor]:
+        found = unchecked_gradients(self.layout, inputs, g, self.edges, variables)
+        nothing = inputs[2].new_empty(0)
+        return found.x or (), nothing if found.weights is None else found.weights
+
+
+class RadialStep:
+    """A perceptron from the radial basis to the weights of the convolution.
+
+    Args:
+        network: The perceptron.
+    """
+
+    def __init__(self, network: ScalarMLP) -> None:
+        self.steps: list[LinearStep | SiluStep] = []
+        for i, weight in enumerate(network.weights):
+            activated = i > 0 and network.activate
+            if activated:
+                self.steps.append(SiluStep())
+            scale = (RMS["silu"] if activated else 1.0) / sqrt(len(weight))
+            self.steps.append(LinearStep([MatrixTerm(0, 0, scale)], [weight]))
+        self.weights = [weight for step in self.steps for weight in step.weights]
+
+    def values(self, x: Tensor) -> Tensor:
+        """Return the weights [E, weights]."""
+        for step in self.steps:
+            (x,) = step.values((x,))
+        return x
+
+    def reverse(self, g: Tensor) -> Tensor:
+        """Return the energy's derivative by the basis."""
+        for step in reversed(self.steps):
+            (g,) = step.reverse((g,))
+        return g
+
+    def tangent(self, dx: Tensor) -> Tensor:
+        """Return how the weights change."""
+        for step in self.steps:
+            (dx,) = step.tangent((dx,))
+        return dx
+
+    def gradient(self, g: Tensor) -> Tensor:
+        """Return the loss's derivative by the basis."""
+        for step in reversed(self.steps):
+            (g,) = step.gradient((g,))
+        return g
+
+    @property
+    def by_weights(self) -> list[Tensor]:
+        """The loss's derivatives by the weights."""
+        return [found for step in self.steps for found in step.by_weights]
+
+
+def add_to(totals: Features, parts: Features) -> None:
+    """Add to some tensors in place."""
+    for total, part in zip(totals, parts, strict=True):
+        total.add_(part)
+
+
+def _added(total: Tensor | None, x: Tensor, matrix: Tensor) -> Tensor:
+    """Return ``total + x @ matrix``, in the memory of `total` if there is one."""
+    if total is not None:
+        _rows(total).addmm_(_rows(x), matrix)
+        return total
+    product = torch.mm(_rows(x), matrix)
+    return product.view(*x.shape[:-1], matrix.shape[1])
+
+
+def _rows(x: Tensor) -> Tensor:
+    return x.view(-1, x.shape[-1])
