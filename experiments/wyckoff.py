@@ -16,6 +16,7 @@ import argparse
 import json
 import time
 from collections import Counter
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -138,7 +139,7 @@ def _atoms(number: int, orbits: tuple[tuple[int, int], ...]) -> list[int]:
     return [z for z, position in orbits for _ in range(positions[position].multiplicity)]
 
 
-def _chi2(groups: object, wanted: list[int]) -> float:
+def _chi2(groups: Iterable[int], wanted: list[int]) -> float:
     """Return the sum of (f - f_test)^2 / f_test over the groups of the test set."""
     expected = Counter(wanted)
     counts = Counter(number for number in groups if number in expected)
@@ -147,7 +148,7 @@ def _chi2(groups: object, wanted: list[int]) -> float:
     return float(sum((counts[n] / total - f) ** 2 / f for n, f in share.items()))
 
 
-def _mean(values: object) -> float:
+def _mean(values: Iterable[float]) -> float:
     return float(np.mean(list(values)))
 
 
