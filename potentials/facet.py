@@ -31,6 +31,7 @@ from matkit.errors import ConfigError
 from matkit.graph import Graph
 from matkit.interfaces import Properties
 from matkit.nn.arguments import check_positive
+from matkit.nn.convolutional import ConvolutionalPotential
 from matkit.nn.embedding import SpeciesEmbedding, SpeciesIndex, SpeciesScale
 from matkit.nn.equivariant import Features, ScalarMLP
 from matkit.nn.frozen.channels import FrozenIdentity, FrozenLinear, FrozenScaledLinear
@@ -38,15 +39,10 @@ from matkit.nn.frozen.interaction import FrozenInteraction
 from matkit.nn.frozen.passes import LayerGradients
 from matkit.nn.frozen.residual import FrozenResidual
 from matkit.nn.interaction import ResidualInteraction
-from matkit.nn.irreps import parse_irreps, spherical_harmonics
+from matkit.nn.irreps import parse_irreps
 from matkit.nn.kernels import Convolution
 from matkit.nn.kernels.fused import Edges
-from matkit.nn.layered import (
-    LayeredPotential,
-    check_choice,
-    check_domain,
-    only_last,
-)
+from matkit.nn.layered import check_choice, check_domain, only_last
 from matkit.nn.mixing import EquivariantNorm, GateMixer, GridMixer
 from matkit.nn.radial import BesselBasis, polynomial_envelope
 from matkit.nn.radial_functions import Mixture
@@ -63,7 +59,7 @@ BASES: dict[str, Callable[[float, int], nn.Module]] = {
 }
 
 
-class Facet(LayeredPotential):
+class Facet(ConvolutionalPotential):
     """Energy network with linear radial maps and residual layers.
 
     Args:
@@ -161,32 +157,6 @@ class Facet(LayeredPotential):
         relative = self.readout(scalars - isolated[place]).squeeze(1)
         energy = self.with_repulsion(self.references(relative, index), graph)
         return Properties(atom_energy=energy, features=scalars)
-
-    def equivariant_features(self, graph: Graph) -> Features:
-        """Return the atoms' features before the last layer."""
-        vectors, index = self.network_vectors(graph), self.index(graph.species)
-        return self._features(self.embedding(index), vectors, index, graph, self.feature_layers)
-
-    def _scalars(self, graph: Graph, index: Tensor) -> Tensor:
-        """Return the last layer's scalars [N, 1, channels]; further atoms have no neighbours."""
-        vectors, x = self.network_vectors(graph), self.embedding(index)
-
-        def plain(x: Tensor, vectors: Tensor) -> Tensor:
-            return self._features(x, vectors, index, graph, len(self.interactions))[0]
-
-        return (self._trained_layers(graph, index, plain) or plain)(x, vectors)
-
-    def _features(
-        self, x: Tensor, vectors: Tensor, index: Tensor, graph: Graph, layers: int
-    ) -> Features:
-        """Return features after a number of layers, from the embedding and edge vectors."""
-        lengths = vectors.norm(dim=1)
-        harmonics = spherical_harmonics(self.lmax, vectors / lengths.unsqueeze(1)).to(self.dtype)
-        basis = self.enveloped_basis(lengths).to(self.dtype)
-        features: Features = (x,)
-        for interaction in self._interactions()[:layers]:
-            features = interaction(features, index, basis, harmonics, graph)
-        return features
 
     def _energy(self, scalars: Sequence[Tensor], index: Tensor) -> tuple[Tensor, LayerGradients]:
         """Return atomic energies [N] and the derivatives of their sum by the scalars."""

@@ -23,21 +23,17 @@ from torch import Tensor, nn
 from matkit.graph import Graph
 from matkit.interfaces import Properties
 from matkit.nn.arguments import check_positive
+from matkit.nn.convolutional import ConvolutionalPotential
 from matkit.nn.embedding import SpeciesEmbedding, SpeciesIndex
 from matkit.nn.equivariant import Features, Gate, Linear, ScalarMLP
 from matkit.nn.frozen.channels import FrozenLinear
 from matkit.nn.frozen.interaction import FrozenInteraction
 from matkit.nn.frozen.nodes import FrozenGate
 from matkit.nn.frozen.passes import LayerGradients
-from matkit.nn.irreps import Irreps, parse_irreps, spherical_harmonics
+from matkit.nn.irreps import Irreps, parse_irreps
 from matkit.nn.kernels import Convolution
 from matkit.nn.kernels.fused import Edges
-from matkit.nn.layered import (
-    LayeredPotential,
-    check_choice,
-    check_domain,
-    only_last,
-)
+from matkit.nn.layered import check_choice, check_domain, only_last
 from matkit.nn.radial import BesselBasis, polynomial_envelope, xplor_envelope
 from matkit.nn.radial_functions import Mixture, Radial
 from matkit.nn.references import References
@@ -95,7 +91,7 @@ class Interaction(nn.Module):
         return self.gate(tuple(mixed))
 
 
-class NequIP(LayeredPotential):
+class NequIP(ConvolutionalPotential):
     """E(3)-equivariant energy network.
 
     Args:
@@ -181,32 +177,6 @@ class NequIP(LayeredPotential):
         scalars = self._scalars(graph, index).squeeze(1)
         energy = self.references(self.readout(scalars).squeeze(1), index)
         return Properties(atom_energy=self.with_repulsion(energy, graph), features=scalars)
-
-    def equivariant_features(self, graph: Graph) -> Features:
-        """Return the atoms' features before the last layer."""
-        vectors, index = self.network_vectors(graph), self.index(graph.species)
-        return self._features(self.embedding(index), vectors, index, graph, self.feature_layers)
-
-    def _scalars(self, graph: Graph, index: Tensor) -> Tensor:
-        """Return the last layer's scalars [N, 1, channels]."""
-        vectors, x = self.network_vectors(graph), self.embedding(index)
-
-        def plain(x: Tensor, vectors: Tensor) -> Tensor:
-            return self._features(x, vectors, index, graph, len(self.interactions))[0]
-
-        return (self._trained_layers(graph, index, plain) or plain)(x, vectors)
-
-    def _features(
-        self, x: Tensor, vectors: Tensor, index: Tensor, graph: Graph, layers: int
-    ) -> Features:
-        """Return features after a number of layers, from the embedding and edge vectors."""
-        lengths = vectors.norm(dim=1)
-        basis = self.enveloped_basis(lengths).to(self.dtype)
-        harmonics = spherical_harmonics(self.lmax, vectors / lengths.unsqueeze(1)).to(self.dtype)
-        features: Features = (x,)
-        for interaction in self._interactions()[:layers]:
-            features = interaction(features, index, basis, harmonics, graph)
-        return features
 
     def _energy(self, scalars: Sequence[Tensor], index: Tensor) -> tuple[Tensor, LayerGradients]:
         """Return atomic energies [N] and the derivatives of their sum by the scalars."""

@@ -30,14 +30,11 @@ from matkit.nn.harmonics import harmonics as fused_harmonics
 from matkit.nn.harmonics import harmonics_gradient
 from matkit.nn.irreps import Irreps
 from matkit.nn.kernels import Convolution, backends
-from matkit.nn.kernels.fused import Edges, edges_of, with_isolated
+from matkit.nn.kernels.fused import edges_of
 from matkit.nn.kernels.paths import Layout
 from matkit.nn.radial_functions import Radial
 from matkit.nn.references import References
 from matkit.nn.repulsion import ZBL
-from matkit.nn.training.geometry import GeometryStep, RadialBasis
-from matkit.nn.training.layers import LayerStep
-from matkit.nn.training.network import Layers, PlainLayers
 from matkit.threads import FEW_EDGES
 
 logger = logging.getLogger(__name__)
@@ -137,55 +134,6 @@ class LayeredPotential(Potential):
         Empty if they are the same for all species, None if they cannot be made.
         """
         return ()
-
-    def _layer_step(self, t: int, edges: Edges, index: Tensor) -> LayerStep | None:
-        """Return layer `t` with the derivatives that training needs, None where it has none.
-
-        Args:
-            t: Number of the layer.
-            edges: Edges.
-            index: Index of each atom's species [N].
-        """
-        return None
-
-    def _radial_basis(self) -> RadialBasis | None:
-        """Return the radial basis of all layers, None if it is not of that kind."""
-        return None
-
-    def _trained_layers(
-        self, graph: Graph, index: Tensor, plain: Callable[[Tensor, Tensor], Tensor]
-    ) -> Layers | None:
-        """Return the layers with their derivatives written out, None where they are not.
-
-        Args:
-            graph: Edges.
-            index: Species of the atoms, and of further ones without neighbours.
-            plain: From embedding and edge vectors to the last scalars, by autograd.
-        """
-        able = self.training and torch.is_grad_enabled() and len(graph.center) > 0
-        basis = self._radial_basis()
-        if not able or basis is None or torch._C._are_functorch_transforms_active():
-            return None
-        edges = with_isolated(edges_of(graph), len(index) - len(graph.species))
-
-        def steps() -> tuple[GeometryStep, list[LayerStep]]:
-            found = (self._trained_layer(t, edges, index) for t in range(len(self.interactions)))
-            return GeometryStep(basis, self.lmax), [step for step in found if step is not None]
-
-        def weights() -> list[Tensor]:
-            first, layers = steps()
-            return [*first.weights, *(weight for step in layers for weight in step.weights)]
-
-        geometry, layers = steps()
-        if len(layers) < len(self.interactions):
-            return None
-        return Layers(geometry, layers, PlainLayers(self, plain, weights).with_weights)
-
-    def _trained_layer(self, t: int, edges: Edges, index: Tensor) -> LayerStep | None:
-        convolution: Convolution = cast(Any, self.interactions[t]).convolution
-        if convolution.choose(self.embedding.weight) != "fused":
-            return None
-        return self._layer_step(t, edges, index)
 
     def with_repulsion(self, energy: Tensor, graph: Graph) -> Tensor:
         """Return atomic energies [N] with the repulsion of nuclei, if there is to be one."""

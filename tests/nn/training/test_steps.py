@@ -8,10 +8,10 @@ from ase.build import molecule
 from matkit.data.ase import from_ase
 from matkit.derivatives import force_field
 from matkit.models.checkpoint import build
+from matkit.nn.convolutional import ConvolutionalPotential
 from matkit.nn.harmonics import harmonics, harmonics_tangent
 from matkit.nn.irreps import spherical_harmonics
 from matkit.nn.kernels.check import TOLERANCE
-from matkit.nn.layered import LayeredPotential
 from matkit.nn.training import node_functions
 from matkit.nn.training.node_functions import NodeFunction
 from matkit.train.objective import LowRank
@@ -67,7 +67,7 @@ def by_autograd(monkeypatch):
     """A function that turns the written-out derivatives off."""
 
     def switch():
-        monkeypatch.setattr(LayeredPotential, "_trained_layers", lambda *args: None)
+        monkeypatch.setattr(ConvolutionalPotential, "_trained_layers", lambda *args: None)
 
     return switch
 
@@ -75,14 +75,14 @@ def by_autograd(monkeypatch):
 @pytest.fixture
 def used(monkeypatch):
     """Whether the derivatives were written out, call by call."""
-    found, original = [], LayeredPotential._trained_layers
+    found, original = [], ConvolutionalPotential._trained_layers
 
     def watched(*args):
         layers = original(*args)
         found.append(layers is not None)
         return layers
 
-    monkeypatch.setattr(LayeredPotential, "_trained_layers", watched)
+    monkeypatch.setattr(ConvolutionalPotential, "_trained_layers", watched)
     return found
 
 
