@@ -19,13 +19,16 @@ Counts = dict[int, Fraction]
 BRACKETS: Final = {"(": ")", "[": "]", "{": "}"}
 SUBSCRIPTS: Final = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 # Charges: as superscripts, behind ^, of single atoms (Fe3+, O2-), and Roman numerals in brackets.
+# Not the hyphen of Li-O, which is a chemical system.
 CHARGE: Final = re.compile(
-    r"[⁰¹²³⁴⁵⁶⁷⁸⁹]*[⁺⁻]|\^\{?\d*[+-]\d*\}?|(?<=[A-Za-z])\d*[+-]"
+    r"[⁰¹²³⁴⁵⁶⁷⁸⁹]*[⁺⁻]|\^\{?\d*[+-]\d*\}?|(?<=[A-Za-z])(?:\d+[+-]|\+|-(?![A-Z]))"
     r"|\((?:II|III|IV|VI|VII|VIII)\)|\((?:I|V)\)(?!\d)"
 )
 # What is apart from the rest, such as water of crystallisation.
 PARTS: Final = re.compile(r"[·•∙⋅*]|\.(?=\d*H2O(?:$|[·•∙⋅*.]))")
 TOKEN: Final = re.compile(r"([A-Z][a-z]?)|([(\[{])|([)\]}])|(\d+(?:\.\d+)?|\.\d+)")
+# What may be a formula in letters of one case; ways to read longer ones are too many.
+SHORT: Final = re.compile(r"[a-z\d]{1,12}")
 # Isotopes of hydrogen, which have symbols of their own.
 ISOTOPES: Final = ("D", "T")
 # A denominator beyond this is no fraction that somebody means; 0.67 is two thirds.
@@ -122,7 +125,7 @@ def _fractional(text: str, total: Counts) -> str:
 def _no_formula(text: str) -> str:
     """Return what is wrong with a text, and what may be meant by it."""
     said = f"Expected a formula such as Na4Cl4, Ca(OH)2 or CuSO4·5H2O, got {text!r}."
-    meant = list(_capitalised(text)) if re.fullmatch(r"[a-z\d]+", text) else []
+    meant = list(_capitalised(text)) if SHORT.fullmatch(text) else []
     likely = sorted(meant, key=len)[:3]
     return f"{said} Did you mean {' or '.join(likely)}?" if likely else said
 

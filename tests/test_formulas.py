@@ -33,11 +33,14 @@ def test_charges_are_left_out_with_a_note(text, expected, caplog):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        *[(text, "such as Na4Cl4") for text in ("", "4", "(NaCl", "Na)", "(Na]", "()", "NaCl·")],
+        *[
+            (text, "such as Na4Cl4")
+            for text in ("", "4", "(NaCl", "Na)", "(Na]", "()", "NaCl·", "Li-O")
+        ],
         *[("nacl", "Did you mean NaCl?"), ("co2", "Did you mean Co2 or CO2?"), ("qq", "'qq'.$")],
         *[("Na0Cl", "at least one atom"), ("D2O", "isotope of hydrogen"), ("T2", "write H")],
         *[("Li0.5CoO2", "LiCo2O4, or a multiple"), ("La0.67Sr0.33MnO3", "La2SrMn3O9")],
-        ("Na4.314Cl", "Write how many atoms"),
+        *[("Na4.314Cl", "Write how many atoms"), (200 * "co", "such as Na4Cl4.*'.$")],
     ],
 )
 def test_what_is_no_formula_of_whole_atoms(text, message):

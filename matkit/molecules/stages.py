@@ -49,7 +49,7 @@ def check_poses(
     """Return what the ledger says of the checks of PoseBusters, by number of the molecule."""
     files = Files(place.folder, stem)
     _carry_out(molecules, PoseBuster(checks), files, {"checks": checks}, place)
-    frames_of(files)  # there are none
+    frames_of(files)  # removes the file for structures, which is empty
     return last_rows(files)
 
 

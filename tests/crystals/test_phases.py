@@ -10,10 +10,12 @@ from ase.build import bulk
 from ase.calculators.lj import LennardJones
 from ase.io import read
 
+from matkit.crystals.evaluation import evaluate_crystals
 from matkit.crystals.generation import CrystalOptions, room
-from matkit.crystals.generation.phases import group_scores, phase_cells
-from matkit.crystals.generation.phases import phases as find
+from matkit.crystals.generation.phases import findings, phase_cells
+from matkit.crystals.options import CrystalsOptions
 from matkit.crystals.parallel import Pool
+from matkit.crystals.reading import crystal_of
 from matkit.errors import ConfigError
 from matkit.generate import relaxing
 from matkit.generate.batch import Batch
@@ -41,8 +43,16 @@ def batch():
     return Batch("crystal", frames, rows, dict(enumerate(frames)), rows)
 
 
+def found(wanted=None):
+    made = batch()
+    drawn = evaluate_crystals(
+        {"generated": [crystal_of(a, "") for a in made.generated]}, CrystalsOptions()
+    )
+    return findings(made, drawn, wanted, POOL)
+
+
 def test_phases_are_ranked_by_energy_within_a_formula():
-    copper, soft, silver = find(batch(), POOL)
+    copper, soft, silver = found().phases
     assert copper.members == (2, 1)
     assert (copper.symbol, soft.symbol) == ("Fm-3m (225)", "Im-3m (229)")
     assert (copper.above_best, silver.above_best) == (0, 0)
@@ -55,8 +65,8 @@ def test_phases_are_ranked_by_energy_within_a_formula():
 
 
 def test_the_group_that_was_asked_for_is_counted_as_drawn_and_relaxed():
-    assert group_scores(batch(), None) == []
-    drawn, relaxed = group_scores(batch(), 225)
+    assert found().scores == []
+    drawn, relaxed = found(225).scores
     assert (drawn.of, relaxed.of) == ("3 of 4", "3 of 4")
     assert drawn.value == 0.75
 
@@ -100,23 +110,23 @@ def relaxed(tmp_path, monkeypatch):
 
 
 def test_relaxed_crystals_keep_the_group_and_carry_their_results(relaxed):
-    found, folder = relaxed(space_group="225")
-    assert [score.value for score in found.evaluation.scores] == [1.0, 1.0]
+    made, folder = relaxed(space_group="225")
+    assert [score.value for score in made.evaluation.scores] == [1.0, 1.0]
     for atoms in read(folder / "relaxed.extxyz", ":"):
         number = atoms.info["crystal"]
-        energy = found.relaxation[number]["energy_after"] * len(atoms)
+        energy = made.relaxation[number]["energy_after"] * len(atoms)
         assert atoms.get_potential_energy() == pytest.approx(energy)
         assert abs(atoms.get_forces()).max() < 0.05
         assert atoms.get_stress().shape == (6,)
 
 
 def test_phases_are_in_the_archive_as_symmetric_as_they_are(relaxed):
-    found, _ = relaxed(space_group="225")
-    names = zipfile.ZipFile(io.BytesIO(room.archive(found, False)))
+    made, _ = relaxed(space_group="225")
+    names = zipfile.ZipFile(io.BytesIO(room.archive(made, False)))
     text = names.read("phases/001-NaCl.cif").decode()
     assert "Fm-3m" in text
-    assert {row["phase"] for row in room.rows(found)} == {1}
-    assert "Relaxed phases" in room.sections(found)[0]
+    assert {row["phase"] for row in room.rows(made)} == {1}
+    assert "Relaxed phases" in room.sections(made)[0]
 
 
 def test_strict_symmetry_rejects_what_is_unlike(relaxed, monkeypatch):

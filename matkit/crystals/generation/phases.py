@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ase import Atoms
@@ -13,7 +13,7 @@ from matkit.crystals.matching import DEFAULT, repeats_within
 from matkit.crystals.parallel import Pool
 from matkit.crystals.reading import crystal_of
 from matkit.crystals.results import CrystalEvaluation
-from matkit.evaluate.scores import Score
+from matkit.evaluate.scores import Score, fraction
 from matkit.generate.batch import Batch
 from matkit.symmetry.groups import space_group as group_of
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # Tolerance of the space group of a phase and of its CIF file, in Å.
 SYMPREC = SYMPRECS[-1]
+# Number of the space group at each tolerance of `SYMPRECS`; None where none is found.
+Groups = tuple[int | None, ...]
 
 
 @dataclass(frozen=True)
@@ -55,67 +57,79 @@ class Findings:
     """What is known of generated crystals.
 
     Attributes:
-        evaluation: Of the crystals as they were drawn.
+        drawn: Of the crystals as they were drawn.
+        relaxed_groups: Space groups of relaxed crystals at the tolerances of `SYMPRECS`, by number.
         phases: Of the relaxed ones, formula by formula, the lowest in energy first.
         scores: Of the request: how many crystals have the space group that was asked for.
     """
 
-    evaluation: CrystalEvaluation
+    drawn: CrystalEvaluation
+    relaxed_groups: Mapping[int, Groups] = field(default_factory=dict)
     phases: Sequence[Phase] = ()
     scores: Sequence[Score] = ()
 
 
-def phases(batch: Batch, pool: Pool) -> list[Phase]:
-    """Return the phases of the relaxed crystals.
+def findings(batch: Batch, drawn: CrystalEvaluation, wanted: int | None, pool: Pool) -> Findings:
+    """Return what is known of generated crystals.
 
     Args:
         batch: Crystals with what their relaxations gave.
+        drawn: Of the crystals as they were drawn.
+        wanted: Number of the space group that was asked for, if one was.
         pool: Where crystals are compared.
     """
-    energies = {n: batch.relaxation[n]["energy_after"] for n in batch.relaxed}
+    structures = {n: crystal_of(atoms, "").structure for n, atoms in batch.relaxed.items()}
+    groups = {n: tuple(_group(s, symprec) for symprec in SYMPRECS) for n, s in structures.items()}
+    scores = [] if wanted is None else _group_scores(drawn, groups, wanted)
+    return Findings(drawn, groups, _phases(batch, structures, groups, pool), scores)
+
+
+def _group(structure: Structure | None, symprec: float) -> int | None:
+    return None if structure is None else space_group(structure, symprec)
+
+
+def _phases(
+    batch: Batch,
+    structures: Mapping[int, Structure | None],
+    groups: Mapping[int, Groups],
+    pool: Pool,
+) -> list[Phase]:
+    """Return the phases of the relaxed crystals."""
+    energies = {n: batch.relaxation[n]["energy_after"] for n in structures}
     order = sorted(energies, key=lambda number: energies[number])
-    structures = [crystal_of(batch.relaxed[n], "").structure for n in order]
-    like = repeats_within(structures, DEFAULT, pool).like
-    groups: dict[int, list[int]] = {}
+    like = repeats_within([structures[n] for n in order], DEFAULT, pool).like
+    alike: dict[int, list[int]] = {}
     for place, first in enumerate(like):
-        if structures[place] is not None:
-            groups.setdefault(place if first is None else first, []).append(order[place])
+        alike.setdefault(order[place if first is None else first], []).append(order[place])
     found: list[Phase] = []
     best: dict[str, float] = {}
-    for place, members in groups.items():
-        structure: Structure = structures[place]
-        formula, energy = structure.composition.reduced_formula, energies[members[0]]
-        above = energy - best.setdefault(formula, energy)
-        group = space_group(structure, SYMPREC)
-        atoms = batch.relaxed[members[0]]
-        found.append(Phase(formula, group, energy, above, tuple(members), atoms))
-    return sorted(found, key=lambda phase: (list(best).index(phase.formula), phase.above_best))
+    for lowest, members in alike.items():
+        structure, energy = structures[lowest], energies[lowest]
+        if structure is not None:
+            formula = structure.composition.reduced_formula
+            above = energy - best.setdefault(formula, energy)
+            atoms = batch.relaxed[lowest]
+            phase = Phase(formula, groups[lowest][-1], energy, above, tuple(members), atoms)
+            found.append(phase)
+    ranks = {formula: rank for rank, formula in enumerate(best)}
+    return sorted(found, key=lambda phase: (ranks[phase.formula], phase.above_best))
 
 
-def group_scores(batch: Batch, wanted: int | None) -> list[Score]:
-    """Return how many crystals have a space group, as drawn and relaxed; nothing if none is asked.
-
-    Args:
-        batch: Crystals, and relaxed ones if there are any.
-        wanted: Number of the group.
-    """
-    if wanted is None:
-        return []
-    found = []
-    for name, crystals in (("as drawn", batch.drawn), ("relaxed", batch.relaxed)):
-        if crystals:
-            structures = [crystal_of(atoms, "").structure for atoms in crystals.values()]
-            groups = [s is not None and space_group(s, SYMPREC) == wanted for s in structures]
-            found.append(
-                Score(
-                    f"space group {wanted}, {name}",
-                    sum(groups) / len(groups),
-                    f"{sum(groups)} of {len(groups)}",
-                    f"spglib finds just this group at a tolerance of {SYMPREC:g} Å",
-                    is_share=True,
-                )
-            )
-    return found
+def _group_scores(
+    drawn: CrystalEvaluation, relaxed: Mapping[int, Groups], wanted: int
+) -> list[Score]:
+    """Return how many crystals have the space group that was asked for, as drawn and relaxed."""
+    facts = [fact.geometry for fact in drawn.generated.facts]
+    groups = {
+        "as drawn": [None if one is None else one.space_groups[-1] for one in facts],
+        "relaxed": [one[-1] for one in relaxed.values()],
+    }
+    protocol = f"spglib finds just this group at a tolerance of {SYMPREC:g} Å"
+    return [
+        fraction(f"space group {wanted}, {name}", [one == wanted for one in found], protocol)
+        for name, found in groups.items()
+        if found
+    ]
 
 
 def phase_cells(found: Sequence[Phase]) -> list[list[str]]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from ase import Atoms
 
 from matkit.crystals.generation.phases import SYMPREC, Phase, phase_cells
-from matkit.crystals.judging import SYMPRECS, space_group
+from matkit.crystals.judging import SYMPRECS
 from matkit.crystals.pages import PICTURES, histograms
 from matkit.crystals.reading import crystal_of
 from matkit.crystals.writing import UNITS, entry_row
@@ -32,7 +32,7 @@ def rows(batch: Batch) -> list[dict[str, Any]]:
     for number, row in sorted(batch.rows.items()):
         found: dict[str, Any] = {"crystal": number}
         if batch.evaluation is not None and number in place:
-            found |= entry_row(batch.evaluation.evaluation, place[number])
+            found |= entry_row(batch.evaluation.drawn, place[number])
         found |= {name: row.get(name, "") for name in ("seconds", "redrawn", "reason")}
         table_rows.append(found | (_relaxation(batch, number, ranks) if batch.relaxation else {}))
     return table_rows
@@ -49,10 +49,8 @@ def _relaxation(batch: Batch, number: int, ranks: Mapping[int, int]) -> dict[str
     names = ("energy_before", "energy_after", "relaxation_steps")
     found = {name: row.get(name, "") for name in names}
     found["relaxed"] = row.get("status", "") == "done"
-    groups: Sequence[int | None] = [None] * len(SYMPRECS)
-    if number in batch.relaxed:
-        structure = crystal_of(batch.relaxed[number], "").structure
-        groups = [space_group(structure, symprec) for symprec in SYMPRECS]
+    known = {} if batch.evaluation is None else batch.evaluation.relaxed_groups
+    groups = known.get(number, (None,) * len(SYMPRECS))
     for symprec, group in zip(SYMPRECS, groups, strict=True):
         found[f"relaxed_space_group_{symprec:g}"] = "" if group is None else group
     phase = ranks.get(number, "")
@@ -100,7 +98,7 @@ def phases_of(batch: Batch) -> Sequence[Phase]:
 def _repeats(batch: Batch) -> set[int]:
     """Return the numbers of crystals that match an earlier one."""
     assert batch.evaluation is not None
-    like = batch.evaluation.evaluation.generated.repeats.like
+    like = batch.evaluation.drawn.generated.repeats.like
     pairs = zip(batch.generated, like, strict=True)
     return {batch.number(atoms) for atoms, same in pairs if same is not None}
 
@@ -112,7 +110,7 @@ def scores(batch: Batch) -> list[dict[str, Any]]:
 
 def _scores(batch: Batch) -> list[Score]:
     found = batch.evaluation
-    return [] if found is None else [*found.scores, *found.evaluation.scores]
+    return [] if found is None else [*found.scores, *found.drawn.scores]
 
 
 def lines(batch: Batch) -> list[str]:
@@ -139,7 +137,7 @@ def sections(batch: Batch) -> list[str]:
             symprec=SYMPREC,
             scores=score_cells(_scores(batch)),
             scenes=scenes(batch),
-            histograms=png(histograms(batch.evaluation.evaluation.generated, None)),
+            histograms=png(histograms(batch.evaluation.drawn.generated, None)),
         )
     ]
 

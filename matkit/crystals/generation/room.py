@@ -13,7 +13,7 @@ from torch import Tensor
 from matkit.crystals.evaluation import Note, evaluate_crystals
 from matkit.crystals.generation.compositions import parse_elements
 from matkit.crystals.generation.options import CrystalOptions
-from matkit.crystals.generation.phases import SYMPREC, Findings, group_scores, phases
+from matkit.crystals.generation.phases import SYMPREC, Findings, findings
 from matkit.crystals.generation.realize import realize
 from matkit.crystals.generation.requests import requests
 from matkit.crystals.generation.results import archive, lines, rows, scores, sections
@@ -138,7 +138,6 @@ def judged(batch: Batch, known: Sequence[Crystal], options: CrystalOptions, note
     if known:
         sets["known"] = known
     judging = CrystalsOptions(workers=options.workers, seed=options.seed)
-    evaluation = evaluate_crystals(sets, judging, note=note)
+    drawn = evaluate_crystals(sets, judging, note=note)
     with open_pool(options.workers, judging.timeout) as pool:
-        found = phases(batch, pool) if batch.relaxed else []
-    return Findings(evaluation, found, group_scores(batch, _group(options)))
+        return findings(batch, drawn, _group(options), pool)
