@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -71,7 +71,7 @@ class Wish:
         """
         asked = groups if self.group is None else ((self.group, 1),)
         all_starts = [(begun(number, self.goals(number, max_atoms)), n) for number, n in asked]
-        starts = [(start, n) for start, n in all_starts if any(start.goals)]
+        starts = [(self._begun(start), n) for start, n in all_starts if any(start.goals)]
         if not starts:
             where = "no space group" if self.group is None else f"space group {self.group}"
             raise ConfigError(
@@ -79,6 +79,15 @@ class Wish:
                 f"for: {self._text}. Ask for other numbers of atoms, or another group."
             )
         return [start for start, _ in starts], [n for _, n in starts]
+
+    def _begun(self, start: Progress) -> Progress:
+        """Return a beginning; of a group that is asked for, of the conventional cell if it can be.
+
+        As `matkit.symmetry.assignments.assignments` has it: Si8 in Fd-3m is diamond.
+        """
+        if self.group is None or not start.goals[-1]:
+            return start
+        return replace(start, goals=(*(None for _ in start.goals[:-1]), start.goals[-1]))
 
     @property
     def _text(self) -> str:

@@ -106,6 +106,14 @@ def test_the_formula_is_that_of_the_cell(group):
         assert bool(part.conventional) == (int(part.space_group) in (216, 225))
 
 
+def test_with_a_group_the_formula_is_that_of_the_conventional_cell_if_it_can_be():
+    eight = draw(model(), 20, space_group=torch.full((20,), 227), **repeated(20, *[22] * 8))
+    assert bool(eight.conventional.all())
+    assert set(eight.position.tolist()) <= {0, 1}  # diamond, on 8a or 8b
+    two = draw(model(), 20, space_group=torch.full((20,), 227), **repeated(20, 22, 22))
+    assert not bool(two.conventional.any())
+
+
 def test_species_are_in_the_order_in_which_they_are_asked_for():
     made = draw(model(), 5, **repeated(5, 22, 22, 8, 8, 8, 8))
     assert made.species.tolist() == [22, 22, 8, 8, 8, 8] * 5
