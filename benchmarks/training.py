@@ -3,8 +3,9 @@
     python benchmarks/training.py [--mace .envs/mace-torch/bin/python]
 
 Against the package `sevenn`, which runs the same network with e3nn's tensor products: same
-weights, structures, loss and threads, in the same process, in turns. And Facet against mace-torch's
-default network in an environment of its own: same structures, cutoff, loss and threads.
+weights, structures, loss and threads, in the same process, in turns. Facet S on five molecules of
+ethanol, with derivatives written out and by autograd. And Facet against mace-torch's default
+network in an environment of its own: same structures, cutoff, loss and threads.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from ase import Atoms
+from ase.build import molecule
 from contenders import rattled_silicon
 
 import matkit
@@ -86,6 +88,22 @@ def timed(steps: dict[str, Callable[[], None]], repeats: int) -> dict[str, float
     return {key: 1e3 * float(np.median(value)) for key, value in times.items()}
 
 
+def on_molecules(repeats: int) -> dict[str, float]:
+    """Time Facet S on molecules, with derivatives written out and by autograd."""
+    molecules = [molecule("CH3CH2OH") for _ in range(5)]
+    for seed, atoms in enumerate(molecules):
+        atoms.rattle(0.05, seed=seed)
+    network = published.configurations()["facet-s"]["model"] | {"species": [1, 6, 8]}
+    name, steps = network.pop("name"), {}
+    for key in ("matkit", "autograd"):
+        potential = build(name, network)
+        if key == "autograd":
+            potential._trained_layers = lambda *args: None
+        steps[key] = ours(force_field(potential), molecules)
+    ms = timed(steps, 20 * repeats)
+    return ms | {"ratio": ms["autograd"] / ms["matkit"]}
+
+
 def against_mace(options: argparse.Namespace) -> dict[str, dict[str, float]]:
     """Time Facet here, and mace-torch's default network in its own environment."""
     given = {"batch": options.batch, "repeats": options.repeats, "threads": options.threads}
@@ -119,6 +137,7 @@ def main() -> None:
         steps = {"matkit": ours(matkit.load(name), batch), "sevenn": theirs(peer, batch)}
         ms = timed(steps, options.repeats)
         results[name] = ms | {"ratio": ms["sevenn"] / ms["matkit"]}
+    results["facet-s, ethanol"] = on_molecules(options.repeats)
     if options.mace:
         results |= against_mace(options)
     for name, ms in results.items():
