@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from matkit.crystals.validity import (
     smallest_self_distance,
 )
 from matkit.errors import StructureError
+from matkit.symmetry.datasets import symmetry_dataset
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -111,14 +112,9 @@ def space_group(structure: Structure, symprec: float) -> int | None:
         structure: Crystal.
         symprec: Tolerance, in Å.
     """
-    import spglib
-
     _, numbers = np.unique(structure.atomic_numbers, return_inverse=True)
-    cell: Any = (structure.lattice.matrix, structure.frac_coords, numbers + 1)
-    try:
-        dataset = spglib.get_symmetry_dataset(cell, symprec=symprec)
-    except spglib.SpglibError:  # raised where an option of spglib asks for it
-        return None
+    cell = structure.lattice.matrix, structure.frac_coords, numbers + 1
+    dataset = symmetry_dataset(cell, symprec)
     return None if dataset is None else int(dataset.number)
 
 

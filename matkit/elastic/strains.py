@@ -9,6 +9,8 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Float
 
+from matkit.symmetry.datasets import symmetry_dataset
+
 # Rows and columns of the components in Voigt order: xx, yy, zz, yz, xz, xy.
 VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 # Strains and their images by symmetry are one if no element differs by more.
@@ -65,15 +67,11 @@ def point_group(atoms: Atoms, symprec: float) -> Float[np.ndarray, "G 3 3"]:
         atoms: Crystal.
         symprec: Tolerance of the symmetry, Å.
     """
-    import spglib
-
     cell = atoms.cell.array
-    found = spglib.get_symmetry(
-        (cell, atoms.get_scaled_positions(), atoms.numbers), symprec=symprec
-    )
+    found = symmetry_dataset((cell, atoms.get_scaled_positions(), atoms.numbers), symprec)
     if found is None:
         return np.eye(3)[None]
-    matrices = np.unique(found["rotations"], axis=0)
+    matrices = np.unique(found.rotations, axis=0)
     turned: np.ndarray = cell.T @ matrices @ np.linalg.inv(cell.T)
     return turned
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-import spglib
 from jaxtyping import Float
 
 from matkit.errors import StructureError
 from matkit.symmetry.assignments import Assignments
+from matkit.symmetry.datasets import niggli_cell
 from matkit.symmetry.groups import space_group
 from matkit.symmetry.torus import is_integer
 
@@ -110,7 +110,7 @@ def reduced_basis(number: int, normal: Float[np.ndarray, "6"]) -> Float[np.ndarr
         normal: Standard normal numbers that choose the shape [6].
     """
     vectors = lattice(number, normal)
-    reduced = spglib.niggli_reduce(vectors)
+    reduced = niggli_cell(vectors)
     assert reduced is not None  # as for every lattice with a volume
     basis = np.rint(reduced @ np.linalg.inv(vectors))
     return basis * np.rint(np.linalg.det(basis))  # no mirror image

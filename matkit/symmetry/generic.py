@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
-import spglib
 
 from matkit.symmetry.assignments import Assignments
 from matkit.symmetry.cells import lattice, orbit
+from matkit.symmetry.datasets import symmetry_dataset
 
 # Å for cells of about 1 Å³ an atom; coordinates drawn at random are not symmetric by chance.
 SYMPREC = 1e-4
@@ -39,11 +38,7 @@ def generic_group(number: int, orbits: tuple[tuple[int, int], ...]) -> int:
             anchor = one.origin + rng.random(3) @ one.directions
             places.append(one.rotations @ anchor + one.translations)
             kinds += [species + 1] * len(one.rotations)
-        whole: Any = (cell, np.concatenate(places), kinds)
-        try:
-            found = spglib.get_symmetry_dataset(whole, SYMPREC)
-        except spglib.SpglibError:  # raised where an option of spglib asks for it
-            found = None
+        found = symmetry_dataset((cell, np.concatenate(places), kinds), SYMPREC)
         if found is not None:
             return int(found.number)
     return number

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import spglib
 from jaxtyping import Float, Int
 
 from matkit.errors import StructureError
+from matkit.symmetry.datasets import symmetry_dataset
 from matkit.symmetry.groups import hall_number, space_group
 from matkit.symmetry.sites import locate
 
@@ -67,9 +67,9 @@ def gene_of(
 
 
 def _dataset(crystal: Any, symprec: float) -> Gene | None:
-    data = spglib.get_symmetry_dataset(crystal, symprec, ANGLE)
+    data = symmetry_dataset(crystal, symprec, ANGLE)
     if data is not None and data.hall_number != hall_number(data.number):
-        data = spglib.get_symmetry_dataset(crystal, symprec, ANGLE, hall_number(data.number))
+        data = symmetry_dataset(crystal, symprec, ANGLE, hall_number(data.number))
     if data is None:
         return None
     group = space_group(data.number)

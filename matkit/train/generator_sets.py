@@ -8,7 +8,6 @@ from math import nan
 from numbers import Real
 from typing import Any, TypeAlias
 
-import spglib
 import torch
 from ase import Atoms
 
@@ -21,6 +20,7 @@ from matkit.errors import ConfigError, DataError
 from matkit.interfaces.generator import Domain
 from matkit.molecules.reading import read_molecules
 from matkit.structures import Structures, cat
+from matkit.symmetry.datasets import niggli_cell
 from matkit.train.generator_options import GeneratorOptions
 from matkit.train.sets import UNVALIDATED
 
@@ -162,7 +162,7 @@ def _left_out(
 
 def _niggli(atoms: Atoms) -> Atoms:
     """Return the same crystal in its Niggli-reduced cell, in the same orientation."""
-    cell = spglib.niggli_reduce(atoms.cell.array)
+    cell = niggli_cell(atoms.cell.array)
     if cell is None:  # it gives up on cells that are extremely flat
         return atoms
     return type(atoms)(atoms.numbers, positions=atoms.positions, cell=cell, pbc=True)
