@@ -1,9 +1,8 @@
-from importlib import import_module
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import spglib
 import torch
 from ase import Atoms
 from ase.build import bulk, molecule
@@ -85,9 +84,7 @@ def test_the_cell_is_reduced_and_the_crystal_stays(tmp_path):
 
 
 def test_a_cell_that_cannot_be_reduced_stays(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        import_module("matkit.train.generator_sets").spglib, "niggli_reduce", lambda cell: None
-    )
+    monkeypatch.setattr(spglib, "niggli_reduce", lambda cell: None)
     path = extxyz_file(tmp_path / "one.extxyz", crystals(1))
     assert torch.allclose(
         read(path).train.structures.cell[0], torch.from_numpy(crystals(1)[0].cell.array), atol=1e-7
