@@ -31,13 +31,13 @@ from matkit.molecules.reading import read_molecules
 
 CONFIG = Path(__file__).parent.parent / "configs" / "generative" / "edm.yaml"
 SIZE = {"width": 64, "pair_width": 32, "points": 4, "heads": 4, "layers": 4}
-DIMENSIONS = (32, 128, 512, 2048, None)  # None is infinite
+DIMENSIONS = (32, None, 128, 512, 2048)  # None is infinite; the extremes first
 STEPS = (10, 18, 40, 100)
 SCORES = {"valid": "valid", "perceived": "perceived", "stable": "molecules stable"}
 
 
 def main() -> None:
-    """Train, draw and print the table."""
+    """Train and draw, one noise law after the other, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("--qm9", required=True)
@@ -46,9 +46,9 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=400)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
-    models = {extra: trained(extra, args) for extra in DIMENSIONS}
     rows = []
-    for extra, model in models.items():
+    for extra in DIMENSIONS:
+        model = trained(extra, args)
         weights = {"float32": model, "bfloat16": rounded(model)}
         for name, file in weights.items():
             for steps in STEPS:

@@ -209,8 +209,8 @@ class MoleculeLayer(nn.Module):
         normal, distance = self.norm_atoms(atoms), _distances(points, pairs)
         both, each = self.from_atoms(normal).chunk(2, dim=-1)
         hidden = self.from_pairs(torch.cat([self.norm_pairs(links), distance], dim=-1))
-        hidden = hidden + torch.add(*_ends(both, pairs)) + torch.mul(*_ends(each, pairs))
-        hidden = nn.functional.silu(hidden)
+        (left, right), (one, other) = _ends(both, pairs), _ends(each, pairs)
+        hidden = nn.functional.silu(hidden + left + right + one * other)
         sizes = (links.shape[-1], self.heads, self.points)
         change, bias, pull = self.to_pairs(hidden).split(sizes, dim=-1)
         pull = pull / (1 + distance) * pairs.mask.unsqueeze(2)
@@ -248,8 +248,8 @@ def radial_functions(distance: Float[Tensor, "B P 1"]) -> Float[Tensor, "B P R"]
 
 def _distances(points: Float[Tensor, "B n K 3"], pairs: Pairs) -> Float[Tensor, "B P K"]:
     """Return the distances of the points of two atoms each."""
-    way = torch.sub(*_ends(points, pairs))
-    return (way.square().sum(dim=-1) + 1e-8).sqrt()  # finite gradient at zero
+    left, right = _ends(points, pairs)
+    return ((left - right).square().sum(dim=-1) + 1e-8).sqrt()  # finite gradient at zero
 
 
 def _ends(values: Float[Tensor, "B n *any"], pairs: Pairs) -> tuple[Tensor, Tensor]:
