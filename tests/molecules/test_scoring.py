@@ -138,7 +138,8 @@ def test_fcd_is_smaller_to_what_is_alike(evaluated):
     alcohols = drawn("CH3OH", "CH3CH2OH", "H2O", "isobutane", "C2H6", "C3H8")
     rings = drawn("C6H6", "C4H4NH", "C4H4O", "C5H5N", "C4H4S", "CH3CN")
     same, other = (
-        values(evaluated(alcohols, reference, fcd=True))["FCD"][0] for reference in (alcohols, rings)
+        values(evaluated(alcohols, reference, fcd=True))["FCD"][0]
+        for reference in (alcohols, rings)
     )
     assert same == pytest.approx(0, abs=1e-3)
     assert other > 1
