@@ -26,7 +26,6 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
-from matkit.errors import ConfigError
 from matkit.generative.parts import wrapped_normal
 from matkit.generative.parts.denoiser import Denoiser, Noisy, Prediction, Size
 from matkit.generative.parts.embedding import embed_time
@@ -121,7 +120,8 @@ class CDVAE(Generator):
         decoder = Size(width, layers, harmonics, time_channels)
         self.decoder = Denoiser(decoder, self.species, (6, 6), True, {})
         self.embed_latent = nn.Linear(latent, time_channels)
-        self.units = LatticeUnits(*lattice, scaled=True)
+        center, spread = lattice
+        self.units = LatticeUnits(center, spread, scaled=True)
         sigmas = geometric_sigma(sigma[0], sigma[1], levels)
         norms = wrapped_normal.mean_square_score(sigmas[1:]).sqrt()
         self.register_buffer("sigmas", sigmas, persistent=False)
@@ -193,7 +193,7 @@ class CDVAE(Generator):
         noise: Noise,
         n_atoms: Int[Tensor, " B"] | None = None,
     ) -> Structures:
-        """Return crystals of vectors: two network calls a step.
+        """Return crystals of vectors, with properties as predicted: two network calls a step.
 
         Args:
             latent: The vectors [B, Z].
@@ -214,7 +214,10 @@ class CDVAE(Generator):
                 state, predicted = self._predict(state, (late, early), latent, noise)
         state = replace(state, lattice=predicted.lattice, fractional=state.fractional.double())
         cells = self.units.cells(state.lattice, n_atoms.to(latent.device))
-        return crystals(state.fractional, cells, self.decoder.most_likely(state.species), state.mask)
+        species = self.decoder.most_likely(state.species)
+        made = crystals(state.fractional, cells, species, state.mask)
+        said = self.heads.values(latent)
+        return made.replace(system={f"predicted_{name}": value for name, value in said.items()})
 
     def _clean(self, structures: Structures) -> Noisy:
         return self.decoder.clean(

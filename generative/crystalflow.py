@@ -147,7 +147,10 @@ class CrystalFlow(Generator):
             species, covered = cover(data.species, known, draw, data.mask)
             now = replace(now, species=species)
         predicted = self.network(now, time, values, conditional)
-        drift, spread = mean_free(predicted.coordinates, data.mask), self.units.spread.to(self.dtype)
+        drift, spread = (
+            mean_free(predicted.coordinates, data.mask),
+            self.units.spread.to(self.dtype),
+        )
         errors = {
             "lattice": system_error(spread * predicted.lattice, spread * velocity.lattice),
             "coordinates": atom_error(drift, velocity.fractional, data.mask),

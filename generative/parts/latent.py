@@ -104,15 +104,22 @@ class LatentHeads(nn.Module):
         """Return the properties, less their mean, in standard deviations."""
         return {name: self.heads[f"property_{name}"](latent).squeeze(1) for name in self.scales}
 
+    def values(self, latent: Float[Tensor, "B Z"]) -> dict[str, Float[Tensor, " B"]]:
+        """Return the properties in the units of the training set, float64."""
+        with torch.no_grad():
+            said = self.properties(latent).items()
+        return {
+            name: value.double() * self.scales[name][1] + self.scales[name][0]
+            for name, value in said
+        }
+
     def standard(self, name: str, values: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
         """Return values of a property less its mean, in standard deviations."""
         mean, deviation = self.scales[name]
         return (values - mean) / deviation
 
 
-def divergence(
-    mean: Float[Tensor, "B Z"], logarithm: Float[Tensor, "B Z"]
-) -> Float[Tensor, " B"]:
+def divergence(mean: Float[Tensor, "B Z"], logarithm: Float[Tensor, "B Z"]) -> Float[Tensor, " B"]:
     """Return the Kullback-Leibler divergence of normal distributions from the standard one."""
     return 0.5 * (mean.square() + logarithm.exp() - 1 - logarithm).sum(dim=1)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from matkit.errors import ConfigError
 from matkit.generate.batch import Batch
-from matkit.generate.conditions import strange_conditions
+from matkit.generate.conditions import properties_asked, strange_conditions
 from matkit.generate.coordinates import check_trials, with_coordinates
 from matkit.generate.domains import ROOMS, Note, room_of
 from matkit.generate.folder import paths_of, write_results
@@ -57,7 +57,7 @@ def generate(
     check_trials(generator, options)
     if options.model is None:
         note(f"No model is named; taking {card['name']}")
-    for remark in strange_conditions(options.condition, card.get("properties", {})):
+    for remark in strange_conditions(properties_asked(options), card.get("properties", {})):
         note(f"Warning: {remark}")
     learnt = {int(size): count for size, count in card.get("n_atoms", {}).items()}
     batch = generate_structures(generator, options, watch, note, learnt)

@@ -28,6 +28,11 @@ class GenerateOptions(DispersionOptions):
     condition: list[str] = Field(
         [], description="property that the structures should have, as name=value in its unit"
     )
+    optimize: list[str] = Field(
+        [],
+        description="property to search for, as name=min, name=max or name=value, with a model "
+        "that searches (cdvae)",
+    )
     guidance: float = Field(
         2.0, ge=0, description="stress on the conditions: 0 ignores them, 1 is as trained"
     )

@@ -11,7 +11,7 @@ import torch
 from ase import Atoms
 
 from matkit.data.ase import to_ase
-from matkit.generate.conditions import parse_conditions
+from matkit.generate.conditions import check_goals, properties_asked
 from matkit.generate.domains import DomainRoom
 from matkit.generate.options import GenerateOptions
 from matkit.interfaces import Blueprint, Condition, Generator
@@ -58,6 +58,7 @@ class Sampler:
             ConfigError: more atoms than trained for, or something that was not learnt.
             UnknownElementError: an element that was not learnt.
         """
+        check_goals(self.options, self.generator)
         self.generator.check_condition(self.condition([i for i in items if i.content]))
 
     def condition(self, items: Sequence[Item]) -> Condition:
@@ -65,7 +66,7 @@ class Sampler:
         species = [z for item in items for z in item.content[2:]]
         properties = {
             name: torch.full((len(items),), value)
-            for name, value in parse_conditions(self.options.condition).items()
+            for name, value in properties_asked(self.options).items()
         }
         sizes = [item.content[1] for item in items]
         return Condition(

@@ -21,6 +21,8 @@ from matkit.report.pages import render
 from matkit.report.structures import Scene, scene
 from matkit.report.tables import as_text
 
+# What generators call a property that they predict of what they made.
+PREDICTED: Final = "predicted_"
 # Phases that a terminal shows.
 SHOWN: Final = 10
 
@@ -33,6 +35,8 @@ def rows(batch: Batch) -> list[dict[str, Any]]:
         found: dict[str, Any] = {"crystal": number}
         if batch.evaluation is not None and number in place:
             found |= entry_row(batch.evaluation.drawn, place[number])
+            info = batch.generated[place[number]].info
+            found |= {name: value for name, value in info.items() if name.startswith(PREDICTED)}
         found |= {name: row.get(name, "") for name in ("seconds", "redrawn", "reason")}
         table_rows.append(found | (_relaxation(batch, number, ranks) if batch.relaxation else {}))
     return table_rows
