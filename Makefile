@@ -13,11 +13,15 @@ LOWEST_TESTS ?= tests/nn/frozen tests/neighbors tests/hessians tests/symmetry te
   tests/simulate/test_dynamics.py tests/simulate/test_constraints.py tests/simulate/test_static.py \
   tests/models tests/data/formats tests/data/test_ase.py tests/test_calculator.py \
   tests/potentials/test_nequip.py tests/vibrations tests/crystals/test_matching.py
+# Tests that reach most of the functions that take arrays.
+TYPED_TESTS ?= tests/neighbors tests/symmetry tests/derivatives tests/nn/frozen tests/potentials \
+  tests/generative tests/molecules tests/vibrations tests/data/test_ase.py tests/test_calculator.py
 DOCS := .venv/.installed-docs
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest
+TYPED := --jaxtyping-packages=matkit,tests.typechecked
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-lowest test-wheel lint docs docs-test bench clean
+.PHONY: help setup demo test test-types test-slow test-lowest test-wheel lint docs docs-test bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -32,8 +36,12 @@ demo: $(STAMP) ## Relax a crystal and a molecule on a surface, run MD, draw a fi
 test: $(STAMP) ## Run the tests
 	$(PYTEST) -n $(JOBS) $(ARGS)
 
-test-slow: $(STAMP) ## Run the tests marked slow
-	$(PYTEST) -n $(JOBS) -m slow $(ARGS)
+# By beartype: it takes as long again as the tests themselves.
+test-types: $(STAMP) ## Run fast tests with every shape and type checked (all: TYPED_TESTS=tests)
+	$(PYTEST) -n $(JOBS) $(TYPED) $(TYPED_TESTS) $(ARGS)
+
+test-slow: $(STAMP) ## Run the tests marked slow, with every shape and type checked
+	$(PYTEST) -n $(JOBS) $(TYPED) -m slow $(ARGS)
 
 # Floors of pyproject.toml are true if tests pass with them. torch is that of constraints.txt, since
 # older ones come with gigabytes of CUDA; warnings of old packages are theirs.

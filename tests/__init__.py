@@ -4,8 +4,8 @@ from typing import Self
 
 from beartype import BeartypeConf, FrozenDict, beartype
 
-# The checker that pyproject.toml names. jaxtyping decorates methods one by one, where beartype
-# cannot know what `Self` is; and an int is a float, as for mypy.
+# The checker of `make test-types`. jaxtyping decorates methods one by one, where beartype cannot
+# know what `Self` is; and an int is a float, as for mypy.
 typechecked = beartype(
     conf=BeartypeConf(
         hint_overrides=FrozenDict({Self: object}),

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 # "matkit" is the package itself: `from matkit import load` reaches everything it exports.
 ROOMS = [
     *("errors", "units", "elements", "formulas", "lazy", "cache", "shareable", "threads"),
+    "listing",
     *("geometry", "scopes", "structures", "symmetry", "graph", "pair_blocks", "conditions"),
     *("neighbors", "interfaces", "runs", "options", "report"),
     *("nn", "derivatives", "devices", "hessians", "replay", "evaluator"),

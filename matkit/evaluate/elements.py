@@ -9,9 +9,7 @@ import torch
 from matkit.data.dataset import Dataset
 from matkit.elements import format_species
 from matkit.errors import DataError, UnknownElementError
-
-# Names of structures that a message lists before it stops.
-LISTED = 5
+from matkit.listing import first_names
 
 
 def unknown_elements(species: Collection[int], dataset: Dataset) -> set[int]:
@@ -28,10 +26,9 @@ def refuse_unknown(species: Collection[int], dataset: Dataset) -> None:
     if not unknown_elements(species, dataset):
         return
     where = [dataset.sources[i] for i in with_unknown(species, dataset)]
-    more = f" and {len(where) - LISTED} more" if len(where) > LISTED else ""
     raise UnknownElementError(
         f"The model does not know {format_species(unknown_elements(species, dataset))}, in "
-        f"{', '.join(where[:LISTED])}{more}. It knows {format_species(species)}. Use a model "
+        f"{first_names(where)}. It knows {format_species(species)}. Use a model "
         "trained on these elements, or leave these structures out with skip_unknown."
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import nan
 from numbers import Real
@@ -18,14 +18,12 @@ from matkit.data.splitting import split_groups
 from matkit.elements import format_species
 from matkit.errors import ConfigError, DataError
 from matkit.interfaces.generator import Domain
+from matkit.listing import first_names
 from matkit.molecules.reading import read_molecules
 from matkit.structures import Structures, cat
 from matkit.symmetry.datasets import niggli_cell
 from matkit.train.generator_options import GeneratorOptions
 from matkit.train.sets import UNVALIDATED
-
-# Names of structures that a message lists before it stops.
-LISTED = 5
 
 
 @dataclass(frozen=True)
@@ -154,7 +152,7 @@ def _left_out(
 ) -> list[str]:
     if not faults:
         return []
-    text = f"{len(faults)} of {good + len(faults)} entries are no {domain}s: {_some(faults)}"
+    text = f"{len(faults)} of {good + len(faults)} entries are no {domain}s: {first_names(faults)}"
     if not (options.allow_missing and good):
         raise DataError(f"{text}. Repair them, or set allow_missing to leave them out.")
     return [f"Left out: {text}"]
@@ -186,8 +184,8 @@ def _properties(
             )
         if lacking and not options.allow_missing:
             raise DataError(
-                f"{len(lacking)} of {len(values)} {domain}s have no {name}: {_some(lacking)}. Set "
-                "allow_missing to learn from them without it."
+                f"{len(lacking)} of {len(values)} {domain}s have no {name}: "
+                f"{first_names(lacking)}. Set allow_missing to learn from them without it."
             )
         found[name] = torch.tensor(values, dtype=torch.float64)
     return found
@@ -235,9 +233,3 @@ def _familiar(train: Examples, valid: Examples, domain: Domain) -> tuple[Example
     if not kept:
         raise ConfigError(f"{text}. Validate on {domain}s like those of train_file.")
     return valid.subset(kept), [f"Left out: {text}"]
-
-
-def _some(names: Iterable[str]) -> str:
-    listed = list(names)
-    more = f" and {len(listed) - LISTED} more" if len(listed) > LISTED else ""
-    return ", ".join(listed[:LISTED]) + more

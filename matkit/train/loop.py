@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader
 
 from matkit.devices import seed_generators
 from matkit.errors import TrainingError
+from matkit.listing import first_names
 from matkit.structures import Structures
 from matkit.threads import threads_for
 from matkit.train.batching import Batches
@@ -187,7 +188,7 @@ class Trainer:
 
     def _not_finite(self, what: str, which: Sequence[int], batch: Structures) -> str:
         numbers = batch.system["index"].tolist()
-        names = ", ".join(self.batched.sources[numbers[i]] for i in which)
+        names = first_names(self.batched.sources[numbers[i]] for i in which)
         return (
             f"The {what} is not a finite number in step {self.progress.step}, for the structures "
             f"{names}. Look at them with `matkit data inspect`; if they are sound, use a smaller "

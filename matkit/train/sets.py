@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from matkit.data.dataset import Dataset
 from matkit.data.splitting import duplicates, remarks_on, split_dataset
 from matkit.errors import ConfigError, TrainingError
 from matkit.evaluate.label_judgement import refuse_wrong_labels
+from matkit.listing import first_names
 from matkit.train.hessian_sets import add_hessians, read_labelled
 from matkit.train.losses import labelled, wanted
 from matkit.train.options import DataOptions, PotentialOptions
-
-# Names of structures that a message lists before it stops.
-LISTED = 5
 
 
 @dataclass(frozen=True)
@@ -109,8 +106,9 @@ def _check_labels(name: str, dataset: Dataset, options: PotentialOptions) -> Non
             continue
         raise TrainingError(
             f"{len(lacking)} of {len(dataset)} structures of the {name} set have no {label}, "
-            f"which has the weight {label}_weight: {_some(lacking)}. {_remedy(label, dataset)}, "
-            f"set {label}_weight to 0, or allow_missing to learn from the labels that are there."
+            f"which has the weight {label}_weight: {first_names(lacking)}. "
+            f"{_remedy(label, dataset)}, set {label}_weight to 0, or allow_missing to "
+            "learn from the labels that are there."
         )
 
 
@@ -137,10 +135,5 @@ def _check_leakage(train: Dataset, other: Dataset | None, name: str, options: Da
         named = [f"{other.sources[j]} = {train.sources[i]}" for i, j in pairs]
         raise TrainingError(
             f"{len(pairs)} structures of the {name} set are in the training set too: "
-            f"{_some(named)}. Take them out of one, or say allow_leakage."
+            f"{first_names(named)}. Take them out of one, or say allow_leakage."
         )
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return ", ".join(names[:LISTED]) + more
