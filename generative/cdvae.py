@@ -137,7 +137,7 @@ class CDVAE(Generator):
         """Return the errors of what the vector says, of the decoder, and the divergence."""
         self.check_structures(structures)
         noise = noise_for(len(structures), rng, structures.device)
-        data = self._clean(structures)
+        data = self.clean(structures)
         mean, logarithm = self.encoder(data)
         draw = noise.normal(self.latent).to(mean)
         latent = mean + (0.5 * logarithm).exp() * draw
@@ -184,7 +184,7 @@ class CDVAE(Generator):
         """
         self.check_structures(structures)
         with torch.no_grad():
-            return self.encoder(self._clean(structures))[0]
+            return self.encoder(self.clean(structures))[0]
 
     def decode(
         self,
@@ -219,7 +219,8 @@ class CDVAE(Generator):
         said = self.heads.values(latent)
         return made.replace(system={f"predicted_{name}": value for name, value in said.items()})
 
-    def _clean(self, structures: Structures) -> Noisy:
+    def clean(self, structures: Structures) -> Noisy:
+        """Return crystals as the networks see them."""
         return self.decoder.clean(
             structures, self.units.numbers(structures.cell, structures.n_atoms)
         )
