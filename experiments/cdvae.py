@@ -20,7 +20,7 @@ from math import inf
 
 import numpy as np
 import torch
-from pymatgen.analysis.structure_matcher import StructureMatcher
+from pymatgen.core.structure_matcher import StructureMatcher
 
 from matkit.crystals.matching import PUBLISHED
 from matkit.data.pymatgen import to_pymatgen
