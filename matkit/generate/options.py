@@ -21,7 +21,11 @@ class GenerateOptions(DispersionOptions):
         Panel.ADVANCED: ("guidance", "steps", "redraw", "batch_size", "relax_steps", "trials"),
     }
 
-    model: str | None = Field(None, description="generator, a name or a file")
+    model: str | None = Field(
+        None,
+        description="generator, a name or a file; several with commas take turns, and all stands "
+        "for all that are general",
+    )
     num_samples: int = Field(
         10, ge=1, description="structures to generate, or to generate for each structure of like"
     )
