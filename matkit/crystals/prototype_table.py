@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -30,7 +31,7 @@ SAME, NEVER = 4.0, 1e-3
 class _Known(NamedTuple):
     """One crystal: its prototype, and the element and the atoms of each role."""
 
-    template: object
+    template: tuple[int, tuple[tuple[int, int], ...]]
     elements: tuple[int, ...]
     role: Int[np.ndarray, " n"]
     fractional: Float[np.ndarray, "n 3"]
@@ -70,6 +71,7 @@ def prototypes_of(
         group=np.array([one.group for one in kept]),
         elements=np.array([[*one, *[0] * (roles - len(one))] for _, one in members]),
         geometry=np.array([place for place, _ in members]),
+        twin=np.array([_twins(one, roles) for one in kept]),
         likeness=_likeness(list(by_template.values()), rng),
         volume=volume,
     )
@@ -92,6 +94,18 @@ def _known(part: Structures) -> _Known | None:
     template = gene.number, canonical_orbits(gene.number, orbits)
     role = np.array([names[z] for z in species.tolist()])
     return _Known(template, elements, role, fractional % 1, cell, gene.number)
+
+
+def _twins(one: _Known, roles: int) -> list[int]:
+    """Return the first role that each may be exchanged with; the number of roles for no role."""
+    number, orbits = one.template
+    count = len(one.elements)
+    twin = list(range(count))
+    for a, b in combinations(range(count), 2):
+        swapped = [({a: b, b: a}.get(name, name), place) for name, place in orbits]
+        if canonical_orbits(number, swapped) == orbits:
+            twin[b] = min(twin[a], twin[b])
+    return twin + [roles] * (roles - count)
 
 
 def _geometries(crystals: Sequence[_Known]) -> tuple[list[int], Int[np.ndarray, " k"]]:

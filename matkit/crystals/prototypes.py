@@ -54,6 +54,8 @@ class Prototypes:
         group: Number of its space group [P].
         elements: Atomic number of each role of the known crystals, 0 for no role [M, R].
         geometry: Geometry of the known crystals [M].
+        twin: First role of each geometry that may be exchanged with each without another crystal
+            coming out, often itself [P, R].
         likeness: How like two elements are [Z, Z].
         volume: Volume of an atom of each element, Å³; 0 where none is known [Z].
     """
@@ -65,6 +67,7 @@ class Prototypes:
     group: Int[np.ndarray, " P"]
     elements: Int[np.ndarray, "M R"]
     geometry: Int[np.ndarray, " M"]
+    twin: Int[np.ndarray, "P R"]
     likeness: Float[np.ndarray, "Z Z"]
     volume: Float[np.ndarray, " Z"]
 
@@ -124,7 +127,8 @@ class Prototypes:
                 score = self.likeness[there, given].sum(axis=1).max()
                 elements = np.empty(len(places), dtype=int)
                 elements[places] = given
-                found.append(Substitution(geometry, tuple(elements.tolist()), copies, float(score)))
+                same = _sorted_among(elements, self.twin[geometry])
+                found.append(Substitution(geometry, same, copies, float(score)))
         return found
 
     def save(self, path: Path) -> Path:
@@ -133,7 +137,7 @@ class Prototypes:
         Args:
             path: A ``*.npz`` file.
         """
-        small = {"role": np.uint8, "n_atoms": np.uint8, "group": np.uint8, "elements": np.uint8}
+        small = dict.fromkeys(("role", "n_atoms", "group", "elements", "twin"), np.uint8)
         arrays = {
             name: value.astype(small.get(name, value.dtype)) for name, value in self._arrays()
         }
@@ -166,6 +170,15 @@ class Prototypes:
             raise DataError(f"{path} is no table of prototypes: {error}") from error
         arrays = {k: v.astype(float if v.dtype.kind == "f" else int) for k, v in arrays.items()}
         return cls(**arrays | {"fractional": arrays["fractional"] / 65536})
+
+
+def _sorted_among(elements: Int[np.ndarray, " r"], twin: Int[np.ndarray, " R"]) -> tuple[int, ...]:
+    """Return the elements of the roles, in order where roles are exchangeable."""
+    labels = twin[: len(elements)]
+    places = np.argsort(labels, kind="stable")
+    found = np.empty_like(elements)
+    found[places] = elements[np.lexsort((elements, labels))]
+    return tuple(found.tolist())
 
 
 def _by_geometry(

@@ -45,7 +45,7 @@ def generator_of(
         parts[card["name"]], cards[card["name"]] = generator, card
     if len(parts) == 1:
         return generator, card
-    sizes = next((card["n_atoms"] for card in cards.values() if "n_atoms" in card), {})
+    sizes: dict[str, int] = next((c["n_atoms"] for c in cards.values() if "n_atoms" in c), {})
     return Mixture(parts), {"name": ", ".join(parts), "n_atoms": sizes, "models": cards}
 
 
