@@ -2,7 +2,8 @@
 
 Positions go along straight lines from a normal distribution, in the order and orientation nearest
 to the molecule (Song et al., NeurIPS 2023; Klein et al., NeurIPS 2023); elements, formal charges
-and bonds are uncovered, and in sampling now and then covered again (Campbell et al., ICML 2024).
+and bonds are uncovered, in sampling the surest first (Chang et al., CVPR 2022, MaskGIT) and at half
+the temperature, and now and then covered again (Campbell et al., ICML 2024).
 The network predicts the end of the way and hears its last prediction (Chen, Zhang & Hinton, ICLR
 2023), as in SemlaFlow (Irwin et al., AISTATS 2025) and FlowMol3 (Dunn & Koes 2025).
 
