@@ -43,11 +43,13 @@ def loss(energy: torch.Tensor, forces: torch.Tensor) -> torch.Tensor:
 def ours(model: ForceField, batch: list[Atoms]) -> Callable[[], None]:
     model.train()
     graph = model.featurize(from_ase(batch))
+    weights = list(model.parameters())
 
     def step() -> None:
         model.zero_grad(set_to_none=True)
         result = model(graph, properties=("forces",))
-        loss(result["energy"], result["forces"]).backward()
+        # As `matkit train` does: nothing is derived by the positions.
+        loss(result["energy"], result["forces"]).backward(inputs=weights)
 
     return step
 

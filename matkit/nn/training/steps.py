@@ -17,6 +17,7 @@ from torch.nn.functional import silu
 from matkit.nn.equivariant import RMS, Features, Gate, ScalarMLP
 from matkit.nn.kernels.fused import Edges, unchecked_gradients, unchecked_product
 from matkit.nn.kernels.paths import Layout
+from matkit.nn.kernels.tangents import Arguments, change, gradients
 from matkit.nn.mixing import EquivariantNorm
 from matkit.nn.training.node_functions import NodeFunction
 
@@ -174,58 +175,39 @@ class ConvolutionStep:
     """
 
     weights: tuple[Tensor, ...] = ()
+    by_weights: tuple[Tensor, ...] = ()
 
     def __init__(self, layout: Layout, edges: Edges, first: bool) -> None:
-        self.layout, self.edges = layout, edges
-        self.first, self.by_weights = first, list[Tensor]()
-        self.mixed: tuple[Features, Tensor] | None = None
+        self.layout, self.edges, self.first = layout, edges, first
+        self.by: Arguments | None = None
 
     def values(self, x: Features, harmonics: Tensor, weights: Tensor) -> Features:
         """Return the sums of messages."""
-        self.x, self.harmonics, self.radial = x, harmonics, weights
-        return self._product(x, harmonics, weights)
+        self.at = Arguments(x, harmonics, weights)
+        return unchecked_product(self.layout, x, harmonics, weights, self.edges)
 
     def reverse(self, g: Features) -> tuple[Features, Tensor, Tensor]:
         """Return the energy's derivative by features, harmonics and weights."""
         self.g = g
-        inputs = self.x, self.harmonics, self.radial
         variables = "yw" if self.first else "xyw"
-        found = unchecked_gradients(self.layout, inputs, g, self.edges, variables)
+        found = unchecked_gradients(self.layout, self.at, g, self.edges, variables)
         assert found.harmonics is not None
         assert found.weights is not None
         return found.x or (), found.harmonics, found.weights
 
     def tangent(self, dx: Features, d_harmonics: Tensor, d_weights: Tensor) -> Features:
         """Return how the sums of messages change."""
-        x, y, w = self.x, self.harmonics, self.radial
-        changes = self._product(x, d_harmonics, w)
-        add_to(changes, self._product(x, y, d_weights))
-        by_x, by_weights = self._gradients((x, d_harmonics, w), self.g, "xw")
-        add_to(by_x, self._gradients((x, y, d_weights), self.g, "x")[0])
-        if not self.first:
-            add_to(changes, self._product(dx, y, w))
-            by_weights.add_(self._gradients((dx, y, w), self.g, "w")[1])
-        self.mixed = by_x, by_weights
-        return changes
+        self.by = Arguments(dx, d_harmonics, d_weights)
+        return change(self.layout, self.at, self.by, self.edges)
 
     def gradient(self, g: Features) -> tuple[Features, Tensor]:
         """Return the loss's derivative by features and weights."""
-        by_x, by_weights = self._gradients((self.x, self.harmonics, self.radial), g, "xw")
-        if self.mixed is not None:
-            add_to(by_x, self.mixed[0])
-            by_weights.add_(self.mixed[1])
-            self.mixed = None
-        return by_x, by_weights
-
-    def _product(self, x: Features, harmonics: Tensor, weights: Tensor) -> Features:
-        return unchecked_product(self.layout, x, harmonics, weights, self.edges)
-
-    def _gradients(
-        self, inputs: tuple[Features, Tensor, Tensor], g: Features, variables: str
-    ) -> tuple[Features, Tensor]:
-        found = unchecked_gradients(self.layout, inputs, g, self.edges, variables)
-        nothing = inputs[2].new_empty(0)
-        return found.x or (), nothing if found.weights is None else found.weights
+        if self.by is not None:
+            by, self.by = self.by, None
+            return gradients(self.layout, self.at, by, (self.g, g), self.edges)
+        found = unchecked_gradients(self.layout, self.at, g, self.edges, "xw")
+        assert found.weights is not None
+        return found.x or (), found.weights
 
 
 class RadialStep:
