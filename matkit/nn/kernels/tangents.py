@@ -53,7 +53,11 @@ def change(layout: Layout, at: Arguments, by: Arguments, edges: Edges) -> Featur
 
 
 def gradients(
-    layout: Layout, at: Arguments, by: Arguments, cotangents: tuple[Features, Features], edges: Edges
+    layout: Layout,
+    at: Arguments,
+    by: Arguments,
+    cotangents: tuple[Features, Features],
+    edges: Edges,
 ) -> tuple[Features, Tensor]:
     """Return the derivatives by x and w of <h, conv> + <g, conv'>.
 

@@ -150,9 +150,7 @@ class TileWriter(ABC):
             e.store(str(total), self.couplings[name], at, width)
         return []
 
-    def coupling(
-        self, path: Coupling, pair: Pair, lane: str, width: int, name: str = "y"
-    ) -> str:
+    def coupling(self, path: Coupling, pair: Pair, lane: str, width: int, name: str = "y") -> str:
         """Return G[m1, m3] of one edge of the tile, or its change, the same in all channels."""
         i = self.place[self.layout.degrees(path), pair.m1, pair.m3]
         return self.e.splat(self.e.load(self.couplings[name], self.e.plus(lane, i * TILE)), width)
