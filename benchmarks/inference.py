@@ -8,8 +8,8 @@
 Every calculator runs on every structure in a process of its own, one after the other on the same
 threads, so that peak memory is its own too. Peers whose pins clash with matkit's are given an
 environment of their own with ``--env name=python``; those that cannot be imported are named and
-left out. The last line is the same table as on a processor without AVX-512: kernels of matkit, torch,
-MKL, oneDNN, OpenBLAS and numpy keep to AVX2; code that a peer has compiled itself does what it did.
+left out. The last line is the same table as on a processor without AVX-512: kernels of matkit,
+torch, MKL, oneDNN, OpenBLAS and numpy keep to AVX2; what a peer has compiled itself does not.
 """
 
 from __future__ import annotations
