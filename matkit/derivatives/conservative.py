@@ -56,9 +56,10 @@ class Conservative(ForceField):
         with torch.enable_grad():
             moved, leaves = _strained(graph) if "stress" in wanted else _moved(graph)
             result = self.network(moved)
-            by_position, *by_strain = _gradient(result["atom_energy"], leaves, keep)
+            by_leaves = _gradient(result["atom_energy"], leaves, keep)
         result = result if keep else _detached(result)
-        return self._derived(graph, result, by_position, next(iter(by_strain), None), wanted)
+        by_strain = by_leaves[1] if "stress" in wanted else None
+        return self._derived(graph, result, by_leaves[0], by_strain, wanted)
 
     def _derived(
         self,
@@ -71,7 +72,7 @@ class Conservative(ForceField):
         result = self._with_total(graph, result)
         if "forces" in wanted:
             result["forces"] = -by_position
-        if by_strain is not None and "stress" in wanted:
+        if by_strain is not None:
             result["stress"] = _stress(graph, by_strain)
         return result
 

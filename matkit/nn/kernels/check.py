@@ -97,7 +97,7 @@ def largest_error_of_tangents(layout: Layout, dtype: torch.dtype) -> float:
             x = tuple(part.clone().requires_grad_() for part in at[0])
             y, w = at[1], at[2].clone().requires_grad_()
             terms = [(x, moved[1], w), (x, y, moved[2])] + [(by[0], y, w)] * bool(moved[0])
-            parts = [reference.convolve(layout, *term, graph) for term in terms]
+            parts = [reference.convolve(layout, a, b, c, graph) for a, b, c in terms]
             changes = [sum(values, torch.zeros(())) for values in zip(*parts, strict=True)]
             values = reference.convolve(layout, x, y, w, graph)
             expected = torch.autograd.grad((*values, *changes), (*x, w), (*h, *g))
