@@ -33,8 +33,7 @@ def keep_to_avx2() -> None:
     from matkit.nn.kernels import compiler
 
     compiler.llvm.get_host_cpu_name = lambda: "haswell"
-    compiler._features = lambda: "+avx2,+fma"
-    compiler.vector_unit = lambda: (32, 16)
+    vars(compiler).update(_features=lambda: "+avx2,+fma", vector_unit=lambda: (32, 16))
 
 
 def main(label: str, structure: str, threads: int, repeats: int) -> None:
