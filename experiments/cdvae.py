@@ -101,7 +101,7 @@ def reconstruction(model: CDVAE, asked: argparse.Namespace) -> dict[str, float]:
     return {
         "crystals": len(crystals),
         "matched": len(match) / len(crystals),
-        "rmse": float(np.mean(match)),
+        "rmse": float(np.mean(match)) if match else inf,
         "right_composition": float(np.mean(right)),
         "volume_error": float((made.volume / crystals.volume - 1).abs().mean()),
     }

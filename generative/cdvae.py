@@ -180,9 +180,10 @@ class CDVAE(Generator):
         """Return the vectors of crystals [B, Z]; cells as in training, Niggli-reduced by default.
 
         Raises:
-            UnknownElementError, StructureError: as `check_structures`.
+            UnknownElementError, StructureError: as `check_structures`; no property is needed.
         """
-        self.check_structures(structures)
+        unknown = torch.full((len(structures),), torch.nan)
+        self.check_structures(structures.replace(system=dict.fromkeys(self.properties, unknown)))
         with torch.no_grad():
             return self.encoder(self.clean(structures))[0]
 

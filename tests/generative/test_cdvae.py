@@ -173,3 +173,8 @@ def test_the_command_searches_for_properties(tmp_path):
         made = generate(options).generated
         gaps.append([atoms.info["predicted_gap"] for atoms in made])
     assert np.all(np.array(gaps[0]) < gaps[1])
+
+
+def test_crystals_without_the_property_can_be_encoded():
+    generator = model(**GAP)
+    assert generator.encode(batch(salt())).shape == (1, TINY["latent"])
