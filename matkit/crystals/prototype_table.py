@@ -28,7 +28,7 @@ PRIOR, REACH = 2.0, 4.0
 SAME, NEVER = 4.0, 1e-3
 
 
-class _Known(NamedTuple):
+class _KnownCrystal(NamedTuple):
     """One crystal: its prototype, and the element and the atoms of each role."""
 
     template: tuple[int, tuple[tuple[int, int], ...]]
@@ -49,11 +49,11 @@ def prototypes_of(
         volume: Volume of an atom of each element, Å³.
         rng: Chooses pairs of crystals where there are many.
     """
-    by_template: dict[object, list[_Known]] = {}
+    by_template: dict[object, list[_KnownCrystal]] = {}
     for part in structures.split():
         if (known := _known(part)) is not None:
             by_template.setdefault(known.template, []).append(known)
-    kept: list[_Known] = []
+    kept: list[_KnownCrystal] = []
     members: list[tuple[int, tuple[int, ...]]] = []
     for crystals in by_template.values():
         chosen, nearest = _geometries(crystals)
@@ -77,7 +77,7 @@ def prototypes_of(
     )
 
 
-def _known(part: Structures) -> _Known | None:
+def _known(part: Structures) -> _KnownCrystal | None:
     cell, species = part.cell[0].numpy(), part.species.numpy()
     fractional = np.linalg.solve(cell.T, part.positions.numpy().T).T
     try:
@@ -93,10 +93,10 @@ def _known(part: Structures) -> _Known | None:
     orbits = [(names[z], place) for z, places in positions.items() for place in places]
     template = gene.number, canonical_orbits(gene.number, orbits)
     role = np.array([names[z] for z in species.tolist()])
-    return _Known(template, elements, role, fractional % 1, cell, gene.number)
+    return _KnownCrystal(template, elements, role, fractional % 1, cell, gene.number)
 
 
-def _twins(one: _Known, roles: int) -> list[int]:
+def _twins(one: _KnownCrystal, roles: int) -> list[int]:
     """Return the first role that each may be exchanged with; the number of roles for no role."""
     number, orbits = one.template
     count = len(one.elements)
@@ -108,7 +108,7 @@ def _twins(one: _Known, roles: int) -> list[int]:
     return twin + [roles] * (roles - count)
 
 
-def _geometries(crystals: Sequence[_Known]) -> tuple[list[int], Int[np.ndarray, " k"]]:
+def _geometries(crystals: Sequence[_KnownCrystal]) -> tuple[list[int], Int[np.ndarray, " k"]]:
     """Return which crystals stand for all, and the nearest of these to each."""
     metrics = np.stack(
         [one.cell @ one.cell.T / abs(np.linalg.det(one.cell)) ** (2 / 3) for one in crystals]
@@ -124,7 +124,7 @@ def _geometries(crystals: Sequence[_Known]) -> tuple[list[int], Int[np.ndarray, 
 
 
 def _likeness(
-    templates: Sequence[Sequence[_Known]], rng: np.random.Generator
+    templates: Sequence[Sequence[_KnownCrystal]], rng: np.random.Generator
 ) -> Float[np.ndarray, "Z Z"]:
     """Return the logarithm of how much more often than by chance two elements share a role."""
     seen = np.zeros((ELEMENTS, ELEMENTS))

@@ -14,7 +14,7 @@ from matkit.structures import Structures, cat
 MAKER = "generator"
 
 
-class Mixture(Generator):
+class GeneratorMixture(Generator):
     """Structures of several generators in turns, each asked for what it can make.
 
     Args:

@@ -7,7 +7,7 @@ from typing import Any, Final
 from matkit.errors import ConfigError
 from matkit.generate.coordinates import with_coordinates
 from matkit.generate.domains import room_of
-from matkit.generate.mixture import Mixture
+from matkit.generate.mixture import GeneratorMixture
 from matkit.interfaces import Generator
 from matkit.interfaces.generator import Domain
 from matkit.models.zoo import load_generator
@@ -46,7 +46,7 @@ def generator_of(
     if len(parts) == 1:
         return generator, card
     sizes: dict[str, int] = next((c["n_atoms"] for c in cards.values() if "n_atoms" in c), {})
-    return Mixture(parts), {"name": ", ".join(parts), "n_atoms": sizes, "models": cards}
+    return GeneratorMixture(parts), {"name": ", ".join(parts), "n_atoms": sizes, "models": cards}
 
 
 def _one(name: str, device: str, domain: Domain) -> tuple[Generator, dict[str, Any]]:

@@ -13,7 +13,7 @@ from ase import Atoms
 from matkit.data.ase import to_ase
 from matkit.generate.conditions import check_goals, properties_asked
 from matkit.generate.domains import DomainRoom
-from matkit.generate.mixture import MAKER, Mixture
+from matkit.generate.mixture import MAKER, GeneratorMixture
 from matkit.generate.options import GenerateOptions
 from matkit.interfaces import Blueprint, Condition, Generator
 from matkit.runs.items import Item, ItemResult, failed
@@ -109,7 +109,7 @@ class Sampler:
                 facts = {"seconds": seconds, "redrawn": redrawn}
                 outcomes.append(ItemResult(item, "failed", reason=reason, facts=facts))
                 continue
-            if isinstance(self.generator, Mixture):
+            if isinstance(self.generator, GeneratorMixture):
                 atoms.info[MAKER] = self.generator.names[atoms.info[MAKER]]
             atoms.info |= {
                 self.room.NOUN: item.index,

@@ -13,7 +13,7 @@ from matkit.crystals.prototypes import Prototypes
 from matkit.crystals.reading import crystal_of
 from matkit.data.ase import from_ase, to_ase
 from matkit.errors import ConfigError, DataError, UnknownElementError
-from matkit.generate.mixture import MAKER, Mixture
+from matkit.generate.mixture import MAKER, GeneratorMixture
 from matkit.interfaces import Condition
 
 NA, CL, K, CS, MG, OX, TI, SI, BR, LI = 11, 17, 19, 55, 12, 8, 22, 14, 35, 3
@@ -147,7 +147,9 @@ class Part(Substituted):
 
 def test_several_generators_take_turns_with_what_they_can_make(table):
     everything = Substituted(table).species
-    mixture = Mixture({"one": Part(table, everything, 30.0), "other": Part(table, (NA, CL), 50.0)})
+    mixture = GeneratorMixture(
+        {"one": Part(table, everything, 30.0), "other": Part(table, (NA, CL), 50.0)}
+    )
     condition = asked(*[[NA, CL]] * 4, [MG, OX], [MG, OX], rank=torch.tensor([0, 1, 2, 3, 0, 1]))
     made = drawn(mixture, condition)
     assert made.system[MAKER].tolist() == [0, 1, 0, 1, 0, 0]
