@@ -48,6 +48,14 @@ def rattled_silicon(count: int) -> list[Atoms]:
     return batch
 
 
+def rattled_ethanol(count: int) -> list[Atoms]:
+    """Molecules, each rattled differently: a batch to train on."""
+    batch = [molecule("CH3CH2OH") for _ in range(count)]
+    for seed, atoms in enumerate(batch):
+        atoms.rattle(0.05, seed=seed)
+    return batch
+
+
 STRUCTURES: dict[str, Callable[[], Atoms]] = {
     "ethanol": ethanol,
     "Si64": lambda: bulk("Si", cubic=True).repeat(2),

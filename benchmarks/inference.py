@@ -3,11 +3,13 @@
     PEER=/path/to/mace/bin/python
     $PEER benchmarks/mace_models.py results/mace
     python benchmarks/inference.py --env mace=$PEER --env symmetrix=$PEER
+    python benchmarks/inference.py --env mace=$PEER --env symmetrix=$PEER --without-avx512
 
 Every calculator runs on every structure in a process of its own, one after the other on the same
 threads, so that peak memory is its own too. Peers whose pins clash with matkit's are given an
 environment of their own with ``--env name=python``; those that cannot be imported are named and
-left out.
+left out. The last line is the same table as on a processor without AVX-512: kernels of matkit,
+torch, MKL, oneDNN, OpenBLAS and numpy keep to AVX2; what a peer has compiled itself does not.
 """
 
 from __future__ import annotations
@@ -23,6 +25,14 @@ from pathlib import Path
 from contenders import CONTENDERS, STRUCTURES
 
 HERE = Path(__file__).parent
+# What keeps libraries from AVX-512; matkit's own kernels are kept from it by `worker.py`.
+AVX2 = {
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "OPENBLAS_CORETYPE": "Haswell",
+    "NPY_DISABLE_CPU_FEATURES": "AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL",
+}
 
 
 def arguments() -> argparse.Namespace:
@@ -35,6 +45,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--structures", default=",".join(STRUCTURES))
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--without-avx512", action="store_true")
     parser.add_argument("--json", type=Path, default=Path("results/benchmark-inference.json"))
     return parser.parse_args()
 
@@ -43,6 +54,7 @@ def measure(python: str, label: str, structure: str, options: argparse.Namespace
     command = [python, str(HERE / "worker.py"), label, structure]
     command += [str(options.threads), str(options.repeats)]
     environment = os.environ | {"OMP_NUM_THREADS": str(options.threads)}
+    environment |= AVX2 if options.without_avx512 else {}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     for line in done.stdout.splitlines():
         if line.startswith("RESULT "):
@@ -55,11 +67,12 @@ def importable(python: str, package: str) -> bool:
     return subprocess.run([python, "-c", code], check=False).returncode == 0
 
 
-def matrix_rate(threads: int) -> float:
+def matrix_rate(threads: int, without_avx512: bool) -> float:
     """GFLOP/s of a matrix product, in a process of its own like everything measured."""
     code = f"import torch, arithmetic; torch.set_num_threads({threads}); "
     code += "print(arithmetic.matmul_rate())"
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(HERE)}
+    environment |= AVX2 if without_avx512 else {}
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
     )
@@ -113,7 +126,7 @@ def main() -> None:
     print(table(results, "ms", structures))
     print("\npeak memory of the process, MB")
     print(table(results, "peak_mb", structures))
-    rate = matrix_rate(options.threads)
+    rate = matrix_rate(options.threads, options.without_avx512)
     known = add_fractions(results, rate)
     if known:
         print(f"\nfraction of the matrix-product rate, {rate:.0f} GFLOP/s here; operations are")
@@ -123,6 +136,7 @@ def main() -> None:
     document = {
         "results": results,
         "threads": options.threads,
+        "without_avx512": options.without_avx512,
         "matrix_gflops": rate,
         "machine": platform.processor() or platform.machine(),
         "python": platform.python_version(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import sys
 import time
@@ -27,8 +28,18 @@ def gflop(calculator, n_atoms: int) -> dict[str, float]:
     return {"gflop": arithmetic.network(network, n_atoms, len(graph.center)) / 1e9}
 
 
+def keep_to_avx2() -> None:
+    """Let matkit's kernels be those of a processor without AVX-512, as `inference.py` asks for."""
+    from matkit.nn.kernels import compiler
+
+    compiler.llvm.get_host_cpu_name = lambda: "haswell"
+    vars(compiler).update(_features=lambda: "+avx2,+fma", vector_unit=lambda: (32, 16))
+
+
 def main(label: str, structure: str, threads: int, repeats: int) -> None:
     torch.set_num_threads(threads)
+    if CONTENDERS[label][0] == "matkit" and os.environ.get("ATEN_CPU_CAPABILITY") == "avx2":
+        keep_to_avx2()
     started = time.perf_counter()
     atoms = STRUCTURES[structure]()
     atoms.calc = CONTENDERS[label][1]()

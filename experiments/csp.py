@@ -31,8 +31,8 @@ from matkit.crystals.reading import Crystal, crystal_of, read_crystals, read_ent
 from matkit.crystals.results import Judged
 from matkit.crystals.scores import Match
 from matkit.generate.batch import Batch
+from matkit.generate.models import generator_of
 from matkit.generate.run import draw
-from matkit.models.zoo import load_generator
 
 
 def reference_file(args: argparse.Namespace) -> Path:
@@ -52,7 +52,7 @@ def reference_file(args: argparse.Namespace) -> Path:
 
 def sampled(args: argparse.Namespace, reference: Path, steps: int | None) -> Batch:
     """Return the crystals, all of one number of steps in one folder."""
-    generator, _ = load_generator(args.model, args.device)
+    generator, _ = generator_of(args.model, None, args.device, "crystal")
     options = CrystalOptions(
         model=args.model,
         like=str(reference),
@@ -101,7 +101,7 @@ def row_of(match: Match, count: int) -> dict[str, object]:
 def main() -> None:
     """Sample, match and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", help="name or file of a generator of given compositions")
+    parser.add_argument("model", help="generators of given compositions, as in matkit generate")
     parser.add_argument("file", type=Path, help="structures to find")
     parser.add_argument("--samples", type=int, nargs="+", default=[1])
     parser.add_argument("--limit", type=int)

@@ -29,7 +29,7 @@ from torch import Tensor
 from matkit.errors import ConfigError
 from matkit.generative.parts.denoiser import Denoiser, Noisy, Size
 from matkit.generative.parts.embedding import conditional_mask
-from matkit.generative.parts.lattice import from_logarithm, to_logarithm
+from matkit.generative.parts.lattice import LatticeUnits, lattice_scale
 from matkit.generative.parts.layout import atom_mask, crystals
 from matkit.generative.parts.losses import atom_error, system_error
 from matkit.generative.parts.masked import cover, covered_error, uncover
@@ -74,8 +74,6 @@ class CrystalFlow(Generator):
     """
 
     steps = 100
-    center: Tensor
-    spread: Tensor
 
     def __init__(
         self,
@@ -122,18 +120,13 @@ class CrystalFlow(Generator):
         self.slope, self.temperature = slope, temperature
         size = Size(width, layers, harmonics, time_channels, miller)
         self.network = Denoiser(size, self.species, (6, 6), generates_species, properties or {})
-        self.per_atom = lattice is not None
         center, spread = lattice if lattice is not None else (CENTER, [SPREAD] * 6)
-        for name, values in (("center", center), ("spread", spread)):
-            tensor = torch.tensor(values, dtype=torch.float64)
-            self.register_buffer(name, tensor, persistent=False)
+        self.units = LatticeUnits(center, spread, scaled=lattice is not None)
 
     @classmethod
     def constants(cls, structures: Structures) -> dict[str, Any]:
         """Return the prior of the lattice that fits a training set, never below the tenth."""
-        k = to_logarithm(structures.cell) - _size(structures.n_atoms)
-        spread = k.std(dim=0, correction=0).clamp(min=SPREAD)
-        return {"lattice": [k.mean(dim=0).tolist(), spread.tolist()]}
+        return {"lattice": lattice_scale(structures.cell, structures.n_atoms, SPREAD)}
 
     def loss(self, structures: Structures, rng: torch.Generator) -> dict[str, Float[Tensor, " B"]]:
         """Return the errors of the predicted velocities at random times."""
@@ -142,7 +135,8 @@ class CrystalFlow(Generator):
         values = {name: structures.system[name] for name in self.properties}
         conditional = conditional_mask(values, self.withheld, noise)
         time = noise.uniform().to(self.dtype)
-        data = self.network.clean(structures, self.lattice_of(structures))
+        lattice = self.units.numbers(structures.cell, structures.n_atoms)
+        data = self.network.clean(structures, lattice)
         base, n = self._base(data.mask, noise), data.mask.shape[1]
         if self.pairing:
             start = nearest_pairs(base.fractional, data.fractional, data.species, data.mask)
@@ -153,7 +147,10 @@ class CrystalFlow(Generator):
             species, covered = cover(data.species, known, draw, data.mask)
             now = replace(now, species=species)
         predicted = self.network(now, time, values, conditional)
-        drift, spread = mean_free(predicted.coordinates, data.mask), self.spread.to(self.dtype)
+        drift, spread = (
+            mean_free(predicted.coordinates, data.mask),
+            self.units.spread.to(self.dtype),
+        )
         errors = {
             "lattice": system_error(spread * predicted.lattice, spread * velocity.lattice),
             "coordinates": atom_error(drift, velocity.fractional, data.mask),
@@ -172,9 +169,9 @@ class CrystalFlow(Generator):
         self.check_condition(condition)
         if steps < 1:
             raise ConfigError(f"Expected at least one sampling step, got {steps}.")
-        noise = Noise(seeds.to(self.center.device))
+        noise = Noise(seeds.to(self.units.center.device))
         symmetry = symmetry_of(condition, self.max_atoms, noise)
-        mask = atom_mask(condition.sizes.to(self.center.device))
+        mask = atom_mask(condition.sizes.to(self.units.center.device))
         with torch.no_grad():
             state = self._base(mask, noise)
             if condition.species is not None:
@@ -186,19 +183,8 @@ class CrystalFlow(Generator):
                 state = self._advance(state, (step, steps), condition, noise, symmetry)
             state = self._kept(in_double(state), symmetry)
         species = self.network.most_likely(state.species)
-        return crystals(state.fractional, self._cells(state), species, mask)
-
-    def lattice_of(self, structures: Structures) -> Float[Tensor, "B 6"]:
-        """Return the lattices in the coordinates of the flow [B, 6], float64."""
-        k = to_logarithm(structures.cell)
-        if self.per_atom:
-            k = k - _size(structures.n_atoms)
-        return (k - self.center.double()) / self.spread.double()
-
-    def _cells(self, state: Noisy) -> Float[Tensor, "B 3 3"]:
-        """Return the cells in Å of lattices in the coordinates of the flow."""
-        k = self.center.double() + self.spread.double() * state.lattice.double()
-        return from_logarithm(k + _size(state.mask.sum(dim=1)) if self.per_atom else k)
+        cells = self.units.cells(state.lattice, condition.sizes.to(mask.device))
+        return crystals(state.fractional, cells, species, mask)
 
     def _base(self, mask: Bool[Tensor, "B n"], noise: Noise) -> Noisy:
         """Return crystals at time 0: covered species, normal lattices, uniform coordinates."""
@@ -242,18 +228,12 @@ class CrystalFlow(Generator):
         """Return the crystals within the cell, or as their space groups have them."""
         if symmetry is None:
             return replace(state, fractional=wrap(state.fractional))
-        center, spread = self.center.double(), self.spread.double()
-        k = symmetry.logarithm(center + spread * state.lattice.double())
+        k = symmetry.logarithm(self.units.logarithm(state.lattice))
         return replace(
             state,
             fractional=symmetry.settle(state.fractional),
-            lattice=((k - center) / spread).to(state.lattice),
+            lattice=self.units.standard(k).to(state.lattice),
         )
-
-
-def _size(n_atoms: Int[Tensor, " B"]) -> Float[Tensor, "B 6"]:
-    """Return what the number of atoms adds to the logarithm of a lattice [B, 6]."""
-    return torch.nn.functional.pad(n_atoms.double().log().unsqueeze(1) / 3, (5, 0))
 
 
 def _path(base: Noisy, data: Noisy, time: Float[Tensor, " B"]) -> tuple[Noisy, Noisy]:

@@ -2,7 +2,8 @@
 
 Positions go along straight lines from a normal distribution, in the order and orientation nearest
 to the molecule (Song et al., NeurIPS 2023; Klein et al., NeurIPS 2023); elements, formal charges
-and bonds are uncovered, and in sampling now and then covered again (Campbell et al., ICML 2024).
+and bonds are uncovered, in sampling the surest first (Chang et al., CVPR 2022, MaskGIT) and at half
+the temperature, and now and then covered again (Campbell et al., ICML 2024).
 The network predicts the end of the way and hears its last prediction (Chen, Zhang & Hinton, ICLR
 2023), as in SemlaFlow (Irwin et al., AISTATS 2025) and FlowMol3 (Dunn & Koes 2025).
 
@@ -25,7 +26,7 @@ from torch import Tensor
 from matkit.errors import ConfigError
 from matkit.generative.parts.alignment import centred
 from matkit.generative.parts.given import check_scaffold, given_by, random_given
-from matkit.generative.parts.joint_path import joint_path, joint_start, joint_step
+from matkit.generative.parts.joint_path import Jumps, joint_path, joint_start, joint_step
 from matkit.generative.parts.layout import pad
 from matkit.generative.parts.losses import atom_error
 from matkit.generative.parts.masked import covered_error
@@ -67,6 +68,7 @@ class MoleculeFlow(Generator):
         charge_weight: Weight of the formal charges in the loss.
         bond_weight: Weight of the bonds in the loss.
         churn: How often what is uncovered is covered again in sampling, per unit of time.
+        temperature: Of the classes drawn in sampling, 1 as the network says.
         properties: Mean and standard deviation of each property that molecules can be asked for.
         withheld: Part of the training set from which a property is withheld, each by itself.
     """
@@ -95,6 +97,7 @@ class MoleculeFlow(Generator):
         charge_weight: float = 0.5,
         bond_weight: float = 1.0,
         churn: float = 10.0,
+        temperature: float = 0.5,
         properties: Mapping[str, Sequence[float]] | None = None,
         withheld: float = 0.7,
     ) -> None:
@@ -107,7 +110,7 @@ class MoleculeFlow(Generator):
         for name, share in shares.items():
             if not 0 <= share <= 1:
                 raise ConfigError(f"Expected `{name}` between 0 and 1, got {share}.")
-        check_positive(max_atoms=max_atoms, spread=spread)
+        check_positive(max_atoms=max_atoms, spread=spread, temperature=temperature)
         check_not_negative(
             species_weight=species_weight,
             charge_weight=charge_weight,
@@ -116,7 +119,8 @@ class MoleculeFlow(Generator):
         )
         self.species, self.max_atoms = tuple(species), max_atoms
         self.classes = Classes(self.species, tuple(charges), tuple(orders))
-        self.spread, self.churn, self.withheld = spread, churn, withheld
+        self.spread, self.withheld = spread, withheld
+        self.jumps = Jumps(churn, temperature)
         self.formulas, self.scaffolds = formulas, scaffolds
         self.weights = (species_weight, charge_weight, bond_weight)
         self.properties = tuple(sorted(properties or {}))
@@ -175,7 +179,7 @@ class MoleculeFlow(Generator):
             for step in range(steps):
                 time = torch.full_like(noise.keys, step / steps, dtype=like.dtype)
                 end = self.network.guided(now, (end, heard), time, condition)
-                now = joint_step(now, end, given, (step, steps), self.churn, noise)
+                now = joint_step(now, end, given, (step, steps), self.jumps, noise)
                 end, heard = end.probabilities(), torch.ones_like(heard)
         return self.classes.structures(replace(now, positions=self.spread * now.positions + center))
 

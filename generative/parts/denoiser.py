@@ -111,7 +111,10 @@ class Denoiser(nn.Module):
             conditional: For which crystals the network hears of them [B].
         """
         context = embed_time(time, self.time_channels).to(noisy.fractional)
-        context = context + self.embed_properties(values, conditional, context)
+        return self.told(noisy, context + self.embed_properties(values, conditional, context))
+
+    def told(self, noisy: Noisy, context: Float[Tensor, "B T"]) -> Prediction:
+        """Predict with features [B, time channels] that tell everything else of a crystal."""
         context = context.unsqueeze(1).expand(-1, noisy.mask.shape[1], -1)
         nodes = self.start(torch.cat([self.embed_species(noisy.species), context], dim=-1))
         nodes = self.backbone(nodes, noisy.fractional, noisy.lattice, noisy.mask)

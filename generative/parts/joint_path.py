@@ -5,16 +5,30 @@ Positions go along straight lines, elements, charges and bonds are uncovered. Gi
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from matkit.generative.parts.alignment import aligned
 from matkit.generative.parts.given import Given
-from matkit.generative.parts.masked import cover, cover_again, uncover
+from matkit.generative.parts.masked import cover, cover_again, uncover_surest
 from matkit.generative.parts.molecules import DenseMolecules
 from matkit.generative.parts.randomness import Noise
 from matkit.generative.parts.straight import straight_path
+
+
+class Jumps(NamedTuple):
+    """How elements, charges and bonds are uncovered in sampling.
+
+    Attributes:
+        churn: Rate at which what is uncovered is covered again, less towards the end.
+        temperature: Of the classes that are drawn: 1 as the network says, 0 the likeliest.
+    """
+
+    churn: float
+    temperature: float
 
 
 def joint_start(
@@ -64,7 +78,7 @@ def joint_step(
     end: DenseMolecules,
     given: Given,
     progress: tuple[int, int],
-    churn: float,
+    jumps: Jumps,
     noise: Noise,
 ) -> DenseMolecules:
     """Return molecules one step later.
@@ -74,20 +88,21 @@ def joint_step(
         end: Predicted ends: logits and positions.
         given: What is given.
         progress: How many steps are done and how many there are in all.
-        churn: Rate at which what is uncovered is covered again, less towards the end.
+        jumps: How classes are uncovered.
         noise: One stream of random numbers per molecule.
     """
     done, steps = progress
     left = steps - done
     # As many stay covered as the path says: what is covered again is made up for.
-    again = min(churn / steps, (left - 1) / max(done, 1))
+    again = min(jumps.churn / steps, (left - 1) / max(done, 1))
     chance = (1 + done * again) / left
     fields = []
     values = ((now.species, end.species), (now.charges, end.charges), (now.bonds, end.bonds))
     for (value, logits), free in zip(values, given.free, strict=True):
-        draw = noise.uniform(value.shape[1], 2 + value.shape[2])
+        draw, up = noise.uniform(value.shape[1], 2 + value.shape[2]), noise.uniform()
         was_known = free & (value.sum(dim=2) > 0)
-        value = uncover(value, logits, chance, draw[..., 1:])
+        cold = logits.double() / jumps.temperature
+        value = uncover_surest(value, cold, chance, (up, draw[..., 1:]), free)
         fields.append(cover_again(value, again, draw[..., 0], was_known))
     positions = now.positions + (given.settled(end.positions.double()) - now.positions) / left
     positions = torch.where(given.part.unsqueeze(2), now.positions, positions)

@@ -50,6 +50,38 @@ def uncover(
     return torch.where(now, drawn.to(species), species)
 
 
+def uncover_surest(
+    species: Float[Tensor, "B n S"],
+    logits: Float[Tensor, "B n S"],
+    chance: float,
+    draws: tuple[Float[Tensor, " B"], Float[Tensor, "B n one_S"]],
+    free: Bool[Tensor, "B n"],
+) -> Float[Tensor, "B n S"]:
+    """Return the species after those that the network is surest of have been uncovered.
+
+    As many as `uncover` takes on average, so that the others are settled by them (Chang et al.,
+    CVPR 2022). They are drawn without replacement, weighted with the probability of what each
+    would become.
+
+    Args:
+        species: Species, known or covered [B, n, S].
+        logits: What the network says of the covered ones [B, n, S].
+        chance: Part of the covered ones to uncover.
+        draws: Uniform random numbers: whether to round up or down [B], and which ones, then which
+            species [B, n, 1 + S].
+        free: Which species are not given [B, n].
+    """
+    up, draw = draws
+    gumbel = -torch.log(-torch.log(draw))
+    drawn = torch.nn.functional.one_hot((logits + gumbel[..., 1:]).argmax(-1), logits.shape[-1])
+    covered = free & (species.sum(dim=-1) == 0)
+    sure = (drawn * logits.log_softmax(dim=-1)).sum(dim=-1) + gumbel[..., 0]
+    order = torch.where(covered, sure, -torch.inf).argsort(dim=1, descending=True)
+    count = (chance * covered.sum(dim=1) + up).floor()
+    now = covered & (order.argsort(dim=1) < count.unsqueeze(1))
+    return torch.where(now.unsqueeze(2), drawn.to(species), species)
+
+
 def cover_again(
     species: Float[Tensor, "B n S"],
     chance: float,

@@ -209,8 +209,8 @@ class MoleculeLayer(nn.Module):
         normal, distance = self.norm_atoms(atoms), _distances(points, pairs)
         both, each = self.from_atoms(normal).chunk(2, dim=-1)
         hidden = self.from_pairs(torch.cat([self.norm_pairs(links), distance], dim=-1))
-        hidden = hidden + both[:, pairs.left] + both[:, pairs.right]
-        hidden = nn.functional.silu(hidden + each[:, pairs.left] * each[:, pairs.right])
+        (left, right), (one, other) = _ends(both, pairs), _ends(each, pairs)
+        hidden = nn.functional.silu(hidden + left + right + one * other)
         sizes = (links.shape[-1], self.heads, self.points)
         change, bias, pull = self.to_pairs(hidden).split(sizes, dim=-1)
         pull = pull / (1 + distance) * pairs.mask.unsqueeze(2)
@@ -248,5 +248,10 @@ def radial_functions(distance: Float[Tensor, "B P 1"]) -> Float[Tensor, "B P R"]
 
 def _distances(points: Float[Tensor, "B n K 3"], pairs: Pairs) -> Float[Tensor, "B P K"]:
     """Return the distances of the points of two atoms each."""
-    way = points[:, pairs.left] - points[:, pairs.right]
-    return (way.square().sum(dim=-1) + 1e-8).sqrt()  # finite gradient at zero
+    left, right = _ends(points, pairs)
+    return ((left - right).square().sum(dim=-1) + 1e-8).sqrt()  # finite gradient at zero
+
+
+def _ends(values: Float[Tensor, "B n *any"], pairs: Pairs) -> tuple[Tensor, Tensor]:
+    """Return the values of the later and of the earlier atom of each pair."""
+    return values.index_select(1, pairs.left), values.index_select(1, pairs.right)

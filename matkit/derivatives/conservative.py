@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import cast
 
 import torch
@@ -54,11 +54,12 @@ class Conservative(ForceField):
             by_position, by_strain = _from_edges(graph, by_edge, "stress" in wanted)
             return self._derived(graph, result, by_position, by_strain, wanted)
         with torch.enable_grad():
-            strained, positions, strain = _strained(graph)
-            result = self.network(strained)
-            by_position, by_strain = _gradient(result["atom_energy"], positions, strain, keep)
+            moved, leaves = _strained(graph) if "stress" in wanted else _moved(graph)
+            result = self.network(moved)
+            by_leaves = _gradient(result["atom_energy"], leaves, keep)
         result = result if keep else _detached(result)
-        return self._derived(graph, result, by_position, by_strain, wanted)
+        by_strain = by_leaves[1] if "stress" in wanted else None
+        return self._derived(graph, result, by_leaves[0], by_strain, wanted)
 
     def _derived(
         self,
@@ -71,7 +72,7 @@ class Conservative(ForceField):
         result = self._with_total(graph, result)
         if "forces" in wanted:
             result["forces"] = -by_position
-        if by_strain is not None and "stress" in wanted:
+        if by_strain is not None:
             result["stress"] = _stress(graph, by_strain)
         return result
 
@@ -98,32 +99,35 @@ def _detached(result: Properties) -> Properties:
     return cast(Properties, {key: value.detach() for key, value in tensors.items()})
 
 
-def _strained(graph: Graph) -> tuple[Graph, Tensor, Tensor]:
-    """Return the graph under a zero strain, with the leaves to differentiate by."""
+def _moved(graph: Graph) -> tuple[Graph, list[Tensor]]:
+    """Return the graph with positions to differentiate by, and these."""
     positions = graph.positions
     if not positions.requires_grad:
         positions = positions.detach().requires_grad_()
+    return graph.replace(positions=positions), [positions]
+
+
+def _strained(graph: Graph) -> tuple[Graph, list[Tensor]]:
+    """Return the graph under a zero strain, with positions and strain to differentiate by."""
+    graph, (positions,) = _moved(graph)
     strain = graph.cell.new_zeros(len(graph), 3, 3).requires_grad_()
     symmetric = (strain + strain.mT) / 2
     moved = positions + torch.einsum("nx,nxy->ny", positions, symmetric[graph.batch])
     cell = graph.cell + graph.cell @ symmetric
-    return graph.replace(positions=moved, cell=cell), positions, strain
+    return graph.replace(positions=moved, cell=cell), [positions, strain]
 
 
-def _gradient(
-    energy: Tensor, positions: Tensor, strain: Tensor, create_graph: bool
-) -> tuple[Tensor, Tensor]:
-    """Return dE/dr and dE/dε, zero where the energy does not depend on the geometry."""
+def _gradient(energy: Tensor, leaves: list[Tensor], create_graph: bool) -> Sequence[Tensor]:
+    """Return the energy's derivatives, zero where it does not depend on the geometry."""
     if not energy.requires_grad:  # no edges at all, e.g. isolated atoms
-        return torch.zeros_like(positions), torch.zeros_like(strain)
-    by_position, by_strain = torch.autograd.grad(
+        return [torch.zeros_like(leaf) for leaf in leaves]
+    return torch.autograd.grad(
         energy.sum(),
-        (positions, strain),
+        leaves,
         create_graph=create_graph,
         allow_unused=True,
         materialize_grads=True,
     )
-    return by_position, by_strain
 
 
 def _stress(graph: Graph, by_strain: Tensor) -> Tensor:

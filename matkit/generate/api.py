@@ -9,15 +9,15 @@ from typing import Any
 
 from matkit.errors import ConfigError
 from matkit.generate.batch import Batch
-from matkit.generate.conditions import strange_conditions
-from matkit.generate.coordinates import check_trials, with_coordinates
+from matkit.generate.conditions import properties_asked, strange_conditions
+from matkit.generate.coordinates import check_trials
 from matkit.generate.domains import ROOMS, Note, room_of
 from matkit.generate.folder import paths_of, write_results
+from matkit.generate.models import generator_of
 from matkit.generate.options import GenerateOptions
 from matkit.generate.run import Watch
 from matkit.generate.run import generate as generate_structures
 from matkit.interfaces.generator import Domain
-from matkit.models.zoo import load_generator
 from matkit.options import dump_config, resolve
 from matkit.runs.atomic import write_atomically
 
@@ -48,16 +48,16 @@ def generate(
     """
     begin = time.perf_counter()
     asked = resolve(GenerateOptions, None, _models(options, changes))
-    generator, card = load_generator(asked.model, asked.device, _domain_of(options))
+    domain = _domain_of(options)
+    generator, card = generator_of(asked.model, asked.coordinates, asked.device, domain)
     room = room_of(generator.domain)
-    generator = with_coordinates(generator, asked.coordinates, asked.device)
     if options is not None and not isinstance(options, room.OPTIONS):
         raise ConfigError(_makes_others(options, card["name"], room.NOUN))
     options = resolve(room.OPTIONS, options, changes)
     check_trials(generator, options)
     if options.model is None:
         note(f"No model is named; taking {card['name']}")
-    for remark in strange_conditions(options.condition, card.get("properties", {})):
+    for remark in strange_conditions(properties_asked(options), card.get("properties", {})):
         note(f"Warning: {remark}")
     learnt = {int(size): count for size, count in card.get("n_atoms", {}).items()}
     batch = generate_structures(generator, options, watch, note, learnt)

@@ -34,11 +34,15 @@ class DomainRoom(Protocol):
         OPTIONS: Options of generating them.
         NOUN: What one structure is called, in messages and files.
         RELAX_CELL: Whether the cell is relaxed too.
+        WEIGHTLESS: Generators that come with matkit and have no file of weights, by name.
+        ALL: Names of the generators that are for structures of every kind.
     """
 
     OPTIONS: type[GenerateOptions]
     NOUN: str
     RELAX_CELL: bool
+    WEIGHTLESS: Mapping[str, Callable[[], Generator]]
+    ALL: Sequence[str]
 
     def requests(
         self, options: Any, generator: Generator, learnt: Mapping[int, int] | None = None

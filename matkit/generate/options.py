@@ -21,12 +21,21 @@ class GenerateOptions(DispersionOptions):
         Panel.ADVANCED: ("guidance", "steps", "redraw", "batch_size", "relax_steps", "trials"),
     }
 
-    model: str | None = Field(None, description="generator, a name or a file")
+    model: str | None = Field(
+        None,
+        description="generator, a name or a file; several with commas take turns, and all stands "
+        "for all that are general",
+    )
     num_samples: int = Field(
         10, ge=1, description="structures to generate, or to generate for each structure of like"
     )
     condition: list[str] = Field(
         [], description="property that the structures should have, as name=value in its unit"
+    )
+    optimize: list[str] = Field(
+        [],
+        description="property to search for, as name=min, name=max or name=value, with a model "
+        "that searches (cdvae)",
     )
     guidance: float = Field(
         2.0, ge=0, description="stress on the conditions: 0 ignores them, 1 is as trained"

@@ -17,7 +17,7 @@ from matkit.generate.batch import Batch
 from matkit.generate.domains import Note, room_of
 from matkit.generate.options import GENERATED, RELAXED, GenerateOptions
 from matkit.generate.relaxing import Relaxer, check_potential, potential_of
-from matkit.generate.sampling import Sampler
+from matkit.generate.sampling import Sampler, ranks_of
 from matkit.generate.trials import Trials
 from matkit.interfaces import Generator
 from matkit.interfaces.generator import Domain
@@ -97,8 +97,8 @@ def draw(
 ) -> Batch:
     """Sample structures into a folder; arguments and errors as of `generate`."""
     steps, room = options.steps or generator.steps, room_of(generator.domain)
-    sampler = Sampler(generator, steps, options, room)
     items = room.requests(options, generator, learnt)
+    sampler = Sampler(generator, steps, options, room, ranks_of(items))
     sampler.check(items)
     settings = options.model_dump(exclude=FREE | RELAXATION)
     settings |= {"steps": steps, "weights": _checksum(generator)}

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from ase import Atoms
 
 from matkit.data.ase import to_ase
-from matkit.generate.conditions import parse_conditions
+from matkit.generate.conditions import check_goals, properties_asked
 from matkit.generate.domains import DomainRoom
+from matkit.generate.mixture import MAKER, GeneratorMixture
 from matkit.generate.options import GenerateOptions
 from matkit.interfaces import Blueprint, Condition, Generator
 from matkit.runs.items import Item, ItemResult, failed
 
 # Between the seeds of two attempts at a structure.
 NEXT = 0x9E3779B97F4A7C15
+# Between the ranks of two attempts: more than structures of one kind are ever asked for.
+LATER = 1_000_003
 # Pairs of atoms in a batch: more do not make a CPU faster, and a GPU is kept busy by them.
 PAIRS = {"cpu": 16_000, "cuda": 400_000}
 
@@ -32,12 +35,14 @@ class Sampler:
         steps: Steps from noise to structure.
         options: What is asked for.
         room: What is known of its domain.
+        ranks: Number of each item among those that ask for the same.
     """
 
     generator: Generator
     steps: int
     options: GenerateOptions
     room: DomainRoom
+    ranks: Mapping[int, int] = field(default_factory=dict)
 
     def cost(self, item: Item) -> int:
         """Return what an item takes of a batch: its pairs of atoms, or one place."""
@@ -58,14 +63,15 @@ class Sampler:
             ConfigError: more atoms than trained for, or something that was not learnt.
             UnknownElementError: an element that was not learnt.
         """
+        check_goals(self.options, self.generator)
         self.generator.check_condition(self.condition([i for i in items if i.content]))
 
-    def condition(self, items: Sequence[Item]) -> Condition:
-        """Return what the structures of some items must be."""
+    def condition(self, items: Sequence[Item], attempt: int = 0) -> Condition:
+        """Return what the structures of some items must be; later attempts have later ranks."""
         species = [z for item in items for z in item.content[2:]]
         properties = {
             name: torch.full((len(items),), value)
-            for name, value in parse_conditions(self.options.condition).items()
+            for name, value in properties_asked(self.options).items()
         }
         sizes = [item.content[1] for item in items]
         return Condition(
@@ -75,6 +81,7 @@ class Sampler:
             **self.room.fields(self.options, self.generator, len(items)),
             properties=properties,
             guidance=self.options.guidance if properties else 1.0,
+            rank=torch.tensor([self.ranks.get(item.index, 0) + attempt * LATER for item in items]),
         )
 
     def __call__(self, items: Sequence[Item]) -> list[ItemResult]:
@@ -102,6 +109,8 @@ class Sampler:
                 facts = {"seconds": seconds, "redrawn": redrawn}
                 outcomes.append(ItemResult(item, "failed", reason=reason, facts=facts))
                 continue
+            if isinstance(self.generator, GeneratorMixture):
+                atoms.info[MAKER] = self.generator.names[atoms.info[MAKER]]
             atoms.info |= {
                 self.room.NOUN: item.index,
                 "seed": item.content[0],
@@ -120,5 +129,15 @@ class Sampler:
         """Return the structures of one attempt; its seeds follow from those of the items."""
         numbers = [(item.content[0] + attempt * NEXT) % (1 << 63) for item in items]
         seeds = torch.tensor(numbers)
-        made = self.generator.sample(self.condition(items), self.steps, seeds).to("cpu")
+        asked = self.condition(items, attempt)
+        made = self.generator.sample(asked, self.steps, seeds).to("cpu")
         return to_ase(self.room.realize(made, seeds) if isinstance(made, Blueprint) else made)
+
+
+def ranks_of(items: Sequence[Item]) -> dict[int, int]:
+    """Return the number of each item among those that ask for the same; the seed does not count."""
+    alike: dict[tuple[int, ...], list[int]] = {}
+    for item in sorted(items, key=lambda item: item.index):
+        if item.content is not None:
+            alike.setdefault(tuple(item.content[1:]), []).append(item.index)
+    return {index: rank for same in alike.values() for rank, index in enumerate(same)}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
+import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
 from matkit.errors import ConfigError
+from matkit.scopes import ranges
 from matkit.structures import Structures
 
 
@@ -29,6 +32,8 @@ class Condition:
         scaffold: B structures whose atoms and bonds are to be part of what is made.
         properties: Properties they should have, each [B], in the unit of the training set.
         guidance: How much the properties are stressed: 0 ignores them, 1 is the conditional model.
+        rank: Number of each structure among those of the same wishes [B], from 0: a generator that
+            knows the likeliest one gives the next.
     """
 
     count: int | None = None
@@ -42,6 +47,7 @@ class Condition:
     scaffold: Structures | None = None
     properties: Mapping[str, Tensor] = field(default_factory=dict)
     guidance: float = 1.0
+    rank: Int[Tensor, " K"] | None = None
 
     def __post_init__(self) -> None:
         """Check that the fields describe the same number of structures and of atoms.
@@ -84,6 +90,7 @@ class Condition:
             "elements": self.elements,
             "required_elements": self.required_elements,
             "scaffold": self.scaffold,
+            "rank": self.rank,
             **self.properties,
         }
         return {name: value for name, value in given.items() if value is not None}
@@ -91,6 +98,27 @@ class Condition:
     def __len__(self) -> int:
         """Return the number of structures B."""
         return self.count or len(next(iter(self._rows().values())))
+
+    def index(self, which: Sequence[int]) -> Condition:
+        """Return the condition of some of the structures."""
+        rows = torch.tensor(which, dtype=torch.long)
+        taken: dict[str, Any] = {"count": len(which)}
+        for name, value in self._rows().items():
+            if name in self.properties:
+                continue
+            taken[name] = value[rows] if isinstance(value, Tensor) else value.index(which)
+        taken["properties"] = {name: value[rows] for name, value in self.properties.items()}
+        if self.n_atoms is not None:
+            starts = self.n_atoms.cumsum(0) - self.n_atoms
+            atoms = ranges(starts[rows], self.n_atoms[rows])
+            for name in ("species", "position"):
+                if (value := getattr(self, name)) is not None:
+                    taken[name] = value[atoms]
+        return replace(self, **taken)
+
+    def ranked(self, rank: Int[Tensor, " B"]) -> Condition:
+        """Return the condition with other ranks."""
+        return replace(self, rank=rank)
 
     @property
     def sizes(self) -> Int[Tensor, " B"]:
@@ -106,6 +134,7 @@ class Condition:
     @property
     def inputs(self) -> frozenset[str]:
         """Names of the fields that say something of the structures."""
-        named = set(self.__dataclass_fields__) - {"count", "conventional", "properties", "guidance"}
+        others = {"count", "conventional", "properties", "guidance", "rank"}
+        named = set(self.__dataclass_fields__) - others
         given = {name for name in named if getattr(self, name) is not None}
         return frozenset(given | ({"properties"} if self.properties else set()))

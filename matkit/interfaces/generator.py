@@ -52,6 +52,8 @@ class Generator(nn.Module, ABC):
         calls_per_step: Evaluations of the network in each.
         properties: Names of the properties that structures can be asked for.
         properties_together: Whether they can only be asked for all together.
+        optimizes: Whether it searches for properties, so that the least (-inf) or the largest (inf)
+            can be asked for.
         recipe: Name and hyper-parameters, if made by `matkit.models.checkpoint.build`.
     """
 
@@ -66,6 +68,7 @@ class Generator(nn.Module, ABC):
     calls_per_step: ClassVar[int] = 1
     properties: tuple[str, ...] = ()
     properties_together: ClassVar[bool] = True
+    optimizes: ClassVar[bool] = False
 
     @classmethod
     def constants(cls, structures: Structures) -> dict[str, Any]:
@@ -169,7 +172,7 @@ class Generator(nn.Module, ABC):
                 f"{', '.join(self.properties) or 'no property'}."
             )
         for name, value in condition.properties.items():
-            if not bool(value.isfinite().all()):
+            if bool(value.isnan().any()) or (not self.optimizes and bool(value.isinf().any())):
                 raise ConfigError(f"Expected numbers for {name}, got {value.tolist()}.")
         missing = set(self.properties) - set(condition.properties)
         if self.properties_together and condition.properties and missing:

@@ -91,7 +91,8 @@ def converted_file(path: str | Path, head: str | None = None) -> Path:
         CheckpointError, ConfigError: see `convert`.
     """
     path = Path(path)
-    digest = hashlib.sha256(path.read_bytes())
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256")
     for beside in mace.settings_files(path):
         digest.update(beside.read_bytes())
     digest.update((head or "").encode())

@@ -2,7 +2,7 @@
 
 By `matkit evaluate molecules` of 10,000 random molecules of QM9 that are not held out (Ramakrishnan
 et al. 2014; geometries of B3LYP), with RDKit 2026.9.1; those of PoseBusters 0.6.5 and of GFN2-xTB
-(tblite 0.8.0) are of 200.
+(tblite 0.8.0) are of 200, the one of its dear checks (`mol`) of 40.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ CEILINGS: dict[str, float] = {
     "atoms stable": 0.9935,
     "molecules stable": 0.9520,
     "PoseBusters mol_fast": 0.99,
+    "PoseBusters mol": 0.975,
     "relaxation energy (gfn2)": 1.21,
     "relaxation RMSD (gfn2)": 0.039,
     "bonds kept (gfn2)": 0.995,

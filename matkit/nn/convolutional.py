@@ -13,6 +13,7 @@ from matkit.graph import Graph
 from matkit.nn.equivariant import Features
 from matkit.nn.irreps import spherical_harmonics
 from matkit.nn.kernels import Convolution
+from matkit.nn.kernels.check import check_tangents
 from matkit.nn.kernels.fused import Edges, edges_of, with_isolated
 from matkit.nn.layered import LayeredPotential
 from matkit.nn.training.geometry import GeometryStep, RadialBasis
@@ -102,6 +103,9 @@ class ConvolutionalPotential(LayeredPotential):
 
     def _trained_layer(self, t: int, edges: Edges, index: Tensor) -> LayerStep | None:
         convolution: Convolution = cast(Any, self.interactions[t]).convolution
-        if convolution.choose(self.embedding.weight) != "fused":
+        weight = self.embedding.weight
+        if convolution.choose(weight) != "fused":
+            return None
+        if not check_tangents(convolution.layout, weight.dtype):
             return None
         return self._layer_step(t, edges, index)

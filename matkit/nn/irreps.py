@@ -134,8 +134,9 @@ def spherical_harmonics(lmax: int, directions: Float[Tensor, "E 3"]) -> Float[Te
     """
     harmonics = [torch.ones_like(directions[:, :1])]
     for degree in range(1, lmax + 1):
-        coupling = _ladder(degree).to(directions)
-        harmonics.append(torch.einsum("abc,ea,eb->ec", coupling, harmonics[-1], directions))
+        # A product of matrices: an `einsum` of three operands looks for their order every time.
+        products = (harmonics[-1].unsqueeze(2) * directions.unsqueeze(1)).flatten(1)
+        harmonics.append(products @ _ladder(degree).to(directions).flatten(0, 1))
     return torch.cat(harmonics, dim=1)
 
 

@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import zipfile
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from matkit.crystals.generation.results import scenes
 from matkit.crystals.generation.room import fault
 from matkit.errors import ConfigError, DataError, UnknownElementError, UnknownNameError
 from matkit.generate.batch import Batch
-from matkit.generate.conditions import parse_conditions, strange_conditions
+from matkit.generate.conditions import parse_conditions, properties_asked, strange_conditions
 from matkit.generate.relaxing import Relaxer, RelaxingPotential, check_potential
 from matkit.interfaces import Generator
 from matkit.models import checkpoint, shipped
@@ -186,6 +187,7 @@ def test_species_may_be_generated_and_properties_asked_for(generate):
         ({"formula": "NaCl", "condition": "gap=1"}, ConfigError, "not trained on gap"),
         ({"model": "found", "formula": "NaCl"}, ConfigError, "finds the species itself"),
         ({"model": "found", "condition": "gap"}, ConfigError, "name=value"),
+        ({"model": "found", "optimize": "gap=min"}, ConfigError, "does not search for properties"),
         ({"formula": "NaCl", "shard": "3/2"}, ConfigError, "shard"),
         ({"formula": "NaCl", "space_group": "Fm-4m"}, UnknownNameError, "no space group"),
         ({"formula": "NaCl", "space_group": "227"}, ConfigError, "possible are"),
@@ -224,8 +226,9 @@ def test_the_default_potential_may_be_asked_for_by_that_name():
 
 def test_conditions_outside_of_the_training_set_are_remarked_on():
     learnt = {"gap": {"min": 0.0, "max": 5.0}}
-    assert strange_conditions(["gap=2"], learnt) == strange_conditions(["gap=9"], {}) == []
-    (remark,) = strange_conditions(["gap=9"], learnt)
+    assert strange_conditions({"gap": 2.0}, learnt) == strange_conditions({"gap": 9.0}, {}) == []
+    assert strange_conditions({"gap": -inf}, learnt) == [], "the least there is"
+    (remark,) = strange_conditions({"gap": 9.0}, learnt)
     assert "gap = 9 lies outside of the training set (0 to 5)" in remark
 
 
@@ -270,6 +273,15 @@ def test_conditions_are_numbers_given_once():
     for texts in (["gap"], ["gap=wide"], ["=1"], ["gap=1", "gap=2"], ["gap=nan"]):
         with pytest.raises(ConfigError, match="name=value"):
             parse_conditions(texts)
+
+
+def test_goals_may_be_words():
+    options = build(CrystalOptions, {"optimize": ["gap=min", "density = 3"], "condition": ["a=1"]})
+    assert properties_asked(options) == {"a": 1.0, "gap": -inf, "density": 3.0}
+    with pytest.raises(ConfigError, match="name=min or name=max, each once"):
+        properties_asked(build(CrystalOptions, {"optimize": ["gap=inf"]}))
+    with pytest.raises(ConfigError, match="gap is a condition and is to be optimized"):
+        properties_asked(build(CrystalOptions, {"optimize": ["gap=1"], "condition": ["gap=1"]}))
 
 
 def test_requests_are_sorted_by_size_and_repeatable(files):

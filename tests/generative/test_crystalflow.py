@@ -106,7 +106,7 @@ def test_the_prior_may_be_that_of_the_training_set():
     found = (made.volume / n_atoms).log().view(2, count).mean(dim=1)
     assert torch.allclose(found, expected, rtol=0, atol=3 * 4 * 0.1 / count**0.5)
     flow.check_structures(data)
-    standard = flow.lattice_of(data)
+    standard = flow.units.numbers(data.cell, data.n_atoms)
     assert torch.allclose(standard.mean(dim=0), torch.zeros(6).double(), rtol=0, atol=1e-9)
     wide = torch.tensor(constants["lattice"][1]) > 0.1
     assert wide.any()
@@ -123,7 +123,7 @@ def test_the_lattice_is_weighted_in_units_of_log_length():
     flow._base = keep(flow._base, starts)  # type: ignore[method-assign]
     loss = flow.loss(crystal, seeded(0))["lattice"]
     (start,) = starts
-    way = 0.2 * (flow.lattice_of(crystal) - start.lattice)
+    way = 0.2 * (flow.units.numbers(crystal.cell, crystal.n_atoms) - start.lattice)
     assert loss.item() == pytest.approx(7 * way.square().mean().item())
 
 
@@ -140,7 +140,7 @@ def test_the_exact_velocity_gives_the_crystal(lattice):
     # The velocity of the flow to one crystal is known: (end - now) / (1 - time).
     crystal = batch(salt())
     flow = CrystalFlow(crystal.species.tolist(), slope=0.0, lattice=lattice, **TINY).double()
-    data = flow.network.clean(crystal, flow.lattice_of(crystal))
+    data = flow.network.clean(crystal, flow.units.numbers(crystal.cell, crystal.n_atoms))
 
     def exact(noisy, time, *_):
         left = (1 - time).view(-1, 1, 1)

@@ -12,9 +12,9 @@ from matkit.errors import StructureError
 from matkit.generative.parts.alignment import aligned, centred, permuted, rotations
 from matkit.generative.parts.embedding import SeparateProperties
 from matkit.generative.parts.given import Given
-from matkit.generative.parts.joint_path import joint_path, joint_start, joint_step
+from matkit.generative.parts.joint_path import Jumps, joint_path, joint_start, joint_step
 from matkit.generative.parts.layout import atom_mask
-from matkit.generative.parts.masked import cover_again
+from matkit.generative.parts.masked import cover_again, uncover_surest
 from matkit.generative.parts.molecules import Classes, guided_ends, pair_mask
 from matkit.generative.parts.pairs import pair_number, pairs_of, square
 from matkit.generative.parts.randomness import Noise
@@ -172,6 +172,37 @@ def test_covering_again_spares_what_is_given():
     assert after[:, :2].mean() == pytest.approx(0.8, abs=0.02)
 
 
+def uncovered(logits, chance, free, count=4000):
+    covered = torch.zeros(count, len(logits), 2, dtype=torch.float64)
+    noise = seeds(count)
+    draws = noise.uniform(), noise.uniform(len(logits), 3)
+    many = torch.tensor(logits, dtype=torch.float64).expand(count, -1, 2)
+    return uncover_surest(covered, many, chance, draws, torch.tensor(free).expand(count, -1))
+
+
+def test_the_surest_are_uncovered_first():
+    after = uncovered([[3.0, 0.0], [0.0, 0.0], [9.0, 0.0]], 0.5, [True, True, False])
+    assert not after[:, 2].any()
+    assert (after.sum(dim=(1, 2)) == 1).all()  # one of the two that are free
+    # Sure with p = 0.953 against 0.5, where it is the likely class; in turns otherwise.
+    p = torch.sigmoid(torch.tensor(3.0)).item()
+    first = p * p / (p + 0.5) + (1 - p) * (1 - p) / (1.5 - p)
+    assert after[:, 0].sum(dim=1).mean() == pytest.approx(first, abs=0.03)
+
+
+def test_as_many_are_uncovered_as_chance_says():
+    for chance in (0.1, 0.6, 1.0):
+        after = uncovered([[1.0, 0.0]] * 3, chance, [True] * 3).sum(dim=2)
+        assert after.mean() == pytest.approx(chance, abs=0.02)
+        counts = after.sum(dim=1)
+        assert counts.max() - counts.min() <= 1
+
+
+def test_classes_are_drawn_as_the_logits_say():
+    after = uncovered([[1.0, 0.0]], 1.0, [True])
+    assert after[:, 0, 0].mean() == pytest.approx(0.731, abs=0.03)
+
+
 def no_scaffold(mask):
     nothing = torch.zeros_like(mask)
     return Given(nothing, nothing, mask)
@@ -199,7 +230,7 @@ def test_steps_keep_as_many_covered_as_the_path():
     now = CLASSES.empty(many.mask, torch.float64)
     steps = 40
     for step in range(steps):
-        now = joint_step(now, many, given, (step, steps), 10.0, noise)
+        now = joint_step(now, many, given, (step, steps), Jumps(10.0, 0.5), noise)
         left = (now.bonds.sum(dim=2) == 0).double().mean()
         assert left == pytest.approx(1 - (step + 1) / steps, abs=0.03)
     assert torch.allclose(now.positions, given.settled(many.positions))

@@ -249,6 +249,7 @@ def test_a_property_that_is_missing_is_not_told():
         ({"formulas": 2.0}, "`formulas` between 0 and 1, got 2"),
         ({"churn": -1.0}, "churn"),
         ({"spread": 0.0}, "spread"),
+        ({"temperature": 0.0}, "temperature"),
     ],
 )
 def test_impossible_networks(changes, message):
@@ -270,17 +271,33 @@ def test_steps_out_of_range():
         draw(flow(), Condition(n_atoms=torch.tensor([3])), steps=0)
 
 
-def test_an_oracle_gives_the_molecule():
-    target = methanol()
-    model = flow()
+def oracle_of(target, sureness, **changes):
+    model = flow(**changes)
     data, _ = model._data(target)
 
     def oracle(now, *_):
         middle = data.positions - data.positions.mean(dim=1, keepdim=True)
-        sure = (60 * x for x in (data.species, data.charges, data.bonds))
-        return DenseMolecules(*sure, middle, now.mask)
+        ends = (sureness * data.species, sureness * data.charges, sureness * data.bonds, middle)
+        count = len(now.mask)
+        return DenseMolecules(*(x.expand(count, -1, -1) for x in ends), now.mask)
 
     model.network.forward = oracle  # type: ignore[method-assign]
+    return model
+
+
+def test_the_colder_the_likelier():
+    target = methanol()
+    wrong = []
+    for temperature in (1.0, 0.5, 0.01):
+        model = oracle_of(target, 2.0, temperature=temperature)
+        made = draw(model, Condition(n_atoms=torch.tensor([6] * 40)), steps=4)
+        wrong.append(int((made.species != target.species.repeat(40)).sum()))
+    assert wrong[0] > wrong[1] > wrong[2] == 0
+
+
+def test_an_oracle_gives_the_molecule():
+    target = methanol()
+    model = oracle_of(target, 60)
     made = draw(model, Condition(n_atoms=target.n_atoms), steps=10)
     assert torch.equal(made.species, target.species)
     assert bond_set(made) == bond_set(target)

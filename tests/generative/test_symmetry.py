@@ -270,7 +270,7 @@ def test_a_flow_reaches_its_crystal_whatever_the_network_says_against_the_group(
     mask = atom_mask(condition.n_atoms)
     shift = pad(fractional_coordinates(made), mask) - end
     assert (shortest(shift) * mask.unsqueeze(2)).abs().max() < 1e-9
-    expected = from_logarithm(flow.center + 0.1 * lattice)
+    expected = from_logarithm(flow.units.center + 0.1 * lattice)
     metric = expected @ expected.mT
     assert torch.allclose(made.cell @ made.cell.mT, metric, rtol=1e-9, atol=1e-9)
 

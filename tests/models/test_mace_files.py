@@ -84,6 +84,13 @@ def test_a_checkpoint_of_training_holds_the_same_weights(files, tmp_path):
     assert all(torch.equal(one[key], two[key]) for key in one)
 
 
+def test_large_files_of_the_same_name_are_not_read_as_settings(tmp_path):
+    path = tmp_path / "medium.model"
+    path.with_suffix(".yaml").write_text("heads: [one]\n")
+    path.with_suffix(".json").write_text("[" + "0.0, " * 50_000 + "0.0]")  # as of symmetrix
+    assert mace.settings_files(path) == [path.with_suffix(".yaml")]
+
+
 def test_double_precision_is_kept(files, tmp_path):
     state = torch.load(files / "small-weights.pt", weights_only=True)
     path = tmp_path / "double.pt"

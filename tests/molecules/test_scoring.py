@@ -26,7 +26,10 @@ def drawn(*names):
 def evaluated(tmp_path):
     def run(generated, reference=(), known=None, **changes):
         options = build(MoleculeScoreOptions, {"reference": ["x"] if reference else [], **changes})
-        place = Workplace(tmp_path, 1, "local", options.overwrite, lambda stage: nullcontext())
+        folder = tmp_path / str(options.workers)
+        place = Workplace(
+            folder, options.workers, "local", options.overwrite, lambda stage: nullcontext()
+        )
         return evaluate_molecules(MoleculeSets(generated, reference, known), options, place)
 
     return run
@@ -112,3 +115,31 @@ def test_work_can_be_sent_to_other_processes():
     relaxer = Relaxer(RelaxingPotential("gfn2", "cpu"), 10, 0.1, "molecule")
     for work in (poses.PoseBuster("mol"), relaxer):
         assert pickle.loads(pickle.dumps(work)) == work
+
+
+@pytest.mark.slow
+def test_two_workers_find_what_one_finds(evaluated):
+    pytest.importorskip("posebusters")
+    pytest.importorskip("tblite")
+    some = drawn("CH4", "CH3", "C2H6", "CH3OH", "NH3", "H2O")
+    for one in some:
+        one.atoms.positions *= 1.02
+    asked = {"relax": "gfn2", "posebusters": "mol_fast"}
+    alone, together = (evaluated(some, **asked, workers=count) for count in (1, 2))
+    assert values(together) == values(alone)
+    assert together.strains == alone.strains
+    reasons = ({i: row["reason"] for i, row in e.poses.items()} for e in (alone, together))
+    assert next(reasons) == next(reasons)
+
+
+@pytest.mark.slow
+def test_fcd_is_smaller_to_what_is_alike(evaluated):
+    pytest.importorskip("fcd")
+    alcohols = drawn("CH3OH", "CH3CH2OH", "H2O", "isobutane", "C2H6", "C3H8")
+    rings = drawn("C6H6", "C4H4NH", "C4H4O", "C5H5N", "C4H4S", "CH3CN")
+    same, other = (
+        values(evaluated(alcohols, reference, fcd=True))["FCD"][0]
+        for reference in (alcohols, rings)
+    )
+    assert same == pytest.approx(0, abs=1e-3)
+    assert other > 1

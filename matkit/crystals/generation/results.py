@@ -16,11 +16,14 @@ from matkit.crystals.reading import crystal_of
 from matkit.crystals.writing import UNITS, entry_row
 from matkit.evaluate.scores import Score, score_cells, score_documents, score_lines
 from matkit.generate.batch import Batch
+from matkit.generate.mixture import MAKER
 from matkit.report.figures import png
 from matkit.report.pages import render
 from matkit.report.structures import Scene, scene
 from matkit.report.tables import as_text
 
+# What generators call a property that they predict of what they made.
+PREDICTED: Final = "predicted_"
 # Phases that a terminal shows.
 SHOWN: Final = 10
 
@@ -33,6 +36,9 @@ def rows(batch: Batch) -> list[dict[str, Any]]:
         found: dict[str, Any] = {"crystal": number}
         if batch.evaluation is not None and number in place:
             found |= entry_row(batch.evaluation.drawn, place[number])
+            info = batch.generated[place[number]].info
+            said = {k: v for k, v in info.items() if k == MAKER or k.startswith(PREDICTED)}
+            found |= said
         found |= {name: row.get(name, "") for name in ("seconds", "redrawn", "reason")}
         table_rows.append(found | (_relaxation(batch, number, ranks) if batch.relaxation else {}))
     return table_rows

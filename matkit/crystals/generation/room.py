@@ -17,6 +17,7 @@ from matkit.crystals.generation.phases import SYMPREC, Findings, findings
 from matkit.crystals.generation.realize import realize
 from matkit.crystals.generation.requests import requests
 from matkit.crystals.generation.results import archive, lines, rows, scores, sections
+from matkit.crystals.generation.substitution import known_prototypes
 from matkit.crystals.judging import space_group
 from matkit.crystals.options import CrystalsOptions
 from matkit.crystals.parallel import open_pool
@@ -36,6 +37,8 @@ __all__ = ["archive", "lines", "realize", "requests", "rows", "scores", "section
 OPTIONS = CrystalOptions
 NOUN = "crystal"
 RELAX_CELL = True
+WEIGHTLESS = {"prototypes": known_prototypes}
+ALL = ("prototypes", "crystalflow-mp20")
 # A crystal that has grown to this many times its volume has come apart.
 BURST = 3.0
 

@@ -43,8 +43,9 @@ SWITCHES = {
     "use_last_readout_only": False,
     "lammps_mliap": False,
 }
-# Of a file beside weights alone.
+# Of a file beside weights alone, and its size at most.
 ENDINGS = (".yaml", ".yml", ".json")
+MOST_BYTES = 100_000
 
 
 class Settings(BaseModel):
@@ -145,8 +146,12 @@ def read(path: Path) -> MACEFile:
 
 
 def settings_files(path: Path) -> list[Path]:
-    """Return the files beside weights that say what these do not."""
-    return [file for ending in ENDINGS if (file := path.with_suffix(ending)).is_file()]
+    """Return the files beside weights that say what these do not.
+
+    Larger ones of the same name are another program's, such as the networks of symmetrix.
+    """
+    files = (path.with_suffix(ending) for ending in ENDINGS)
+    return [file for file in files if file.is_file() and file.stat().st_size <= MOST_BYTES]
 
 
 def _from_module(module: Module, path: Path) -> MACEFile:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,8 @@ __all__ = ["archive", "lines", "requests", "rows", "scores", "sections"]
 OPTIONS = MoleculeOptions
 NOUN = "molecule"
 RELAX_CELL = False
+WEIGHTLESS: dict[str, Callable[[], Generator]] = {}
+ALL = ("moleculeflow-qm9",)
 # Atoms that are nearer, in Å, overlap.
 CLOSEST = 0.5
 # Bonds are broken beyond this multiple of the sum of the covalent radii.

@@ -89,6 +89,24 @@ class FrozenIdentity:
         for place, gradient in enumerate(g):
             into.add(place, gradient)
 
+    def record(
+        self, recording: RecordedNetwork, x: Features, into: Mapping[int, Tensor]
+    ) -> Features:
+        """Return the features, added to what there is."""
+        for place, total in into.items():
+            recording.add(x[place], total)
+        return tuple(into.get(place, part) for place, part in enumerate(x))
+
+    def record_back(
+        self, recording: RecordedNetwork, g: Sequence[Tensor], into: dict[int, Tensor]
+    ) -> None:
+        """Add `g` to `into`."""
+        for place, gradient in enumerate(g):
+            if place in into:
+                recording.add(gradient, into[place])
+            else:
+                into[place] = gradient
+
 
 @dataclass(frozen=True)
 class FrozenScaledLinear:

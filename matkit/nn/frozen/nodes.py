@@ -14,6 +14,7 @@ from matkit.nn.frozen.contracts import FeatureGradient
 from matkit.nn.frozen.recording import RecordedNetwork
 from matkit.nn.kernels.gates import gate_entry
 from matkit.nn.kernels.launch import SCALARS
+from matkit.nn.kernels.norms import norm_entry
 from matkit.nn.mixing import EquivariantNorm, GateMixer
 
 # For linear maps that are the same for all species.
@@ -144,6 +145,23 @@ class FrozenNorm:
             by_x += _normalised(weighted[1:], centered[1:], factors[1], self.numel)
         return tuple(by_x)
 
+    def record(self, recording: RecordedNetwork, x: Features) -> Features:
+        """Record the values."""
+        out = tuple(map(torch.empty_like, x))
+        recording.launch(self._entry(x, 0), [*x, *self.weights, *out])
+        return out
+
+    def record_back(self, recording: RecordedNetwork, x: Features, g: Features) -> Features:
+        """Record the derivative by the input `x`, given that by the values."""
+        by_x = tuple(map(torch.empty_like, x))
+        by_weights = recording.features([(0, part.shape[2]) for part in x])  # not wanted
+        recording.launch(self._entry(x, 1), [*x, *g, *self.weights, *by_x, *by_weights])
+        return by_x
+
+    def _entry(self, x: Features, order: int) -> int:
+        irreps = tuple((part.shape[1] // 2, part.shape[2]) for part in x)
+        return norm_entry(SCALARS[x[0].dtype], irreps, self.offset, order)
+
     def _factors(self, x: Features) -> tuple[Features, list[Tensor]]:
         """Return features with centred scalars, and what every irrep is multiplied by."""
         scalars = x[0] - x[0].mean(dim=2, keepdim=True)
@@ -181,6 +199,19 @@ class FrozenGateMixer:
         by_gate = FeatureGradient.zero(len(g))
         self.linear.backward(by_mixed, _NO_SPECIES, by_gate)
         return self.gate.backward(x, by_gate.whole())
+
+    def record(self, recording: RecordedNetwork, x: Features) -> Features:
+        """Record the values."""
+        mixed = self.linear.record(recording, self.gate.record(recording, x), {})
+        return self.norm.record(recording, mixed)
+
+    def record_back(self, recording: RecordedNetwork, x: Features, g: Features) -> Features:
+        """Record the derivative by `x`, given that by the values."""
+        mixed = self.linear.record(recording, self.gate.record(recording, x), {})
+        by_gate: dict[int, Tensor] = {}
+        self.linear.record_back(recording, self.norm.record_back(recording, mixed, g), by_gate)
+        arriving = tuple(by_gate[k] for k in range(len(mixed)))
+        return self.gate.record_back(recording, x, arriving)
 
     def _mixed(self, x: Features) -> Features:
         return tuple(self.linear.forward(self.gate.forward(x), _NO_SPECIES))

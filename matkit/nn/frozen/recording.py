@@ -183,6 +183,11 @@ class RecordedNetwork:
             rows = first * x.shape[1], last * x.shape[1]
             self._launches.add(entry, [x, matrix[species], out, *sizes], rows)
 
+    def add(self, x: Tensor, out: Tensor) -> None:
+        """Append ``out += x``; of unequal channels the first ones are added."""
+        # A product with ones on the diagonal: some microseconds, and no kernel of its own.
+        self.product(x, torch.eye(x.shape[2], out.shape[2], dtype=self.dtype), out, True)
+
     def convolve(self, layout: Layout, sent: Features, table: RadialTable) -> tuple[Features, int]:
         """Append a convolution; return the messages and the number for its way back."""
         out, number = self.features(layout.targets), self._count

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 from torch import Tensor
 
 from matkit.nn.equivariant import Features
 from matkit.nn.frozen.contracts import EdgeData, FrozenLayer, Tape, Workspace
+from matkit.nn.frozen.recording import RecordedLayer, RecordedNetwork, Reverse
 from matkit.nn.residual import Pairs, add_matching, add_matching_gradient
 
 
@@ -40,3 +42,24 @@ class FrozenResidual:
         if not first:
             by_input = add_matching_gradient(by_input, g, self.same)
         return by_input, by_harmonics, by_lengths
+
+    @property
+    def recordable(self) -> bool:
+        """Whether all parts of the layer can be recorded."""
+        return isinstance(self.inner, RecordedLayer) and self.inner.recordable
+
+    def record(
+        self, recording: RecordedNetwork, x: Features, first: bool
+    ) -> tuple[Features, Reverse]:
+        """Record the layer; return its result and what records the way back."""
+        y, inner_back = cast(RecordedLayer, self.inner).record(recording, x, first)
+        for o, i in self.same:
+            recording.add(x[i], y[o])
+
+        def back(g: Features) -> Features:
+            by_input = inner_back(g)
+            for o, i in () if first else self.same:
+                recording.add(g[o], by_input[i])
+            return by_input
+
+        return y, back

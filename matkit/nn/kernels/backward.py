@@ -3,6 +3,9 @@
 Rows are neighbours where the derivative by x is wanted, so that it has one writer; else centres.
 Edge by edge and path by path: with D[m1, m3] = sum over channels of w x[m1] g[m3] and
 t[m1] = sum over m3 of G[m1, m3] g[m3], the derivatives are 3j · D by Y, w t by x and x · t by w.
+
+With a tangent they are those of <h, conv> + <g, change of conv> by x and w: with dashes for changes
+and s[m1] = sum over m3 of G h + G' g, they are w s + w' t and x · s + x' · t.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from matkit.nn.kernels.paths import Coupling, pairs
 from matkit.nn.kernels.tile import TILE, TileWriter
 
 Block = tuple[str, int]  # first channel, number of channels
+Factors = tuple[list[str], str, list[str]]  # of the derivatives: components of x, w, and t
 
 
 class BackwardWriter(TileWriter):
@@ -97,32 +101,67 @@ class BackwardWriter(TileWriter):
             for k, pair in enumerate(pairs(*self.layout.degrees(path))):
                 sums[k] = e.fma(scaled[pair.m1], g[pair.m3], sums[k], width)
         if "x" in wanted or "w" in wanted:
-            back = self._back(path, g, width)
+            factors = self._factors(i, path, (begin, channel), (x, g), (weight, width))
         if "w" in wanted:
             dw: str | None = None
-            for part, value in zip(x, back, strict=True):
-                dw = e.fma(part, value, dw, width)
+            for parts, _, back in factors:
+                for part, value in zip(parts, back, strict=bool(parts)):
+                    dw = e.fma(part, value, dw, width)
             if self.kernel.table:
                 sums[-1] = e.fma(str(dw), slope, sums[-1], width)
             else:
                 at = e.plus(e.plus(self.first, channel), weight_at)
                 e.store(str(dw), self.arg["dw"], at, width)
         if "x" in wanted:
-            self._add_dx(path.source, back, weight, block)
+            self._add_dx(path.source, factors, block)
         return sums
 
-    def _back(self, path: Coupling, g: list[str], width: int) -> list[str]:
-        """Return t[m1] = sum over m3 of G[m1, m3] g[m3]."""
+    def _factors(
+        self,
+        i: int,
+        path: Coupling,
+        places: tuple[str | int, str],
+        features: tuple[list[str], list[str]],
+        scale: tuple[str, int],
+    ) -> list[Factors]:
+        """Return x, w and t; of a tangent x, w and s, then x' (if it changes), w' and t.
+
+        Args:
+            i: Number of the path.
+            path: The path.
+            places: First channel of the block in the target and in the source.
+            features: x and g.
+            scale: w, and the number of channels.
+        """
+        e, (begin, channel), (x, g), (weight, width) = self.e, places, features, scale
+        back = self._back(path, [(g, "y")], width)
+        if not self.kernel.tangent:
+            return [(x, weight, back)]
+        target, source = self.layout.targets[path.target], self.layout.sources[path.source]
+        h = self.components(f"h{path.target}", target, self.center, begin, width)
+        both = self._back(path, [(g, "ty"), (h, "y")], width)
+        at = e.plus(e.plus(self.first, channel), self.offsets[i][0])
+        moved: list[str] = []
+        if "x" in self.kernel.tangent:
+            moved = self.components(f"tx{path.source}", source, self.neighbor, channel, width)
+        change = e.load(self.arg["tw"], at, width)
+        return [(x, weight, both), (moved, change, back)]
+
+    def _back(self, path: Coupling, given: list[tuple[list[str], str]], width: int) -> list[str]:
+        """Return the sum over m3 of G[m1, m3] g[m3], for pairs of g and the name of Y in G."""
         back: dict[int, str] = {}
         for pair in pairs(*self.layout.degrees(path)):
-            matrix = self.coupling(path, pair, self.lane, width)
-            back[pair.m1] = self.e.fma(g[pair.m3], matrix, back.get(pair.m1), width)
+            for g, name in given:
+                matrix = self.coupling(path, pair, self.lane, width, name)
+                back[pair.m1] = self.e.fma(g[pair.m3], matrix, back.get(pair.m1), width)
         return [back[m1] for m1 in sorted(back)]
 
-    def _add_dx(self, source: int, back: list[str], weight: str, block: Block) -> None:
+    def _add_dx(self, source: int, factors: list[Factors], block: Block) -> None:
         e, (degree, channels), (channel, width) = self.e, self.layout.sources[source], block
         base = e.plus(e.times(self.neighbor, (2 * degree + 1) * channels), channel)
-        for m, value in enumerate(back):
+        for m in range(2 * degree + 1):
             at = e.plus(base, m * channels)
-            old = e.load(self.arg[f"dx{source}"], at, width)
-            e.store(e.fma(value, weight, old, width), self.arg[f"dx{source}"], at, width)
+            total = e.load(self.arg[f"dx{source}"], at, width)
+            for _, weight, back in factors:
+                total = e.fma(back[m], weight, total, width)
+            e.store(total, self.arg[f"dx{source}"], at, width)

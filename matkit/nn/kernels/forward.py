@@ -15,7 +15,7 @@ PathGroup = list[tuple[int, Coupling]]
 
 
 class ForwardWriter(TileWriter):
-    """Writes ``out_i = sum over edges of w ⊙ (x_j ⊗ Y)``."""
+    """Writes ``out_i = sum over edges of w ⊙ (x_j ⊗ Y)``, or how it changes."""
 
     def edges(self, row: str, count: str, fresh: str) -> None:
         """Write the loops over groups of paths, blocks of channels, and edges."""
@@ -38,7 +38,8 @@ class ForwardWriter(TileWriter):
             l1, _, l3 = self.layout.degrees(path)
             if not groups or groups[-1][0][1].source != path.source or room < 2 * l3 + 1:
                 groups.append([])
-                room = self.kernel.registers - 4 - (2 * l1 + 1)
+                read = 2 if self.kernel.tangent else 1
+                room = self.kernel.registers - 4 - read * (2 * l1 + 1)
             groups[-1].append((i, path))
             room -= 2 * l3 + 1
         return groups
@@ -79,13 +80,42 @@ class ForwardWriter(TileWriter):
         source = group[0][1].source
         other = e.load(self.ids, e.plus(lane, TILE), kind="i64")
         first = e.load(self.ids, e.plus(lane, 2 * TILE), kind="i64")
-        x = self.components(f"x{source}", self.layout.sources[source], other, channel, width)
+        irrep = self.layout.sources[source]
+        names = ["x", "tx"] if "x" in self.kernel.tangent else ["x"]
+        features = [
+            self.components(f"{name}{source}", irrep, other, channel, width) for name in names
+        ]
         begin = 0
         for i, path in group:
-            weight, _ = self.weight(first, lane, e.plus(channel, self.offsets[i][0]), width)
-            scaled = [e.mul(part, weight, width) for part in x]
+            at = e.plus(channel, self.offsets[i][0])
+            factors = self._factors(features, (first, lane, at), width)
             for pair in pairs(*self.layout.degrees(path)):
-                matrix, slot = self.coupling(path, pair, lane, width), begin + pair.m3
-                sums[slot] = e.fma(scaled[pair.m1], matrix, sums[slot], width)
+                slot = begin + pair.m3
+                for name, left in factors:
+                    matrix = self.coupling(path, pair, lane, width, name)
+                    sums[slot] = e.fma(left[pair.m1], matrix, sums[slot], width)
             begin += 2 * self.layout.degrees(path)[2] + 1
         return sums
+
+    def _factors(
+        self, features: list[list[str]], place: tuple[str, str, str | int], width: int
+    ) -> list[tuple[str, list[str]]]:
+        """Return what couplings are multiplied by: w x; of a change w x for Y', w' x + w x' for Y.
+
+        Args:
+            features: Components of x and, if it changes, of x'.
+            place: First weight of the edge, lane of the edge, and weight of the path.
+            width: Numbers at once.
+        """
+        e, (first, lane, at) = self.e, place
+        x, *moved = features
+        weight, _ = self.weight(first, lane, at, width)
+        scaled = [e.mul(part, weight, width) for part in x]
+        if not self.kernel.tangent:
+            return [("y", scaled)]
+        change = e.load(self.arg["tw"], e.plus(first, at), width)
+        changes = [e.mul(part, change, width) for part in x]
+        for parts in moved:
+            both = zip(parts, changes, strict=True)
+            changes = [e.fma(part, weight, total, width) for part, total in both]
+        return [("ty", scaled), ("y", changes)]

@@ -119,7 +119,7 @@ Inputs = tuple[Features, Tensor, Weights]  # x, harmonics, weights
 def kernel_entry(layout: Layout, dtype: torch.dtype, gradients: str, table: bool) -> int:
     """Return the address of a kernel, compiling it where it is in no cache."""
     size, registers = compiler.vector_unit()
-    kernel = Kernel(layout, SCALARS[dtype], gradients, table, size, registers)
+    kernel = Kernel(layout, SCALARS[dtype], gradients, "", table, size, registers)
     return compiler.load(repr(kernel), lambda: generate(kernel))
 
 

@@ -16,6 +16,8 @@ class Kernel:
         layout: Irreps and paths.
         scalar: ``float`` or ``double``.
         gradients: Which of "x", "y", "w" to differentiate; none for the forward product.
+        tangent: Which of "x", "y", "w" move, if it is how the product changes that is wanted, and
+            with `gradients` the derivatives of both, see `matkit.nn.kernels.tangents`.
         table: Weights are interpolated from a table instead of read, at the place each edge has
             in it (the logarithm of its length), and "w" stands for the derivative by that.
         vector_bytes: Size of the machine's vectors.
@@ -25,6 +27,7 @@ class Kernel:
     layout: Layout
     scalar: str
     gradients: str = ""
+    tangent: str = ""
     table: bool = False
     vector_bytes: int = 64
     registers: int = 32
@@ -57,7 +60,11 @@ class Kernel:
         names += [f"x{k}" for k in range(len(layout.sources))]
         names += [f"g{k}" for k in range(len(layout.targets))]
         names += [f"dx{k}" for k in range(len(layout.sources))] if self.by_neighbor else []
-        return names + ["dy"] * ("y" in self.gradients) + ["dw"] * ("w" in self.gradients)
+        names += ["dy"] * ("y" in self.gradients) + ["dw"] * ("w" in self.gradients)
+        names += [f"t{name}" for name in "yw" if self.tangent]
+        names += [f"tx{k}" for k in range(len(layout.sources)) if "x" in self.tangent]
+        both = self.tangent and self.gradients
+        return names + [f"h{k}" for k in range(len(layout.targets)) if both]
 
 
 def blocks(channels: int, lanes: int) -> list[tuple[int, int, int]]:

@@ -50,8 +50,12 @@ class TileWriter(ABC):
         for i, name in enumerate(kernel.arguments):
             self.arg[name] = e.load("%args", i, kind="ptr")
         self.factors = self.scratch(2 * len(kernel.spline.places) * TILE, kernel.scalar)
-        self.couplings = self.scratch(max(len(self.place), 1) * TILE, kernel.scalar)
-        self.transposed = self.scratch(self.harmonics * TILE, kernel.scalar)
+        # Of the harmonics and, perhaps, of how they change.
+        names = ("y", "ty") if kernel.tangent else ("y",)
+        size = max(len(self.place), 1) * TILE
+        self.couplings = {name: self.scratch(size, kernel.scalar) for name in names}
+        size = self.harmonics * TILE
+        self.transposed = {name: self.scratch(size, kernel.scalar) for name in names}
         self.ids = self.scratch(3 * TILE, "i64")  # edge, other atom, first weight
         e.loop(("%begin", "%end", 1), self._row)
         e.do("ret void")
@@ -110,9 +114,10 @@ class TileWriter(ABC):
         """Copy Y of one edge, so that equal components of the tile's edges are contiguous."""
         e = self.e
         base = e.times(e.load(self.ids, lane, kind="i64"), self.harmonics)
-        for m in range(self.harmonics):
-            value = e.load(self.arg["y"], e.plus(base, m))
-            e.store(value, self.transposed, e.plus(lane, m * TILE))
+        for name, transposed in self.transposed.items():
+            for m in range(self.harmonics):
+                value = e.load(self.arg[name], e.plus(base, m))
+                e.store(value, transposed, e.plus(lane, m * TILE))
         return []
 
     def _couple(self) -> None:
@@ -121,18 +126,20 @@ class TileWriter(ABC):
         Each triple of degrees has a loop of its own, be it of one step: the compiler's time grows
         with the square of what lies between two branches.
         """
-        for key in self.entries:
-            self.e.loop((0, TILE, self._couple_width), partial(self._couple_degrees, key))
+        for name in self.couplings:
+            for key in self.entries:
+                body = partial(self._couple_degrees, name, key)
+                self.e.loop((0, TILE, self._couple_width), body)
 
     @property
     def _couple_width(self) -> int:
         """Edges whose couplings fit one register."""
         return min(TILE, self.kernel.lanes)
 
-    def _couple_degrees(self, key: Degrees, lane: str, _: Carried) -> Carried:
+    def _couple_degrees(self, name: str, key: Degrees, lane: str, _: Carried) -> Carried:
         e, width, l2 = self.e, self._couple_width, key[1]
         y = {
-            m: e.load(self.transposed, e.plus(lane, m * TILE), width)
+            m: e.load(self.transposed[name], e.plus(lane, m * TILE), width)
             for m in range(l2**2, (l2 + 1) ** 2)
         }
         for pair in self.entries[key]:
@@ -140,13 +147,13 @@ class TileWriter(ABC):
             for m2, value in pair.terms:
                 total = e.fma(y[m2], e.splat(e.number(value), width), total, width)
             at = e.plus(lane, self.place[key, pair.m1, pair.m3] * TILE)
-            e.store(str(total), self.couplings, at, width)
+            e.store(str(total), self.couplings[name], at, width)
         return []
 
-    def coupling(self, path: Coupling, pair: Pair, lane: str, width: int) -> str:
-        """Return G[m1, m3] of one edge of the tile, the same in all channels."""
+    def coupling(self, path: Coupling, pair: Pair, lane: str, width: int, name: str = "y") -> str:
+        """Return G[m1, m3] of one edge of the tile, or its change, the same in all channels."""
         i = self.place[self.layout.degrees(path), pair.m1, pair.m3]
-        return self.e.splat(self.e.load(self.couplings, self.e.plus(lane, i * TILE)), width)
+        return self.e.splat(self.e.load(self.couplings[name], self.e.plus(lane, i * TILE)), width)
 
     def components(
         self, name: str, irrep: tuple[int, int], atom: str, channel: str | int, width: int

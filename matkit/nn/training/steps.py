@@ -17,6 +17,7 @@ from torch.nn.functional import silu
 from matkit.nn.equivariant import RMS, Features, Gate, ScalarMLP
 from matkit.nn.kernels.fused import Edges, unchecked_gradients, unchecked_product
 from matkit.nn.kernels.paths import Layout
+from matkit.nn.kernels.tangents import Arguments, change, gradients
 from matkit.nn.mixing import EquivariantNorm
 from matkit.nn.training.node_functions import NodeFunction
 
@@ -39,9 +40,7 @@ class LinearStep:
 
     def __init__(self, terms: Sequence[MatrixTerm], weights: Sequence[Tensor]) -> None:
         self.terms, self.weights = terms, tuple(weights)
-        self.scales, self.by_weights = [term.scale for term in terms], list[Tensor]()
-        with torch.no_grad():
-            self.matrices = torch._foreach_mul(self.weights, self.scales)
+        self.by_weights: list[Tensor] = []
         self.outputs = 1 + max(term.target for term in terms)
         self.dx: Sequence[Tensor | None] | None = None
 
@@ -62,28 +61,28 @@ class LinearStep:
 
     def gradient(self, g: Features) -> Features:
         """Return the loss's derivative by the inputs."""
-        self.by_weights = [self._by_matrix(source, target, g) for source, target, _ in self.terms]
-        torch._foreach_mul_(self.by_weights, self.scales)
+        self.by_weights = [self._by_matrix(term, g) for term in self.terms]
         self.dx = None
         return self._back(g)
 
-    def _by_matrix(self, source: int, target: int, g: Features) -> Tensor:
-        found = torch.mm(_rows(self.x[source]).T, _rows(g[target]))
+    def _by_matrix(self, term: MatrixTerm, g: Features) -> Tensor:
+        source, target, scale = term
+        found = _scaled_product(_rows(self.x[source]).T, _rows(g[target]), scale)
         if self.dx is not None and (dx := self.dx[source]) is not None:
-            found.addmm_(_rows(dx).T, _rows(self.g[target]))
+            found.addmm_(_rows(dx).T, _rows(self.g[target]), alpha=scale)
         return found
 
     def _sums(self, x: Sequence[Tensor | None]) -> Features:
         out: list[Tensor | None] = [None] * self.outputs
-        for (source, target, _), matrix in zip(self.terms, self.matrices, strict=True):
+        for (source, target, scale), matrix in zip(self.terms, self.weights, strict=True):
             if (part := x[source]) is not None:
-                out[target] = _added(out[target], part, matrix)
+                out[target] = _added(out[target], part, matrix, scale)
         return tuple(part for part in out if part is not None)
 
     def _back(self, g: Features) -> Features:
         out: list[Tensor | None] = [None] * len(self.x)
-        for (source, target, _), matrix in zip(self.terms, self.matrices, strict=True):
-            out[source] = _added(out[source], g[target], matrix.T)
+        for (source, target, scale), matrix in zip(self.terms, self.weights, strict=True):
+            out[source] = _added(out[source], g[target], matrix.T, scale)
         pairs = zip(out, self.x, strict=True)
         return tuple(torch.zeros_like(x) if part is None else part for part, x in pairs)
 
@@ -133,7 +132,8 @@ class NodeStep:
 
     def __init__(self, module: Gate | EquivariantNorm) -> None:
         self.function = NodeFunction.of(module)
-        self.weights = tuple(module.parameters())
+        # Asking a module for all its parameters takes longer than the kernel.
+        self.weights = () if isinstance(module, Gate) else tuple(module.weights)
         self.by_weights: list[Tensor] = []
         self.mixed: tuple[Features, Features] | None = None
 
@@ -174,58 +174,39 @@ class ConvolutionStep:
     """
 
     weights: tuple[Tensor, ...] = ()
+    by_weights: tuple[Tensor, ...] = ()
 
     def __init__(self, layout: Layout, edges: Edges, first: bool) -> None:
-        self.layout, self.edges = layout, edges
-        self.first, self.by_weights = first, list[Tensor]()
-        self.mixed: tuple[Features, Tensor] | None = None
+        self.layout, self.edges, self.first = layout, edges, first
+        self.by: Arguments | None = None
 
     def values(self, x: Features, harmonics: Tensor, weights: Tensor) -> Features:
         """Return the sums of messages."""
-        self.x, self.harmonics, self.radial = x, harmonics, weights
-        return self._product(x, harmonics, weights)
+        self.at = Arguments(x, harmonics, weights)
+        return unchecked_product(self.layout, x, harmonics, weights, self.edges)
 
     def reverse(self, g: Features) -> tuple[Features, Tensor, Tensor]:
         """Return the energy's derivative by features, harmonics and weights."""
         self.g = g
-        inputs = self.x, self.harmonics, self.radial
         variables = "yw" if self.first else "xyw"
-        found = unchecked_gradients(self.layout, inputs, g, self.edges, variables)
+        found = unchecked_gradients(self.layout, self.at, g, self.edges, variables)
         assert found.harmonics is not None
         assert found.weights is not None
         return found.x or (), found.harmonics, found.weights
 
     def tangent(self, dx: Features, d_harmonics: Tensor, d_weights: Tensor) -> Features:
         """Return how the sums of messages change."""
-        x, y, w = self.x, self.harmonics, self.radial
-        changes = self._product(x, d_harmonics, w)
-        add_to(changes, self._product(x, y, d_weights))
-        by_x, by_weights = self._gradients((x, d_harmonics, w), self.g, "xw")
-        add_to(by_x, self._gradients((x, y, d_weights), self.g, "x")[0])
-        if not self.first:
-            add_to(changes, self._product(dx, y, w))
-            by_weights.add_(self._gradients((dx, y, w), self.g, "w")[1])
-        self.mixed = by_x, by_weights
-        return changes
+        self.by = Arguments(dx, d_harmonics, d_weights)
+        return change(self.layout, self.at, self.by, self.edges)
 
     def gradient(self, g: Features) -> tuple[Features, Tensor]:
         """Return the loss's derivative by features and weights."""
-        by_x, by_weights = self._gradients((self.x, self.harmonics, self.radial), g, "xw")
-        if self.mixed is not None:
-            add_to(by_x, self.mixed[0])
-            by_weights.add_(self.mixed[1])
-            self.mixed = None
-        return by_x, by_weights
-
-    def _product(self, x: Features, harmonics: Tensor, weights: Tensor) -> Features:
-        return unchecked_product(self.layout, x, harmonics, weights, self.edges)
-
-    def _gradients(
-        self, inputs: tuple[Features, Tensor, Tensor], g: Features, variables: str
-    ) -> tuple[Features, Tensor]:
-        found = unchecked_gradients(self.layout, inputs, g, self.edges, variables)
-        nothing = inputs[2].new_empty(0)
-        return found.x or (), nothing if found.weights is None else found.weights
+        if self.by is not None:
+            by, self.by = self.by, None
+            return gradients(self.layout, self.at, by, (self.g, g), self.edges)
+        found = unchecked_gradients(self.layout, self.at, g, self.edges, "xw")
+        assert found.weights is not None
+        return found.x or (), found.weights
 
 
 class RadialStep:
@@ -281,14 +262,18 @@ def add_to(totals: Features, parts: Features) -> None:
         total.add_(part)
 
 
-def _added(total: Tensor | None, x: Tensor, matrix: Tensor) -> Tensor:
-    """Return ``total + x @ matrix``, in the memory of `total` if there is one."""
+def _added(total: Tensor | None, x: Tensor, matrix: Tensor, scale: float) -> Tensor:
+    """Return ``total + scale x @ matrix``, in the memory of `total` if there is one."""
     if total is not None:
-        _rows(total).addmm_(_rows(x), matrix)
+        _rows(total).addmm_(_rows(x), matrix, alpha=scale)
         return total
-    product = torch.mm(_rows(x), matrix)
+    product = _scaled_product(_rows(x), matrix, scale)
     return product.view(*x.shape[:-1], matrix.shape[1])
 
 
+def _scaled_product(a: Tensor, b: Tensor, scale: float) -> Tensor:
+    return torch.addmm(a.new_empty(()), a, b, beta=0, alpha=scale)
+
+
 def _rows(x: Tensor) -> Tensor:
-    return x.view(-1, x.shape[-1])
+    return x if x.dim() == 2 else x.flatten(0, 1)

@@ -9,6 +9,8 @@ from ase import Atoms
 from ase.build import molecule
 
 from matkit.data.ase import from_ase
+from matkit.derivatives import force_field
+from matkit.models.checkpoint import build
 from matkit.nn import layered
 from matkit.testing.systems import crystal, water
 from tests.nn.frozen.test_inference import SWITCHES, pair, results
@@ -40,6 +42,19 @@ def check(recorded, steps, tolerance=1e-12):
 def test_recorded_layers_agree_with_steps(name, dtype, tolerance, monkeypatch):
     model, _ = pair(SMALL[name], dtype)
     check(*both(model, from_ase(water()), monkeypatch), tolerance)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+def test_recorded_residual_layers_agree_with_steps(dtype, tolerance, monkeypatch):
+    """With fewer, as many, and more channels in the result than in the input."""
+    torch.manual_seed(0)
+    irreps = ["8x0e", "12x0e+6x1o+4x2e", "5x0e+6x1o+4x2e", "8x0e"]
+    settings = {"species": [1, 8, 11, 17], "irreps": irreps, "residual_init": 0.5}
+    model = force_field(build("facet", settings).to(dtype)).eval()
+    for atoms in (water(), crystal()):
+        recorded, steps = both(model, from_ase(atoms), monkeypatch)
+        assert steps["forces"].abs().max() > 1e-3
+        check(recorded, steps, tolerance)
 
 
 def test_other_atoms_and_more_edges_are_recorded_anew(monkeypatch):

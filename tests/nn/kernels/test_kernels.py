@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from matkit import cache
-from matkit.nn.kernels import autograd, compiler, fused, reference, threads
-from matkit.nn.kernels.check import TOLERANCE, check, largest_error
+from matkit.nn.kernels import autograd, compiler, fused, reference, tangents, threads
+from matkit.nn.kernels.check import TOLERANCE, check, largest_error, largest_error_of_tangents
 from matkit.nn.kernels.codegen import generate
 from matkit.nn.kernels.kernel import Kernel
 from tests.nn.kernels.convolutions import CASES, F64, make, make_graph, make_inputs, relative
@@ -87,11 +87,11 @@ def test_without_openmp(monkeypatch):
     assert torch.equal(run_once(), expected)
 
 
-@pytest.mark.parametrize("gradients", ["", "xyw"])
-def test_what_lies_between_two_branches_does_not_grow_with_the_number_of_paths(gradients):
+@pytest.mark.parametrize("kind", [("", ""), ("xyw", ""), ("xw", "xyw")])
+def test_what_lies_between_two_branches_does_not_grow_with_the_number_of_paths(kind):
     # The compiler's time grows with its square.
     layout = make(("8x0e+8x1o+8x2e+8x3o+8x4e", 4, True)).layout
-    lines = generate(Kernel(layout, "float", gradients)).splitlines()
+    lines = generate(Kernel(layout, "float", *kind)).splitlines()
     branches = [i for i, line in enumerate(lines) if line.startswith("  br ")]
     assert max(b - a for a, b in pairwise(branches)) < len(lines) / 10
 
@@ -185,7 +185,7 @@ def test_autograd_without_gradients_to_make():
 def lesser_processor(monkeypatch, request):
     """Pretend to be an older x86 processor: its name, its features, its vector registers."""
     name, features, unit = request.param
-    cached = (compiler._machine, fused.kernel_entry)
+    cached = (compiler._machine, fused.kernel_entry, tangents._entry)
     monkeypatch.setattr(compiler.llvm, "get_host_cpu_name", lambda: name)
     monkeypatch.setattr(compiler, "_features", lambda: features)
     monkeypatch.setattr(compiler, "vector_unit", lambda: unit)
@@ -207,6 +207,22 @@ def lesser_processor(monkeypatch, request):
 @pytest.mark.parametrize("dtype", [torch.float32, F64])
 def test_kernels_for_processors_without_avx_512(lesser_processor, case, dtype):
     assert largest_error(make(case).layout, dtype) < TOLERANCE[dtype]
+    if case == CASES[3]:
+        assert largest_error_of_tangents(make(case).layout, dtype) < TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("case", CASES[1:3], ids=lambda case: case[0])
+@pytest.mark.parametrize("dtype", [torch.float32, F64])
+def test_changes_of_the_product_and_their_derivatives_agree_with_the_reference(case, dtype):
+    assert largest_error_of_tangents(make(case).layout, dtype) < TOLERANCE[dtype]
+
+
+def test_wrong_changes_are_found(monkeypatch):
+    right = tangents.change
+    monkeypatch.setattr(
+        tangents, "change", lambda *args: tuple(1.01 * part for part in right(*args))
+    )
+    assert largest_error_of_tangents(make(CASES[1]).layout, F64) > 1e-3
 
 
 @pytest.mark.parametrize("place", ["", "kernels"])

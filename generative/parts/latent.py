@@ -1,0 +1,181 @@
+"""A crystal as one vector: the network that finds it, and what it says of the crystal by itself.
+
+Kingma & Welling, ICLR 2014 (variational autoencoders); Xie et al., ICLR 2022 (CDVAE).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from matkit.generative.parts.cspnet import CSPNet
+from matkit.generative.parts.denoiser import Noisy
+
+
+@dataclass(frozen=True)
+class LatentSize:
+    """How large the networks are.
+
+    Attributes:
+        latent: Numbers of a crystal.
+        width: Features of an atom, and hidden ones.
+        layers: Rounds of messages.
+        harmonics: Plane waves along each axis.
+    """
+
+    latent: int
+    width: int
+    layers: int
+    harmonics: int
+
+
+class LatentEncoder(nn.Module):
+    """From crystals to normal distributions of vectors.
+
+    Args:
+        size: How large it is.
+        n_species: Number of species it knows.
+    """
+
+    def __init__(self, size: LatentSize, n_species: int) -> None:
+        super().__init__()
+        self.embed_species = nn.Linear(n_species, size.width, bias=False)
+        nn.init.normal_(self.embed_species.weight)
+        self.backbone = CSPNet(size.width, size.layers, 6, size.harmonics)
+        self.to_latent = nn.Linear(size.width, 2 * size.latent)
+
+    def forward(self, data: Noisy) -> tuple[Float[Tensor, "B Z"], Float[Tensor, "B Z"]]:
+        """Return the mean and the logarithm of the variance of each crystal."""
+        nodes = self.embed_species(data.species)
+        nodes = self.backbone(nodes, data.fractional, data.lattice, data.mask)
+        share = data.mask.to(nodes) / data.mask.sum(dim=1, keepdim=True)
+        pooled = torch.einsum("bn,bnc->bc", share, nodes)
+        mean, logarithm = self.to_latent(pooled).chunk(2, dim=1)
+        return mean, logarithm.clamp(-20, 5)
+
+
+class LatentHeads(nn.Module):
+    """What a vector says of its crystal: number of atoms, lattice, composition, properties.
+
+    Args:
+        size: How large they are.
+        max_atoms: Atoms in the largest crystal.
+        n_species: Number of species.
+        properties: Mean and standard deviation of each property.
+    """
+
+    def __init__(
+        self,
+        size: LatentSize,
+        max_atoms: int,
+        n_species: int,
+        properties: Mapping[str, Sequence[float]],
+    ) -> None:
+        super().__init__()
+        self.scales = {name: tuple(scale) for name, scale in sorted(properties.items())}
+        outputs = {"sizes": max_atoms, "lattice": 6, "composition": n_species}
+        outputs |= {f"property_{name}": 1 for name in self.scales}
+        self.heads = nn.ModuleDict(
+            {
+                name: nn.Sequential(
+                    nn.Linear(size.latent, size.width), nn.SiLU(), nn.Linear(size.width, count)
+                )
+                for name, count in outputs.items()
+            }
+        )
+
+    def sizes(self, latent: Float[Tensor, "B Z"]) -> Float[Tensor, "B K"]:
+        """Return logits of 1, 2, ... atoms."""
+        return self.heads["sizes"](latent)
+
+    def lattice(self, latent: Float[Tensor, "B Z"]) -> Float[Tensor, "B 6"]:
+        """Return lattices in the units of the model."""
+        return self.heads["lattice"](latent)
+
+    def composition(self, latent: Float[Tensor, "B Z"]) -> Float[Tensor, "B S"]:
+        """Return logits of the species of an atom."""
+        return self.heads["composition"](latent)
+
+    def properties(self, latent: Float[Tensor, "B Z"]) -> dict[str, Float[Tensor, " B"]]:
+        """Return the properties, less their mean, in standard deviations."""
+        return {name: self.heads[f"property_{name}"](latent).squeeze(1) for name in self.scales}
+
+    def values(self, latent: Float[Tensor, "B Z"]) -> dict[str, Float[Tensor, " B"]]:
+        """Return the properties in the units of the training set, float64."""
+        with torch.no_grad():
+            said = self.properties(latent).items()
+        return {
+            name: value.double() * self.scales[name][1] + self.scales[name][0]
+            for name, value in said
+        }
+
+    def standard(self, name: str, values: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
+        """Return values of a property less its mean, in standard deviations."""
+        mean, deviation = self.scales[name]
+        return (values - mean) / deviation
+
+
+def divergence(mean: Float[Tensor, "B Z"], logarithm: Float[Tensor, "B Z"]) -> Float[Tensor, " B"]:
+    """Return the Kullback-Leibler divergence of normal distributions from the standard one."""
+    return 0.5 * (mean.square() + logarithm.exp() - 1 - logarithm).sum(dim=1)
+
+
+def optimized(
+    latent: Float[Tensor, "B Z"],
+    heads: LatentHeads,
+    goals: Mapping[str, Float[Tensor, " B"]],
+    steps: int,
+    rate: float,
+) -> Float[Tensor, "B Z"]:
+    """Return vectors moved by gradient descent towards goals of properties (Adam).
+
+    Args:
+        latent: Where to start.
+        heads: What predicts the properties.
+        goals: Properties to reach, each [B]; -inf for the least possible, inf for the largest.
+        steps: Steps of the descent.
+        rate: Learning rate.
+    """
+    point = latent.detach().clone().requires_grad_()
+    descent = torch.optim.Adam([point], lr=rate)
+    with torch.enable_grad():
+        for _ in range(steps):
+            descent.zero_grad()
+            distance(heads, point, goals).sum().backward(inputs=[point])
+            descent.step()
+    return point.detach()
+
+
+def distance(
+    heads: LatentHeads, latent: Float[Tensor, "B Z"], goals: Mapping[str, Float[Tensor, " B"]]
+) -> Float[Tensor, " B"]:
+    """Return how far vectors are from goals, in standard deviations of the properties."""
+    found, total = heads.properties(latent), torch.zeros_like(latent[:, 0])
+    for name, goal in goals.items():
+        away = (found[name] - heads.standard(name, goal.to(latent)).nan_to_num(0, 0, 0)).square()
+        total = total + torch.where(goal.isinf(), -goal.sign().to(latent) * found[name], away)
+    return total
+
+
+def integer_composition(
+    logits: Float[Tensor, "B S"], n_atoms: Int[Tensor, " B"], draw: Float[Tensor, " B"]
+) -> Int[Tensor, "B S"]:
+    """Return how many atoms of each species there are, near to their shares.
+
+    Whole parts are certain; what is left goes to the largest remainders, in systematic sampling
+    that is right on average.
+
+    Args:
+        logits: Logits of the species of an atom [B, S].
+        n_atoms: Atoms of each crystal [B].
+        draw: A uniform random number for each [B].
+    """
+    expected = logits.double().softmax(dim=1) * n_atoms.unsqueeze(1)
+    total = torch.cat([torch.zeros_like(expected[:, :1]), expected.cumsum(dim=1)], dim=1)
+    total[:, -1] = n_atoms.double()
+    passed = (total - draw.unsqueeze(1)).ceil()
+    return passed.diff(dim=1).long()

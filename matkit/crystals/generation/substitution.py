@@ -1,0 +1,129 @@
+"""Crystals of known prototypes with other elements: a generator that knows instead of learning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from matkit.crystals.prototypes import Prototypes, Substitution
+from matkit.elements import format_species
+from matkit.errors import ConfigError
+from matkit.interfaces import Condition, Generator
+from matkit.structures import Structures, cat
+
+# The table that comes with matkit.
+TABLE: Final = Path(__file__).parent.parent / "prototypes-mp20.npz"
+
+
+class Substituted(Generator):
+    """The likeliest prototypes of a composition, one after the other; no chance is involved.
+
+    Args:
+        table: The prototypes.
+    """
+
+    inputs = frozenset({"n_atoms", "species", "space_group"})
+    steps = 1
+
+    def __init__(self, table: Prototypes) -> None:
+        super().__init__()
+        self.table = table
+        self.species = tuple(np.flatnonzero(table.volume).tolist())
+        self.max_atoms = 1000
+        # What is drawn depends on it, which makes it the weights of this generator.
+        self.likeness = nn.Parameter(torch.from_numpy(table.likeness), requires_grad=False)
+        self._ranked = lru_cache(maxsize=256)(table.substitutions)
+
+    def loss(self, structures: Structures, rng: torch.Generator) -> dict[str, Float[Tensor, " B"]]:
+        """There is nothing to be trained.
+
+        Raises:
+            ConfigError: always.
+        """
+        raise ConfigError("A table of prototypes cannot be trained; make another one.")
+
+    def check_condition(self, condition: Condition) -> None:
+        """Raise if a composition is not that of a known prototype.
+
+        Raises:
+            UnknownElementError, ConfigError: as for every generator, or it is not.
+        """
+        super().check_condition(condition)
+        for species, group in _compositions(condition):
+            if not self._ranked(species, group):
+                of_group = "" if group is None else f" in space group {group}"
+                raise ConfigError(
+                    f"No known prototype{of_group} has {len(species)} atoms, of "
+                    f"{format_species(set(species))}, in these numbers. Choose another model."
+                )
+
+    def sample(self, condition: Condition, steps: int, seeds: Int[Tensor, " B"]) -> Structures:
+        """Return the prototypes of the condition's ranks, from the likeliest one on again.
+
+        Raises:
+            UnknownElementError, ConfigError: as `check_condition`.
+        """
+        self.check_condition(condition)
+        ranks = [0] * len(condition) if condition.rank is None else condition.rank.tolist()
+        made = []
+        for (species, group), rank in zip(_compositions(condition), ranks, strict=True):
+            choices = self._ranked(species, group)
+            made.append(self._crystal(species, choices[rank % len(choices)]))
+        return cat(made)
+
+    def _crystal(self, species: Sequence[int], chosen: Substitution) -> Structures:
+        table, geometry = self.table, chosen.geometry
+        atoms = slice(*table.offsets[geometry : geometry + 2])
+        numbers = np.array(chosen.elements)[table.role[atoms]]
+        repeats = _repeats(table.cell[geometry], chosen.copies)
+        shifts = np.stack(np.meshgrid(*map(np.arange, repeats), indexing="ij"), -1).reshape(
+            -1, 1, 3
+        )
+        fractional = ((table.fractional[atoms] + shifts) / repeats).reshape(-1, 3)
+        # The atoms in the order that is asked for.
+        place = np.argsort(np.argsort(species, kind="stable"), kind="stable")
+        order = np.argsort(np.tile(numbers, chosen.copies), kind="stable")[place]
+        cell = table.cell[geometry] * np.array(repeats)[:, None]
+        volume = table.volume[list(species)].sum()
+        cell = cell * (volume / abs(np.linalg.det(cell))) ** (1 / 3)
+        return Structures(
+            positions=torch.from_numpy(fractional[order] @ cell),
+            species=torch.tensor(species),
+            cell=torch.from_numpy(cell).unsqueeze(0),
+            pbc=torch.ones(1, 3, dtype=torch.bool),
+            n_atoms=torch.tensor([len(species)]),
+        )
+
+
+def known_prototypes() -> Substituted:
+    """Return the prototypes that come with matkit."""
+    return Substituted(Prototypes.load(TABLE))
+
+
+def _compositions(condition: Condition) -> list[tuple[tuple[int, ...], int | None]]:
+    """Return species and space group of each structure."""
+    assert condition.species is not None  # `check_condition` asks for them
+    parts = condition.species.cpu().split(condition.sizes.tolist())
+    groups: Sequence[Any] = [None] * len(parts)
+    if condition.space_group is not None:
+        groups = condition.space_group.tolist()
+    return [(tuple(part.tolist()), group) for part, group in zip(parts, groups, strict=True)]
+
+
+def _repeats(cell: Float[np.ndarray, "3 3"], copies: int) -> tuple[int, int, int]:
+    """Return how often each axis is repeated, so that they get as equal as they can."""
+    lengths, best = np.linalg.norm(cell, axis=1), (copies, 1, 1)
+    for a in range(1, copies + 1):
+        for b in range(1, copies // a + 1):
+            if copies % (a * b) == 0:
+                best = min(
+                    best, (a, b, copies // (a * b)), key=lambda n: np.ptp(np.log(lengths * n))
+                )
+    return best

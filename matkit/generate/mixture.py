@@ -1,0 +1,108 @@
+"""Several generators that take turns."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from matkit.errors import ConfigError, MatkitError
+from matkit.interfaces import Condition, Generator
+from matkit.structures import Structures, cat
+
+# Which generator made a structure, in `Structures.system`.
+MAKER = "generator"
+
+
+class GeneratorMixture(Generator):
+    """Structures of several generators in turns, each asked for what it can make.
+
+    Args:
+        parts: The generators, by name; of one domain, and all make structures.
+
+    Raises:
+        ConfigError: they make different things.
+    """
+
+    outputs = "structures"
+
+    def __init__(self, parts: dict[str, Generator]) -> None:
+        super().__init__()
+        if len({part.domain for part in parts.values()}) > 1:
+            raise ConfigError(f"{', '.join(parts)} make different things; name those of one kind.")
+        planners = [name for name, part in parts.items() if part.outputs != "structures"]
+        if planners:
+            raise ConfigError(
+                f"{planners[0]} makes no coordinates; among several models, give the one that is "
+                "to find them: --coordinates MODEL."
+            )
+        self.names, self.parts = tuple(parts), nn.ModuleList(parts.values())
+        generators = self.generators
+        self.domain = generators[0].domain  # type: ignore[misc]
+        self.inputs = frozenset.union(*(part.inputs for part in generators))
+        self.required = frozenset.intersection(*(part.required for part in generators))
+        self.species = tuple(sorted({z for part in generators for z in part.species}))
+        self.max_atoms = max(part.max_atoms for part in generators)
+        self.steps = max(part.steps for part in generators)
+
+    @property
+    def generators(self) -> list[Generator]:
+        """The generators."""
+        return [part for part in self.parts if isinstance(part, Generator)]
+
+    def loss(self, structures: Structures, rng: torch.Generator) -> dict[str, Float[Tensor, " B"]]:
+        """There is nothing to be trained.
+
+        Raises:
+            ConfigError: always.
+        """
+        raise ConfigError("Several models cannot be trained as one; train each by itself.")
+
+    def check_condition(self, condition: Condition) -> None:
+        """Raise if there is a structure that none of the generators can make.
+
+        Raises:
+            MatkitError: what the first generator says of it.
+        """
+        for index in range(len(condition)):
+            self._able(condition.index([index]))
+
+    def sample(self, condition: Condition, steps: int, seeds: Int[Tensor, " B"]) -> Structures:
+        """Draw structures; the rank of each says whose turn it is.
+
+        Args:
+            condition: What they must be.
+            steps: Steps of each generator; if it is `steps`, each takes its own number.
+            seeds: Seed of each structure [B].
+        """
+        ranks = torch.zeros(len(condition), dtype=torch.long)
+        ranks = ranks if condition.rank is None else condition.rank
+        turns: dict[int, list[tuple[int, int]]] = {}
+        for index, rank in enumerate(ranks.tolist()):
+            able = self._able(condition.index([index]))
+            turns.setdefault(able[rank % len(able)], []).append((index, rank // len(able)))
+        made: dict[int, Structures] = {}
+        for turn, own in turns.items():
+            which, rank = [index for index, _ in own], torch.tensor([rank for _, rank in own])
+            asked = condition.index(which).ranked(rank)
+            part = self.generators[turn]
+            drawn = part.sample(asked, part.steps if steps == self.steps else steps, seeds[which])
+            assert isinstance(drawn, Structures)
+            maker = torch.full((len(which),), turn)
+            marked = drawn.to("cpu").replace(system={MAKER: maker})
+            made |= dict(zip(which, marked.split(), strict=True))
+        return cat([made[index] for index in range(len(made))])
+
+    def _able(self, condition: Condition) -> list[int]:
+        """Return which generators can make what is asked for."""
+        able, errors = [], []
+        for index, part in enumerate(self.generators):
+            try:
+                part.check_condition(condition)
+            except MatkitError as error:
+                errors.append(error)
+            else:
+                able.append(index)
+        if not able:
+            raise errors[0]
+        return able

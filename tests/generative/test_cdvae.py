@@ -1,0 +1,180 @@
+from math import inf
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+from ase.build import bulk
+from torch.nn.functional import softmax
+
+from matkit.crystals.generation import CrystalOptions
+from matkit.errors import ConfigError
+from matkit.generate.api import generate
+from matkit.generative.cdvae import CDVAE
+from matkit.generative.parts.latent import (
+    LatentHeads,
+    LatentSize,
+    distance,
+    divergence,
+    integer_composition,
+    optimized,
+)
+from matkit.generative.parts.randomness import Noise
+from matkit.interfaces import Condition, Generator
+from matkit.models import checkpoint
+from matkit.testing import GeneratorContract
+from matkit.testing.generators import titania
+from matkit.testing.systems import batch
+from tests.generative.contract import CrystalContract
+from tests.generative.crystals import seeded
+
+TINY = {"latent": 8, "width": 16, "layers": 2, "harmonics": 3, "time_channels": 8, "levels": 50}
+LARGER = {"latent": 8, "width": 32, "layers": 2, "harmonics": 4, "time_channels": 16}
+GAP = {"properties": {"gap": (1.0, 0.5)}}
+
+
+def salt():
+    return bulk("NaCl", "rocksalt", a=5.64)
+
+
+def model(**changes) -> CDVAE:
+    torch.manual_seed(0)
+    return CDVAE([8, 11, 17, 22], **{"max_atoms": 6} | TINY | changes).double().eval()
+
+
+def sized() -> LatentSize:
+    return LatentSize(latent=6, width=8, layers=1, harmonics=2)
+
+
+class TestCDVAE(GeneratorContract):
+    name = "cdvae"
+    hyperparameters: ClassVar = TINY
+    training = (300, 5e-3, LARGER)
+
+    @pytest.fixture
+    def generator(self):
+        return self.build(**GAP)
+
+    def test_it_learns(self):
+        generator, losses = self.trained()
+        assert sum(losses[-10:]) < 0.5 * sum(losses[:10])
+        crystals = self.target(generator)
+        made = generator.decode(generator.encode(crystals), 50, Noise(torch.arange(len(crystals))))
+        CrystalContract.assert_matches(made, crystals)
+
+
+def test_the_vector_does_not_depend_on_how_a_crystal_is_written():
+    crystal = batch(titania())
+    shift, order = torch.tensor([0.4, -3.1, 7.7]), [3, 0, 5, 1, 4, 2]
+    turned = titania()
+    turned.rotate(37, (1, 2, 3), rotate_cell=True)
+    same = [
+        crystal.replace(positions=crystal.positions + shift),
+        crystal.replace(positions=crystal.positions[order], species=crystal.species[order]),
+        batch(turned),
+    ]
+    generator = model()
+    expected = generator.encode(crystal)
+    for other in same:
+        assert torch.allclose(generator.encode(other), expected, rtol=0, atol=1e-9)
+    assert not torch.allclose(generator.encode(batch(salt())), expected, atol=1e-3)
+
+
+def test_divergence_is_that_of_torch():
+    mean, logarithm = torch.randn(2, 3, 5, dtype=torch.float64, generator=seeded(0)).unbind()
+    normal = torch.distributions.Normal(mean, (0.5 * logarithm).exp())
+    standard = torch.distributions.Normal(torch.zeros_like(mean), torch.ones_like(mean))
+    expected = torch.distributions.kl_divergence(normal, standard).sum(dim=1)
+    assert torch.allclose(divergence(mean, logarithm), expected, rtol=1e-12)
+
+
+def test_counts_of_species_are_whole_and_right_on_average():
+    logits = torch.randn(1, 4, dtype=torch.float64, generator=seeded(1)).expand(4000, 4)
+    n_atoms = torch.full((4000,), 5)
+    draw = (torch.arange(4000, dtype=torch.float64) + 0.5) / 4000
+    counts = integer_composition(logits, n_atoms, draw)
+    expected = 5 * softmax(logits[0], dim=0)
+    assert torch.equal(counts.sum(dim=1), n_atoms)
+    assert torch.allclose(counts.double().mean(dim=0), expected, atol=1e-3)
+    assert ((counts - expected).abs() < 1).all()
+
+
+def test_a_certain_composition_is_kept_by_every_draw():
+    logits = torch.tensor([[0.6, 0.2, 0.2]], dtype=torch.float64).log().expand(50, 3)
+    draw = torch.linspace(0.001, 0.999, 50, dtype=torch.float64)
+    counts = integer_composition(logits, torch.full((50,), 5), draw)
+    assert counts.tolist() == [[3, 1, 1]] * 50
+
+
+@pytest.mark.parametrize(("goal", "sign"), [(-inf, -1), (inf, 1)])
+def test_descent_finds_lower_and_higher_properties(goal, sign):
+    torch.manual_seed(0)
+    heads = LatentHeads(sized(), 3, 2, {"gap": (1.0, 0.5)}).double()
+    start = torch.randn(4, 6, dtype=torch.float64, generator=seeded(0))
+    before = heads.values(start)["gap"]
+    after = heads.values(optimized(start, heads, {"gap": torch.full((4,), goal)}, 30, 0.05))["gap"]
+    assert (sign * (after - before) > 0.05).all()
+
+
+def test_descent_finds_a_value():
+    torch.manual_seed(0)
+    heads = LatentHeads(sized(), 3, 2, {"gap": (1.0, 0.5)}).double()
+    start = torch.randn(4, 6, dtype=torch.float64, generator=seeded(0))
+    goal = heads.values(start)["gap"] + torch.tensor([0.05, -0.05, 0.02, 0.0])
+    point = optimized(start, heads, {"gap": goal}, 200, 0.01)
+    assert torch.allclose(heads.values(point)["gap"], goal, atol=1e-3)
+    assert (distance(heads, point, {"gap": goal}) < 1e-5).all()
+
+
+def test_structures_do_not_depend_on_those_optimized_beside_them():
+    generator, goal = model(**GAP), torch.tensor([-inf, inf])
+    both = generator.sample(Condition(properties={"gap": goal}), 5, torch.arange(2))
+    alone = generator.sample(Condition(properties={"gap": goal[1:]}), 5, torch.arange(1, 2))
+    assert torch.allclose(both.index([1]).cell, alone.cell, rtol=0, atol=1e-9)
+    low, high = both.system["predicted_gap"].tolist()
+    assert low < alone.system["predicted_gap"].item() == pytest.approx(high)
+
+
+def test_a_property_that_is_missing_teaches_the_rest():
+    generator, crystals = model(**GAP), batch(salt(), titania())
+    crystals = crystals.replace(system={"gap": torch.tensor([1.5, torch.nan])})
+    terms = generator.loss(crystals, seeded(0))
+    sum(term.sum() for term in terms.values()).backward()
+    assert terms["gap"][0] > 0
+    assert terms["gap"][1] == 0
+    assert all(p.grad is None or p.grad.isfinite().all() for p in generator.parameters())
+
+
+def test_atoms_on_each_other_and_a_flat_lattice_give_numbers():
+    crystals = batch(salt())
+    crystals = crystals.replace(positions=torch.zeros_like(crystals.positions))
+    generator = model()
+    latent = generator.encode(crystals)
+    made = generator.decode(latent + 50, 5, Noise(torch.arange(1)))
+    for values in (latent, made.positions, made.cell):
+        assert values.isfinite().all()
+
+
+def test_more_steps_than_noise_levels():
+    with pytest.raises(ConfigError, match="1 to 50 sampling steps"):
+        model().sample(Condition(count=1), 51, torch.arange(1))
+
+
+def test_the_command_searches_for_properties(tmp_path):
+    path = tmp_path / "cdvae.safetensors"
+    settings = {"species": [8, 11], "max_atoms": 3, **TINY, **GAP, "descent": (20, 0.05)}
+    torch.manual_seed(0)
+    checkpoint.save(checkpoint.build("cdvae", settings, Generator), path)
+    gaps = []
+    for wish in ("gap=min", "gap=max"):
+        options = CrystalOptions(
+            model=str(path), num_samples=2, optimize=[wish], steps=3, out=str(tmp_path / wish)
+        )
+        made = generate(options).generated
+        gaps.append([atoms.info["predicted_gap"] for atoms in made])
+    assert np.all(np.array(gaps[0]) < gaps[1])
+
+
+def test_crystals_without_the_property_can_be_encoded():
+    generator = model(**GAP)
+    assert generator.encode(batch(salt())).shape == (1, TINY["latent"])
