@@ -126,7 +126,11 @@ def new_molecules(out: Path) -> None:
         _, card = load_generator(domain="molecule")
         model = "gfn2" if find_spec("tblite") else HESSIANS
         options = MoleculeOptions(
-            model=card["path"], relax=model, num_samples=4, out=str(out / "molecules")
+            model=card["path"],
+            relax=model,
+            num_samples=4,
+            num_atoms="8-12",  # vibrations of larger ones take a minute
+            out=str(out / "molecules"),
         )
         batch = batch_of(options.model_copy(update={"overwrite": True}))
     except (UnknownNameError, MissingExtraError) as error:

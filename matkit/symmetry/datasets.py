@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
 import spglib
 from jaxtyping import Float
+
+# Its C code tells the terminal of tolerances that it has to tighten, line after line.
+os.environ.setdefault("SPGLIB_WARNING", "OFF")
 
 
 def symmetry_dataset(crystal: Any, symprec: float, angle: float = -1.0, hall: int = 0) -> Any:
