@@ -123,10 +123,8 @@ class CDVAE(Generator):
         center, spread = lattice
         self.units = LatticeUnits(center, spread, scaled=True)
         sigmas = geometric_sigma(sigma[0], sigma[1], levels)
-        norms = wrapped_normal.mean_square_score(sigmas[1:]).sqrt()
         self.register_buffer("sigmas", sigmas, persistent=False)
-        # Index 0 is the data itself, where no score is asked for.
-        self.register_buffer("norms", torch.cat([norms[:1], norms]), persistent=False)
+        self.register_buffer("norms", wrapped_normal.level_norms(sigmas), persistent=False)
 
     @classmethod
     def constants(cls, structures: Structures) -> dict[str, Any]:
@@ -160,7 +158,7 @@ class CDVAE(Generator):
         for name, value in self.heads.properties(latent).items():
             target = self.heads.standard(name, structures.system[name].to(value))
             target = torch.where(target.isfinite(), target, value.detach())  # if it is not known
-            terms[name] = (value - target).square()
+            terms[f"property_{name}"] = (value - target).square()
         return terms
 
     def sample(self, condition: Condition, steps: int, seeds: Int[Tensor, " B"]) -> Structures:
@@ -211,7 +209,7 @@ class CDVAE(Generator):
                 n_atoms = 1 + self.heads.sizes(latent).argmax(dim=1)
             state = self._start(latent, n_atoms.to(latent.device), noise)
             for late, early in pairwise(times):
-                state, _ = self._correct(state, (late, early), latent, noise)
+                state = self._correct(state, (late, early), latent, noise)
                 state, predicted = self._predict(state, (late, early), latent, noise)
         state = replace(state, lattice=predicted.lattice, fractional=state.fractional.double())
         cells = self.units.cells(state.lattice, n_atoms.to(latent.device))
@@ -272,19 +270,19 @@ class CDVAE(Generator):
 
     def _correct(
         self, state: Noisy, levels: tuple[int, int], latent: Tensor, noise: Noise
-    ) -> tuple[Noisy, Prediction]:
+    ) -> Noisy:
         """Return the crystals after one Langevin step; no noise in the last."""
         late, early = levels
         said = self._asked(state, late, latent)
         size = self.step_size * (self.sigmas[late] / self.sigmas[1]).square().to(self.dtype)
         draw = noise.normal(state.mask.shape[1], 3).to(self.dtype) * (early > 0)
         moved = wrapped_normal.langevin_step(state.fractional, said.coordinates, size, draw)
-        return self._moved(state, moved, said), said
+        return self._moved(state, moved, said)
 
     def _predict(
         self, state: Noisy, levels: tuple[int, int], latent: Tensor, noise: Noise
     ) -> tuple[Noisy, Prediction]:
-        """Return the crystals at the lower of two noise levels."""
+        """Return the crystals at the lower of two noise levels, and what was said of them."""
         late, early = levels
         said = self._asked(state, late, latent)
         sigmas = self.sigmas[late].to(self.dtype), self.sigmas[early].to(self.dtype)

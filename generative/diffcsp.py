@@ -88,11 +88,9 @@ class DiffCSP(Generator):
         size = Size(width, layers, harmonics, time_channels)
         self.network = Denoiser(size, self.species, (9, 9), generates_species, properties or {})
         sigmas = geometric_sigma(sigma[0], sigma[1], levels)
-        norms = wrapped_normal.mean_square_score(sigmas[1:]).sqrt()
         self.register_buffer("signal", cosine_signal(levels), persistent=False)
         self.register_buffer("sigmas", sigmas, persistent=False)
-        # Index 0 is the data itself, where no score is asked for.
-        self.register_buffer("norms", torch.cat([norms[:1], norms]), persistent=False)
+        self.register_buffer("norms", wrapped_normal.level_norms(sigmas), persistent=False)
 
     def loss(self, structures: Structures, rng: torch.Generator) -> dict[str, Float[Tensor, " B"]]:
         """Return the errors of predicted noise and score at random times (eqs. 4, 7)."""

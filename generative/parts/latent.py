@@ -78,15 +78,9 @@ class LatentHeads(nn.Module):
         super().__init__()
         self.scales = {name: tuple(scale) for name, scale in sorted(properties.items())}
         outputs = {"sizes": max_atoms, "lattice": 6, "composition": n_species}
-        outputs |= {f"property_{name}": 1 for name in self.scales}
-        self.heads = nn.ModuleDict(
-            {
-                name: nn.Sequential(
-                    nn.Linear(size.latent, size.width), nn.SiLU(), nn.Linear(size.width, count)
-                )
-                for name, count in outputs.items()
-            }
-        )
+        self.heads = nn.ModuleDict({name: _head(size, count) for name, count in outputs.items()})
+        # A list: names of properties are those of columns, and no names of modules.
+        self.property_heads = nn.ModuleList(_head(size, 1) for _ in self.scales)
 
     def sizes(self, latent: Float[Tensor, "B Z"]) -> Float[Tensor, "B K"]:
         """Return logits of 1, 2, ... atoms."""
@@ -102,7 +96,8 @@ class LatentHeads(nn.Module):
 
     def properties(self, latent: Float[Tensor, "B Z"]) -> dict[str, Float[Tensor, " B"]]:
         """Return the properties, less their mean, in standard deviations."""
-        return {name: self.heads[f"property_{name}"](latent).squeeze(1) for name in self.scales}
+        heads = zip(self.scales, self.property_heads, strict=True)
+        return {name: head(latent).squeeze(1) for name, head in heads}
 
     def values(self, latent: Float[Tensor, "B Z"]) -> dict[str, Float[Tensor, " B"]]:
         """Return the properties in the units of the training set, float64."""
@@ -117,6 +112,11 @@ class LatentHeads(nn.Module):
         """Return values of a property less its mean, in standard deviations."""
         mean, deviation = self.scales[name]
         return (values - mean) / deviation
+
+
+def _head(size: LatentSize, count: int) -> nn.Sequential:
+    first, last = nn.Linear(size.latent, size.width), nn.Linear(size.width, count)
+    return nn.Sequential(first, nn.SiLU(), last)
 
 
 def divergence(mean: Float[Tensor, "B Z"], logarithm: Float[Tensor, "B Z"]) -> Float[Tensor, " B"]:
@@ -166,8 +166,8 @@ def integer_composition(
 ) -> Int[Tensor, "B S"]:
     """Return how many atoms of each species there are, near to their shares.
 
-    Whole parts are certain; what is left goes to the largest remainders, in systematic sampling
-    that is right on average.
+    Systematic sampling: the counts differ from the shares by less than one, and are right on
+    average.
 
     Args:
         logits: Logits of the species of an atom [B, S].

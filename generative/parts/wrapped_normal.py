@@ -48,6 +48,17 @@ def mean_square_score(sigma: Float[Tensor, " T"]) -> Float[Tensor, " T"]:
     return (density * square).sum(dim=1) / density.sum(dim=1)
 
 
+def level_norms(sigmas: Float[Tensor, " T_plus_1"]) -> Float[Tensor, " T_plus_1"]:
+    """Return the root mean square scores of noise levels [T + 1].
+
+    Args:
+        sigmas: Standard deviations; the first one is 0, that of the data itself, where no score is
+            asked for.
+    """
+    norms = mean_square_score(sigmas[1:]).sqrt()
+    return torch.cat([norms[:1], norms])
+
+
 def langevin_step(
     fractional: Float[Tensor, "B n 3"],
     slope: Float[Tensor, "B n 3"],

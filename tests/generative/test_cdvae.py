@@ -140,8 +140,8 @@ def test_a_property_that_is_missing_teaches_the_rest():
     crystals = crystals.replace(system={"gap": torch.tensor([1.5, torch.nan])})
     terms = generator.loss(crystals, seeded(0))
     sum(term.sum() for term in terms.values()).backward()
-    assert terms["gap"][0] > 0
-    assert terms["gap"][1] == 0
+    assert terms["property_gap"][0] > 0
+    assert terms["property_gap"][1] == 0
     assert all(p.grad is None or p.grad.isfinite().all() for p in generator.parameters())
 
 
@@ -173,6 +173,14 @@ def test_the_command_searches_for_properties(tmp_path):
         made = generate(options).generated
         gaps.append([atoms.info["predicted_gap"] for atoms in made])
     assert np.all(np.array(gaps[0]) < gaps[1])
+
+
+@pytest.mark.parametrize("name", ["spacegroup.number", "lattice"])
+def test_a_property_may_have_the_name_of_any_column(name):
+    generator = model(properties={name: (1.0, 0.5)})
+    crystals = batch(salt()).replace(system={name: torch.tensor([1.5])})
+    plain = model().loss(batch(salt()), seeded(0))
+    assert generator.loss(crystals, seeded(0)).keys() == plain.keys() | {f"property_{name}"}
 
 
 def test_crystals_without_the_property_can_be_encoded():
