@@ -34,14 +34,15 @@ class DomainRoom(Protocol):
         OPTIONS: Options of generating them.
         NOUN: What one structure is called, in messages and files.
         RELAX_CELL: Whether the cell is relaxed too.
-        WEIGHTLESS: Generators that come with matkit and have no file of weights, by name.
+        WEIGHTLESS: Generators that come with matkit and have no file of weights, by name, with what
+            is known of them.
         ALL: Names of the generators that are for structures of every kind.
     """
 
     OPTIONS: type[GenerateOptions]
     NOUN: str
     RELAX_CELL: bool
-    WEIGHTLESS: Mapping[str, Callable[[], Generator]]
+    WEIGHTLESS: Mapping[str, Callable[[], tuple[Generator, dict[str, Any]]]]
     ALL: Sequence[str]
 
     def requests(

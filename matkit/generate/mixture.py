@@ -64,8 +64,7 @@ class GeneratorMixture(Generator):
         Raises:
             MatkitError: what the first generator says of it.
         """
-        for index in range(len(condition)):
-            self._able(condition.index([index]))
+        self._able(condition)
 
     def sample(self, condition: Condition, steps: int, seeds: Int[Tensor, " B"]) -> Structures:
         """Draw structures; the rank of each says whose turn it is.
@@ -78,8 +77,9 @@ class GeneratorMixture(Generator):
         ranks = torch.zeros(len(condition), dtype=torch.long)
         ranks = ranks if condition.rank is None else condition.rank
         turns: dict[int, list[tuple[int, int]]] = {}
-        for index, rank in enumerate(ranks.tolist()):
-            able = self._able(condition.index([index]))
+        for index, (able, rank) in enumerate(
+            zip(self._able(condition), ranks.tolist(), strict=True)
+        ):
             turns.setdefault(able[rank % len(able)], []).append((index, rank // len(able)))
         made: dict[int, Structures] = {}
         for turn, own in turns.items():
@@ -93,16 +93,31 @@ class GeneratorMixture(Generator):
             made |= dict(zip(which, marked.split(), strict=True))
         return cat([made[index] for index in range(len(made))])
 
-    def _able(self, condition: Condition) -> list[int]:
-        """Return which generators can make what is asked for."""
-        able, errors = [], []
-        for index, part in enumerate(self.generators):
-            try:
-                part.check_condition(condition)
-            except MatkitError as error:
-                errors.append(error)
-            else:
-                able.append(index)
-        if not able:
-            raise errors[0]
+    def _able(self, condition: Condition) -> list[list[int]]:
+        """Return which generators can make each of the structures.
+
+        Raises:
+            MatkitError: what the first generator says of a structure that none can make.
+        """
+        able: list[list[int]] = [[] for _ in range(len(condition))]
+        for number, part in enumerate(self.generators):
+            if _refusal(part, condition) is None:  # most can make everything
+                for own in able:
+                    own.append(number)
+                continue
+            for index, own in enumerate(able):
+                if _refusal(part, condition.index([index])) is None:
+                    own.append(number)
+        for index, own in enumerate(able):
+            if not own and (refusal := _refusal(self.generators[0], condition.index([index]))):
+                raise refusal
         return able
+
+
+def _refusal(generator: Generator, condition: Condition) -> MatkitError | None:
+    """Return why a generator cannot make what is asked for, if it cannot."""
+    try:
+        generator.check_condition(condition)
+    except MatkitError as error:
+        return error
+    return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from matkit.errors import ConfigError
+from matkit.errors import ConfigError, UnknownNameError, did_you_mean
 from matkit.generate.coordinates import with_coordinates
 from matkit.generate.domains import room_of
 from matkit.generate.mixture import GeneratorMixture
@@ -52,5 +52,8 @@ def generator_of(
 def _one(name: str, device: str, domain: Domain) -> tuple[Generator, dict[str, Any]]:
     weightless = room_of(domain).WEIGHTLESS
     if name in weightless:
-        return weightless[name](), {"name": name}
-    return load_generator(name or None, device, domain)
+        return weightless[name]()
+    try:
+        return load_generator(name or None, device, domain)
+    except UnknownNameError as error:
+        raise UnknownNameError(f"{error}{did_you_mean(name, [*weightless, ALL])}") from error

@@ -18,8 +18,16 @@ from matkit.errors import ConfigError
 from matkit.interfaces import Condition, Generator
 from matkit.structures import Structures, cat
 
-# The table that comes with matkit.
+# The table that comes with matkit, and what its users should know.
 TABLE: Final = Path(__file__).parent.parent / "prototypes-mp20.npz"
+CARD: Final = {
+    "name": "prototypes",
+    "licence": "CC-BY-4.0",
+    "source": "made by matkit with experiments/prototype_table.py",
+    "training_data": "a third of MP-20 (Materials Project; Jain et al., APL Materials 1, 011002 "
+    "(2013), in the selection of Xie et al., CDVAE (2022)), not its test set; reference states of "
+    "ASE",
+}
 
 
 class Substituted(Generator):
@@ -102,9 +110,9 @@ class Substituted(Generator):
         )
 
 
-def known_prototypes() -> Substituted:
-    """Return the prototypes that come with matkit."""
-    return Substituted(Prototypes.load(TABLE))
+def known_prototypes() -> tuple[Substituted, dict[str, Any]]:
+    """Return the prototypes that come with matkit, and what is known of them."""
+    return Substituted(Prototypes.load(TABLE)), CARD
 
 
 def _compositions(condition: Condition) -> list[tuple[tuple[int, ...], int | None]]:

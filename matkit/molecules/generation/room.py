@@ -31,7 +31,7 @@ __all__ = ["archive", "lines", "requests", "rows", "scores", "sections"]
 OPTIONS = MoleculeOptions
 NOUN = "molecule"
 RELAX_CELL = False
-WEIGHTLESS: dict[str, Callable[[], Generator]] = {}
+WEIGHTLESS: dict[str, Callable[[], tuple[Generator, dict[str, Any]]]] = {}
 ALL = ("moleculeflow-qm9",)
 # Atoms that are nearer, in Å, overlap.
 CLOSEST = 0.5
