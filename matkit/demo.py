@@ -123,13 +123,13 @@ def new_crystals(out: Path) -> None:
 def new_molecules(out: Path) -> None:
     """Generate molecules with what comes with matkit, relax them, and compute their vibrations."""
     try:
-        _, card = load_generator(domain="molecule")
+        generator, card = load_generator(domain="molecule")
         model = "gfn2" if find_spec("tblite") else HESSIANS
         options = MoleculeOptions(
             model=card["path"],
             relax=model,
             num_samples=4,
-            num_atoms="8-12",  # vibrations of larger ones take a minute
+            num_atoms=f"8-{min(12, generator.max_atoms)}",  # vibrations of larger ones take long
             out=str(out / "molecules"),
         )
         batch = batch_of(options.model_copy(update={"overwrite": True}))
