@@ -17,6 +17,7 @@ from matkit.generate.models import generator_of
 from matkit.generate.options import GenerateOptions
 from matkit.generate.run import Watch
 from matkit.generate.run import generate as generate_structures
+from matkit.generate.sizes import size_weights
 from matkit.interfaces.generator import Domain
 from matkit.options import dump_config, resolve
 from matkit.runs.atomic import write_atomically
@@ -59,8 +60,8 @@ def generate(
         note(f"No model is named; taking {card['name']}")
     for remark in strange_conditions(properties_asked(options), card.get("properties", {})):
         note(f"Warning: {remark}")
-    learnt = {int(size): count for size, count in card.get("n_atoms", {}).items()}
-    batch = generate_structures(generator, options, watch, note, learnt)
+    likely = size_weights(card, properties_asked(options))
+    batch = generate_structures(generator, options, watch, note, likely)
     metrics = write_results(batch, room, options, card, time.perf_counter() - begin)
     write_atomically(paths_of(options, room.NOUN)["config"], dump_config(options).encode())
     return replace(batch, metrics=metrics)

@@ -46,11 +46,12 @@ class DomainRoom(Protocol):
     ALL: Sequence[str]
 
     def requests(
-        self, options: Any, generator: Generator, learnt: Mapping[int, int] | None = None
+        self, options: Any, generator: Generator, likely: Mapping[int, float] | None = None
     ) -> list[Item]:
         """Return what each structure is to be.
 
-        The content of an item is its seed, its number of atoms (0 if left open), and their species
+        `likely` says how likely each number of atoms is where nothing else does. The content of an
+        item is its seed, its number of atoms (0 if left open), and their species
         if they are given.
         """
 

@@ -15,7 +15,12 @@ from matkit.interfaces import Generator
 from matkit.models import building, checkpoint
 from matkit.structures import Structures
 from matkit.train.batching import Batches, loader
-from matkit.train.generator_network import atom_counts, generator_architecture, new_generator
+from matkit.train.generator_network import (
+    atom_counts,
+    generator_architecture,
+    new_generator,
+    property_spread,
+)
 from matkit.train.generator_options import GeneratorOptions
 from matkit.train.generator_sets import Examples, GeneratorSets, read_generator_sets
 from matkit.train.objective import Average, Objective, TrainingStep
@@ -164,7 +169,6 @@ def _card(options: GeneratorOptions, row: Row, sets: GeneratorSets) -> dict[str,
     """Return what a user of the model file should know; `n_atoms` is what to draw sizes from."""
     structures = sets.train.structures
     errors = {key.removeprefix("valid_"): value for key, value in row.items() if "valid_" in key}
-    known = {name: structures.system[name] for name in options.properties}
     return {
         "training_data": ", ".join(options.train_file),
         f"{sets.domain}s": len(sets.train),
@@ -172,8 +176,8 @@ def _card(options: GeneratorOptions, row: Row, sets: GeneratorSets) -> dict[str,
         "validation_errors": errors,
         "n_atoms": {str(size): count for size, count in atom_counts(structures).items()},
         "properties": {
-            name: {"min": float(v[v.isfinite()].min()), "max": float(v[v.isfinite()].max())}
-            for name, v in known.items()
+            name: property_spread(structures.n_atoms, structures.system[name])
+            for name in options.properties
         },
         "cell": options.cell,
     }
