@@ -56,6 +56,8 @@ def common_rows(shells: Shells) -> dict[int, list[int]]:
     first = [orbital_count(common[:i]) for i in range(len(common))]
     rows = {}
     for z, degrees in shells.items():
-        places = [common.index(degree) + degrees[:i].count(degree) for i, degree in enumerate(degrees)]
+        places = [
+            common.index(degree) + degrees[:i].count(degree) for i, degree in enumerate(degrees)
+        ]
         rows[z] = [first[p] + m for p in places for m in range(2 * common[p] + 1)]
     return rows

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from matkit.errors import ConfigError
 from matkit.graph import Graph
-from matkit.interfaces import Potential, Properties
+from matkit.interfaces import HamiltonianModel, Properties
 from matkit.nn.arguments import check_positive
 from matkit.nn.embedding import SpeciesEmbedding, SpeciesIndex
 from matkit.nn.heads.orbital_blocks import OrbitalBlocks, block_irreps
@@ -36,9 +36,10 @@ from matkit.nn.mixing import EquivariantNorm, GateMixer
 from matkit.nn.radial import BesselBasis, polynomial_envelope
 from matkit.orbitals import check_shells, common_rows, common_shells, orbital_count
 from matkit.pair_blocks import PairBlocks, species_widths
+from matkit.structures import Structures
 
 
-class QHNet(Potential):
+class QHNet(HamiltonianModel):
     """Network that predicts Kohn-Sham matrices.
 
     Args:
@@ -60,7 +61,7 @@ class QHNet(Potential):
         ConfigError: an argument is out of range, or the shells are not those of the species.
     """
 
-    provides = frozenset({"hamiltonian"})
+    rows: Tensor
 
     def __init__(
         self,
@@ -107,20 +108,39 @@ class QHNet(Potential):
             _layer(natural[:1] if t == 0 else natural, natural, radial, neighbor_norm)
             for t in range(layers)
         )
-        kinds = block_irreps(common, pair_channels)
+        between, within = (block_irreps(common, pair_channels, pairs) for pairs in (True, False))
         self.pairs = nn.ModuleList(
-            PairFeatures(natural, kinds, basis_size, lmax) for _ in range(pair_layers)
+            PairFeatures(natural, between, basis_size, lmax) for _ in range(pair_layers)
         )
         self.atoms = nn.ModuleList(
-            AtomFeatures(natural, kinds, radial, lmax, neighbor_norm) for _ in range(pair_layers)
+            AtomFeatures(natural, within, radial, lmax, neighbor_norm) for _ in range(pair_layers)
         )
-        self.own_blocks = OrbitalBlocks(common, pair_channels, 1, len(species))
-        self.pair_blocks = OrbitalBlocks(common, pair_channels, 2, len(species))
+        self.own_blocks = OrbitalBlocks(common, pair_channels, len(species), pairs=False)
+        self.pair_blocks = OrbitalBlocks(common, pair_channels, len(species), pairs=True)
         rows = common_rows(self.shells)
         width = max(map(len, rows.values()))
         table = [rows[z] + [0] * (width - len(rows[z])) for z in self.species]
         self.register_buffer("rows", torch.tensor(table), persistent=False)
         self.widths = {z: orbital_count(degrees) for z, degrees in self.shells.items()}
+
+    def begin_with(self, structures: Structures) -> None:
+        """Set the mean blocks of every element with itself to those of a training set."""
+        size, index = self.own_blocks.size, self.index(structures.species)
+        means = torch.zeros(len(self.species), size, size, dtype=torch.float64)
+        widths = species_widths(structures.species, self.widths)
+        # Where the columns of an atom begin within those of its molecule.
+        before = torch.cumsum(widths, 0) - widths
+        columns = before - before[structures.offsets[structures.batch]]
+        for which, z in enumerate(self.species):
+            atoms, width = torch.nonzero(index == which).squeeze(1), self.widths[z]
+            if not len(atoms):
+                continue
+            axis = columns[atoms, None] + torch.arange(width, device=atoms.device)
+            rows = structures.atom["hamiltonian"][atoms, :width]
+            mean = rows.gather(2, axis.unsqueeze(1).expand(-1, width, -1)).mean(0)
+            place = self.rows[which, :width]
+            means[which, place[:, None], place] = mean.double()
+        self.own_blocks.begin_with(means / self.unit)
 
     def forward(self, graph: Graph) -> Properties:
         """Return the Kohn-Sham matrices in eV, float64, in the order of `orders`."""

@@ -70,5 +70,7 @@ def _pyscf_harmonics(degree: int, directions: NDArray[np.float64]) -> NDArray[np
     columns = []
     for m in range(-degree, degree + 1):
         complex_ = sph_harm_y(degree, abs(m), polar, azimuth) * (-1) ** m
-        columns.append(complex_.real if m == 0 else np.sqrt(2) * (complex_.imag if m < 0 else complex_.real))
+        columns.append(
+            complex_.real if m == 0 else np.sqrt(2) * (complex_.imag if m < 0 else complex_.real)
+        )
     return np.stack(columns, axis=1)

@@ -22,7 +22,7 @@ from matkit.nn.products import factor, feature_product
 FACTORS = 2
 
 
-class Products(nn.Module):
+class EndProducts(nn.Module):
     """Products of two features of natural parity, channel by channel, all kinds that are asked for.
 
     Products of independent features of unit variance have unit variance.
@@ -39,12 +39,13 @@ class Products(nn.Module):
         made: list[Irrep] = []
         # A sum of degrees that is odd has the parity that is not natural.
         for name, odd in (("gaunt", 0), ("vector", 1)):
-            wanted = {l for _, l, p in irreps_out if p == (-1) ** (l + odd)}
+            wanted = {i.l for i in irreps_out if i.p == (-1) ** (i.l + odd)}
             if paths := _paths(self.count, wanted, odd):
                 self.layers.append(feature_product(name, paths))
                 degrees = sorted({l3 for *_, l3 in paths})
                 self.scales.append([_scale(name, paths, degree) for degree in degrees])
-                made += [Irrep(irreps[0].channels, l, (-1) ** (l + odd)) for l in degrees]
+                kinds = [(degree, (-1) ** (degree + odd)) for degree in degrees]
+                made += [Irrep(irreps[0].channels, *kind) for kind in kinds]
         self.irreps_out: Irreps = tuple(made)
 
     def forward(self, x: Features, y: Features) -> Features:
@@ -101,7 +102,7 @@ class AtomFeatures(nn.Module):
         self.neighbor_norm, self.gate = neighbor_norm, Gate(irreps_out)
         self.linear_in = Linear(irreps, sent)
         self.convolution = Convolution(sent, lmax, irreps_out, True)
-        self.product = Products(sent, irreps_out)
+        self.product = EndProducts(sent, irreps_out)
         self.radial = ScalarMLP((*radial_widths, self.convolution.weight_numel))
         parts = (sent, self.convolution.irreps_out, self.product.irreps_out)
         self.linear_out = Linear(_joined_irreps(*parts), self.gate.irreps_in)
@@ -138,7 +139,7 @@ class PairFeatures(nn.Module):
         self.gate = Gate(irreps_out)
         self.center, self.neighbor = Linear(irreps, sent), Linear(irreps, sent)
         self.convolution = Convolution(sent, lmax, irreps_out, True)
-        self.product = Products(sent, irreps_out)
+        self.product = EndProducts(sent, irreps_out)
         self.scalars = ScalarMLP((irreps[0].channels, 2 * channels))
         self.radial = ScalarMLP((basis_size, channels))
         self.sizes = [self.convolution.weight_numel, channels]
