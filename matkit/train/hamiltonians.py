@@ -59,6 +59,10 @@ class HamiltonianObjective(Objective):
             {name: term.detach() for name, term in terms.items()},
         )
 
+    def may_rest(self, name: str) -> bool:
+        """Blocks of two shells with d orbitals, say, need two atoms with such in one molecule."""
+        return "pairs." in name or "pair_blocks." in name
+
     @torch.no_grad()
     def validate(
         self, model: Potential, batches: Iterable[Graph], fabric: Fabric
@@ -107,23 +111,27 @@ def train_hamiltonian(
 
 def predicts_hamiltonians(model: Any) -> bool:
     """Return whether the option `model` names a network of Kohn-Sham matrices."""
-    name = model.get("name") if isinstance(model, dict) else model
-    name = configurations("potentials").get(str(name), {}).get("model", {}).get("name", name)
+    name = _described(model).get("name")
     if name not in building.model_names(Potential):
         return False
-    return issubclass(building.model_class(str(name), Potential), HamiltonianModel)
+    return issubclass(building.model_class(name, Potential), HamiltonianModel)
+
+
+def _described(model: Any) -> dict[str, Any]:
+    """Return `name` and hyper-parameters of an architecture or a published configuration."""
+    if isinstance(model, dict):
+        return dict(model)
+    known = configurations("potentials")
+    return dict(known[model]["model"]) if model in known else {"name": model}
 
 
 def _new_network(
     options: HamiltonianOptions, sets: HamiltonianSets
 ) -> tuple[HamiltonianModel, dict[str, Any]]:
     """Build an untrained network for the orbitals of the sets, and what to log of it."""
-    given = options.model
-    known = configurations("potentials")
-    chosen = dict(known[given]["model"]) if given in known else given
-    model = {"name": chosen} if isinstance(chosen, str) else dict(chosen)
-    if not predicts_hamiltonians(model):
-        raise ConfigError(f"{model.get('name')} predicts no Kohn-Sham matrices. Take qhnet.")
+    if not predicts_hamiltonians(options.model):
+        raise ConfigError(f"{options.model} predicts no Kohn-Sham matrices. Take model qhnet.")
+    model = _described(options.model)
     shells = {int(z): list(degrees) for z, degrees in sets.shells.items()}
     torch.manual_seed(options.seed)
     network = checkpoint.build(
