@@ -143,7 +143,8 @@ def _document(
         "settings": settings,
         "calculator": engine.info,
         "agree": None if second is None else load_engine(second).info,
-        "units": {"energy": "eV", "forces": "eV/Å", "stress": "eV/Å³", "hessian": "eV/Å²"},
+        "units": {"energy": "eV", "forces": "eV/Å", "stress": "eV/Å³", "hessian": "eV/Å²"}
+        | {"hamiltonian": "eV"},
         "versions": versions(),
         "counts": counts,
         "ignored": sum("ignored" in row for row in rows),
