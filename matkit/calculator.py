@@ -258,6 +258,7 @@ class MatkitCalculator(Shareable):
         atoms: Atoms | None = None,
         method: str = "autograd",
         block: int = 512,
+        free: Sequence[int] | None = None,
     ) -> np.ndarray:
         """Return second derivatives of the energy.
 
@@ -266,6 +267,7 @@ class MatkitCalculator(Shareable):
             method: `autograd` (exact), `finite-difference` (of the forces, step 1e-3 Å), or
                 `predict` (one forward pass of a model with a Hessian head, such as hip).
             block: Atoms handled at once, which bounds the memory.
+            free: Atoms whose rows are wanted, and what is not predicted computed for; None for all.
 
         Returns:
             Matrix [3N, 3N] in eV/Å², rows and columns atom by atom (x, y, z), symmetrised.
@@ -276,7 +278,7 @@ class MatkitCalculator(Shareable):
         """
         self.check_hessian(method)
         structures = self.structures(atoms).to(self.device)
-        rows = [HESSIANS[method](member, structures, block) for member in self.potentials]
+        rows = [HESSIANS[method](member, structures, block, free) for member in self.potentials]
         hessian: np.ndarray = torch.stack(rows).mean(0).cpu().numpy()
         return hessian
 

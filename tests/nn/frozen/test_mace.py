@@ -9,6 +9,7 @@ from ase import Atoms
 from matkit.data.ase import from_ase
 from matkit.derivatives import Conservative
 from matkit.models import checkpoint
+from matkit.nn import layered
 from matkit.nn.frozen import edge_ranges
 from matkit.structures import cat
 from matkit.testing.systems import SYSTEMS, crystal, water
@@ -56,6 +57,7 @@ def test_agrees_with_autograd(name, dtype, tolerance):
 def test_chunks_of_centres_change_nothing(monkeypatch, name):
     model, _ = pair(SWITCHES[name], torch.float64)
     structures = from_ase(crystal())
+    monkeypatch.setattr(layered, "FEW_EDGES", 0)
     whole = results(model, structures)
     monkeypatch.setattr(edge_ranges, "WORKING_SET", 500)
     monkeypatch.setattr(edge_ranges, "CENTERS", 2)
