@@ -36,14 +36,15 @@ class DomainRoom(Protocol):
         RELAX_CELL: Whether the cell is relaxed too.
         WEIGHTLESS: Generators that come with matkit and have no file of weights, by name, with what
             is known of them.
-        ALL: Names of the generators that are for structures of every kind.
     """
 
     OPTIONS: type[GenerateOptions]
     NOUN: str
     RELAX_CELL: bool
     WEIGHTLESS: Mapping[str, Callable[[], tuple[Generator, dict[str, Any]]]]
-    ALL: Sequence[str]
+
+    def general(self, options: Any) -> Sequence[str]:
+        """Return the names of the generators that take turns if none is named."""
 
     def requests(
         self, options: Any, generator: Generator, learnt: Mapping[int, int] | None = None
