@@ -2,6 +2,7 @@ import pytest
 
 from matkit.crystals.generation import CrystalOptions, room
 from matkit.errors import ConfigError, UnknownNameError
+from matkit.generate import models
 from matkit.generate.api import generate
 from matkit.generate.mixture import MAKER, GeneratorMixture
 from matkit.generate.models import generator_of, model_names
@@ -52,7 +53,7 @@ def test_several_models_are_a_mixture_with_all_their_cards():
 
 
 def test_a_model_that_did_not_come_with_matkit_is_not_taken_unasked(monkeypatch):
-    monkeypatch.setattr("matkit.generate.models.shipped", dict)
+    monkeypatch.setattr(models, "shipped", dict)
     assert model_names(CrystalOptions(formula="NaCl"), "crystal") is None
     assert model_names(CrystalOptions(formula="NaCl", model="all"), "crystal") == OF_ELEMENTS
 
