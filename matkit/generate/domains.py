@@ -44,7 +44,10 @@ class DomainRoom(Protocol):
     WEIGHTLESS: Mapping[str, Callable[[], tuple[Generator, dict[str, Any]]]]
 
     def general(self, options: Any) -> Sequence[str]:
-        """Return the names of the generators that take turns if none is named."""
+        """Return the names of all generators that fit what is asked for."""
+
+    def usual(self, options: Any) -> Sequence[str]:
+        """Return the names of those that are taken if none is named; none for the preferred one."""
 
     def requests(
         self, options: Any, generator: Generator, learnt: Mapping[int, int] | None = None

@@ -19,21 +19,24 @@ ALL: Final = "all"
 
 
 def model_names(options: GenerateOptions, domain: Domain) -> str | None:
-    """Return the models of a request, with commas between them; those that fit if none is named.
+    """Return the models of a request, with commas between them.
 
     Args:
         options: What is asked for, of the domain if they name no model.
         domain: What is made.
 
     Returns:
-        None for the preferred one, where those that fit did not come with matkit.
+        None for the preferred one: where none is named, and what is asked for has no usual ones
+        or these did not come with matkit.
     """
     if options.model not in (None, ALL):
         return options.model
     room = room_of(domain)
-    names = room.general(options)
-    known = {*room.WEIGHTLESS, *shipped()}
-    return ",".join(names) if options.model == ALL or known.issuperset(names) else None
+    if options.model == ALL:
+        return ",".join(room.general(options))
+    names = room.usual(options)
+    are_here = {*room.WEIGHTLESS, *shipped()}.issuperset(names)
+    return ",".join(names) or None if are_here else None
 
 
 def generator_of(

@@ -39,8 +39,16 @@ def test_the_models_that_take_turns_fit_what_is_asked_for(asked, names):
     assert model_names(options, "crystal") == names
 
 
+@pytest.mark.parametrize(
+    ("asked", "names"), [({"formula": "NaCl"}, OF_ELEMENTS), ({}, None), ({"num_atoms": "4"}, None)]
+)
+def test_without_a_model_known_prototypes_take_part_where_elements_are_named(asked, names):
+    assert model_names(CrystalOptions(**asked), "crystal") == names
+
+
 def test_molecules_have_one_model():
-    assert model_names(MoleculeOptions(), "molecule") == "moleculeflow-qm9"
+    assert model_names(MoleculeOptions(), "molecule") is None, "the preferred one"
+    assert model_names(MoleculeOptions(model="all"), "molecule") == "moleculeflow-qm9"
 
 
 def test_several_models_are_a_mixture_with_all_their_cards():

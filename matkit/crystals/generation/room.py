@@ -46,9 +46,14 @@ BURST = 3.0
 
 
 def general(options: CrystalOptions) -> Sequence[str]:
-    """Return the names of the generators that take turns if none is named."""
+    """Return the names of all generators that fit what is asked for."""
+    return usual(options) or OPEN
+
+
+def usual(options: CrystalOptions) -> Sequence[str]:
+    """Return the names of those that are taken if none is named; none for the preferred one."""
     named = any(getattr(options, name) is not None for name in ATOMS)
-    return OF_ELEMENTS if named else OPEN
+    return OF_ELEMENTS if named else ()
 
 
 def fields(options: CrystalOptions, generator: Generator, count: int) -> dict[str, Any]:
