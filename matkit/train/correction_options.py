@@ -6,14 +6,15 @@ from typing import ClassVar, Final, Self
 
 from pydantic import Field, model_validator
 
-from matkit.options import Options, Panel, Panels
+from matkit.options import Panel, Panels
+from matkit.train.options import FileOptions
 
 # In the place of a verifier: nothing is relaxed, and all that is valid, unique and new is kept.
 NO_VERIFIER: Final = "none"
 
 
-class CorrectionOptions(Options):
-    """How a generator corrects itself: draw, judge, keep what is good, train on it too, repeat."""
+class CorrectionOptions(FileOptions):
+    """Files, and how a generator corrects itself: draw, judge, keep, train on, repeat."""
 
     panel: ClassVar[Panel] = Panel.ADVANCED
     panels: ClassVar[Panels] = {Panel.MODEL: ("self_correct", "verifier")}

@@ -8,10 +8,10 @@ from pydantic import BeforeValidator, Field
 
 from matkit.options import Panel, Panels
 from matkit.train.correction_options import CorrectionOptions
-from matkit.train.options import FileOptions, TrainerOptions, as_table
+from matkit.train.options import TrainerOptions, as_table
 
 
-class GeneratorOptions(CorrectionOptions, TrainerOptions, FileOptions):
+class GeneratorOptions(TrainerOptions, CorrectionOptions):
     """Options of training a generator from scratch.
 
     Attributes:

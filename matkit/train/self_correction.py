@@ -43,6 +43,7 @@ from matkit.train.correction_options import NO_VERIFIER, CorrectionOptions
 from matkit.train.generator_network import generator_architecture
 from matkit.train.generator_options import GeneratorOptions
 from matkit.train.generators import train_generator
+from matkit.train.options import FileOptions
 from matkit.train.session import Listener, TrainingResult
 
 KEPT: Final = "kept.extxyz"
@@ -53,7 +54,8 @@ CORRECTED: Final = "corrected.safetensors"
 OF_ROUNDS = ("verifier", "verifier_hull", "stable", "correct_samples", "correct_weight")
 OF_JUDGE = ("judge", "judge_hull", "stable", "correct_samples")
 # Options of a training without rounds.
-WITHOUT = {name: field.default for name, field in CorrectionOptions.model_fields.items()}
+OWN = CorrectionOptions.model_fields.keys() - FileOptions.model_fields.keys()
+WITHOUT = {name: CorrectionOptions.model_fields[name].default for name in OWN}
 
 
 def self_correct(options: GeneratorOptions, listener: Listener | None = None) -> TrainingResult:
