@@ -5,9 +5,9 @@
 Of each compound some crystals of its primitive cell are drawn and relaxed with the default
 potential. It is found if one of them is like the known structure (StructureMatcher, defaults of
 matkit); it is first if the phase of lowest energy is, or lies below the known structure relaxed
-with the same potential. The list was written before anything was drawn. The table of prototypes may
-hold a compound itself, which most of the forty are too well known for not to be. The folder holds
-what was drawn, and the same command goes on with it.
+with the same potential. The list was written before anything was drawn. The table of prototypes
+holds 16 of the forty themselves. The folder holds what was drawn, and the same command goes on with
+it.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from ase.io import read
 
 from matkit.errors import ConfigError
 from matkit.generate import relaxing
+from matkit.generative.crystalflow import CrystalFlow
 from matkit.interfaces import Generator
 from matkit.models import checkpoint
 from matkit.options import build
@@ -41,13 +42,14 @@ class Balloon(Calculator):
 
 @pytest.fixture(autouse=True)
 def verifier(monkeypatch):
-    """A potential without a network."""
+    """A potential without a network, and crystals in few steps."""
 
     def load(*_args, **_more):
         return Balloon()
 
     monkeypatch.setattr(relaxing, "_calculator", load)
     monkeypatch.setattr(correction_numbers, "load_calculator", load)
+    monkeypatch.setattr(CrystalFlow, "steps", 3)
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +135,7 @@ def test_a_second_potential_judges_every_round_and_the_start(options, tmp_path, 
 
 
 def test_a_run_that_stops_anywhere_ends_with_the_same_weights(options, monkeypatch):
-    whole = api.train(options(name="whole"))
+    whole = api.train(options(name="whole", self_correct=1))
 
     class StopError(Exception):
         pass
@@ -145,11 +147,11 @@ def test_a_run_that_stops_anywhere_ends_with_the_same_weights(options, monkeypat
     for place in ("Verifier", "pack"):
         monkeypatch.setattr(self_correction, place, stop)
         with pytest.raises(StopError):
-            api.train(options(name="pieces", restart="auto"))
+            api.train(options(name="pieces", self_correct=1, restart="auto"))
         monkeypatch.setattr(self_correction, place, getattr(origin, place))
-    pieces = api.train(options(name="pieces", restart="auto"))
+    pieces = api.train(options(name="pieces", self_correct=1, restart="auto"))
     assert weights(whole.model) == weights(pieces.model)
-    again = api.train(options(name="pieces", restart="auto"))
+    again = api.train(options(name="pieces", self_correct=1, restart="auto"))
     assert weights(again.model) == weights(whole.model)
 
 
