@@ -13,7 +13,7 @@ from matkit.generate.conditions import properties_asked, strange_conditions
 from matkit.generate.coordinates import check_trials
 from matkit.generate.domains import ROOMS, Note, room_of
 from matkit.generate.folder import paths_of, write_results
-from matkit.generate.models import generator_of
+from matkit.generate.models import ALL, generator_of, model_names
 from matkit.generate.options import GenerateOptions
 from matkit.generate.run import Watch
 from matkit.generate.run import generate as generate_structures
@@ -50,7 +50,10 @@ def generate(
     begin = time.perf_counter()
     asked = resolve(GenerateOptions, None, _models(options, changes))
     domain = _domain_of(options)
-    generator, card = generator_of(asked.model, asked.coordinates, asked.device, domain)
+    if asked.model in (None, ALL):  # no model says whose options they are, and these choose one
+        asked = resolve(room_of(domain).OPTIONS, options, changes)
+    names = model_names(asked, domain)
+    generator, card = generator_of(names, asked.coordinates, asked.device, domain)
     room = room_of(generator.domain)
     if options is not None and not isinstance(options, room.OPTIONS):
         raise ConfigError(_makes_others(options, card["name"], room.NOUN))

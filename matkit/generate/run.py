@@ -80,10 +80,10 @@ def generate(
         note(check_potential(potential_of(options), asked, possible))
         # Workers that cannot be had are told of before the sampling.
         with open_executor(options.executor, options.workers) as executor:
-            batch = draw(generator, options, watch, likely)
-            batch = _relaxed(batch, generator.domain, options, watch, executor)
+            batch = draw(generator, options, watch, likely, note)
+            batch = relax_batch(batch, generator.domain, options, watch, executor)
     else:
-        batch = draw(generator, options, watch, likely)
+        batch = draw(generator, options, watch, likely, note)
     if not batch.generated:
         return batch
     return replace(batch, evaluation=room.judged(batch, known, options, note))
@@ -94,12 +94,14 @@ def draw(
     options: GenerateOptions,
     watch: Watch,
     likely: Mapping[int, float] | None = None,
+    note: Note = lambda text: None,
 ) -> Batch:
     """Sample structures into a folder; arguments and errors as of `generate`."""
     steps, room = options.steps or generator.steps, room_of(generator.domain)
     items = room.requests(options, generator, likely)
     sampler = Sampler(generator, steps, options, room, ranks_of(items))
-    sampler.check(items)
+    for name, refusal in sampler.check(items).items():
+        note(f"Without {name}: {refusal}")
     settings = options.model_dump(exclude=FREE | RELAXATION)
     settings |= {"steps": steps, "weights": _checksum(generator)}
     files = _files(options, GENERATED)
@@ -132,15 +134,22 @@ def frames_of(files: Files) -> list[Atoms]:
     return list(read(files.frames, ":", "extxyz", do_not_split_by_at_sign=True))
 
 
-def _relaxed(
+def relax_batch(
     batch: Batch,
     domain: Domain,
     options: GenerateOptions,
     watch: Watch,
-    executor: Executor | None,
+    executor: Executor | None = None,
 ) -> Batch:
-    """Return the batch with its structures relaxed too, and what became of each."""
-    assert options.relax is not None
+    """Return the batch with its structures relaxed too, and what became of each.
+
+    Args:
+        batch: Structures as they were drawn.
+        domain: Of which they are.
+        options: What is asked for; `relax` says what relaxes.
+        watch: Shows the progress.
+        executor: Where to compute, if not here.
+    """
     files = _files(options, RELAXED)
     relaxer = Relaxer(potential_of(options), options.relax_steps, options.fmax, domain, options)
     work = Trials(relaxer, options.trials)

@@ -40,13 +40,21 @@ def train(
     )
     if generates:
         wanted = options if isinstance(options, GeneratorOptions) else None
-        return train_generator(resolve(GeneratorOptions, wanted, changes), listener)
+        return _train_generator(resolve(GeneratorOptions, wanted, changes), listener)
     if isinstance(options, HamiltonianOptions) or (
         options is None and predicts_hamiltonians(as_table(changes.get("model")))
     ):
         return train_hamiltonian(resolve(HamiltonianOptions, options, changes), listener)
     wanted_potential = options if isinstance(options, TrainOptions) else None
     return train_potential(resolve(TrainOptions, wanted_potential, changes), listener)
+
+
+def _train_generator(options: GeneratorOptions, listener: Listener | None) -> TrainingResult:
+    if not options.self_correct:
+        return train_generator(options, listener)
+    from matkit.train.self_correction import self_correct  # which draws and judges crystals
+
+    return self_correct(options, listener)
 
 
 def finetune(

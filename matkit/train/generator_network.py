@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -52,6 +53,30 @@ def new_generator(
     if cls.domain == "crystal":
         facts["volume_per_atom"] = float((structures.volume / structures.n_atoms).mean())
     facts |= found
+    return generator.to(getattr(torch, options.default_dtype)), facts
+
+
+def known_generator(
+    path: Path, options: GeneratorOptions, structures: Structures
+) -> tuple[Generator, dict[str, Any]]:
+    """Return a trained generator to train further, and what was found out, for the log.
+
+    Args:
+        path: Model file.
+        options: Options.
+        structures: Structures to learn from, with their properties.
+
+    Raises:
+        CheckpointError: the file cannot be read.
+        StructureError, UnknownElementError: it cannot learn from some of the structures.
+    """
+    generator, _ = checkpoint.load(path, Generator)
+    generator.check_structures(structures)
+    facts = {
+        "begun_with": str(path),
+        f"{generator.domain}s": len(structures),
+        "n_atoms": atom_counts(structures),
+    }
     return generator.to(getattr(torch, options.default_dtype)), facts
 
 

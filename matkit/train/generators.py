@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,6 +19,7 @@ from matkit.train.batching import Batches, loader
 from matkit.train.generator_network import (
     atom_counts,
     generator_architecture,
+    known_generator,
     new_generator,
     property_spread,
 )
@@ -98,8 +100,15 @@ class ExampleSet(TorchDataset[Structures]):
         return self.structures.index(which)
 
 
-def train_generator(options: GeneratorOptions, listener: Listener | None = None) -> TrainingResult:
-    """Train a new generator.
+def train_generator(
+    options: GeneratorOptions, listener: Listener | None = None, start: Path | None = None
+) -> TrainingResult:
+    """Train a generator.
+
+    Args:
+        options: Options.
+        listener: Whom the training tells what it does.
+        start: Model file to start from, of the architecture of the options; a new one if not given.
 
     Raises:
         OutputExistsError: there is a run of this name, and neither restart nor overwrite is set.
@@ -112,7 +121,11 @@ def train_generator(options: GeneratorOptions, listener: Listener | None = None)
         sets = sets.prepared(architecture.prepared)
         for note in sets.notes:
             session.listener.note(note)
-        generator, facts = new_generator(options, sets.train.structures)
+        generator, facts = (
+            new_generator(options, sets.train.structures)
+            if start is None
+            else known_generator(start, options, sets.train.structures)
+        )
         trainer = _trainer(session.fabric, options, sets, generator)
 
         def keep(row: Row) -> None:
