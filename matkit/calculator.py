@@ -267,7 +267,8 @@ class MatkitCalculator(Shareable):
             method: `autograd` (exact), `finite-difference` (of the forces, step 1e-3 Å), or
                 `predict` (one forward pass of a model with a Hessian head, such as hip).
             block: Atoms handled at once, which bounds the memory.
-            free: Atoms whose rows are wanted, and what is not predicted computed for; None for all.
+            free: Atoms whose rows are wanted, which spares the work for the rest unless it is
+                predicted; None for all. What two others do to each other is zero then.
 
         Returns:
             Matrix [3N, 3N] in eV/Å², rows and columns atom by atom (x, y, z), symmetrised.

@@ -220,9 +220,9 @@ class LayeredPotential(Potential):
 
     def _freeze(self, state: Any) -> None:
         """Make the layers for inference and keep them if they agree with autograd."""
-        exact = exact_copy(self, self.index(torch.tensor(probe_species(self))).tolist())
-        if state[0]:
-            exact.one_level = frozenset(self.species[i] for i in state[0])
+        known = tuple(self.species[i] for i in state[0]) or self.usable_species
+        exact = exact_copy(self, [self.species.index(z) for z in probe_species(known)])
+        exact.one_level = frozenset(known)
         for layer in exact.interactions:
             cast(Any, layer).convolution.backend = "reference"
         device = next(self.parameters()).device

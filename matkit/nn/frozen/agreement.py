@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -45,9 +45,8 @@ def agrees(
     return bool(agreed) and bool(energy_error <= tolerance * energy.abs().max())
 
 
-def probe_species(network: Potential) -> list[int]:
-    """Return the atomic numbers of the atoms that a network is compared on."""
-    known = network.usable_species
+def probe_species(known: Sequence[int]) -> list[int]:
+    """Return the elements of the atoms that a network is compared on, given those it is for."""
     return [known[7 * i % len(known)] for i in range(8)]
 
 
@@ -59,7 +58,7 @@ def _probe(network: Potential) -> Graph:
     noise = 0.3 * torch.rand(8, 3, generator=generator, dtype=torch.float64)
     structures = Structures(
         positions=spacing * corners + noise,
-        species=torch.tensor(probe_species(network)),
+        species=torch.tensor(probe_species(network.usable_species)),
         cell=torch.zeros(1, 3, 3, dtype=torch.float64),
         pbc=torch.zeros(1, 3, dtype=torch.bool),
         n_atoms=torch.tensor([8]),

@@ -99,6 +99,16 @@ def test_tables_are_made_for_the_elements_met():
         assert model.network.edge_gradient(model.featurize(structures)) is not None
 
 
+@pytest.mark.parametrize("settings", [TINY, DENSITY], ids=["all elements", "those met"])
+def test_of_many_elements_those_are_compared_that_tables_are_for(settings):
+    """Only these have weights in the double-precision copy."""
+    species = [6, 7, 9, 8, 1, *range(10, 25)]  # among the first eight that are tried is no water
+    model, reference = pair(settings | {"species": species}, torch.float64)
+    got, expected = (results(m, from_ase(water()))["forces"] for m in (model, reference))
+    assert model.network._frozen[1]
+    assert torch.allclose(got, expected, rtol=0, atol=1e-9)
+
+
 def test_of_too_many_elements_some_have_tables_in_turn(monkeypatch):
     monkeypatch.setattr("matkit.potentials.mace.MOST_KINDS", 3)
     model, reference = pair(DENSITY, torch.float64)
