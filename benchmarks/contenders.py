@@ -1,7 +1,8 @@
 """ASE calculators to time, and the structures to time them on; needs ase and the package timed.
 
-Runs inside each package's own environment, so it imports nothing of matkit unless asked to. MACE
-networks have random weights and are read from files that ``mace_models.py`` writes.
+Runs inside each package's own environment, so it imports nothing of matkit unless asked to. MACE,
+NequIP and Allegro have random weights; their files are written by ``mace_models.py`` and
+``nequip_models.py``.
 """
 
 from __future__ import annotations
@@ -118,6 +119,26 @@ def symmetrix(size: str) -> Calculator:
     return Symmetrix(str(converted), dtype="float32")
 
 
+def matkit_nequip() -> Calculator:
+    """Of the size that nequip calls M, with weights of its own."""
+    from matkit.calculator import MatkitCalculator
+    from matkit.models.checkpoint import build
+    from matkit.models.published import configurations
+
+    architecture = dict(configurations("potentials")["nequip"]["model"])
+    numbers = [1, 6, 8, 11, 14, 17, 29]
+    network = build(architecture.pop("name"), architecture | {"species": numbers})
+    return MatkitCalculator(network, device="cpu", dtype="float32")
+
+
+def nequip(name: str) -> Calculator:
+    """Compiled by ``nequip_models.py``; `MATKIT_NEQUIP_MODELS` names the folder."""
+    from nequip.integrations.ase import NequIPCalculator
+
+    folder = os.environ.get("MATKIT_NEQUIP_MODELS", "results/nequip")
+    return NequIPCalculator.from_compiled_model(str(Path(folder) / f"{name}.nequip.pt2"), "cpu")
+
+
 CONTENDERS: dict[str, tuple[str, Callable[[], Calculator]]] = {
     # What is timed, its package, and what makes its calculator.
     "matkit nequip-universal": ("matkit", lambda: matkit("nequip-universal")),
@@ -129,4 +150,7 @@ CONTENDERS: dict[str, tuple[str, Callable[[], Calculator]]] = {
     **{f"matkit MACE {size}": ("matkit", partial(matkit_mace, size)) for size in MACE_SIZES},
     **{f"symmetrix-xl MACE {size}": ("symmetrix", partial(symmetrix, size)) for size in MACE_SIZES},
     **{f"mace-torch MACE {size}": ("mace", partial(mace, size)) for size in MACE_SIZES},
+    "matkit NequIP M": ("matkit", matkit_nequip),
+    "nequip NequIP M": ("nequip", partial(nequip, "nequip")),
+    "nequip Allegro": ("nequip", partial(nequip, "allegro")),
 }

@@ -1,9 +1,12 @@
 """Time energy + forces + stress through the ASE calculators of matkit and its peers.
 
-    PEER=/path/to/mace/bin/python
-    $PEER benchmarks/mace_models.py results/mace
-    python benchmarks/inference.py --env mace=$PEER --env symmetrix=$PEER
-    python benchmarks/inference.py --env mace=$PEER --env symmetrix=$PEER --without-avx512
+    MACE=/path/to/mace/bin/python
+    NEQUIP=/path/to/nequip/bin/python
+    $MACE benchmarks/mace_models.py results/mace
+    $NEQUIP benchmarks/nequip_models.py results/nequip
+    PEERS="--env mace=$MACE --env symmetrix=$MACE --env nequip=$NEQUIP"
+    python benchmarks/inference.py $PEERS
+    python benchmarks/inference.py $PEERS --without-avx512
 
 Every calculator runs on every structure in a process of its own, one after the other on the same
 threads, so that peak memory is its own too. Peers whose pins clash with matkit's are given an
@@ -38,7 +41,7 @@ AVX2 = {
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--peers", default="sevenn,chgnet,mace,symmetrix", help="packages beside matkit"
+        "--peers", default="sevenn,chgnet,mace,symmetrix,nequip", help="packages beside matkit"
     )
     parser.add_argument("--env", action="append", default=[], metavar="NAME=PYTHON")
     parser.add_argument("--models", help="texts, one of which a contender's label contains")

@@ -5,6 +5,8 @@
 The crystals go into a folder and are taken from there if the same command runs again. `--limit`
 takes that many random structures of the file. Match rates come with both tolerances and every
 gate (`matkit evaluate crystals --help` says what they are); a standard error is that of a fraction.
+With `--relax default` all samples are relaxed and ranked by energy: then the lowest of each
+composition is the one that counts, as it is for a user.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import argparse
 import math
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +34,8 @@ from matkit.crystals.reading import Crystal, crystal_of, read_crystals, read_ent
 from matkit.crystals.results import Judged
 from matkit.crystals.scores import Match
 from matkit.generate.batch import Batch
-from matkit.generate.models import generator_of
-from matkit.generate.run import draw
+from matkit.generate.models import generator_of, model_names
+from matkit.generate.run import draw, relax_batch
 
 
 def reference_file(args: argparse.Namespace) -> Path:
@@ -52,7 +55,6 @@ def reference_file(args: argparse.Namespace) -> Path:
 
 def sampled(args: argparse.Namespace, reference: Path, steps: int | None) -> Batch:
     """Return the crystals, all of one number of steps in one folder."""
-    generator, _ = generator_of(args.model, None, args.device, "crystal")
     options = CrystalOptions(
         model=args.model,
         like=str(reference),
@@ -61,9 +63,16 @@ def sampled(args: argparse.Namespace, reference: Path, steps: int | None) -> Bat
         steps=steps,
         seed=args.seed,
         device=args.device,
-        out=str(args.out / f"{steps or generator.steps}-steps"),
+        relax=args.relax,
     )
-    return draw(generator, options, lambda stage: nullcontext())
+    names = model_names(options, "crystal")
+    generator, _ = generator_of(names, None, args.device, "crystal")
+    folder = args.out / f"{steps or generator.steps}-steps"
+    options = options.model_copy(update={"out": str(folder)})
+    batch = draw(generator, options, lambda stage: nullcontext())
+    if args.relax is None:
+        return batch
+    return relax_batch(batch, generator.domain, options, lambda stage: nullcontext())
 
 
 def judged(crystals: list[Crystal], pool: Pool) -> Judged:
@@ -81,6 +90,27 @@ def found(args: argparse.Namespace, reference: list[Crystal], batch: Batch) -> l
         for samples in args.samples:
             matches = match_rates(ours, theirs, pair(generated, reference, samples), pool)
             rows += [row for row in matches if row.samples == samples]
+    return rows
+
+
+def lowest_found(
+    args: argparse.Namespace, reference: list[Crystal], batch: Batch
+) -> list[dict[str, object]]:
+    """Return match rates of the relaxed samples: of the lowest in energy, and of any."""
+    energies = {n: batch.relaxation[n]["energy_after"] for n in batch.relaxed}
+    best: dict[int, Atoms] = {}
+    for number in sorted(energies, key=lambda n: energies[n]):
+        best.setdefault(batch.relaxed[number].info["like"], batch.relaxed[number])
+    lowest = [replace(crystal_of(a, f"crystal {n}"), attempt=(n, 0)) for n, a in best.items()]
+    every = [crystal_of(atoms, f"crystal {n}") for n, atoms in batch.relaxed.items()]
+    rows = []
+    with open_pool(args.workers, args.timeout) as pool:
+        theirs = judged(reference, pool)
+        for name, crystals, samples in (("lowest", lowest, 1), ("any", every, max(args.samples))):
+            pairing = pair(crystals, reference, samples)
+            found = match_rates(judged(crystals, pool), theirs, pairing, pool)
+            whole = (row_of(match, len(reference)) for match in found if match.samples == samples)
+            rows += [{"relaxed": name, **row} for row in whole]
     return rows
 
 
@@ -108,6 +138,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, nargs="+", default=[None])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("results/csp"))
+    parser.add_argument("--relax", help="potential that relaxes and ranks the samples")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--workers", type=int, default=1, help="processes that match")
     parser.add_argument("--timeout", type=float, default=10.0, help="seconds for one pair")
@@ -126,6 +157,11 @@ def main() -> None:
             f"network calls each, {torch.get_num_threads()} threads); matched in "
             f"{time.perf_counter() - begin:.0f} s\n\n{table(rows)}"
         )
+        if args.relax is not None:
+            found_lowest = lowest_found(args, reference, batch)
+            print(
+                f"\n{len(batch.relaxed)} of them relaxed by {args.relax}\n\n{table(found_lowest)}"
+            )
 
 
 if __name__ == "__main__":

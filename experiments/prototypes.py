@@ -1,17 +1,20 @@
-"""Ask the default generator for forty well-known compounds, and count whose structure it finds.
+"""Ask generators for forty well-known compounds, and count whose structures they find.
 
-    python experiments/prototypes.py OUT --samples 20 --workers 2
+    python experiments/prototypes.py OUT --model all --samples 20
 
 Of each compound some crystals of its primitive cell are drawn and relaxed with the default
 potential. It is found if one of them is like the known structure (StructureMatcher, defaults of
 matkit); it is first if the phase of lowest energy is, or lies below the known structure relaxed
-with the same potential. The list was written before anything was drawn. The folder holds what was
-drawn, and the same command goes on with it.
+with the same potential. The list was written before anything was drawn. The table of prototypes
+holds 16 of the forty themselves. The folder holds what was drawn, and the same command goes on with
+it.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +27,8 @@ from matkit.crystals.matching import DEFAULT, repeats_within
 from matkit.crystals.parallel import Pool
 from matkit.crystals.reading import crystal_of
 from matkit.generate.api import generate
+from matkit.generate.batch import Batch
+from matkit.generate.mixture import MAKER
 from matkit.models.zoo import load_calculator
 from matkit.simulate import relax
 
@@ -177,35 +182,48 @@ def asked(compound: Compound, args: argparse.Namespace, calc) -> dict[str, objec
     best = relax(atoms, calc, relax_cell=True, fmax=0.05, optimizer="BFGS")
     folder = args.out / compound.name.replace(" ", "-")
     options = CrystalOptions(
+        model=args.model,
         formula=atoms.get_chemical_formula("metal"),
         num_samples=args.samples,
         relax="default",
         workers=args.workers,
         out=str(folder),
     )
-    found = generate(options).evaluation.phases
+    batch = generate(options)
+    found = batch.evaluation.phases
     energy = best.energy / len(atoms)
-    times = sum(len(p.members) for p in found if like(best.atoms, p.atoms))
+    members = [n for p in found if like(best.atoms, p.atoms) for n in p.members]
     lowest = found[0].energy - energy
-    first = bool(times) and (like(best.atoms, found[0].atoms) or lowest < 0)
+    first = bool(members) and (like(best.atoms, found[0].atoms) or lowest < 0)
     return {
         "compound": compound.name,
-        "times found": times,
+        "times found": len(members),
+        "found by": makers(batch, members),
         "first": first,
         "lowest - known, meV/atom": f"{1e3 * lowest:.1f}",
     }
+
+
+def makers(batch: Batch, members: Sequence[int]) -> str:
+    """Return which generators made some crystals, and how many each."""
+    names = Counter(str(batch.relaxed[n].info.get(MAKER, "")) for n in members)
+    return ", ".join(f"{name} {count}" for name, count in sorted(names.items()) if name)
 
 
 def main() -> None:
     """Print one row a compound, and the counts."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--model", help="generators, as in matkit generate")
     parser.add_argument("--samples", type=int, default=20)
     parser.add_argument("--workers", type=int, default=1)
     args = parser.parse_args()
     assert len(COMPOUNDS) == 40
     calc = load_calculator(dtype="float64")
-    rows = [asked(compound, args, calc) for compound in COMPOUNDS]
+    rows = []
+    for compound in COMPOUNDS:
+        rows.append(asked(compound, args, calc))
+        print(table(rows[-1:]).splitlines()[-1], flush=True)
     print(table(rows))
     found, first = (sum(bool(row[name]) for row in rows) for name in ("times found", "first"))
     print(f"{found} of {len(rows)} are found, {first} first")

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -63,12 +63,16 @@ class Guided(MatkitCalculator):
         return {"energy": energy, "free_energy": energy, "forces": work.get_forces()}
 
     def get_hessian(
-        self, atoms: Atoms | None = None, method: str = "predict", block: int = 512
+        self,
+        atoms: Atoms | None = None,
+        method: str = "predict",
+        block: int = 512,
+        free: Sequence[int] | None = None,
     ) -> np.ndarray:
         """Ask the model, or take differences of the surface's forces."""
         if method == "predict" or atoms is None:
-            return super().get_hessian(atoms, method, block)
-        return difference_hessian(atoms, self, range(len(atoms)))
+            return super().get_hessian(atoms, method, block, free)
+        return difference_hessian(atoms, self, range(len(atoms)) if free is None else free)
 
 
 def find(name: str, calc: Any, given: argparse.Namespace) -> dict[str, object]:

@@ -258,6 +258,7 @@ class MatkitCalculator(Shareable):
         atoms: Atoms | None = None,
         method: str = "autograd",
         block: int = 512,
+        free: Sequence[int] | None = None,
     ) -> np.ndarray:
         """Return second derivatives of the energy.
 
@@ -266,6 +267,8 @@ class MatkitCalculator(Shareable):
             method: `autograd` (exact), `finite-difference` (of the forces, step 1e-3 Å), or
                 `predict` (one forward pass of a model with a Hessian head, such as hip).
             block: Atoms handled at once, which bounds the memory.
+            free: Atoms whose rows are wanted, which spares the work for the rest unless it is
+                predicted; None for all. What two others do to each other is zero then.
 
         Returns:
             Matrix [3N, 3N] in eV/Å², rows and columns atom by atom (x, y, z), symmetrised.
@@ -276,7 +279,7 @@ class MatkitCalculator(Shareable):
         """
         self.check_hessian(method)
         structures = self.structures(atoms).to(self.device)
-        rows = [HESSIANS[method](member, structures, block) for member in self.potentials]
+        rows = [HESSIANS[method](member, structures, block, free) for member in self.potentials]
         hessian: np.ndarray = torch.stack(rows).mean(0).cpu().numpy()
         return hessian
 

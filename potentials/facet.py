@@ -20,6 +20,7 @@ radial layers, messages scaled by species, repulsion of nuclei.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from math import sqrt
 from typing import cast
@@ -45,7 +46,7 @@ from matkit.nn.kernels.fused import Edges
 from matkit.nn.layered import check_choice, check_domain, only_last
 from matkit.nn.mixing import EquivariantNorm, GateMixer, GridMixer
 from matkit.nn.radial import BesselBasis, polynomial_envelope
-from matkit.nn.radial_functions import Mixture
+from matkit.nn.radial_functions import Mixture, Radial
 from matkit.nn.references import References
 from matkit.nn.repulsion import ZBL, Core
 from matkit.nn.splines import CosineSplines
@@ -210,10 +211,10 @@ class Facet(ConvolutionalPotential):
 
     def _radial(self, t: int) -> Mixture:
         """Return the radial weights of layer `t` as a function of the length."""
-        radial = self._interactions()[t].radial
+        radial, basis = self._interactions()[t].radial, self._basis_function()
 
         def hidden(lengths: Tensor) -> Tensor:
-            return radial.hidden(self.enveloped_basis(lengths))
+            return radial.hidden(basis(lengths))
 
         return Mixture(hidden, radial.last.detach())
 
@@ -222,11 +223,20 @@ class Facet(ConvolutionalPotential):
 
     def enveloped_basis(self, lengths: Tensor) -> Tensor:
         """Return the radial basis [E, size], zero from the cutoff on, of order one."""
-        basis = self.basis(lengths)
+        return self._basis_function()(lengths)
+
+    def _basis_function(self) -> Radial:
+        """Return that basis as a function which holds nothing else of the network."""
+        basis, scale = self.basis, self._basis_scale
         if self.radial_basis == "spline":
             return basis
-        envelope = polynomial_envelope(lengths, self.cutoff, self.envelope_power)
-        return basis * (envelope * self._basis_scale).unsqueeze(1)
+        envelope = partial(polynomial_envelope, cutoff=self.cutoff, power=self.envelope_power)
+
+        def enveloped(lengths: Tensor) -> Tensor:
+            values: Tensor = basis(lengths)
+            return values * (envelope(lengths) * scale).unsqueeze(1)
+
+        return enveloped
 
     @property
     def _basis_scale(self) -> float:

@@ -202,11 +202,12 @@ class MACE(LayeredPotential):
 
     def _energy(self, scalars: Sequence[Tensor], index: Tensor) -> tuple[Tensor, LayerGradients]:
         """Return atomic energies [N] and the derivatives of their sum by the scalars."""
-        with torch.enable_grad():
-            leaves = [x.detach().requires_grad_() for x in scalars]
-            energy = self.references(self.readout(leaves), index)
-            by_scalars = torch.autograd.grad(energy.sum(), leaves)
-        return energy.detach(), [g.unsqueeze(1) for g in by_scalars]
+        readouts = self._constant("readouts", self.readout.frozen)
+        pairs = [one.with_gradient(x) for one, x in zip(readouts, scalars, strict=True)]
+        energies, gradients = zip(*pairs, strict=True)
+        scale = self.references.scale[index].unsqueeze(1).to(scalars[0])
+        energy = self.references(torch.stack(energies).sum(dim=0), index)
+        return energy, [(scale * g).unsqueeze(1) for g in gradients]
 
     def _species_in_use(self, graph: Graph) -> tuple[int, ...] | None:
         """Return the species met so far if radial functions differ by pairs, few enough of them.
@@ -275,27 +276,33 @@ class MACE(LayeredPotential):
 
     def _radial(self, t: int) -> Mixture:
         """Return the radial weights of layer `t` as a function of `_radial_arguments`."""
-        radial = self._layers()[t].radial
+        radial, basis = self._layers()[t].radial, self._basis_function()
 
         def hidden(arguments: Tensor) -> Tensor:
-            return radial.hidden(self._basis_of(arguments))
+            return radial.hidden(basis(arguments))
 
         return Mixture(hidden, radial.last.detach())
 
     def _edge_density(self, t: int) -> Radial:
         """Return what an edge adds to the density of layer `t`, likewise."""
-        density = self._layers()[t].density
+        density, basis = self._layers()[t].density, self._basis_function()
         assert density is not None
 
         def added(arguments: Tensor) -> Tensor:
-            return density.of_edges(self._basis_of(arguments))
+            return density.of_edges(basis(arguments))
 
         return added
 
-    def _basis_of(self, arguments: Tensor) -> Tensor:
-        slots = self._slots
-        lengths, kinds = (arguments, None) if slots is None else slots.decode(arguments)
-        return self.basis(lengths, kinds)
+    def _basis_function(self) -> Radial:
+        """Return the radial basis as such a function; it holds nothing else of the network."""
+        basis, slots = self.basis, self._slots
+
+        def of_arguments(arguments: Tensor) -> Tensor:
+            lengths, kinds = (arguments, None) if slots is None else slots.decode(arguments)
+            values: Tensor = basis(lengths, kinds)
+            return values
+
+        return of_arguments
 
     def _layers(self) -> list[MACELayer]:
         return cast(list[MACELayer], list(self.interactions))

@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from functools import partial
 from typing import cast
 
-import torch
 from torch import Tensor, nn
 
 from matkit.graph import Graph
@@ -30,6 +29,7 @@ from matkit.nn.frozen.channels import FrozenLinear
 from matkit.nn.frozen.interaction import FrozenInteraction
 from matkit.nn.frozen.nodes import FrozenGate
 from matkit.nn.frozen.passes import LayerGradients
+from matkit.nn.frozen.readout import FrozenReadout
 from matkit.nn.irreps import Irreps, parse_irreps
 from matkit.nn.kernels import Convolution
 from matkit.nn.kernels.fused import Edges
@@ -180,17 +180,10 @@ class NequIP(ConvolutionalPotential):
 
     def _energy(self, scalars: Sequence[Tensor], index: Tensor) -> tuple[Tensor, LayerGradients]:
         """Return atomic energies [N] and the derivatives of their sum by the scalars."""
-        last = scalars[-1]
-        if not self.readout.activate:
-            matrix = self._constant("readout", lambda: self.readout.as_matrix)
-            g = self.references.scale[index].unsqueeze(1).to(matrix) * matrix.T
-            energy = self.references((last @ matrix).squeeze(1), index)
-            return energy, only_last(scalars, g.unsqueeze(1))
-        with torch.enable_grad():
-            leaf = last.detach().requires_grad_()
-            energy = self.references(self.readout(leaf).squeeze(1), index)
-            (g,) = torch.autograd.grad(energy.sum(), leaf)
-        return energy.detach(), only_last(scalars, g.unsqueeze(1))
+        readout = self._constant("readout", lambda: FrozenReadout.of(self.readout))
+        energy, g = readout.with_gradient(scalars[-1])
+        g = g * self.references.scale[index].unsqueeze(1).to(g)
+        return self.references(energy, index), only_last(scalars, g.unsqueeze(1))
 
     def _freeze_layer(self, exact: NequIP, here: NequIP, t: int) -> FrozenInteraction:
         """Return layer `t` for inference."""

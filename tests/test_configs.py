@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from matkit.interfaces import Potential
+from matkit.interfaces import HamiltonianModel, Potential
 from matkit.models import building, cards, checkpoint
 from tests.test_layers import ROOT
 
@@ -25,4 +25,7 @@ def test_config(path):
         assert config["training_data"]
     else:
         del settings["name"]
-        assert checkpoint.build(name, {"species": [1, 8]} | settings).cutoff > 0
+        given = {"species": [1, 8]}
+        if issubclass(building.model_class(name, Potential), HamiltonianModel):
+            given["shells"] = {1: [0, 1], 8: [0, 0, 1, 2]}
+        assert checkpoint.build(name, given | settings).cutoff > 0

@@ -16,9 +16,11 @@ ROOMS = [
     *("errors", "units", "elements", "formulas", "lazy", "cache", "shareable", "threads"),
     "listing",
     *("geometry", "scopes", "structures", "symmetry", "graph", "pair_blocks", "conditions"),
+    "orbitals",
     *("neighbors", "interfaces", "runs", "options", "report"),
     *("nn", "derivatives", "devices", "hessians", "replay", "evaluator"),
     *("dispersion", "data", "calculator_info", "calculator", "models", "doctor", "testing"),
+    "hamiltonians",
     *("simulate", "vibrations", "phonons", "elastic", "eos", "qha", "transition", "neb"),
     *("analysis", "descriptors"),
     *(
@@ -38,7 +40,16 @@ HEIGHT = {name: height for height, name in enumerate(ROOMS)}
 MODELS = ("potentials", "generative")
 MODELS_MAY_IMPORT = {
     *("derivatives", "elements", "errors", "geometry", "graph", "scopes"),
-    *("interfaces", "neighbors", "nn", "pair_blocks", "structures", "symmetry", "units"),
+    *(
+        "interfaces",
+        "neighbors",
+        "nn",
+        "orbitals",
+        "pair_blocks",
+        "structures",
+        "symmetry",
+        "units",
+    ),
 }
 
 

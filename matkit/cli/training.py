@@ -17,6 +17,7 @@ from matkit.evaluate.tables import NOTE, cells, overview, remarks, verdicts
 from matkit.report.tables import as_text
 from matkit.train.api import finetune, train
 from matkit.train.generator_options import GeneratorOptions
+from matkit.train.hamiltonian_options import HamiltonianOptions
 from matkit.train.options import FinetuneOptions, TrainerOptions, TrainOptions, as_table
 from matkit.train.session import Listener, TrainingResult
 
@@ -29,6 +30,7 @@ SHOWN = {
     "forces_mae": ("F", "meV/Å", 1000.0),
     "stress_mae": ("S", "meV/Å³", 1000.0),
     "hessian_mae": ("H", "eV/Å²", 1.0),
+    "hamiltonian_mae": ("F", "µEh", 1.0),
     **{term: (term, "", 1.0) for term in ("lattice", "coordinates", "positions")},
     **{term: (term, "", 1.0) for term in ("species", "charges", "bonds")},
 }
@@ -45,10 +47,13 @@ def training_options(config: str | None, given: Mapping[str, Any]) -> type[Train
         ConfigError: the file cannot be read.
     """
     from matkit.train.generator_network import is_generator
+    from matkit.train.hamiltonians import predicts_hamiltonians
 
     said = read_config(TrainFlags, Path(config)) if config is not None else {}
     model = as_table({**said, **given}.get("model"))
-    return GeneratorOptions if is_generator(model) else TrainOptions
+    if is_generator(model):
+        return GeneratorOptions
+    return HamiltonianOptions if predicts_hamiltonians(model) else TrainOptions
 
 
 def run_training(options: TrainerOptions, display: Display) -> int:
@@ -79,7 +84,7 @@ def run_training(options: TrainerOptions, display: Display) -> int:
 def _start(options: TrainerOptions, listener: Listener) -> TrainingResult:
     if isinstance(options, FinetuneOptions):
         return finetune(options, listener=listener)
-    assert isinstance(options, TrainOptions | GeneratorOptions)
+    assert isinstance(options, TrainOptions | GeneratorOptions | HamiltonianOptions)
     return train(options, listener=listener)
 
 

@@ -127,7 +127,7 @@ class Prototypes:
                 score = self.likeness[there, given].sum(axis=1).max()
                 elements = np.empty(len(places), dtype=int)
                 elements[places] = given
-                same = _sorted_among(elements, self.twin[geometry])
+                same = sorted_among(elements, self.twin[geometry])
                 found.append(Substitution(geometry, same, copies, float(score)))
         return found
 
@@ -172,7 +172,7 @@ class Prototypes:
         return cls(**arrays | {"fractional": arrays["fractional"] / 65536})
 
 
-def _sorted_among(elements: Int[np.ndarray, " r"], twin: Int[np.ndarray, " R"]) -> tuple[int, ...]:
+def sorted_among(elements: Int[np.ndarray, " r"], twin: Int[np.ndarray, " R"]) -> tuple[int, ...]:
     """Return the elements of the roles, in order where roles are exchangeable."""
     labels = twin[: len(elements)]
     places = np.argsort(labels, kind="stable")

@@ -13,10 +13,11 @@ from matkit.generate.conditions import properties_asked, strange_conditions
 from matkit.generate.coordinates import check_trials
 from matkit.generate.domains import ROOMS, Note, room_of
 from matkit.generate.folder import paths_of, write_results
-from matkit.generate.models import generator_of
+from matkit.generate.models import ALL, generator_of, model_names
 from matkit.generate.options import GenerateOptions
 from matkit.generate.run import Watch
 from matkit.generate.run import generate as generate_structures
+from matkit.generate.sizes import size_weights
 from matkit.interfaces.generator import Domain
 from matkit.options import dump_config, resolve
 from matkit.runs.atomic import write_atomically
@@ -49,7 +50,10 @@ def generate(
     begin = time.perf_counter()
     asked = resolve(GenerateOptions, None, _models(options, changes))
     domain = _domain_of(options)
-    generator, card = generator_of(asked.model, asked.coordinates, asked.device, domain)
+    if asked.model in (None, ALL):  # no model says whose options they are, and these choose one
+        asked = resolve(room_of(domain).OPTIONS, options, changes)
+    names = model_names(asked, domain)
+    generator, card = generator_of(names, asked.coordinates, asked.device, domain)
     room = room_of(generator.domain)
     if options is not None and not isinstance(options, room.OPTIONS):
         raise ConfigError(_makes_others(options, card["name"], room.NOUN))
@@ -59,8 +63,8 @@ def generate(
         note(f"No model is named; taking {card['name']}")
     for remark in strange_conditions(properties_asked(options), card.get("properties", {})):
         note(f"Warning: {remark}")
-    learnt = {int(size): count for size, count in card.get("n_atoms", {}).items()}
-    batch = generate_structures(generator, options, watch, note, learnt)
+    likely = size_weights(card, properties_asked(options))
+    batch = generate_structures(generator, options, watch, note, likely)
     metrics = write_results(batch, room, options, card, time.perf_counter() - begin)
     write_atomically(paths_of(options, room.NOUN)["config"], dump_config(options).encode())
     return replace(batch, metrics=metrics)

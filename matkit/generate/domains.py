@@ -36,21 +36,26 @@ class DomainRoom(Protocol):
         RELAX_CELL: Whether the cell is relaxed too.
         WEIGHTLESS: Generators that come with matkit and have no file of weights, by name, with what
             is known of them.
-        ALL: Names of the generators that are for structures of every kind.
     """
 
     OPTIONS: type[GenerateOptions]
     NOUN: str
     RELAX_CELL: bool
     WEIGHTLESS: Mapping[str, Callable[[], tuple[Generator, dict[str, Any]]]]
-    ALL: Sequence[str]
+
+    def general(self, options: Any) -> Sequence[str]:
+        """Return the names of all generators that fit what is asked for."""
+
+    def usual(self, options: Any) -> Sequence[str]:
+        """Return the names of those that are taken if none is named; none for the preferred one."""
 
     def requests(
-        self, options: Any, generator: Generator, learnt: Mapping[int, int] | None = None
+        self, options: Any, generator: Generator, likely: Mapping[int, float] | None = None
     ) -> list[Item]:
         """Return what each structure is to be.
 
-        The content of an item is its seed, its number of atoms (0 if left open), and their species
+        `likely` says how likely each number of atoms is where nothing else does. The content of an
+        item is its seed, its number of atoms (0 if left open), and their species
         if they are given.
         """
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -40,7 +42,10 @@ class GeneratorMixture(Generator):
         generators = self.generators
         self.domain = generators[0].domain  # type: ignore[misc]
         self.inputs = frozenset.union(*(part.inputs for part in generators))
-        self.required = frozenset.intersection(*(part.required for part in generators))
+        # Numbers of atoms are settled if one needs to be told; species only if all do.
+        required = [part.required for part in generators]
+        sizes = frozenset.union(*required) & {"n_atoms"}
+        self.required = frozenset.intersection(*required) | sizes
         self.species = tuple(sorted({z for part in generators for z in part.species}))
         self.max_atoms = max(part.max_atoms for part in generators)
         self.steps = max(part.steps for part in generators)
@@ -66,6 +71,17 @@ class GeneratorMixture(Generator):
         """
         self._able(condition)
 
+    def refusals(self, condition: Condition) -> dict[str, MatkitError]:
+        """Return what each generator says that can make none of the structures, by its name.
+
+        Raises:
+            MatkitError: as `check_condition`.
+        """
+        able = {number for own in self._able(condition) for number in own}
+        parts = enumerate(zip(self.names, self.generators, strict=True))
+        found = {name: _refusal(part, condition) for n, (name, part) in parts if n not in able}
+        return {name: error for name, error in found.items() if error is not None}
+
     def sample(self, condition: Condition, steps: int, seeds: Int[Tensor, " B"]) -> Structures:
         """Draw structures; the rank of each says whose turn it is.
 
@@ -74,6 +90,20 @@ class GeneratorMixture(Generator):
             steps: Steps of each generator; if it is `steps`, each takes its own number.
             seeds: Seed of each structure [B].
         """
+        made: dict[int, Structures] = {}
+        for name, which, drawn in self.turns(condition, steps, seeds):
+            maker = torch.full((len(which),), self.names.index(name))
+            marked = drawn.replace(atom={}, system={MAKER: maker})
+            made |= dict(zip(which, marked.split(), strict=True))
+        return cat([made[index] for index in range(len(made))])
+
+    def turns(
+        self, condition: Condition, steps: int, seeds: Int[Tensor, " B"]
+    ) -> Iterator[tuple[str, list[int], Structures]]:
+        """Give what each generator makes: its name, which structures these are, and they.
+
+        Arguments are those of `sample`, which forgets what only some generators say of structures.
+        """
         ranks = torch.zeros(len(condition), dtype=torch.long)
         ranks = ranks if condition.rank is None else condition.rank
         turns: dict[int, list[tuple[int, int]]] = {}
@@ -81,17 +111,13 @@ class GeneratorMixture(Generator):
             zip(self._able(condition), ranks.tolist(), strict=True)
         ):
             turns.setdefault(able[rank % len(able)], []).append((index, rank // len(able)))
-        made: dict[int, Structures] = {}
         for turn, own in turns.items():
             which, rank = [index for index, _ in own], torch.tensor([rank for _, rank in own])
             asked = condition.index(which).ranked(rank)
             part = self.generators[turn]
             drawn = part.sample(asked, part.steps if steps == self.steps else steps, seeds[which])
             assert isinstance(drawn, Structures)
-            maker = torch.full((len(which),), turn)
-            marked = drawn.to("cpu").replace(system={MAKER: maker})
-            made |= dict(zip(which, marked.split(), strict=True))
-        return cat([made[index] for index in range(len(made))])
+            yield self.names[turn], which, drawn.to("cpu")
 
     def _able(self, condition: Condition) -> list[list[int]]:
         """Return which generators can make each of the structures.

@@ -24,7 +24,7 @@ class GenerateOptions(DispersionOptions):
     model: str | None = Field(
         None,
         description="generator, a name or a file; several with commas take turns, and all stands "
-        "for all that are general",
+        "for those that fit what is asked for",
     )
     num_samples: int = Field(
         10, ge=1, description="structures to generate, or to generate for each structure of like"

@@ -84,25 +84,33 @@ class Relaxer:
         room = room_of(self.domain)
         rejected = {item.index: _rejected(item, room) for item in items}
         rest = [item for item in items if rejected[item.index] is None]
+        ended: dict[int, ItemResult] = {}
+        for keeps_symmetry in (True, False):
+            part = [item for item in rest if self._keeps_symmetry(item, room) == keeps_symmetry]
+            ended |= self._relaxed(part, room, keeps_symmetry) if part else {}
+        return [rejected[item.index] or ended[item.index] for item in items]
+
+    def _keeps_symmetry(self, item: Item, room: DomainRoom) -> bool:
+        """Return whether a symmetry was asked for, or the structure was made with one."""
+        asked = self.asked is not None and self.asked.keeps_symmetry
+        return asked or room.is_symmetric(item.content)
+
+    def _relaxed(
+        self, items: Sequence[Item], room: DomainRoom, keeps_symmetry: bool
+    ) -> dict[int, ItemResult]:
+        """Return what became of structures that are worth relaxing, by number."""
         options = RelaxOptions(
             optimizer=OPTIMIZER,
             relax_cell=room.RELAX_CELL,
             fmax=self.fmax,
             steps=self.steps,
-            fix_symmetry=self._keeps_symmetry(rest, room),
+            fix_symmetry=keeps_symmetry,
         )
-        results = _results([charged(item.content) for item in rest], self.potential, options)
+        results = _results([charged(item.content) for item in items], self.potential, options)
         if any(isinstance(r, RelaxResult) and r.reason == "interrupted" for r in results):
             raise KeyboardInterrupt
-        pairs = zip(rest, results, strict=True)
-        ended = {item.index: self._outcome(item, result, room) for item, result in pairs}
-        return [rejected[item.index] or ended[item.index] for item in items]
-
-    def _keeps_symmetry(self, items: Sequence[Item], room: DomainRoom) -> bool:
-        """Return whether a symmetry was asked for, or structures were made with one."""
-        if self.asked is not None and self.asked.keeps_symmetry:
-            return True
-        return any(room.is_symmetric(item.content) for item in items)
+        pairs = zip(items, results, strict=True)
+        return {item.index: self._outcome(item, result, room) for item, result in pairs}
 
     def _outcome(self, item: Item, result: RelaxResult | Exception, room: DomainRoom) -> ItemResult:
         """Return what is written of a relaxation."""

@@ -52,7 +52,7 @@ def generate(
     options: GenerateOptions,
     watch: Watch,
     note: Note = lambda text: None,
-    learnt: Mapping[int, int] | None = None,
+    likely: Mapping[int, float] | None = None,
 ) -> Batch:
     """Generate structures into a folder, relax them if asked, and judge them.
 
@@ -61,7 +61,7 @@ def generate(
         options: What is asked for.
         watch: Shows the progress of a stage, which it is told the name of.
         note: Told what is being done.
-        learnt: How many structures of each number of atoms the generator was trained on.
+        likely: How likely each number of atoms is, where nothing else says it.
 
     Raises:
         ConfigError: what is asked for is impossible, or the folder holds something else.
@@ -74,16 +74,16 @@ def generate(
     room = room_of(generator.domain)
     known = room.read_known(options.known) if options.known else []
     if options.relax is not None:
-        items = room.requests(options, generator, learnt)
+        items = room.requests(options, generator, likely)
         asked = {z for item in items for z in item.content[2:]}
         possible = generator.species if not asked else ()
         note(check_potential(potential_of(options), asked, possible))
         # Workers that cannot be had are told of before the sampling.
         with open_executor(options.executor, options.workers) as executor:
-            batch = draw(generator, options, watch, learnt)
-            batch = _relaxed(batch, generator.domain, options, watch, executor)
+            batch = draw(generator, options, watch, likely, note)
+            batch = relax_batch(batch, generator.domain, options, watch, executor)
     else:
-        batch = draw(generator, options, watch, learnt)
+        batch = draw(generator, options, watch, likely, note)
     if not batch.generated:
         return batch
     return replace(batch, evaluation=room.judged(batch, known, options, note))
@@ -93,13 +93,15 @@ def draw(
     generator: Generator,
     options: GenerateOptions,
     watch: Watch,
-    learnt: Mapping[int, int] | None = None,
+    likely: Mapping[int, float] | None = None,
+    note: Note = lambda text: None,
 ) -> Batch:
     """Sample structures into a folder; arguments and errors as of `generate`."""
     steps, room = options.steps or generator.steps, room_of(generator.domain)
-    items = room.requests(options, generator, learnt)
+    items = room.requests(options, generator, likely)
     sampler = Sampler(generator, steps, options, room, ranks_of(items))
-    sampler.check(items)
+    for name, refusal in sampler.check(items).items():
+        note(f"Without {name}: {refusal}")
     settings = options.model_dump(exclude=FREE | RELAXATION)
     settings |= {"steps": steps, "weights": _checksum(generator)}
     files = _files(options, GENERATED)
@@ -132,15 +134,22 @@ def frames_of(files: Files) -> list[Atoms]:
     return list(read(files.frames, ":", "extxyz", do_not_split_by_at_sign=True))
 
 
-def _relaxed(
+def relax_batch(
     batch: Batch,
     domain: Domain,
     options: GenerateOptions,
     watch: Watch,
-    executor: Executor | None,
+    executor: Executor | None = None,
 ) -> Batch:
-    """Return the batch with its structures relaxed too, and what became of each."""
-    assert options.relax is not None
+    """Return the batch with its structures relaxed too, and what became of each.
+
+    Args:
+        batch: Structures as they were drawn.
+        domain: Of which they are.
+        options: What is asked for; `relax` says what relaxes.
+        watch: Shows the progress.
+        executor: Where to compute, if not here.
+    """
     files = _files(options, RELAXED)
     relaxer = Relaxer(potential_of(options), options.relax_steps, options.fmax, domain, options)
     work = Trials(relaxer, options.trials)

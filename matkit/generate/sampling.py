@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,12 +11,14 @@ import torch
 from ase import Atoms
 
 from matkit.data.ase import to_ase
+from matkit.errors import MatkitError
 from matkit.generate.conditions import check_goals, properties_asked
 from matkit.generate.domains import DomainRoom
 from matkit.generate.mixture import MAKER, GeneratorMixture
 from matkit.generate.options import GenerateOptions
 from matkit.interfaces import Blueprint, Condition, Generator
 from matkit.runs.items import Item, ItemResult, failed
+from matkit.structures import Structures
 
 # Between the seeds of two attempts at a structure.
 NEXT = 0x9E3779B97F4A7C15
@@ -56,15 +58,22 @@ class Sampler:
         device = next(self.generator.parameters()).device.type
         return self.options.batch_size or PAIRS.get(device, PAIRS["cuda"])
 
-    def check(self, items: Sequence[Item]) -> None:
+    def check(self, items: Sequence[Item]) -> dict[str, MatkitError]:
         """Raise what is wrong with any request before the first structure is drawn.
+
+        Returns:
+            Why a generator makes nothing while others do, by its name.
 
         Raises:
             ConfigError: more atoms than trained for, or something that was not learnt.
             UnknownElementError: an element that was not learnt.
         """
         check_goals(self.options, self.generator)
-        self.generator.check_condition(self.condition([i for i in items if i.content]))
+        condition = self.condition([i for i in items if i.content])
+        if isinstance(self.generator, GeneratorMixture):
+            return self.generator.refusals(condition)
+        self.generator.check_condition(condition)
+        return {}
 
     def condition(self, items: Sequence[Item], attempt: int = 0) -> Condition:
         """Return what the structures of some items must be; later attempts have later ranks."""
@@ -109,8 +118,6 @@ class Sampler:
                 facts = {"seconds": seconds, "redrawn": redrawn}
                 outcomes.append(ItemResult(item, "failed", reason=reason, facts=facts))
                 continue
-            if isinstance(self.generator, GeneratorMixture):
-                atoms.info[MAKER] = self.generator.names[atoms.info[MAKER]]
             atoms.info |= {
                 self.room.NOUN: item.index,
                 "seed": item.content[0],
@@ -130,14 +137,26 @@ class Sampler:
         numbers = [(item.content[0] + attempt * NEXT) % (1 << 63) for item in items]
         seeds = torch.tensor(numbers)
         asked = self.condition(items, attempt)
+        if isinstance(self.generator, GeneratorMixture):
+            return _named(self.generator.turns(asked, self.steps, seeds))
         made = self.generator.sample(asked, self.steps, seeds).to("cpu")
         return to_ase(self.room.realize(made, seeds) if isinstance(made, Blueprint) else made)
 
 
+def _named(turns: Iterable[tuple[str, list[int], Structures]]) -> list[Atoms]:
+    """Return the structures of several generators in their order; each says which one made it."""
+    found: dict[int, Atoms] = {}
+    for name, which, made in turns:
+        for place, atoms in zip(which, to_ase(made), strict=True):
+            atoms.info[MAKER] = name
+            found[place] = atoms
+    return [found[place] for place in range(len(found))]
+
+
 def ranks_of(items: Sequence[Item]) -> dict[int, int]:
-    """Return the number of each item among those that ask for the same; the seed does not count."""
+    """Return the number of each item among those that ask for the same atoms, if for any."""
     alike: dict[tuple[int, ...], list[int]] = {}
     for item in sorted(items, key=lambda item: item.index):
         if item.content is not None:
-            alike.setdefault(tuple(item.content[1:]), []).append(item.index)
+            alike.setdefault(tuple(item.content[2:]), []).append(item.index)
     return {index: rank for same in alike.values() for rank, index in enumerate(same)}

@@ -9,7 +9,7 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
 from matkit.errors import ConfigError, did_you_mean
-from matkit.hessians.differences import STEP, central_differences
+from matkit.hessians.differences import STEP, central_differences, completed
 
 FINITE_DIFFERENCE = "finite-difference"
 
@@ -41,8 +41,8 @@ def hessian(
         free: Atoms whose rows are wanted; None for all.
     """
     if hasattr(calc, "check_hessian"):
-        matrix: np.ndarray = calc.get_hessian(atoms, method=method)  # type: ignore[attr-defined]
-        return matrix
+        found: np.ndarray = calc.get_hessian(atoms, method=method, free=free)  # type: ignore[attr-defined]
+        return found
     return difference_hessian(atoms, calc, range(len(atoms)) if free is None else free)
 
 
@@ -64,10 +64,8 @@ def difference_hessian(
     def forces_at(places: np.ndarray) -> np.ndarray:
         return np.array([_forces(work, positions) for positions in places])
 
-    known = np.repeat(np.isin(np.arange(len(atoms)), free), 3)
-    matrix = np.zeros((len(known), len(known)))
-    matrix[known] = central_differences(forces_at, atoms.positions, step, sorted(free))
-    return (matrix + matrix.T) / np.where(np.outer(known, known), 2, 1)
+    rows = central_differences(forces_at, atoms.positions, step, sorted(free))
+    return completed(rows, len(atoms), free)
 
 
 def _forces(work: Atoms, positions: np.ndarray) -> np.ndarray:

@@ -35,6 +35,23 @@ def central_differences(
     return difference
 
 
+def completed(
+    rows: Float[np.ndarray, "F M"], n_atoms: int, free: Sequence[int] | None = None
+) -> Float[np.ndarray, "M M"]:
+    """Return the symmetric Hessian [3N, 3N] of which the rows of some atoms are known.
+
+    Args:
+        rows: Those of every free atom, in their order.
+        n_atoms: Number of atoms N.
+        free: The atoms whose rows are known, None for all; what others do to each other is zero.
+    """
+    known = np.repeat(np.isin(np.arange(n_atoms), range(n_atoms) if free is None else free), 3)
+    matrix = np.zeros((len(known), len(known)))
+    matrix[known] = rows
+    complete: np.ndarray = (matrix + matrix.T) / np.where(np.outer(known, known), 2, 1)
+    return complete
+
+
 def symmetrised(
     hessian: Float[np.ndarray, "M M"],
 ) -> tuple[Float[np.ndarray, "M M"], float, float]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -9,8 +11,9 @@ from torch import Tensor
 
 from matkit.errors import ConfigError
 from matkit.graph import Graph
-from matkit.hessians.differences import STEP, central_differences
+from matkit.hessians.differences import STEP, central_differences, completed
 from matkit.interfaces import Potential
+from matkit.neighbors import radius_graph
 from matkit.pair_blocks import PairBlocks
 from matkit.structures import Structures, cat
 
@@ -29,7 +32,10 @@ NO_HESSIAN = (
 
 
 def autograd_hessian(
-    potential: Potential, structures: Structures, block: int = 512
+    potential: Potential,
+    structures: Structures,
+    block: int = 512,
+    free: Sequence[int] | None = None,
 ) -> Float[Tensor, "M M"]:
     """Return the exact Hessian [3N, 3N] in eV/Å² of one structure.
 
@@ -39,13 +45,16 @@ def autograd_hessian(
         potential: `ForceField` potential.
         structures: Batch of one.
         block: Atoms evaluated at once.
+        free: Atoms whose rows are wanted; None for all.
     """
-    rows = []
-    for components in _blocks(3 * len(structures.species), len(structures.species), block):
+    one, n_atoms, rows = potential.featurize(structures), len(structures.species), []
+    wanted = torch.arange(3 * n_atoms).view(-1, 3)
+    wanted = wanted if free is None else wanted[sorted(free)]
+    for components in wanted.flatten().split(max(1, block // n_atoms)):
         count = len(components)
-        copies = _copies(structures, count)
+        copies = cat([one] * count)
         positions = copies.positions.clone().requires_grad_()
-        graph = potential.featurize(copies).replace(positions=positions)
+        graph = copies.replace(positions=positions)
         forces = potential(graph, properties=("forces",), differentiable=True)["forces"]
         picked = forces.reshape(count, -1).gather(1, components[:, None].to(forces.device))
         if picked.requires_grad:
@@ -53,11 +62,15 @@ def autograd_hessian(
         else:  # no edges: nothing depends on positions
             gradient = torch.zeros_like(positions)
         rows.append(-gradient.reshape(count, -1).double())
-    return _symmetric(torch.cat(rows))
+    matrix = completed(torch.cat(rows).cpu().numpy(), n_atoms, free)
+    return torch.from_numpy(matrix).to(structures.device)
 
 
 def finite_difference_hessian(
-    potential: Potential, structures: Structures, block: int = 512, step: float = STEP
+    potential: Potential,
+    structures: Structures,
+    block: int = 512,
+    free: Sequence[int] | None = None,
 ) -> Float[Tensor, "M M"]:
     """Return the Hessian [3N, 3N] in eV/Å² by central differences of the forces.
 
@@ -65,26 +78,35 @@ def finite_difference_hessian(
         potential: Potential with forces.
         structures: Batch of one.
         block: Atoms evaluated at once.
-        step: Displacement, Å.
+        free: Atoms that are displaced; None for all.
     """
-    device = structures.device
+    potential.check_species(structures)
+    device, n_atoms, cutoff = structures.device, len(structures.species), potential.cutoff
+    # One search is enough: a displaced atom comes nearer to no other by more than the step.
+    wide = radius_graph(structures, cutoff + 2 * STEP)
 
     def forces_at(places: np.ndarray) -> np.ndarray:
-        parts = torch.from_numpy(places).split(max(1, block // len(structures.species)))
+        parts = torch.from_numpy(places).split(max(1, block // n_atoms))
         return np.concatenate([_forces(part).numpy() for part in parts])
 
     def _forces(places: Tensor) -> Tensor:
-        copies = _copies(structures, len(places))
-        moved = copies.replace(positions=places.reshape(-1, 3).to(device))
-        forces = potential(potential.featurize(moved), properties=("forces",))["forces"]
+        positions = places.reshape(-1, 3).to(device)
+        moved = cat([wide] * len(places)).replace(positions=positions, cutoff=cutoff)
+        graph = moved.keep_edges(moved.vectors.square().sum(dim=1) < cutoff**2)
+        forces = potential(graph, properties=("forces",))["forces"]
         return forces.detach().double().cpu().reshape(places.shape)
 
-    rows = central_differences(forces_at, structures.positions.detach().cpu().numpy(), step)
-    return _symmetric(torch.from_numpy(rows).to(device))
+    positions = structures.positions.detach().cpu().numpy()
+    displaced = None if free is None else sorted(free)
+    rows = central_differences(forces_at, positions, STEP, displaced)
+    return torch.from_numpy(completed(rows, n_atoms, free)).to(device)
 
 
 def predicted_hessian(
-    potential: Potential, structures: Structures, _block: int = 512
+    potential: Potential,
+    structures: Structures,
+    _block: int = 512,
+    _free: Sequence[int] | None = None,
 ) -> Float[Tensor, "M M"]:
     """Return the Hessian [3N, 3N] in eV/Å² that the network predicts in one forward pass.
 
@@ -92,6 +114,7 @@ def predicted_hessian(
         potential: Potential with a Hessian of its own, and forces.
         structures: Batch of one.
         _block: Without effect: all pairs are evaluated at once.
+        _free: Without effect.
 
     Raises:
         ConfigError: the potential predicts no Hessian.
@@ -190,14 +213,6 @@ def _rigid(structures: Structures, gradient: Tensor) -> tuple[Tensor, Tensor]:
         for vectors in (away, gradient)
     )
     return torch.cat([shifts, turns], 1), torch.cat([torch.zeros_like(shifts), turned], 1)
-
-
-def _blocks(n_rows: int, atoms_per_row: int, block: int) -> tuple[Tensor, ...]:
-    return torch.arange(n_rows).split(max(1, block // atoms_per_row))
-
-
-def _copies(structures: Structures, count: int) -> Structures:
-    return cat([structures] * count)
 
 
 def _symmetric(matrix: Tensor) -> Tensor:

@@ -3,7 +3,8 @@
 from matkit.interfaces.blueprint import Blueprint
 from matkit.interfaces.condition import Condition
 from matkit.interfaces.generator import Generator
+from matkit.interfaces.hamiltonian_model import HamiltonianModel
 from matkit.interfaces.potential import Potential
 from matkit.interfaces.properties import Properties
 
-__all__ = ["Blueprint", "Condition", "Generator", "Potential", "Properties"]
+__all__ = ["Blueprint", "Condition", "Generator", "HamiltonianModel", "Potential", "Properties"]

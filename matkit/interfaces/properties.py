@@ -18,7 +18,8 @@ class Properties(TypedDict, total=False):
     """What a potential predicts; a plain dict at run time.
 
     `energy` [B] eV · `atom_energy` [N] eV · `forces` [N, 3] eV/Å · `stress` [B, 3, 3] eV/Å³,
-    positive in tension · `features` [N, F] invariant descriptors · `hessian` in eV/Å².
+    positive in tension · `features` [N, F] invariant descriptors · `hessian` in eV/Å² ·
+    `hamiltonian` in eV.
     """
 
     energy: Float[Tensor, " B"]
@@ -27,6 +28,7 @@ class Properties(TypedDict, total=False):
     stress: Float[Tensor, "B 3 3"]
     features: Float[Tensor, "N F"]
     hessian: PairBlocks
+    hamiltonian: PairBlocks
 
 
 # Shape of each property by the number of atoms N, of structures B, and any (None).

@@ -17,13 +17,16 @@ from matkit.label.options import XTB
 from matkit.models.zoo import load_calculator
 from matkit.options import DISPERSION_FUNCTIONAL
 
+# Before functional and basis of a Kohn-Sham calculation.
+PYSCF = "pyscf:"
+
 
 @dataclass(frozen=True)
 class EngineSpec:
     """Which engine.
 
     Attributes:
-        name: Model name or file, `gfn1`, `gfn2`, or ``module:factory``.
+        name: Model name or file, `gfn1`, `gfn2`, ``module:factory``, or `PYSCF` and a method.
         options: Arguments of xTB or of the factory, as JSON, so that it can be compared.
         device: Where a matkit model runs.
         dtype: Precision of a matkit model.
@@ -68,6 +71,10 @@ def _load(spec: EngineSpec, _thread: int) -> Engine:
         )
     if spec.name in XTB:
         return xtb_engine(spec.name, options)
+    if spec.name.startswith(PYSCF):
+        from matkit.label.pyscf_engine import KohnShamEngine  # with scipy's and PySCF's modules
+
+        return KohnShamEngine(spec.name.removeprefix(PYSCF))
     if is_factory(spec.name):
         return factory_engine(spec.name, options)
     if options:

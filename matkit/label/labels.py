@@ -26,6 +26,8 @@ class Labels:
         energy: Total energy, eV; the one that the forces are derivatives of.
         forces: Forces [N, 3], eV/Å.
         stress: Stress [3, 3], eV/Å³, positive in tension; None where there is none.
+        hamiltonian: Kohn-Sham matrix [M, M], eV, where the engine gives one; orbitals as in
+            `matkit.hamiltonians.orders`.
         gap: From the highest occupied orbital to the next, eV; None where it is unknown.
         ignored: Charge and multiplicity that were left out of account; empty if none were.
     """
@@ -34,6 +36,7 @@ class Labels:
     forces: Array
     stress: Array | None
     gap: float | None = None
+    hamiltonian: Array | None = None
     ignored: str = ""
 
     @property
@@ -47,6 +50,7 @@ class Labels:
             "energy": self.energy,
             "forces": self.forces,
             "stress": self.stress,
+            "hamiltonian": self.hamiltonian,
         }
         wrong = [k for k, v in values.items() if v is not None and not np.isfinite(v).all()]
         return f"{' and '.join(wrong)} not finite" if wrong else ""

@@ -94,6 +94,11 @@ class LabellingOptions(DispersionOptions, ReadingOptions):
     hessian: Literal["finite-difference", "autograd"] | None = Field(
         None, description="store Hessians, by differences of forces or exactly (matkit models)"
     )
+    hamiltonian: str | None = Field(
+        None,
+        description="functional/basis such as pbe/def2-svp: label neutral molecules by PySCF, and "
+        "store their Kohn-Sham matrices",
+    )
     step: float | None = Field(
         None, gt=0, description=f"displacement of finite differences, in Å; {STEP} if not given"
     )
@@ -117,13 +122,20 @@ class LabellingOptions(DispersionOptions, ReadingOptions):
             raise ValueError("agree needs max_difference and the reverse; give both or none")
         if self.relative_difference is not None and self.agree is None:
             raise ValueError("relative_difference has no effect without agree and max_difference")
-        if self.min_gap is not None and self.calculator not in XTB:
-            raise ValueError(f"min_gap needs a calculator of {', '.join(XTB)}")
+        if self.hamiltonian is not None:
+            self._check_hamiltonian()
+        if self.min_gap is not None and self.calculator not in XTB and not self.hamiltonian:
+            raise ValueError(f"min_gap needs hamiltonian or a calculator of {', '.join(XTB)}")
         if self.max_asymmetry is not None and self.hessian != "finite-difference":
             raise ValueError("max_asymmetry has no effect without hessian finite-difference")
         if self.step is not None and self.hessian != "finite-difference":
             raise ValueError("step has no effect without hessian finite-difference")
         return self
+
+    def _check_hamiltonian(self) -> None:
+        for name in ("calculator", "calculator_options", "hessian", "dispersion"):
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"hamiltonian is computed by PySCF alone; leave {name} out")
 
     @property
     def precision(self) -> str:

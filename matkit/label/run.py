@@ -25,6 +25,13 @@ from matkit.runs.versions import versions
 STEM = "labels"
 # What may be changed when a run goes on.
 FREE = {"device", "batch_atoms", "format"}
+UNITS = {
+    "energy": "eV",
+    "forces": "eV/Å",
+    "stress": "eV/Å³",
+    "hessian": "eV/Å²",
+    "hamiltonian": "eV",
+}
 # Failures that are listed with the settings; the ledger has all.
 MOST_LISTED = 100
 
@@ -143,7 +150,7 @@ def _document(
         "settings": settings,
         "calculator": engine.info,
         "agree": None if second is None else load_engine(second).info,
-        "units": {"energy": "eV", "forces": "eV/Å", "stress": "eV/Å³", "hessian": "eV/Å²"},
+        "units": UNITS,
         "versions": versions(),
         "counts": counts,
         "ignored": sum("ignored" in row for row in rows),

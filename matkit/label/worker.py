@@ -13,14 +13,19 @@ from ase import Atoms
 from matkit.data.remarks import describes_labels
 from matkit.hessians.differences import symmetrised
 from matkit.label.calculator_engine import is_factory
-from matkit.label.engines import EngineSpec, load_engine
+from matkit.label.engines import PYSCF, EngineSpec, load_engine
 from matkit.label.labels import Array, Engine, Labels
 from matkit.label.options import STEP, XTB, LabellingOptions
 from matkit.runs.items import Item, ItemResult, failed
 
+# Rounding of 4e-6 eV/Å² at 60 eV/Å², far below the noise of any label, for half the disk.
+HESSIAN_TYPE = np.dtype("<f4")
+
 
 def spec_of(options: LabellingOptions) -> EngineSpec:
     """Return which engine labels."""
+    if options.hamiltonian is not None:
+        return _spec(f"{PYSCF}{options.hamiltonian}", {}, options, None)
     return _spec(options.calculator, options.calculator_options, options, options.dispersion)
 
 
@@ -89,7 +94,8 @@ def _outcome(
     if objection := _objection(facts, options):
         return ItemResult(item, "rejected", reason=objection, facts=facts)
     if options.hessian is None:
-        return ItemResult(item, "done", (frame_of(item, labels, {}),), facts=facts)
+        frames = (frame_of(item, labels, {}),)
+        return ItemResult(item, "done", frames, matrix=labels.hamiltonian, facts=facts)
     try:
         return _with_hessian(item, labels, facts, options)
     except Exception as error:  # calculators raise anything
@@ -136,7 +142,8 @@ def _with_hessian(
     facts = facts | more
     if objection := _objection(facts, options):
         return ItemResult(item, "rejected", reason=objection, facts=facts)
-    return ItemResult(item, "done", (frame_of(item, labels, more),), hessian=hessian, facts=facts)
+    matrix = hessian.astype(HESSIAN_TYPE)
+    return ItemResult(item, "done", (frame_of(item, labels, more),), matrix=matrix, facts=facts)
 
 
 def hessian_of(

@@ -90,6 +90,8 @@ class VerletList:
         if not len(which):
             self._candidates = self._origin = None
             return
+        if list(which) == list(range(len(self._origin))):
+            return  # and what was derived from the candidates holds
         self._candidates = self._candidates.index(which)
         self._origin = self._origin.index(which)
 

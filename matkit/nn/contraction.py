@@ -74,9 +74,12 @@ class SymmetricContraction(nn.Module):
         contract = autograd.contract if can_compile(x[0]) else reference.contract
         return contract(self.layout, x, self.path_weights(), index)
 
-    def path_weights(self) -> tuple[Tensor, ...]:
+    def path_weights(self, species: slice = slice(None)) -> tuple[Tensor, ...]:
         """Return the weights of all paths to every output irrep [species, paths, channels]."""
-        return tuple(torch.cat(list(rows.parameters()), dim=1) for rows in self.weights)
+        return tuple(
+            torch.cat([weight[species] for weight in rows.parameters()], dim=1)
+            for rows in self.weights
+        )
 
 
 def can_compile(x: Tensor) -> bool:

@@ -68,11 +68,10 @@ class Linear(nn.Module):
         """Apply the map; `species` [N] are indices into the stack of matrices."""
         outputs = []
         for source, scale, weight in zip(self.source, self.scales, self.weights, strict=True):
-            matrix = weight * scale
             if species is None:
-                outputs.append(x[source] @ matrix)
-            else:
-                outputs.append(species_product(x[source], matrix, species))
+                outputs.append(x[source] @ (weight * scale))
+            else:  # there are more numbers in the stack than in the features
+                outputs.append(species_product(x[source] * scale, weight, species))
         return tuple(outputs)
 
 

@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from numbers import Integral
-from typing import Any, Self, cast
+from typing import Any, Self, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +20,9 @@ from matkit.graph import Graph
 from matkit.interfaces import Potential, Properties
 from matkit.nn.embedding import SpeciesEmbedding, SpeciesIndex
 from matkit.nn.equivariant import Features
-from matkit.nn.frozen.agreement import agrees
+from matkit.nn.frozen.agreement import agrees, probe_species
 from matkit.nn.frozen.contracts import EdgeData, FrozenLayer
+from matkit.nn.frozen.exact import exact_copy
 from matkit.nn.frozen.passes import LayerGradients, passes
 from matkit.nn.frozen.radial_table import RadialTable, tabulate
 from matkit.nn.frozen.recording import RecordedLayer, RecordedNetwork
@@ -38,6 +39,8 @@ from matkit.nn.repulsion import ZBL
 from matkit.threads import FEW_EDGES
 
 logger = logging.getLogger(__name__)
+
+Constant = TypeVar("Constant")
 
 
 class LayeredPotential(Potential):
@@ -73,7 +76,7 @@ class LayeredPotential(Potential):
         super().__init__()
         self._frozen: tuple[Any, list[FrozenLayer]] | None = None
         self._recorded: RecordedNetwork | None = None
-        self._constants: dict[str, Tensor] = {}
+        self._constants: dict[str, Any] = {}
         self.repulsion: ZBL | None = None
         self.whole = True
 
@@ -209,17 +212,17 @@ class LayeredPotential(Potential):
             self._freeze(state)
         return self._frozen[1]
 
-    def _constant(self, name: str, make: Callable[[], Tensor]) -> Tensor:
+    def _constant(self, name: str, make: Callable[[], Constant]) -> Constant:
         """Return what the weights of frozen layers make, made once for them."""
         if name not in self._constants:
-            self._constants[name] = make().detach()
-        return self._constants[name]
+            self._constants[name] = make()
+        return cast(Constant, self._constants[name])
 
     def _freeze(self, state: Any) -> None:
         """Make the layers for inference and keep them if they agree with autograd."""
-        exact = copy.deepcopy(self).cpu().double()
-        if state[0]:
-            exact.one_level = frozenset(self.species[i] for i in state[0])
+        known = tuple(self.species[i] for i in state[0]) or self.usable_species
+        exact = exact_copy(self, [self.species.index(z) for z in probe_species(known)])
+        exact.one_level = frozenset(known)
         for layer in exact.interactions:
             cast(Any, layer).convolution.backend = "reference"
         device = next(self.parameters()).device

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import sqrt
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -17,6 +17,7 @@ from matkit.graph import Graph
 from matkit.nn.contraction import SymmetricContraction
 from matkit.nn.distances import DistanceTransform
 from matkit.nn.equivariant import Features, Linear, ScalarMLP
+from matkit.nn.frozen.readout import FrozenReadout
 from matkit.nn.gaunt import GauntContraction
 from matkit.nn.irreps import Irrep, Irreps
 from matkit.nn.kernels import Convolution
@@ -203,3 +204,7 @@ class Readouts(nn.Module):
         """Return energies [N] in units of the scale, from the scalars of every layer."""
         parts = [readout(x) for readout, x in zip(self.layers, scalars, strict=True)]
         return torch.stack(parts).sum(dim=0).squeeze(1)
+
+    def frozen(self) -> list[FrozenReadout]:
+        """Return the read-outs of all layers for inference."""
+        return [FrozenReadout.of(cast(ScalarMLP, layer)) for layer in self.layers]

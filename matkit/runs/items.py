@@ -44,7 +44,7 @@ class ItemResult:
         status: `done`, `rejected` by a filter that the user asked for, or `failed`.
         frames: Structures to be written.
         reason: Why it was rejected or failed.
-        hessian: Second derivatives [3N, 3N] in eV/Å² of the only frame.
+        matrix: Square matrix that belongs to the only frame, in the type it is stored in.
         facts: Further numbers for the ledger.
     """
 
@@ -52,7 +52,7 @@ class ItemResult:
     status: Status
     frames: tuple[Atoms, ...] = ()
     reason: str = ""
-    hessian: NDArray[np.float64] | None = None
+    matrix: NDArray[np.floating] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 

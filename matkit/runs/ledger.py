@@ -1,6 +1,6 @@
 """Results on disk that survive the end of the process at any moment.
 
-Structures and Hessians are appended to their files first, then a line of the ledger says that
+Structures and their matrices are appended to their files first, then a line of the ledger says that
 they are there. Whatever stands behind the last good line when a run goes on is cut off.
 """
 
@@ -18,7 +18,7 @@ from ase.io.extxyz import write_extxyz
 from matkit.errors import DataError
 from matkit.runs.atomic import write_atomically
 from matkit.runs.items import Item, ItemResult, Status, fingerprint
-from matkit.runs.ledger_files import HESSIAN_TYPE, Files, Row, begin, line_of, read_rows
+from matkit.runs.ledger_files import Files, Row, begin, line_of, read_rows
 from matkit.runs.locking import Lock
 from matkit.runs.replacing import OldResults
 
@@ -76,10 +76,10 @@ class Ledger:
         _finish_sorting(self.files)
         self._known: dict[int, tuple[str, str]] = {}
         self._last, self._in_order = -1, True
-        keep = {self.files.frames: 0, self.files.hessians: 0, self.files.ledger: 0}
+        keep = {self.files.frames: 0, self.files.matrices: 0, self.files.ledger: 0}
         for row in read_rows(self.files):
             self._remember(row)
-            keep[self.files.frames], keep[self.files.hessians] = row["end"], row["hessians_end"]
+            keep[self.files.frames], keep[self.files.matrices] = row["end"], row["matrices_end"]
             keep[self.files.ledger] += len(line_of(row))
         if self._retry:
             self._known = {i: known for i, known in self._known.items() if known[1] != "failed"}
@@ -114,7 +114,7 @@ class Ledger:
     def commit(self, outcomes: Iterable[ItemResult]) -> None:
         """Append results; when this returns, the end of the process does not lose them."""
         rows = [self._append(outcome) for outcome in outcomes]
-        for ending in (".extxyz", ".hessians"):
+        for ending in (".extxyz", ".matrices"):
             self._streams[ending].flush()
         for row in rows:
             self._streams[".jsonl"].write(line_of(row))
@@ -125,14 +125,14 @@ class Ledger:
         self._counts.update(row["status"] for row in rows)
 
     def _append(self, outcome: ItemResult) -> Row:
-        frames, hessians = self._streams[".extxyz"], self._streams[".hessians"]
+        frames, matrices = self._streams[".extxyz"], self._streams[".matrices"]
         text = io.StringIO()
         for atoms in outcome.frames:
             write_extxyz(text, [atoms])
         frames.write(text.getvalue().encode())
-        first = hessians.tell()
-        if outcome.hessian is not None:
-            hessians.write(outcome.hessian.astype(HESSIAN_TYPE).tobytes())
+        first, matrix = matrices.tell(), outcome.matrix
+        if matrix is not None:
+            matrices.write(matrix.tobytes())
         return {
             "index": outcome.item.index,
             "source": outcome.item.source,
@@ -141,8 +141,8 @@ class Ledger:
             "fingerprint": fingerprint(outcome.item),
             "frames": len(outcome.frames),
             "end": frames.tell(),
-            "hessian": None if outcome.hessian is None else [first, len(outcome.hessian) // 3],
-            "hessians_end": hessians.tell(),
+            "matrix": None if matrix is None else [first, len(matrix), matrix.dtype.str],
+            "matrices_end": matrices.tell(),
             **outcome.facts,
         }
 
@@ -157,8 +157,8 @@ class Ledger:
                 stream.flush()
                 os.fsync(stream.fileno())
                 stream.close()
-        if self.files.hessians.exists() and not self.files.hessians.stat().st_size:
-            self.files.hessians.unlink()
+        if self.files.matrices.exists() and not self.files.matrices.stat().st_size:
+            self.files.matrices.unlink()
 
     def __enter__(self) -> Self:
         return self
@@ -194,17 +194,17 @@ def _open(path: Path, length: int) -> BinaryIO:
 def _write_sorted(files: Files) -> list[Row]:
     """Write the structures in order to a new file and return the lines of its ledger."""
     last: dict[int, tuple[int, Row]] = {}
-    begin = hessians_end = 0
+    begin = matrices_end = 0
     for row in read_rows(files):
         last[row["index"]] = begin, row
-        begin, hessians_end = row["end"], row["hessians_end"]
+        begin, matrices_end = row["end"], row["matrices_end"]
     rows, end = [], 0
     with files.frames.open("rb") as old, files.sorted_frames.open("wb") as new:
         for _, (begin, row) in sorted(last.items()):
             old.seek(begin)
             new.write(old.read(row["end"] - begin))
             end += row["end"] - begin
-            rows.append(row | {"end": end, "hessians_end": hessians_end})
+            rows.append(row | {"end": end, "matrices_end": matrices_end})
         new.flush()
         os.fsync(new.fileno())
     return rows

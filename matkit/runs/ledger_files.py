@@ -8,16 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from matkit.errors import ConfigError, OutputExistsError
 from matkit.runs.atomic import write_atomically
 from matkit.runs.items import WHOLE, Shard
 from matkit.runs.settings import changed_settings
 
 Row = dict[str, Any]
-# Rounding of 4e-6 eV/Å² at 60 eV/Å², far below the noise of any label, for half the disk.
-HESSIAN_TYPE = np.dtype("<f4")
 
 
 @dataclass(frozen=True)
@@ -49,9 +45,9 @@ class Files:
         return self.path(".jsonl")
 
     @property
-    def hessians(self) -> Path:
-        """Hessians one after another, 9 N² numbers each, little-endian float32."""
-        return self.path(".hessians")
+    def matrices(self) -> Path:
+        """Matrices of the frames one after another, each row by row, all of one type."""
+        return self.path(".matrices")
 
     @property
     def settings(self) -> Path:
@@ -71,7 +67,7 @@ class Files:
     @property
     def all(self) -> tuple[Path, ...]:
         """Everything that there may be."""
-        main = self.frames, self.ledger, self.hessians, self.settings
+        main = self.frames, self.ledger, self.matrices, self.settings
         return (*main, self.sorted_frames, self.sorted_ledger)
 
 
@@ -124,11 +120,11 @@ def read_rows(files: Files) -> Iterator[Row]:
     """
     if not files.ledger.exists():
         return
-    frames, hessians = (_size(path) for path in (files.frames, files.hessians))
+    frames, matrices = (_size(path) for path in (files.frames, files.matrices))
     with files.ledger.open("rb") as stream:
         for line in stream:
             row = _parse(line)
-            if row is None or row["end"] > frames or row["hessians_end"] > hessians:
+            if row is None or row["end"] > frames or row["matrices_end"] > matrices:
                 return
             yield row
 
@@ -150,7 +146,7 @@ def _parse(line: bytes) -> Row | None:
         row = json.loads(line)
     except ValueError:
         return None
-    return row if isinstance(row, dict) and "hessians_end" in row else None
+    return row if isinstance(row, dict) and "matrices_end" in row else None
 
 
 def _size(path: Path) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from matkit.crystals.generation import CrystalOptions
 from matkit.errors import ConfigError
 from matkit.generate.run import Watch, draw
+from matkit.generate.sizes import size_weights
 from matkit.label.entries import entries
 from matkit.models.zoo import load_generator
 from matkit.options import build
@@ -46,8 +47,7 @@ def _generated(options: ScreenOptions, watch: Watch, note: Callable[[str], None]
     wanted = {name: getattr(options, name) for name in REQUEST}
     wanted |= {"num_samples": options.generate, "out": options.out, "shard": options.shard}
     wanted |= {"device": options.device, "overwrite": options.overwrite}
-    learnt = {int(size): count for size, count in card.get("n_atoms", {}).items()}
-    batch = draw(generator, build(CrystalOptions, wanted), watch, learnt)
+    batch = draw(generator, build(CrystalOptions, wanted), watch, size_weights(card, {}))
     drawn = batch.drawn
     return [
         Item(number, f"generated[{number}]", drawn.get(number), row["reason"])

@@ -9,21 +9,24 @@ from matkit.train.finetune import finetune as finetune_potential
 from matkit.train.generator_network import is_generator
 from matkit.train.generator_options import GeneratorOptions
 from matkit.train.generators import train_generator
+from matkit.train.hamiltonian_options import HamiltonianOptions
+from matkit.train.hamiltonians import predicts_hamiltonians, train_hamiltonian
 from matkit.train.options import FinetuneOptions, TrainOptions, as_table
 from matkit.train.run import train as train_potential
 from matkit.train.session import Listener, TrainingResult
 
 
 def train(
-    options: TrainOptions | GeneratorOptions | None = None,
+    options: TrainOptions | GeneratorOptions | HamiltonianOptions | None = None,
     *,
     listener: Listener | None = None,
     **changes: Any,
 ) -> TrainingResult:
-    """Train a potential or a generator, e.g. ``train(train_file="train.xyz", name="mine")``.
+    """Train a model, e.g. ``train(train_file="train.xyz", name="mine")``.
 
     Args:
-        options: See `TrainOptions`, and `GeneratorOptions` for generators.
+        options: See `TrainOptions`, `GeneratorOptions` for generators, and `HamiltonianOptions`
+            for networks of Kohn-Sham matrices.
         listener: Whom the training tells what it does.
         **changes: Single options by name. Without `options`, `model` says what is trained.
 
@@ -37,9 +40,21 @@ def train(
     )
     if generates:
         wanted = options if isinstance(options, GeneratorOptions) else None
-        return train_generator(resolve(GeneratorOptions, wanted, changes), listener)
+        return _train_generator(resolve(GeneratorOptions, wanted, changes), listener)
+    if isinstance(options, HamiltonianOptions) or (
+        options is None and predicts_hamiltonians(as_table(changes.get("model")))
+    ):
+        return train_hamiltonian(resolve(HamiltonianOptions, options, changes), listener)
     wanted_potential = options if isinstance(options, TrainOptions) else None
     return train_potential(resolve(TrainOptions, wanted_potential, changes), listener)
+
+
+def _train_generator(options: GeneratorOptions, listener: Listener | None) -> TrainingResult:
+    if not options.self_correct:
+        return train_generator(options, listener)
+    from matkit.train.self_correction import self_correct  # which draws and judges crystals
+
+    return self_correct(options, listener)
 
 
 def finetune(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from matkit.elements import format_species
 from matkit.errors import ConfigError, did_you_mean
@@ -50,6 +53,30 @@ def new_generator(
     if cls.domain == "crystal":
         facts["volume_per_atom"] = float((structures.volume / structures.n_atoms).mean())
     facts |= found
+    return generator.to(getattr(torch, options.default_dtype)), facts
+
+
+def known_generator(
+    path: Path, options: GeneratorOptions, structures: Structures
+) -> tuple[Generator, dict[str, Any]]:
+    """Return a trained generator to train further, and what was found out, for the log.
+
+    Args:
+        path: Model file.
+        options: Options.
+        structures: Structures to learn from, with their properties.
+
+    Raises:
+        CheckpointError: the file cannot be read.
+        StructureError, UnknownElementError: it cannot learn from some of the structures.
+    """
+    generator, _ = checkpoint.load(path, Generator)
+    generator.check_structures(structures)
+    facts = {
+        "begun_with": str(path),
+        f"{generator.domain}s": len(structures),
+        "n_atoms": atom_counts(structures),
+    }
     return generator.to(getattr(torch, options.default_dtype)), facts
 
 
@@ -100,6 +127,26 @@ def atom_counts(structures: Structures) -> dict[int, int]:
     """Return how many structures there are by their number of atoms."""
     sizes, counts = structures.n_atoms.unique(return_counts=True)
     return dict(zip(sizes.tolist(), counts.tolist(), strict=True))
+
+
+def property_spread(
+    n_atoms: Int[Tensor, " B"], values: Float[Tensor, " B"]
+) -> dict[str, float | dict[str, list[float]]]:
+    """Return `min` and `max` of a property, and its spread `by_n_atoms`.
+
+    The latter are mean and standard deviation over the structures of each size. One more structure
+    is thought of, off by the deviation of all, so that a single one does not say that all others of
+    its size have the same value; where none has a value, the size says nothing.
+    """
+    known = values.isfinite()
+    of, values = n_atoms[known], values[known].double()
+    spread = {}
+    for size in n_atoms.unique().tolist():
+        own = values[of == size]
+        mean = own.mean() if len(own) else values.mean()
+        squares = (own - mean).square().sum() + values.var(correction=0)
+        spread[str(size)] = [float(mean), float((squares / (len(own) + 1)).sqrt())]
+    return {"min": float(values.min()), "max": float(values.max()), "by_n_atoms": spread}
 
 
 def _published(name: str) -> dict[str, Any]:

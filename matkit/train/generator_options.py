@@ -7,10 +7,11 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field
 
 from matkit.options import Panel, Panels
-from matkit.train.options import FileOptions, TrainerOptions, as_table
+from matkit.train.correction_options import CorrectionOptions
+from matkit.train.options import TrainerOptions, as_table
 
 
-class GeneratorOptions(TrainerOptions, FileOptions):
+class GeneratorOptions(TrainerOptions, CorrectionOptions):
     """Options of training a generator from scratch.
 
     Attributes:

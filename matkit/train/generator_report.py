@@ -14,13 +14,13 @@ from matkit.report.json_files import json_bytes, plain
 from matkit.report.pages import render
 from matkit.runs.atomic import write_atomically
 from matkit.runs.versions import versions
-from matkit.train.generator_options import GeneratorOptions
+from matkit.train.options import TrainerOptions
 from matkit.train.reporting import ending
 from matkit.train.session import TrainingResult
 
 
 def report(
-    outcome: TrainingResult, options: GeneratorOptions, facts: Mapping[str, Any]
+    outcome: TrainingResult, options: TrainerOptions, facts: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Write `report.html` and `metrics.json` into the folder of a training.
 
@@ -34,7 +34,7 @@ def report(
     """
     metrics = plain(
         {
-            "title": f"Training of the generator {options.name}",
+            "title": f"Training of {options.name}",
             "ended": ending(outcome),
             "settings": options.model_dump(),
             "facts": dict(facts),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,7 +16,13 @@ from matkit.interfaces import Generator
 from matkit.models import building, checkpoint
 from matkit.structures import Structures
 from matkit.train.batching import Batches, loader
-from matkit.train.generator_network import atom_counts, generator_architecture, new_generator
+from matkit.train.generator_network import (
+    atom_counts,
+    generator_architecture,
+    known_generator,
+    new_generator,
+    property_spread,
+)
 from matkit.train.generator_options import GeneratorOptions
 from matkit.train.generator_sets import Examples, GeneratorSets, read_generator_sets
 from matkit.train.objective import Average, Objective, TrainingStep
@@ -93,8 +100,15 @@ class ExampleSet(TorchDataset[Structures]):
         return self.structures.index(which)
 
 
-def train_generator(options: GeneratorOptions, listener: Listener | None = None) -> TrainingResult:
-    """Train a new generator.
+def train_generator(
+    options: GeneratorOptions, listener: Listener | None = None, start: Path | None = None
+) -> TrainingResult:
+    """Train a generator.
+
+    Args:
+        options: Options.
+        listener: Whom the training tells what it does.
+        start: Model file to start from, of the architecture of the options; a new one if not given.
 
     Raises:
         OutputExistsError: there is a run of this name, and neither restart nor overwrite is set.
@@ -107,7 +121,11 @@ def train_generator(options: GeneratorOptions, listener: Listener | None = None)
         sets = sets.prepared(architecture.prepared)
         for note in sets.notes:
             session.listener.note(note)
-        generator, facts = new_generator(options, sets.train.structures)
+        generator, facts = (
+            new_generator(options, sets.train.structures)
+            if start is None
+            else known_generator(start, options, sets.train.structures)
+        )
         trainer = _trainer(session.fabric, options, sets, generator)
 
         def keep(row: Row) -> None:
@@ -164,7 +182,6 @@ def _card(options: GeneratorOptions, row: Row, sets: GeneratorSets) -> dict[str,
     """Return what a user of the model file should know; `n_atoms` is what to draw sizes from."""
     structures = sets.train.structures
     errors = {key.removeprefix("valid_"): value for key, value in row.items() if "valid_" in key}
-    known = {name: structures.system[name] for name in options.properties}
     return {
         "training_data": ", ".join(options.train_file),
         f"{sets.domain}s": len(sets.train),
@@ -172,8 +189,8 @@ def _card(options: GeneratorOptions, row: Row, sets: GeneratorSets) -> dict[str,
         "validation_errors": errors,
         "n_atoms": {str(size): count for size, count in atom_counts(structures).items()},
         "properties": {
-            name: {"min": float(v[v.isfinite()].min()), "max": float(v[v.isfinite()].max())}
-            for name, v in known.items()
+            name: property_spread(structures.n_atoms, structures.system[name])
+            for name in options.properties
         },
         "cell": options.cell,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -34,10 +34,14 @@ class GradientWatch:
 
     Args:
         module: Module whose parameters are watched.
+        may_rest: Tells by its name which parameter needs no gradient.
     """
 
-    def __init__(self, module: nn.Module) -> None:
-        self.silent = {n: p for n, p in module.named_parameters() if p.requires_grad}
+    def __init__(
+        self, module: nn.Module, may_rest: Callable[[str], bool] = lambda name: False
+    ) -> None:
+        watched = {n: p for n, p in module.named_parameters() if p.requires_grad}
+        self.silent = {n: p for n, p in watched.items() if not may_rest(n)}
         self.steps = 0
 
     def look(self) -> None:

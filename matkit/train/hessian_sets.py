@@ -15,10 +15,10 @@ from matkit.train.hessian_targets import with_hessians
 from matkit.train.options import LossOptions
 
 if TYPE_CHECKING:
-    from matkit.label.hessian_set import Stored
+    from matkit.label.matrices import StoredMatrix
 
 # Where the Hessians are, by the source of the structure.
-Located = Mapping[str, "Stored"]
+Located = Mapping[str, "StoredMatrix"]
 
 
 def read_labelled(
@@ -37,14 +37,14 @@ def read_labelled(
     Raises:
         DataError: see `matkit.data.dataset.read_dataset`; or a folder holds no labels.
     """
-    from matkit.label.hessian_set import label_files, locate_hessians
+    from matkit.label.matrices import label_files, locate_matrices
 
     files: list[str | Path] = []
-    located: dict[str, Stored] = {}
+    located: dict[str, StoredMatrix] = {}
     for path in paths:
         found = label_files(path)
         files += found or [path]
-        located |= locate_hessians(path) if found else {}
+        located |= locate_matrices(path, "hessian") if found else {}
     return read_dataset(files, keys, format=format), located
 
 
@@ -55,7 +55,7 @@ def add_hessians(dataset: Dataset, located: Located, options: LossOptions) -> Da
         DataError: a Hessian is that of another number of atoms, or zero-point energies are to be
             learned of a periodic structure.
     """
-    from matkit.label.hessian_set import stored_hessians
+    from matkit.label.matrices import stored_matrices
 
     if not (options.learns_hessians and len(dataset)):
         return dataset
@@ -64,7 +64,7 @@ def add_hessians(dataset: Dataset, located: Located, options: LossOptions) -> Da
             "Expected molecules, since hessian_zpe_weight is not zero, got periodic structures. "
             "Set it to 0, or leave them out."
         )
-    stored = stored_hessians(dataset, located)
+    stored = stored_matrices(dataset, located, (3 * dataset.structures.n_atoms).tolist())
     matrices = (item.read() if item is not None else None for item in stored)
     more = options.hessian_modes_weight > 0, options.hessian_zpe_weight > 0
     return replace(dataset, structures=with_hessians(dataset.structures, matrices, *more))

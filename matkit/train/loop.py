@@ -101,7 +101,7 @@ class Trainer:
         self.fabric, self.objective, self.average = fabric, objective, average
         self.batched, self.optimizers, self.options = batched, optimizers, options
         self.trainable = [p for p in objective.parameters() if p.requires_grad]
-        self.watch = GradientWatch(objective)
+        self.watch = GradientWatch(objective, objective.may_rest)
         self.progress = TrainingProgress()
         self.forward: Callable[[Any], TrainingStep] = objective
         self.begin = self.saved = self.counted = time.monotonic()

@@ -123,6 +123,10 @@ class Objective(nn.Module, ABC):
         """Return how many pairs of atoms a batch has: all of each structure without a graph."""
         return int(batch.n_atoms.square().sum())
 
+    def may_rest(self, name: str) -> bool:
+        """Whether a parameter may never get a gradient, since not every training set needs it."""
+        return False
+
     def effective(self) -> dict[str, Tensor]:
         """Return the parameters of the model by name, as the average is to follow them."""
         return dict(self.model.named_parameters())
@@ -187,6 +191,10 @@ class PotentialObjective(Objective):
     def edges(self, batch: Graph) -> int:
         """Return how many edges a batch has."""
         return len(batch.center)
+
+    def may_rest(self, name: str) -> bool:
+        """Whether a parameter may never get a gradient, since not every training set needs it."""
+        return False
 
     def effective(self) -> dict[str, Tensor]:
         """Return the parameters of the model by name, with low-rank changes applied."""

@@ -12,7 +12,7 @@ from ase.calculators.calculator import BaseCalculator
 
 from matkit.calculator_info import at_precision, ignored_conditions
 from matkit.data.pymatgen import as_atoms
-from matkit.hessians.calculators import check_method, difference_hessian
+from matkit.hessians.calculators import FINITE_DIFFERENCE, check_method, hessian
 from matkit.hessians.free_atoms import free_atoms
 from matkit.hessians.modes import NormalModes, normal_modes
 from matkit.options import PRECISION, resolve
@@ -126,8 +126,7 @@ def _judged(
 def _independent_modes(atoms: Atoms, calc: BaseCalculator) -> NormalModes:
     """Return the modes by central differences of forces, whatever the search has used."""
     free = free_atoms(atoms)
-    moving = range(len(atoms)) if free is None else free
-    return normal_modes(atoms, difference_hessian(atoms, calc, moving), free)
+    return normal_modes(atoms, hessian(atoms, calc, FINITE_DIFFERENCE, free), free)
 
 
 def _not_a_saddle(search: Search, imaginary: list[float], options: TSOptions) -> list[str]:

@@ -96,7 +96,7 @@ def test_hessians_of_a_model_file(metals):
     checkpoint.save(network((29, 79)), metals.folder / "metal.safetensors", {})
     words = ["--calculator", "metal.safetensors", "--hessian", "autograd"]
     metals("label", "m.extxyz", "made", *words)
-    size = (metals.folder / "made/labels.hessians").stat().st_size
+    size = (metals.folder / "made/labels.matrices").stat().st_size
     assert size == 4 * (4 * 12**2 + 3**2)
 
 

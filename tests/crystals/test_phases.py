@@ -12,7 +12,7 @@ from ase.io import read
 
 from matkit.crystals.evaluation import evaluate_crystals
 from matkit.crystals.generation import CrystalOptions, room
-from matkit.crystals.generation.phases import findings, phase_cells
+from matkit.crystals.generation.phases import findings, maker_cells, phase_cells
 from matkit.crystals.options import CrystalsOptions
 from matkit.crystals.parallel import Pool
 from matkit.crystals.reading import crystal_of
@@ -44,7 +44,10 @@ def batch():
 
 
 def found(wanted=None):
-    made = batch()
+    return _findings(batch(), wanted)
+
+
+def _findings(made, wanted=None):
     drawn = evaluate_crystals(
         {"generated": [crystal_of(a, "") for a in made.generated]}, CrystalsOptions()
     )
@@ -61,6 +64,24 @@ def test_phases_are_ranked_by_energy_within_a_formula():
         ["Cu", "Fm-3m (225)", "0.0", "2"],
         ["Cu", "Im-3m (229)", "110.0", "1"],
         ["Ag", "Fm-3m (225)", "0.0", "1"],
+    ]
+
+
+def test_phases_say_which_generators_made_them():
+    assert maker_cells(found().phases) == []
+    made = batch()
+    for number, name in ((0, "network"), (1, "prototypes"), (2, "network"), (3, "prototypes")):
+        made.relaxed[number].info["generator"] = name
+    phases = _findings(made).phases
+    assert [row[-1] for row in phase_cells(phases)] == [
+        "generator",
+        "network, prototypes",
+        "network",
+        "prototypes",
+    ]
+    assert maker_cells(phases)[1:] == [
+        ["network", "2", "1 of 2", "0.0"],
+        ["prototypes", "2", "2 of 2", "0.0"],
     ]
 
 

@@ -6,11 +6,13 @@ import torch
 from ase.build import bulk
 from ase.spacegroup import crystal
 
+from matkit.crystals.exchange import Exchange
 from matkit.crystals.generation.substitution import Substituted
 from matkit.crystals.judging import space_group
 from matkit.crystals.prototype_table import prototypes_of
 from matkit.crystals.prototypes import Prototypes
 from matkit.crystals.reading import crystal_of
+from matkit.crystals.validity import composition_validity
 from matkit.data.ase import from_ase, to_ase
 from matkit.errors import ConfigError, DataError, UnknownElementError
 from matkit.generate.mixture import MAKER, GeneratorMixture
@@ -98,6 +100,41 @@ def test_later_ranks_are_other_prototypes(table):
     groups = [group_of(atoms) for atoms in to_ase(drawn(generator, condition))]
     assert groups == [table.group[choices[i % len(choices)].geometry] for i in range(3)]
     assert len(set(groups)) == 2
+
+
+def test_without_a_composition_elements_of_known_crystals_are_exchanged(table):
+    generator, condition = Substituted(table), Condition(count=12)
+    made = to_ase(drawn(generator, condition))
+    again = to_ase(drawn(generator, condition))
+    assert [str(a.symbols) for a in made] == [str(a.symbols) for a in again]
+    known = {frozenset(atoms.numbers.tolist()) for atoms in KNOWN}
+    assert all(composition_validity(atoms.numbers.tolist()) for atoms in made)
+    assert any(frozenset(atoms.numbers.tolist()) not in known for atoms in made)
+    assert {group_of(atoms) for atoms in made} <= {136, 221, 225, 227}
+
+
+def test_elements_are_exchanged_within_a_size_and_a_group(table):
+    made = to_ase(
+        drawn(
+            Substituted(table),
+            Condition(n_atoms=torch.tensor([6, 2]), space_group=torch.tensor([136, 221])),
+        )
+    )
+    assert [len(atoms) for atoms in made] == [6, 2]
+    assert [group_of(atoms) for atoms in made] == [136, 221]
+    with pytest.raises(ConfigError, match="No known prototype has 6 atoms in space group 221"):
+        drawn(
+            Substituted(table),
+            Condition(n_atoms=torch.tensor([6]), space_group=torch.tensor([221])),
+        )
+
+
+def test_a_crystal_that_can_only_be_a_known_one_stays_as_it_is(table):
+    exchange = Exchange(table)
+    only = exchange.members(6, None)[:1]
+    exchange._chances = np.eye(119)  # nothing is like anything else
+    found = exchange.drawn(only, np.random.default_rng(0))
+    assert set(found.elements) == {TI, OX}
 
 
 def test_a_file_gives_the_same_crystals(table, tmp_path):

@@ -1,10 +1,14 @@
 import pytest
 
+from matkit.crystals.generation import CrystalOptions, room
 from matkit.errors import ConfigError, UnknownNameError
-from matkit.generate.mixture import GeneratorMixture
-from matkit.generate.models import generator_of
+from matkit.generate import models
+from matkit.generate.api import generate
+from matkit.generate.mixture import MAKER, GeneratorMixture
+from matkit.generate.models import generator_of, model_names
 from matkit.interfaces import Generator
 from matkit.models import checkpoint
+from matkit.molecules.generation.options import MoleculeOptions
 
 
 @pytest.fixture(scope="module")
@@ -15,16 +19,51 @@ def wyformer(tmp_path_factory):
     return str(checkpoint.save(checkpoint.build("wyformer", settings, Generator), path))
 
 
-def test_all_stands_for_those_that_are_general():
-    generator, card = generator_of("all", None, "cpu", "crystal")
+OF_ELEMENTS, OPEN = "prototypes,crystalflow-mp20", "prototypes,crystalflow-mp20,wyformer-mp20"
+
+
+@pytest.mark.parametrize(
+    ("asked", "names"),
+    [
+        ({"formula": "NaCl"}, OF_ELEMENTS),
+        ({"formula": "NaCl", "space_group": "225"}, OF_ELEMENTS),
+        ({"chemical_system": "Li-O"}, OF_ELEMENTS),
+        ({}, OPEN),
+        ({"space_group": "225", "num_atoms": "8"}, OPEN),
+        ({"required_elements": "Li"}, OPEN),
+        ({"model": "crystalflow-perov5", "formula": "SrTiO3"}, "crystalflow-perov5"),
+    ],
+)
+def test_the_models_that_take_turns_fit_what_is_asked_for(asked, names):
+    options = CrystalOptions(**{"model": "all", **asked})
+    assert model_names(options, "crystal") == names
+
+
+@pytest.mark.parametrize(
+    ("asked", "names"), [({"formula": "NaCl"}, OF_ELEMENTS), ({}, None), ({"num_atoms": "4"}, None)]
+)
+def test_without_a_model_known_prototypes_take_part_where_elements_are_named(asked, names):
+    assert model_names(CrystalOptions(**asked), "crystal") == names
+
+
+def test_molecules_have_one_model():
+    assert model_names(MoleculeOptions(), "molecule") is None, "the preferred one"
+    assert model_names(MoleculeOptions(model="all"), "molecule") == "moleculeflow-qm9"
+
+
+def test_several_models_are_a_mixture_with_all_their_cards():
+    generator, card = generator_of(OF_ELEMENTS, None, "cpu", "crystal")
     assert isinstance(generator, GeneratorMixture)
     assert generator.names == ("prototypes", "crystalflow-mp20")
     assert card["name"] == "prototypes, crystalflow-mp20"
     assert card["models"]["prototypes"]["licence"] == "CC-BY-4.0"
     assert "20" in card["n_atoms"], "sizes to draw from, where no formula says them"
-    alone, card = generator_of("all", None, "cpu", "molecule")
-    assert not isinstance(alone, GeneratorMixture)
-    assert card["name"] == "moleculeflow-qm9"
+
+
+def test_a_model_that_did_not_come_with_matkit_is_not_taken_unasked(monkeypatch):
+    monkeypatch.setattr(models, "shipped", dict)
+    assert model_names(CrystalOptions(formula="NaCl"), "crystal") is None
+    assert model_names(CrystalOptions(formula="NaCl", model="all"), "crystal") == OF_ELEMENTS
 
 
 @pytest.mark.parametrize(
@@ -40,10 +79,42 @@ def test_models_that_cannot_take_turns(model, error, message):
         generator_of(model, None, "cpu", "crystal")
 
 
-def test_a_model_without_coordinates_takes_turns_if_one_finds_them(wyformer):
-    with pytest.raises(ConfigError, match="makes no coordinates; among several models"):
-        generator_of(f"{wyformer},crystalflow-perov5", None, "cpu", "crystal")
-    generator, _ = generator_of(
-        f"{wyformer},crystalflow-perov5", "crystalflow-perov5", "cpu", "crystal"
-    )
+@pytest.mark.parametrize("coordinates", [None, "crystalflow-perov5"])
+def test_a_model_without_coordinates_takes_turns_if_one_finds_them(wyformer, coordinates):
+    names = f"crystalflow-perov5,{wyformer}"
+    generator, _ = generator_of(names, coordinates, "cpu", "crystal")
     assert isinstance(generator, GeneratorMixture)
+    assert [type(part).__name__ for part in generator.generators] == ["CrystalFlow", "Completed"]
+    with pytest.raises(ConfigError, match="makes no coordinates; among several models"):
+        generator_of(f"{wyformer},prototypes", None, "cpu", "crystal")
+
+
+def test_crystals_with_and_without_wyckoff_positions_come_from_one_mixture(wyformer, tmp_path):
+    made = generate(
+        model=f"crystalflow-mp20,{wyformer}",
+        num_samples=4,
+        num_atoms="4",
+        steps=1,
+        redraw=0,
+        out=str(tmp_path),
+    )
+    makers = [atoms.info[MAKER] for atoms in made.generated]
+    assert len(set(makers)) == 2
+    assert [room.is_symmetric(atoms) for atoms in made.generated] == [
+        maker != "crystalflow-mp20" for maker in makers
+    ]
+
+
+def test_a_generator_that_makes_nothing_is_named_with_its_reason(tmp_path):
+    notes = []
+    generate(
+        model="prototypes,crystalflow-mp20",
+        formula="NaCl",
+        space_group="1",
+        num_samples=1,
+        steps=1,
+        redraw=0,
+        note=notes.append,
+        out=str(tmp_path),
+    )
+    assert any(text.startswith("Without prototypes: No known prototype in") for text in notes)

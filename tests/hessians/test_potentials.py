@@ -10,6 +10,8 @@ from matkit.calculator import HESSIANS, MatkitCalculator
 from matkit.data.ase import from_ase
 from matkit.derivatives import Conservative
 from matkit.errors import ConfigError
+from matkit.hessians.calculators import difference_hessian
+from matkit.hessians.differences import STEP
 from matkit.hessians.potentials import autograd_hessian, impose_invariance, predicted_hessian
 from matkit.models import checkpoint
 from matkit.neighbors import radius_graph
@@ -68,6 +70,45 @@ def test_three_methods_agree_on_a_conservative_model(make, invariant):
     assert np.abs(found["autograd"] - found["predict"]).max() < 1e-10
     assert np.abs(found["finite-difference"] - found["predict"]).max() < 1e-3
     assert all(np.array_equal(matrix, matrix.T) for matrix in found.values())
+
+
+def test_pairs_that_come_and_go_with_a_displacement_are_found_by_one_search(monkeypatch):
+    searches = []
+
+    def counted(structures, *args):
+        searches.append(len(structures))
+        return radius_graph(structures, *args)
+
+    atoms = stretched()
+    longest = np.sort(atoms.get_all_distances(), axis=None)[-2]
+    for beyond in (-0.5 * STEP, 0.5 * STEP):
+        calc = MatkitCalculator(Conservative(Known(longest + beyond)).eval(), device="cpu")
+        expected = difference_hessian(atoms, calc, range(len(atoms)))
+        with monkeypatch.context() as patch:
+            patch.setattr("matkit.hessians.potentials.radius_graph", counted)
+            found = calc.get_hessian(atoms, method="finite-difference", block=32)
+        assert np.abs(found - expected).max() < 1e-9
+    assert searches == [1, 1]
+
+
+@pytest.mark.parametrize("method", ["autograd", "finite-difference"])
+def test_rows_of_some_atoms_are_computed_for_these_alone(method, monkeypatch):
+    calc, atoms = known(), stretched()
+    whole, copies = calc.get_hessian(atoms, method=method), []
+    forward = Conservative.forward
+
+    def counted(self, graph, *args, **kwargs):
+        copies.append(len(graph))
+        return forward(self, graph, *args, **kwargs)
+
+    monkeypatch.setattr(Conservative, "forward", counted)
+    found = calc.get_hessian(atoms, method=method, free=[4, 1])
+    assert sum(copies) == (6 if method == "autograd" else 12)
+    rows = np.repeat(np.isin(np.arange(len(atoms)), [1, 4]), 3)
+    # Not averaged with the rows of the others, which differences would change.
+    assert np.abs(found[rows] - whole[rows]).max() < (1e-9 if method == "autograd" else 1e-3)
+    assert np.array_equal(found, found.T)
+    assert not found[~rows][:, ~rows].any()
 
 
 def test_a_new_position_gives_a_new_prediction():

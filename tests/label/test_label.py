@@ -363,7 +363,7 @@ def test_edited_structures_are_noticed(tmp_path, source):
     rest = path.stat().st_size
     write(path, labelled[::-1])
     path.write_bytes(path.read_bytes().ljust(rest))
-    with pytest.raises(DataError, match="not those of its Hessians"):
+    with pytest.raises(DataError, match="not those of its matrices"):
         read_hessians(tmp_path / "out")
 
 
@@ -375,7 +375,7 @@ def test_edited_structures_are_noticed(tmp_path, source):
         ({"relative_difference": 0.1}, "relative_difference has no effect"),
         ({"max_asymmetry": 0.1}, "max_asymmetry has no effect"),
         ({"step": 0.1}, "step has no effect"),
-        ({"min_gap": 0.5}, "min_gap needs a calculator of gfn1, gfn2"),
+        ({"min_gap": 0.5}, "min_gap needs hamiltonian or a calculator of gfn1, gfn2"),
         ({"calculator_options": {1: 2}}, "expected names|valid string"),
     ],
 )

@@ -22,9 +22,10 @@ from matkit.models.upgrades import FORMAT_VERSION
 FOLDER = Path(__file__).parent / "released"
 FILES = sorted(FOLDER.glob("*.safetensors"))
 # Formats that the families which are younger than the first one began with.
-FIRST = {"mace": 2, "moleculeflow": 2, "edm": 2, "wyformer": 2, "cdvae": 2}
+FIRST = {"mace": 2, "moleculeflow": 2, "edm": 2, "wyformer": 2, "cdvae": 2, "qhnet": 2}
 EXPECTED = json.loads((FOLDER / "expected.json").read_text())
-POTENTIALS = [path for path in FILES if checkpoint.kind_of(path) == "potential"]
+MATRICES = [path for path in FILES if path.stem.startswith("qhnet")]
+POTENTIALS = [p for p in FILES if checkpoint.kind_of(p) == "potential" and p not in MATRICES]
 GENERATORS = [path for path in FILES if checkpoint.kind_of(path) == "generator"]
 
 
@@ -43,6 +44,17 @@ def test_a_potential_has_the_energies_of_its_time(path):
     expected = EXPECTED[path.stem.partition("-")[0]]
     assert close(result["energy"], [expected["energy"]])
     assert close(result["forces"], expected["forces"])
+
+
+@pytest.mark.parametrize("path", MATRICES, ids=lambda path: path.stem)
+def test_a_network_of_matrices_has_the_trace_and_norm_of_its_time(path):
+    atoms = molecule("H2O")
+    atoms.rattle(0.05, seed=1)
+    model = checkpoint.load(path)[0].double().eval()
+    (matrix,) = model(model.featurize(from_ase(atoms)))["hamiltonian"].dense()
+    expected = EXPECTED["qhnet"]
+    assert close(matrix.trace(), expected["trace"])
+    assert close(matrix.norm(), expected["norm"])
 
 
 @pytest.mark.parametrize("path", GENERATORS, ids=lambda path: path.stem)

@@ -219,6 +219,15 @@ def test_a_batch_searches_only_those_that_moved(shear):
     assert len(frames) < verlet.searches < 3 * 20
 
 
+def test_where_all_structures_stay_what_was_found_stays_too():
+    verlet, structures = VerletList(4.0, 0.6), from_ase([crystal(), water()])
+    found = verlet.candidates(structures)
+    verlet.keep([0, 1])
+    assert verlet.candidates(structures) is found
+    verlet.keep([1])
+    assert verlet.candidates(from_ase([water()])) is not found
+
+
 def test_structures_leave_and_join_a_batch():
     verlet, frames = VerletList(4.0, 0.6), [crystal(), slab(), water()]
     verlet.graph(from_ase(frames))

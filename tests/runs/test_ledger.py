@@ -11,7 +11,7 @@ from ase.io import read
 from matkit.errors import ConfigError, DataError, OutputExistsError
 from matkit.runs.items import Item, ItemResult, Shard, failed, fingerprint, parse_shard
 from matkit.runs.ledger import Ledger
-from matkit.runs.ledger_files import HESSIAN_TYPE, Files, read_rows
+from matkit.runs.ledger_files import Files, read_rows
 
 SETTINGS = {"calculator": "lj", "level": None}
 
@@ -23,7 +23,7 @@ def item(index: int) -> Item:
 def outcome(index: int) -> ItemResult:
     """A frame and a Hessian by which the item is recognised."""
     one = item(index)
-    return ItemResult(one, "done", (one.content,), hessian=np.full((3, 3), float(index)))
+    return ItemResult(one, "done", (one.content,), matrix=np.full((3, 3), index, "<f4"))
 
 
 def ledger(folder, **more) -> Ledger:
@@ -46,7 +46,7 @@ def test_what_is_committed_is_known(tmp_path):
         second.commit([outcome(2)])
     rows = list(read_rows(Files(tmp_path, "labels")))
     assert [row["reason"] for row in rows] == ["", "ValueError: no way", ""]
-    assert [row["hessian"] for row in rows] == [[0, 1], None, [36, 1]]
+    assert [row["matrix"] for row in rows] == [[0, 3, "<f4"], None, [36, 3, "<f4"]]
     assert places(tmp_path) == [0, 2]
 
 
@@ -58,10 +58,10 @@ def test_results_are_there_before_the_ledger_is_closed(tmp_path):
 
 
 def whole(folder) -> dict[str, bytes]:
-    return {end: (folder / f"labels{end}").read_bytes() for end in (".extxyz", ".hessians")}
+    return {end: (folder / f"labels{end}").read_bytes() for end in (".extxyz", ".matrices")}
 
 
-@pytest.mark.parametrize("ending", [".extxyz", ".jsonl", ".hessians"])
+@pytest.mark.parametrize("ending", [".extxyz", ".jsonl", ".matrices"])
 def test_a_run_cut_off_at_any_byte_goes_on(tmp_path, ending):
     """Whichever file lost its end, the result is that of a run without interruption."""
     with ledger(tmp_path) as run:
@@ -99,8 +99,8 @@ def test_structures_are_sorted(tmp_path):
         run.commit([outcome(4)])
     rows = list(read_rows(run.files))
     assert [row["index"] for row in rows] == [0, 1, 2, 3, 4]
-    numbers = np.fromfile(tmp_path / "labels.hessians", HESSIAN_TYPE)
-    found = [numbers[row["hessian"][0] // 4] for row in rows if row["hessian"]]
+    numbers = np.fromfile(tmp_path / "labels.matrices", "<f4")
+    found = [numbers[row["matrix"][0] // 4] for row in rows if row["matrix"]]
     assert found == [0, 1, 2, 4]
     assert places(tmp_path) == [0, 1, 2, 4]
 

@@ -15,7 +15,7 @@ from matkit.simulate import RelaxOptions, relax, relax_many, singlepoint, single
 from matkit.simulate.batched import forces as batched_forces
 from matkit.simulate.batched.forces import BatchForces
 from matkit.simulate.batched.limits import BatchLimit
-from matkit.simulate.batched.relax_state import evaluated, init, step
+from matkit.simulate.batched.relax_state import evaluated, init, kept, step
 from tests.simulate.calculators import Springs
 from tests.simulate.morse import Morse
 
@@ -133,6 +133,21 @@ def test_places_are_filled_again(batch_size):
     )
     assert [r.steps for r in in_turn] == [r.steps for r in everything]
     assert [r.energy for r in in_turn] == pytest.approx([r.energy for r in everything], abs=1e-9)
+
+
+def test_a_batch_that_nobody_leaves_is_not_put_together_again(monkeypatch):
+    left = []
+
+    def noted(state, which):
+        left.append(which)
+        return kept(state, which)
+
+    monkeypatch.setattr("matkit.simulate.batched.engine.kept", noted)
+    several = [atoms for atoms in crystals(4) if len(atoms) > 1]
+    results = relax_many(several, calculator(), steps=5, fmax=1e-9)
+    assert len(several) > 1
+    assert {result.steps for result in results} == {5}
+    assert left == []
 
 
 def committee():

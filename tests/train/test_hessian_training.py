@@ -208,7 +208,7 @@ def test_some_hessians_may_be_missing_if_allowed(options, folders, tmp_path):
 
 def test_hessians_that_are_not_numbers_are_missing(options, tmp_path):
     folder = hessian_folder(tmp_path / "nan", 3, seed=2)
-    numbers = np.memmap(tmp_path / "nan" / "labels.hessians", dtype="<f4", mode="r+")
+    numbers = np.memmap(tmp_path / "nan" / "labels.matrices", dtype="<f4", mode="r+")
     numbers[85] = np.nan  # the second structure follows 81 numbers
     numbers.flush()
     with pytest.raises(TrainingError, match=r"1 of 3 .* no hessian.*extxyz\[1\]"):
@@ -220,7 +220,7 @@ def test_edited_structures_are_noticed(options, tmp_path):
     path = tmp_path / "edited" / "labels.extxyz"
     size, (first, second) = path.stat().st_size, path.read_text().split("4\n", 1)
     path.write_bytes(f"4\n{second}{first}".encode().ljust(size))
-    with pytest.raises(DataError, match="not those of its Hessians"):
+    with pytest.raises(DataError, match="not those of its matrices"):
         train(options(train_file=folder, hessian_weight=1))
 
 

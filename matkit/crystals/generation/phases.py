@@ -15,6 +15,7 @@ from matkit.crystals.reading import crystal_of
 from matkit.crystals.results import CrystalEvaluation
 from matkit.evaluate.scores import Score, fraction
 from matkit.generate.batch import Batch
+from matkit.generate.mixture import MAKER
 from matkit.symmetry.groups import space_group as group_of
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Phase:
         above_best: How far that is above the best phase of the formula, in eV/atom.
         members: Numbers of the crystals, the lowest in energy first.
         atoms: The lowest of them.
+        makers: The generators that made them, if several took turns; that of the lowest first.
     """
 
     formula: str
@@ -45,6 +47,7 @@ class Phase:
     above_best: float
     members: tuple[int, ...]
     atoms: Atoms
+    makers: tuple[str, ...] = ()
 
     @property
     def symbol(self) -> str:
@@ -109,8 +112,10 @@ def _phases(
             formula = structure.composition.reduced_formula
             above = energy - best.setdefault(formula, energy)
             atoms = batch.relaxed[lowest]
-            phase = Phase(formula, groups[lowest][-1], energy, above, tuple(members), atoms)
-            found.append(phase)
+            makers = (batch.relaxed[number].info.get(MAKER) for number in members)
+            names = tuple(dict.fromkeys(str(maker) for maker in makers if maker is not None))
+            group = groups[lowest][-1]
+            found.append(Phase(formula, group, energy, above, tuple(members), atoms, names))
     ranks = {formula: rank for rank, formula in enumerate(best)}
     return sorted(found, key=lambda phase: (ranks[phase.formula], phase.above_best))
 
@@ -138,4 +143,22 @@ def phase_cells(found: Sequence[Phase]) -> list[list[str]]:
     for phase in found:
         above, count = f"{1e3 * phase.above_best:.1f}", str(len(phase.members))
         rows.append([phase.formula, phase.symbol, above, count, str(phase.members[0])])
+    if any(phase.makers for phase in found):
+        makers = ["generator", *(", ".join(phase.makers) for phase in found)]
+        rows = [[*row, maker] for row, maker in zip(rows, makers, strict=True)]
     return rows
+
+
+def maker_cells(found: Sequence[Phase]) -> list[list[str]]:
+    """Return what each of several generators found, with one row of headings; nothing of one."""
+    formulas = dict.fromkeys(phase.formula for phase in found)
+    rows = [["generator", "phases", "best phase of a formula", "its best, meV/atom above the best"]]
+    for maker in sorted({maker for phase in found for maker in phase.makers}):
+        own = [phase for phase in found if maker in phase.makers]
+        lowest: dict[str, float] = {}
+        for phase in own:
+            lowest.setdefault(phase.formula, phase.above_best)
+        first = sum(above == 0 for above in lowest.values())
+        mean = f"{1e3 * sum(lowest.values()) / len(lowest):.1f}"
+        rows.append([maker, str(len(own)), f"{first} of {len(formulas)}", mean])
+    return rows if len(rows) > 1 else []

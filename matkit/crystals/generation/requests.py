@@ -29,15 +29,15 @@ Content = tuple[int, ...]
 
 
 def requests(
-    options: CrystalOptions, generator: Generator, learnt: Mapping[int, int] | None = None
+    options: CrystalOptions, generator: Generator, likely: Mapping[int, float] | None = None
 ) -> list[Item]:
     """Return what each crystal is to be; the smallest come first, so that batches are even.
 
     Args:
         options: What is asked for.
         generator: The network.
-        learnt: How many crystals of each number of atoms it was trained on; drawn from if neither
-            a formula nor the options say how many atoms there are.
+        likely: How likely each number of atoms is, if neither a formula nor the options say how
+            many there are; all of them alike if it is not known.
 
     Raises:
         ConfigError: what is asked for is impossible, or not enough, for the generator.
@@ -48,7 +48,7 @@ def requests(
     if options.like is not None:
         return requests_like(read_crystals([options.like]), options, generator)
     rng = np.random.default_rng([options.seed, 1])
-    room = _Room(options, generator, learnt or {}, free)
+    room = _Room(options, generator, likely or {}, free)
     drawn = [_one(options, room, rng, i) for i in range(options.num_samples)]
     drawn.sort(key=lambda atoms: atoms[0])
     items = []
@@ -96,7 +96,7 @@ class _Room:
     Args:
         options: What is asked for.
         generator: The network.
-        learnt: How many crystals of each number of atoms it was trained on.
+        likely: How likely each number of atoms is.
         free: Whether the generator finds the species.
 
     Raises:
@@ -108,13 +108,13 @@ class _Room:
         self,
         options: CrystalOptions,
         generator: Generator,
-        learnt: Mapping[int, int],
+        likely: Mapping[int, float],
         free: bool,
     ) -> None:
         self.group = None if options.space_group is None else parse(options.space_group)
         self.max_atoms, self.free = generator.max_atoms, free
         self.is_open = free and not options.num_atoms and "n_atoms" not in generator.required
-        self.sizes = _sizes(options, generator, learnt)
+        self.sizes = _sizes(options, generator, likely)
         if free and not self.is_open:
             possible = {n: p for n, p in self.sizes.items() if self.fits(((0, n),))}
             if not possible:
@@ -165,10 +165,10 @@ def _of_elements(elements: tuple[int, ...], room: _Room, rng: np.random.Generato
 
 
 def _sizes(
-    options: CrystalOptions, generator: Generator, learnt: Mapping[int, int]
+    options: CrystalOptions, generator: Generator, likely: Mapping[int, float]
 ) -> dict[int, float]:
     """Return how likely each number of atoms is to be drawn."""
-    weights: Mapping[int, int] = dict.fromkeys(range(1, generator.max_atoms + 1), 1)
+    weights: Mapping[int, float] = dict.fromkeys(range(1, generator.max_atoms + 1), 1)
     if options.num_atoms is not None:
         numbers = parse_range(options.num_atoms, "numbers of atoms")
         if numbers[-1] > generator.max_atoms:
@@ -177,7 +177,7 @@ def _sizes(
                 f"asked for {options.num_atoms}. Ask for fewer."
             )
         weights = dict.fromkeys(numbers, 1)
-    elif learnt:
-        weights = learnt
+    elif likely:
+        weights = likely
     total = sum(weights.values())
     return {size: weight / total for size, weight in weights.items()}

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from ase import Atoms
 
-from matkit.crystals.generation.phases import SYMPREC, Phase, phase_cells
+from matkit.crystals.generation.phases import SYMPREC, Phase, maker_cells, phase_cells
 from matkit.crystals.judging import SYMPRECS
 from matkit.crystals.pages import PICTURES, histograms
 from matkit.crystals.reading import crystal_of
@@ -126,7 +126,8 @@ def lines(batch: Batch) -> list[str]:
     found = phases_of(batch)
     table = as_text(phase_cells(found[:SHOWN])).splitlines() if found else []
     more = [f"... and {len(found) - SHOWN} more phases"] if len(found) > SHOWN else []
-    return [*table, *more, *score_lines(_scores(batch))]
+    makers = as_text(maker_cells(found)).splitlines() if maker_cells(found) else []
+    return [*table, *more, *makers, *score_lines(_scores(batch))]
 
 
 def sections(batch: Batch) -> list[str]:
@@ -139,6 +140,7 @@ def sections(batch: Batch) -> list[str]:
             "generated_crystals",
             units=UNITS,
             phases=phase_cells(found) if found else [],
+            makers=maker_cells(found),
             phase_scenes=[_scene_of(rank, phase) for rank, phase in enumerate(found[:PICTURES], 1)],
             symprec=SYMPREC,
             scores=score_cells(_scores(batch)),

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from matkit.crystals.evaluation import Note, evaluate_crystals
 from matkit.crystals.generation.compositions import parse_elements
-from matkit.crystals.generation.options import CrystalOptions
+from matkit.crystals.generation.options import ATOMS, CrystalOptions
 from matkit.crystals.generation.phases import SYMPREC, Findings, findings
 from matkit.crystals.generation.realize import realize
 from matkit.crystals.generation.requests import requests
@@ -38,9 +38,22 @@ OPTIONS = CrystalOptions
 NOUN = "crystal"
 RELAX_CELL = True
 WEIGHTLESS = {"prototypes": known_prototypes}
-ALL = ("prototypes", "crystalflow-mp20")
+# Generators that take turns where something says which elements there are, and where nothing does.
+OF_ELEMENTS = ("prototypes", "crystalflow-mp20")
+OPEN = ("prototypes", "crystalflow-mp20", "wyformer-mp20")
 # A crystal that has grown to this many times its volume has come apart.
 BURST = 3.0
+
+
+def general(options: CrystalOptions) -> Sequence[str]:
+    """Return the names of all generators that fit what is asked for."""
+    return usual(options) or OPEN
+
+
+def usual(options: CrystalOptions) -> Sequence[str]:
+    """Return the names of those that are taken if none is named; none for the preferred one."""
+    named = any(getattr(options, name) is not None for name in ATOMS)
+    return OF_ELEMENTS if named else ()
 
 
 def fields(options: CrystalOptions, generator: Generator, count: int) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from matkit.crystals.exchange import Exchange
 from matkit.crystals.prototypes import Prototypes, Substitution
 from matkit.elements import format_species
 from matkit.errors import ConfigError
@@ -33,11 +34,14 @@ CARD: Final = {
 class Substituted(Generator):
     """The likeliest prototypes of a composition, one after the other; no chance is involved.
 
+    Without a composition, known crystals with elements exchanged for similar ones.
+
     Args:
         table: The prototypes.
     """
 
     inputs = frozenset({"n_atoms", "species", "space_group"})
+    required = frozenset()
     steps = 1
 
     def __init__(self, table: Prototypes) -> None:
@@ -48,6 +52,7 @@ class Substituted(Generator):
         # What is drawn depends on it, which makes it the weights of this generator.
         self.likeness = nn.Parameter(torch.from_numpy(table.likeness), requires_grad=False)
         self._ranked = lru_cache(maxsize=256)(table.substitutions)
+        self.exchange = Exchange(table)
 
     def loss(self, structures: Structures, rng: torch.Generator) -> dict[str, Float[Tensor, " B"]]:
         """There is nothing to be trained.
@@ -58,12 +63,20 @@ class Substituted(Generator):
         raise ConfigError("A table of prototypes cannot be trained; make another one.")
 
     def check_condition(self, condition: Condition) -> None:
-        """Raise if a composition is not that of a known prototype.
+        """Raise if a composition, number of atoms or space group is not that of a known prototype.
 
         Raises:
             UnknownElementError, ConfigError: as for every generator, or it is not.
         """
         super().check_condition(condition)
+        if condition.species is None:
+            for n_atoms, group in set(_sizes(condition)):
+                if not len(self.exchange.members(n_atoms, group)):
+                    raise ConfigError(
+                        f"No known prototype has {n_atoms or 'any'} atoms in space group "
+                        f"{group or 'any'}. Choose another model."
+                    )
+            return
         for species, group in _compositions(condition):
             if not self._ranked(species, group):
                 of_group = "" if group is None else f" in space group {group}"
@@ -79,12 +92,21 @@ class Substituted(Generator):
             UnknownElementError, ConfigError: as `check_condition`.
         """
         self.check_condition(condition)
+        if condition.species is None:
+            pairs = zip(_sizes(condition), seeds.tolist(), strict=True)
+            return cat([self._exchanged(*size, seed) for size, seed in pairs])
         ranks = [0] * len(condition) if condition.rank is None else condition.rank.tolist()
         made = []
         for (species, group), rank in zip(_compositions(condition), ranks, strict=True):
             choices = self._ranked(species, group)
             made.append(self._crystal(species, choices[rank % len(choices)]))
         return cat(made)
+
+    def _exchanged(self, n_atoms: int | None, group: int | None, seed: int) -> Structures:
+        members = self.exchange.members(n_atoms, group)
+        chosen = self.exchange.drawn(members, np.random.default_rng(seed))
+        atoms = slice(*self.table.offsets[chosen.geometry : chosen.geometry + 2])
+        return self._crystal(np.array(chosen.elements)[self.table.role[atoms]].tolist(), chosen)
 
     def _crystal(self, species: Sequence[int], chosen: Substitution) -> Structures:
         table, geometry = self.table, chosen.geometry
@@ -113,6 +135,15 @@ class Substituted(Generator):
 def known_prototypes() -> tuple[Substituted, dict[str, Any]]:
     """Return the prototypes that come with matkit, and what is known of them."""
     return Substituted(Prototypes.load(TABLE)), CARD
+
+
+def _sizes(condition: Condition) -> list[tuple[int | None, int | None]]:
+    """Return number of atoms and space group of each structure, as far as they are given."""
+    groups, sizes = condition.space_group, condition.n_atoms
+    return [
+        (None if sizes is None else int(sizes[b]), None if groups is None else int(groups[b]))
+        for b in range(len(condition))
+    ]
 
 
 def _compositions(condition: Condition) -> list[tuple[tuple[int, ...], int | None]]:

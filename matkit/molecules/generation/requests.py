@@ -22,15 +22,15 @@ VALENCES = {1: 1, 5: 3, 6: 4, 7: 3, 8: 2, 9: 1, 14: 4}
 
 
 def requests(
-    options: MoleculeOptions, generator: Generator, learnt: Mapping[int, int] | None = None
+    options: MoleculeOptions, generator: Generator, likely: Mapping[int, float] | None = None
 ) -> list[Item]:
     """Return what each molecule is to be; the smallest come first, so that batches are even.
 
     Args:
         options: What is asked for.
         generator: The network.
-        learnt: How many molecules of each number of atoms it was trained on; drawn from if neither
-            a formula nor the options say how many atoms there are.
+        likely: How likely each number of atoms is, if neither a formula nor the options say how
+            many there are; all of them alike if it is not known.
 
     Raises:
         ConfigError: what is asked for is impossible.
@@ -47,7 +47,7 @@ def requests(
         formulas = [_atoms(text, scaffold) for text in texts]
         drawn = [formulas[i % len(formulas)] for i in range(options.num_samples)]
     else:
-        sizes = _sizes(options, generator, learnt or {}, scaffold)
+        sizes = _sizes(options, generator, likely or {}, scaffold)
         chosen = rng.choice(list(sizes), options.num_samples, p=list(sizes.values()))
         drawn = [(int(size),) for size in chosen]
     drawn.sort(key=lambda atoms: atoms[0])
@@ -105,7 +105,7 @@ def check_formula(composition: Composition, text: str) -> None:
 def _sizes(
     options: MoleculeOptions,
     generator: Generator,
-    learnt: Mapping[int, int],
+    likely: Mapping[int, float],
     scaffold: Scaffold | None,
 ) -> dict[int, float]:
     """Return how likely each number of atoms is to be drawn.
@@ -113,7 +113,7 @@ def _sizes(
     Raises:
         ConfigError: none is possible.
     """
-    weights: Mapping[int, int] = learnt or dict.fromkeys(range(1, generator.max_atoms + 1), 1)
+    weights: Mapping[int, float] = likely or dict.fromkeys(range(1, generator.max_atoms + 1), 1)
     if options.num_atoms is not None:
         weights = dict.fromkeys(parse_range(options.num_atoms, "numbers of atoms"), 1)
         if max(weights) > generator.max_atoms:

@@ -32,11 +32,20 @@ OPTIONS = MoleculeOptions
 NOUN = "molecule"
 RELAX_CELL = False
 WEIGHTLESS: dict[str, Callable[[], tuple[Generator, dict[str, Any]]]] = {}
-ALL = ("moleculeflow-qm9",)
 # Atoms that are nearer, in Å, overlap.
 CLOSEST = 0.5
 # Bonds are broken beyond this multiple of the sum of the covalent radii.
 BROKEN = 1.4
+
+
+def general(_options: MoleculeOptions) -> Sequence[str]:
+    """Return the names of all generators that fit what is asked for: one."""
+    return ("moleculeflow-qm9",)
+
+
+def usual(_options: MoleculeOptions) -> Sequence[str]:
+    """Return the names of those that are taken if none is named: the preferred one."""
+    return ()
 
 
 def fields(options: MoleculeOptions, _generator: Generator, count: int) -> dict[str, Any]:

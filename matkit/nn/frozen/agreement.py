@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -45,17 +45,20 @@ def agrees(
     return bool(agreed) and bool(energy_error <= tolerance * energy.abs().max())
 
 
+def probe_species(known: Sequence[int]) -> list[int]:
+    """Return the elements of the atoms that a network is compared on, given those it is for."""
+    return [known[7 * i % len(known)] for i in range(8)]
+
+
 def _probe(network: Potential) -> Graph:
     """Return eight atoms of the network's elements, no two of them closer than 1 Å."""
     generator = torch.Generator().manual_seed(0)
     corners = torch.cartesian_prod(*[torch.arange(2.0, dtype=torch.float64)] * 3)
     spacing = max(1.6, 0.4 * network.cutoff)
     noise = 0.3 * torch.rand(8, 3, generator=generator, dtype=torch.float64)
-    known = network.usable_species
-    species = torch.tensor(known)[torch.arange(8) * 7 % len(known)]
     structures = Structures(
         positions=spacing * corners + noise,
-        species=species,
+        species=torch.tensor(probe_species(network.usable_species)),
         cell=torch.zeros(1, 3, 3, dtype=torch.float64),
         pbc=torch.zeros(1, 3, dtype=torch.bool),
         n_atoms=torch.tensor([8]),

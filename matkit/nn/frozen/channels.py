@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 from torch import Tensor
 
@@ -17,33 +16,44 @@ from matkit.nn.species_rows import species_product
 
 @dataclass(frozen=True)
 class FrozenLinear:
-    """A `Linear` with its normalisation multiplied into the weights."""
+    """A `Linear` for inference.
+
+    Attributes:
+        source: Input irrep of every output irrep.
+        weights: Matrices, with the normalisation multiplied in; with one for every species they are
+            those of the network, which take most of its memory.
+        scales: What is left to multiply by.
+    """
 
     source: tuple[int, ...]
     weights: tuple[Tensor, ...]
-    by_species: bool
+    scales: tuple[float, ...]
 
     @classmethod
     def of(cls, linear: Linear, factor: float = 1.0) -> FrozenLinear:
         """Freeze a layer, multiplied by `factor`."""
-        weights = tuple(
-            (weight.detach() * (scale * factor)).contiguous()
-            for weight, scale in zip(linear.weights, linear.scales, strict=True)
-        )
-        return cls(tuple(linear.source), weights, weights[0].ndim == 3)
+        source, scales = tuple(linear.source), tuple(factor * scale for scale in linear.scales)
+        weights = tuple(weight.detach() for weight in linear.weights)
+        if weights[0].ndim == 3:
+            return cls(source, weights, scales)
+        pairs = zip(weights, scales, strict=True)
+        return cls(source, tuple(weight * scale for weight, scale in pairs), (1.0,) * len(scales))
 
     def forward(self, x: Features, index: Tensor) -> list[Tensor]:
         """Return mixed features."""
-        pairs = zip(self.source, self.weights, strict=True)
-        if self.by_species:
-            return [species_product(x[source], weight, index) for source, weight in pairs]
-        return [x[source] @ weight for source, weight in pairs]
+        return [
+            species_product(x[source] * scale, weight, index)
+            if weight.ndim == 3
+            else x[source] @ weight
+            for source, weight, scale in zip(self.source, self.weights, self.scales, strict=True)
+        ]
 
     def backward(self, g: Sequence[Tensor], index: Tensor, into: FeatureGradient) -> None:
         """Add the derivative by the input to `into`."""
-        for source, weight, gradient in zip(self.source, self.weights, g, strict=True):
-            if self.by_species:
-                into.add(source, species_product(gradient, weight.mT, index))
+        terms = zip(self.source, self.weights, self.scales, g, strict=True)
+        for source, weight, scale, gradient in terms:
+            if weight.ndim == 3:
+                into.add(source, species_product(gradient * scale, weight.mT, index))
             else:
                 into.add_product(source, gradient, weight.mT)
 
@@ -52,11 +62,11 @@ class FrozenLinear:
     ) -> Features:
         """Record the map; return the result of every output irrep."""
         results = []
-        for place, (source, weight) in enumerate(zip(self.source, self.weights, strict=True)):
+        for place, source in enumerate(self.source):
             n, dim, _ = x[source].shape
             add = place in into
-            out = into[place] if add else x[source].new_empty(n, dim, weight.shape[-1])
-            recording.product(x[source], weight, out, add)
+            out = into[place] if add else x[source].new_empty(n, dim, self.weights[place].shape[-1])
+            recording.product(x[source], self._matrices(recording, place), out, add)
             results.append(out)
         return tuple(results)
 
@@ -64,16 +74,22 @@ class FrozenLinear:
         self, recording: RecordedNetwork, g: Sequence[Tensor], into: dict[int, Tensor]
     ) -> None:
         """Record the derivative by every input irrep, added to what is in `into`."""
-        for source, transposed, gradient in zip(self.source, self._transposed, g, strict=True):
+        for place, (source, gradient) in enumerate(zip(self.source, g, strict=True)):
             add = source in into
             if not add:
                 n, dim, _ = gradient.shape
-                into[source] = gradient.new_empty(n, dim, transposed.shape[-1])
-            recording.product(gradient, transposed, into[source], add)
+                into[source] = gradient.new_empty(n, dim, self.weights[place].shape[-2])
+            recording.product(gradient, self._matrices(recording, place, True), into[source], add)
 
-    @cached_property
-    def _transposed(self) -> tuple[Tensor, ...]:
-        return tuple(weight.mT.contiguous() for weight in self.weights)
+    def _matrices(
+        self, recording: RecordedNetwork, place: int, transposed: bool = False
+    ) -> Tensor | dict[int, Tensor]:
+        """Return the matrix of an output irrep, or those of the species that occur."""
+        weight = self.weights[place].mT if transposed else self.weights[place]
+        if weight.ndim == 2:
+            return weight.contiguous()
+        scale = self.scales[place]
+        return {i: (weight[i] * scale).contiguous() for i in set(recording.species)}
 
 
 @dataclass(frozen=True)

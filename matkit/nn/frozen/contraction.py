@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +13,10 @@ from matkit.nn.contraction import SymmetricContraction, can_compile
 from matkit.nn.equivariant import Features
 from matkit.nn.frozen.contracts import SpeciesMap
 from matkit.nn.frozen.nodes import chunks
-from matkit.nn.kernels.contraction import reference
+from matkit.nn.frozen.recording import RecordedNetwork
+from matkit.nn.kernels.contraction import check, reference
 from matkit.nn.kernels.contraction.coefficients import coefficients
-from matkit.nn.kernels.contraction.compiled import kernel_for
+from matkit.nn.kernels.contraction.compiled import kernel_entry, kernel_for
 from matkit.nn.kernels.contraction.dispatch import derivative
 from matkit.nn.kernels.contraction.layout import ContractionLayout
 from matkit.nn.kernels.contraction.polynomial import Operands
@@ -26,28 +28,25 @@ class FrozenContraction:
     """A `SymmetricContraction` with its reverse derivative.
 
     Attributes:
-        layout: Irreps and order.
-        weights: Of all paths to every output irrep [species, paths, channels].
+        source: The contraction itself, whose weights take a good part of a network's memory.
         table: Coefficients of the species met so far [species, blocks, coefficients, lanes];
             memory is taken for these only.
         known: Indices of those species.
     """
 
-    layout: ContractionLayout
-    weights: tuple[Tensor, ...]
+    source: SymmetricContraction
     table: Tensor
     known: set[int] = field(default_factory=set)
 
     @classmethod
     def of(cls, contraction: SymmetricContraction) -> FrozenContraction:
         """Freeze a contraction."""
-        layout = contraction.layout
-        weights = tuple(weight.detach() for weight in contraction.path_weights())
-        if not can_compile(weights[0]):
-            return cls(layout, weights, weights[0].new_empty(0))
-        kernel = kernel_for(layout, weights[0].dtype)
-        shape = (len(weights[0]), kernel.blocks, kernel.coefficients, kernel.lanes)
-        return cls(layout, weights, weights[0].new_empty(shape))
+        like = next(contraction.parameters()).detach()
+        if not can_compile(like):
+            return cls(contraction, like.new_empty(0))
+        kernel = kernel_for(contraction.layout, like.dtype)
+        shape = (len(like), kernel.blocks, kernel.coefficients, kernel.lanes)
+        return cls(contraction, like.new_empty(shape))
 
     def forward(self, x: Features, index: Tensor) -> Features:
         """Return the contracted features [N, 2l + 1, channels] of every output irrep.
@@ -60,7 +59,7 @@ class FrozenContraction:
             StructureError: an index is not that of a species.
         """
         if not can_compile(x[0]):
-            return reference.contract(self.layout, x, self.weights, index)
+            return reference.contract(self.layout, x, self._weights, index)
         return derivative(self.layout, "g", Operands(self.table, x), self._rows(index))
 
     def backward(self, x: Features, g: Features, index: Tensor) -> Features:
@@ -69,15 +68,50 @@ class FrozenContraction:
             return derivative(self.layout, "x", Operands(self.table, x, g), self._rows(index))
         with torch.enable_grad():
             leaves = tuple(part.detach().requires_grad_() for part in x)
-            out = reference.contract(self.layout, leaves, self.weights, index)
+            out = reference.contract(self.layout, leaves, self._weights, index)
             return torch.autograd.grad(out, leaves, g)
+
+    @property
+    def compiled(self) -> bool:
+        """Whether compiled kernels do all of it."""
+        able, dtype = can_compile(self.table), self.table.dtype
+        return able and all(check.agrees(kernel_for(self.layout, dtype, by)) for by in "gx")
+
+    def record(self, recording: RecordedNetwork, x: Features) -> Features:
+        """Record the values."""
+        irreps = [(degree, self.layout.channels) for degree, _ in self.layout.targets]
+        out = recording.features(irreps)
+        self._record(recording, "g", [*x, *out])
+        return out
+
+    def record_back(self, recording: RecordedNetwork, x: Features, g: Features) -> Features:
+        """Record the derivative by the input `x`, given that by the values."""
+        by_x = tuple(map(torch.empty_like, x))
+        self._record(recording, "x", [*x, *g, *by_x])
+        return by_x
+
+    def _record(self, recording: RecordedNetwork, variable: str, tensors: list[Tensor]) -> None:
+        kernel = kernel_for(self.layout, self.table.dtype, variable)
+        rows = self._rows(torch.tensor(recording.species))
+        arguments = [rows.order, rows.start, rows.chunk_slot, self.table, *tensors]
+        recording.launch(kernel_entry(kernel), arguments, len(rows.chunk_slot) * kernel.blocks)
+
+    @property
+    def layout(self) -> ContractionLayout:
+        """Irreps and order."""
+        return self.source.layout
+
+    @cached_property
+    def _weights(self) -> Features:
+        """Weights of all paths to every output irrep, for plain torch."""
+        return tuple(weight.detach() for weight in self.source.path_weights())
 
     def _rows(self, index: Tensor) -> SpeciesRows:
         """Return the atoms by species, whose coefficients are in the table then."""
         rows = species_rows(index, len(self.table))
         for i in set(rows.species.tolist()) - self.known:
-            weights = [weight[i : i + 1] for weight in self.weights]
-            self.table[i] = coefficients(self.layout, weights, self.table.shape[-1])[0]
+            weights = self.source.path_weights(slice(i, i + 1))
+            self.table[i] = coefficients(self.layout, weights, self.table.shape[-1])[0].detach()
             self.known.add(i)
         return rows._replace(slot=index, chunk_slot=rows.chunk_species)
 

@@ -114,7 +114,7 @@ class FrozenInteraction:
         )
         gate, table = cast(RecordedNode, self.gate), cast(RadialTable, self.table)
         sent = linear_in.record(recording, x, {})
-        messages, number = recording.convolve(self.layout, sent, table)
+        messages, convolution_back = recording.convolve(self.layout, sent, table, first)
         mixed = linear_out.record(recording, messages, {})
         sums = {i: mixed[place] for i, place in enumerate(self.places)}
         self.self_connection.record(recording, x, sums)
@@ -124,7 +124,7 @@ class FrozenInteraction:
             by_messages: dict[int, Tensor] = {}
             linear_out.record_back(recording, by_mixed, by_messages)
             arriving = tuple(by_messages[k] for k in range(len(messages)))
-            by_sent = recording.convolve_back(self.layout, sent, arriving, table, number)
+            by_sent = convolution_back(arriving)
             if first:
                 return ()
             by_input: dict[int, Tensor] = {}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from matkit.nn.equivariant import Features
 from matkit.nn.frozen.channels import FrozenIdentity, FrozenLinear
+from matkit.nn.frozen.contraction import FrozenContraction
 from matkit.nn.frozen.contracts import (
     ChannelMap,
     EdgeData,
@@ -20,7 +22,10 @@ from matkit.nn.frozen.contracts import (
 )
 from matkit.nn.frozen.interaction import FrozenInteraction, capturing
 from matkit.nn.frozen.radial_table import RadialTable
+from matkit.nn.frozen.recording import RecordedNetwork, Reverse
+from matkit.nn.kernels.launch import SCALARS
 from matkit.nn.kernels.paths import Coupling, Layout
+from matkit.nn.kernels.quotients import quotient_entry
 from matkit.nn.radial_functions import Radial
 
 
@@ -28,8 +33,8 @@ from matkit.nn.radial_functions import Radial
 class FrozenPair:
     """Two linear maps one after the other."""
 
-    first: ChannelMap
-    second: ChannelMap
+    first: FrozenLinear
+    second: FrozenLinear
 
     def forward(self, x: Features, index: Tensor) -> list[Tensor]:
         """Return mixed features."""
@@ -40,6 +45,20 @@ class FrozenPair:
         between = FeatureGradient.zero(len(g))
         self.second.backward(g, index, between)
         self.first.backward(between.whole(), index, into)
+
+    def record(
+        self, recording: RecordedNetwork, x: Features, into: Mapping[int, Tensor]
+    ) -> Features:
+        """Record both maps; return the result of every output irrep."""
+        return self.second.record(recording, self.first.record(recording, x, {}), into)
+
+    def record_back(
+        self, recording: RecordedNetwork, g: Sequence[Tensor], into: dict[int, Tensor]
+    ) -> None:
+        """Record the derivative by every input irrep, added to what is in `into`."""
+        between: dict[int, Tensor] = {}
+        self.second.record_back(recording, g, between)
+        self.first.record_back(recording, [between[k] for k in range(len(g))], into)
 
 
 @dataclass(frozen=True)
@@ -54,6 +73,14 @@ class FrozenNothing:
         """Return `g`."""
         return g
 
+    def record(self, recording: RecordedNetwork, x: Features) -> Features:
+        """Return the features."""
+        return x
+
+    def record_back(self, recording: RecordedNetwork, x: Features, g: Features) -> Features:
+        """Return `g`."""
+        return g
+
 
 def frozen_messages(
     layout: Layout,
@@ -63,7 +90,7 @@ def frozen_messages(
     table: RadialTable | None,
 ) -> FrozenInteraction:
     """Return a layer that only sends messages and mixes them; see `FrozenInteraction`."""
-    none = FrozenLinear((), (), by_species=False)
+    none = FrozenLinear((), (), ())
     return FrozenInteraction(
         layout, linear_in, linear_out, none, (), FrozenNothing(), radial, table
     )
@@ -102,6 +129,23 @@ class FrozenDensity:
         """Return derivatives by the harmonics and the lengths, given that by the value."""
         _, by_harmonics, by_lengths = self.messages.backward((g,), tape, data, space, first=True)
         return by_harmonics, by_lengths
+
+    def record(self, recording: RecordedNetwork, x: Features) -> tuple[Features, Reverse]:
+        """Record the quotient of features and one plus the density; return it and its way back."""
+        ones = torch.ones(len(recording.species), 1, 1, dtype=recording.dtype)
+        (density,), density_back = self.messages.record(recording, (ones,), first=True)
+        sizes = tuple(part.shape[1] * part.shape[2] for part in x)
+        entries = [quotient_entry(SCALARS[recording.dtype], sizes, back) for back in (False, True)]
+        out = tuple(map(torch.empty_like, x))
+        recording.launch(entries[0], [density, *x, *out])
+
+        def back(g: Features) -> Features:
+            by_x, by_density = tuple(map(torch.empty_like, x)), torch.empty_like(density)
+            recording.launch(entries[1], [density, *out, *g, *by_x, by_density])
+            density_back((by_density,))
+            return by_x
+
+        return out, back
 
 
 @dataclass(frozen=True)
@@ -165,6 +209,43 @@ class FrozenMACELayer:
             self.self_connection.backward([g[place] for place in self.places], data.species, into)
             by_input = into.whole()
         return by_input, by_harmonics, by_lengths
+
+    @property
+    def recordable(self) -> bool:
+        """Whether all parts of the layer can be recorded."""
+        products = isinstance(self.contraction, FrozenContraction) and self.contraction.compiled
+        density = self.density is None or self.density.messages.recordable
+        return products and density and self.messages.recordable
+
+    def record(
+        self, recording: RecordedNetwork, x: Features, first: bool
+    ) -> tuple[Features, Reverse]:
+        """Record the layer; return its result and what records the way back."""
+        contraction = cast(FrozenContraction, self.contraction)
+        mixed, messages_back = self.messages.record(recording, x, first)
+        density_back: Reverse | None = None
+        if self.density is not None:
+            mixed, density_back = self.density.record(recording, mixed)
+        products = contraction.record(recording, mixed)
+        result = self.linear_product.record(recording, products, {})
+        if self.self_connection is not None:
+            sums = {i: result[place] for i, place in enumerate(self.places)}
+            self.self_connection.record(recording, x, sums)
+
+        def back(g: Features) -> Features:
+            by_products: dict[int, Tensor] = {}
+            self.linear_product.record_back(recording, g, by_products)
+            arriving = tuple(by_products[k] for k in range(len(products)))
+            by_mixed = contraction.record_back(recording, mixed, arriving)
+            if density_back is not None:
+                by_mixed = density_back(by_mixed)
+            into = dict(enumerate(messages_back(by_mixed)))
+            if self.self_connection is not None and not first:
+                connected = [g[place] for place in self.places]
+                self.self_connection.record_back(recording, connected, into)
+            return tuple(into[k] for k in range(len(into)))
+
+        return result, back
 
     def _through_density(
         self,

@@ -16,10 +16,9 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from matkit.errors import ConfigError
 from matkit.nn.equivariant import Features
 from matkit.nn.frozen.contracts import EdgeData, present
-from matkit.nn.frozen.passes import LastStep, Passed
+from matkit.nn.frozen.passes import LastStep, LayerGradients, Passed
 from matkit.nn.frozen.radial_table import RadialTable
 from matkit.nn.kernels.fused import Edges, kernel_entry
 from matkit.nn.kernels.launch import SCALARS
@@ -101,28 +100,34 @@ class RecordedNetwork:
         edges = data.edges
         self._edges = [torch.empty_like(part) for part in (edges.start, edges.transpose_start)]
         self._edges += [torch.empty(self.capacity, dtype=torch.long) for _ in range(3)]
-        size = (self.capacity, data.harmonics.shape[1])
-        self._harmonics = torch.empty(size, dtype=self.dtype)
+        self._harmonics = torch.empty(self.capacity, data.harmonics.shape[1], dtype=self.dtype)
         self._places = torch.empty(self.capacity, dtype=torch.float64)
-        self._by_harmonics = torch.empty(len(layers), *size, dtype=self.dtype)
-        self._by_places = torch.empty(len(layers), self.capacity, dtype=self.dtype)
-        self._forward, self._backward = LaunchSequence(), LaunchSequence()
-        self._launches = self._forward
         self._loaded: Edges | None = None
         self._input = tuple(torch.empty_like(part) for part in x)
+        self._launches = self._forward = LaunchSequence()
         self._record()
+        self._backward = LaunchSequence()
+        self._g: list[Tensor | None] = []
 
     def _record(self) -> None:
-        x, ways_back, self._scalars = self._input, [], []
+        x, self._ways_back, self._scalars = self._input, [], []
         for t, layer in enumerate(self._layers):
             x, back = layer.record(self, x, t == 0)
-            ways_back.append(back)
+            self._ways_back.append(back)
             self._scalars.append(x[0])
-        self._launches = self._backward
-        self._g = torch.empty_like(x[0])
-        g: Features = (self._g,)
-        for back in reversed(ways_back):
-            g = back(g)
+
+    def _record_back(self, g: LayerGradients) -> None:
+        """Record the way back from derivatives by the scalars of those layers that have one."""
+        self._launches = self._backward = LaunchSequence()
+        size = self._count, self.capacity
+        self._by_harmonics = torch.empty(*size, self._harmonics.shape[1], dtype=self.dtype)
+        self._by_places = torch.empty(size, dtype=self.dtype)
+        self._g = [None if part is None else torch.empty_like(part) for part in g]
+        x: Features = ()
+        for back, own in zip(reversed(self._ways_back), reversed(self._g), strict=True):
+            if x and own is not None:
+                self.add(own, x[0])
+            x = back(x or (present(own),))
 
     def fits(self, layers: Sequence[object], data: EdgeData) -> bool:
         """Return whether it is of these layers and these edges can take the place of its own."""
@@ -134,9 +139,7 @@ class RecordedNetwork:
         with self._lock:
             scalars = self._run(x, data)
             energy, g = last(scalars)
-            if any(part is not None for part in g[:-1]):
-                raise ConfigError("Recorded networks have energies of the last layer's scalars.")
-            return Passed(energy, scalars, *self._reverse(present(g[-1]), data))
+            return Passed(energy, scalars, *self._reverse(g, data))
 
     def _run(self, x: Features, data: EdgeData) -> list[Tensor]:
         n, edges = len(data.lengths), data.edges
@@ -153,8 +156,12 @@ class RecordedNetwork:
         self._forward.run()
         return [part.squeeze(1).clone() for part in self._scalars]
 
-    def _reverse(self, g: Tensor, data: EdgeData) -> tuple[Tensor, Tensor]:
-        self._g.copy_(g)
+    def _reverse(self, g: LayerGradients, data: EdgeData) -> tuple[Tensor, Tensor]:
+        if [part is None for part in g] != [part is None for part in self._g]:
+            self._record_back(g)
+        for mine, theirs in zip(self._g, g, strict=True):
+            if mine is not None and theirs is not None:
+                mine.copy_(theirs)
         self._backward.run()
         n = len(data.lengths)
         by_lengths = self._by_places[:, :n].sum(dim=0) / data.lengths
@@ -166,60 +173,63 @@ class RecordedNetwork:
         shapes = ((n, 2 * degree + 1, channels) for degree, channels in irreps)
         return tuple(torch.empty(shape, dtype=self.dtype) for shape in shapes)
 
-    def launch(self, entry: int, arguments: Sequence[Tensor | int]) -> None:
-        """Append a launch whose rows are atoms."""
-        self._launches.add(entry, arguments, (0, len(self.species)))
+    def launch(
+        self, entry: int, arguments: Sequence[Tensor | int], rows: int | None = None
+    ) -> None:
+        """Append a launch, by default with a row for every atom."""
+        last = len(self.species) if rows is None else rows
+        self._launches.add(entry, arguments, (0, last))
 
-    def product(self, x: Tensor, matrix: Tensor, out: Tensor, add: bool) -> None:
+    def product(
+        self, x: Tensor, matrix: Tensor | Mapping[int, Tensor], out: Tensor, add: bool
+    ) -> None:
         """Append ``out = x @ matrix``, or ``out +=``, perhaps with a matrix for every species."""
-        entry, sizes = product_entry(SCALARS[self.dtype], add), matrix.shape[-2:]
-        if matrix.ndim == 2:
+        entry = product_entry(SCALARS[self.dtype], add)
+        if isinstance(matrix, Tensor):
             rows = 0, x.shape[0] * x.shape[1]
-            self._launches.add(entry, [x, matrix, out, *sizes], rows)
+            self._launches.add(entry, [x, matrix, out, *matrix.shape], rows)
             return
         last = 0
         for species, atoms in groupby(self.species):
             first, last = last, last + len(list(atoms))
             rows = first * x.shape[1], last * x.shape[1]
-            self._launches.add(entry, [x, matrix[species], out, *sizes], rows)
+            own = matrix[species]
+            self._launches.add(entry, [x, own, out, *own.shape], rows)
 
     def add(self, x: Tensor, out: Tensor) -> None:
         """Append ``out += x``; of unequal channels the first ones are added."""
         # A product with ones on the diagonal: some microseconds, and no kernel of its own.
         self.product(x, torch.eye(x.shape[2], out.shape[2], dtype=self.dtype), out, True)
 
-    def convolve(self, layout: Layout, sent: Features, table: RadialTable) -> tuple[Features, int]:
-        """Append a convolution; return the messages and the number for its way back."""
+    def convolve(
+        self, layout: Layout, sent: Features, table: RadialTable, first: bool
+    ) -> tuple[Features, Reverse]:
+        """Append a convolution; return the messages and what appends its derivatives.
+
+        Args:
+            layout: Irreps and paths.
+            sent: What is sent.
+            table: Of the radial weights.
+            first: The derivative by what is sent is not needed (empty).
+        """
         out, number = self.features(layout.targets), self._count
         self._count += 1
         start, _, _, neighbor, _ = self._edges
-        operands: list[Tensor | int] = [
-            start,
-            0,
-            neighbor,
-            *self._edge_operands(table),
-            *sent,
-            *out,
-        ]
+        operands: list[Tensor | int] = [start, 0, neighbor]
+        operands += [*self._edge_operands(table), *sent, *out]
         self.launch(kernel_entry(layout, self.dtype, "", True), operands)
-        return out, number
 
-    def convolve_back(
-        self, layout: Layout, sent: Features, g: Features, table: RadialTable, number: int
-    ) -> Features:
-        """Append the derivatives of a convolution; return that by what was sent.
+        def back(g: Features) -> Features:
+            by_sent = () if first else tuple(map(torch.empty_like, sent))
+            start, transpose_start, center, neighbor, transpose = self._edges
+            by_atom: list[Tensor | int] = [start, 0, neighbor]
+            rows = by_atom if first else [transpose_start, transpose, center]
+            tensors = [*rows, *self._edge_operands(table), *sent, *g, *by_sent]
+            tensors += [self._by_harmonics[number], self._by_places[number]]
+            self.launch(kernel_entry(layout, self.dtype, "yw" if first else "xyw", True), tensors)
+            return by_sent
 
-        The first convolution has none.
-        """
-        start, transpose_start, center, neighbor, transpose = self._edges
-        by_sent = tuple(map(torch.empty_like, sent)) if number else ()
-        by_atom: list[Tensor | int] = [start, 0, neighbor]
-        rows = [transpose_start, transpose, center] if number else by_atom
-        tensors = [*rows, *self._edge_operands(table), *sent, *g, *by_sent]
-        tensors += [self._by_harmonics[number], self._by_places[number]]
-        entry = kernel_entry(layout, self.dtype, "xyw" if number else "yw", True)
-        self.launch(entry, tensors)
-        return by_sent
+        return out, back
 
     def _edge_operands(self, table: RadialTable) -> list[Tensor]:
         return [self._harmonics, table.rows, self._places, table.grid]

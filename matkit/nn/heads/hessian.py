@@ -84,7 +84,7 @@ class PairMessages(nn.Module):
         a = [part[pairs.center] for part in self.center(x)]
         b = [part[pairs.neighbor] for part in self.neighbor(x)]
         both = tuple(map(torch.add, a, b))
-        coupled = [self.convolution(both, harmonics, weights, _one_edge_each(pairs))]
+        coupled = [self.convolution(both, harmonics, weights, one_edge_each(pairs))]
         for place, weight in zip(self.multiplied, rest, strict=True):
             coupled.append(_product(a[place] * weight.unsqueeze(1), b[place]))
         joined = (torch.cat(parts, dim=2) for parts in zip(*coupled, strict=True))
@@ -107,7 +107,7 @@ def _check(irreps: Irreps, lmax: int, coupled: Irreps) -> None:
     )
 
 
-def _one_edge_each(pairs: Graph) -> Graph:
+def one_edge_each(pairs: Graph) -> Graph:
     """Return a graph in which every pair is an atom that sends to itself alone."""
     numbers = torch.arange(len(pairs.center), device=pairs.device)
     return pairs.replace(

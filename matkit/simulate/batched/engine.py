@@ -92,6 +92,9 @@ class RelaxationLoop:
         self._initial |= _first_energies(state)
         good = self._ends(state, ends)
         rest = [i for i in range(len(state)) if i not in ends and i not in good]
+        if len(rest) == len(state):
+            self.state = state
+            return
         self.state = kept(state, rest) if rest else None
         self.forces.keep(rest)
         for i, end in ends.items():

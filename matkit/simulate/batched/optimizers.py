@@ -100,20 +100,24 @@ def lbfgs(force: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
 
 
 def _two_loops(force: Tensor, moves: Tensor, changes: Tensor) -> Tensor:
-    """Return the inverse Hessian of the history [B, M, S, 3] times the force [B, S, 3]."""
-    overlap = (moves * changes).flatten(2).sum(dim=2)
+    """Return the inverse Hessian of the history [B, M, S, 3] times the force [B, S, 3].
+
+    Both loops of the recursion are triangular systems. With moves s, changes y and P_ij = s_i·y_j
+    the first one's factors are those of ``sum over j >= i of P_ij a_j = s_i·f``, and the second one
+    adds ``sum of s_i c_i`` with ``sum over j <= i of P_ji c_j = P_ii a_i - y_i·r``.
+    """
+    s, y, f = moves.flatten(2), changes.flatten(2), force.flatten(1).unsqueeze(2)
     # Steps before a structure came, and those that did not move it, have no part.
-    weight = torch.where(overlap == 0, 0.0, 1 / overlap)
-    rest, parts = force, []
-    for i in reversed(range(moves.shape[1])):
-        part = weight[:, i] * _dot(moves[:, i], rest)
-        rest = rest - _wide(part) * changes[:, i]
-        parts.append(part)
-    step = rest / CURVATURE
-    for i, part in enumerate(reversed(parts)):
-        back = weight[:, i] * _dot(changes[:, i], step)
-        step = step + _wide(part - back) * moves[:, i]
-    return step
+    void = (s * y).sum(dim=2, keepdim=True) == 0
+    s, y = s.masked_fill(void, 0.0), y.masked_fill(void, 0.0)
+    products = s @ y.mT
+    diagonal = products.diagonal(dim1=1, dim2=2)
+    diagonal += void.squeeze(2)
+    first = torch.linalg.solve_triangular(products, s @ f, upper=True)
+    rest = (f - y.mT @ first) / CURVATURE
+    right = diagonal.unsqueeze(2) * first - y @ rest
+    second = torch.linalg.solve_triangular(products.mT, right, upper=False)
+    return (rest + s.mT @ second).view_as(force)
 
 
 def begin_bfgs(array: Tensor) -> Memory:

@@ -1,10 +1,12 @@
 """The hand-written derivatives of the NequIP family against autograd on the reference backend."""
 
 import copy
+import gc
 import logging
 import pickle
 import subprocess
 import sys
+import weakref
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from matkit.hessians.potentials import finite_difference_hessian
 from matkit.models import checkpoint
 from matkit.nn import layered
 from matkit.nn.frozen import edge_ranges
+from matkit.nn.frozen.exact import exact_copy
 from matkit.nn.frozen.interaction import FrozenInteraction
 from matkit.structures import cat
 from matkit.testing.systems import SYSTEMS, crystal, water
@@ -115,6 +118,29 @@ def test_frozen_layers_stay_out_of_copies_and_pickles():
     for duplicate in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         assert duplicate.network._frozen is None
         assert torch.equal(results(duplicate, structures)["energy"], before)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("nequip", TINY),
+        ("facet", {"species": [1, 8], "irreps": ["8x0e", "8x0e+4x1o", "8x0e"]}),
+        ("mace", {"species": [1, 8], "num_channels": 4, "harmonics_lmax": 2}),
+    ],
+)
+def test_the_double_precision_copy_is_given_back(name, settings, monkeypatch):
+    copies = []
+
+    def noted(*args):
+        copies.append(weakref.ref(made := exact_copy(*args)))
+        return made
+
+    model = Conservative(checkpoint.build(name, settings).float()).eval()
+    monkeypatch.setattr(layered, "exact_copy", noted)
+    results(model, from_ase(water()))
+    gc.collect()
+    assert model.network._frozen[1]
+    assert [copied() for copied in copies] == [None]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -9,6 +9,7 @@ from ase import Atoms
 from matkit.data.ase import from_ase
 from matkit.derivatives import Conservative
 from matkit.models import checkpoint
+from matkit.nn import layered
 from matkit.nn.frozen import edge_ranges
 from matkit.structures import cat
 from matkit.testing.systems import SYSTEMS, crystal, water
@@ -56,6 +57,7 @@ def test_agrees_with_autograd(name, dtype, tolerance):
 def test_chunks_of_centres_change_nothing(monkeypatch, name):
     model, _ = pair(SWITCHES[name], torch.float64)
     structures = from_ase(crystal())
+    monkeypatch.setattr(layered, "FEW_EDGES", 0)
     whole = results(model, structures)
     monkeypatch.setattr(edge_ranges, "WORKING_SET", 500)
     monkeypatch.setattr(edge_ranges, "CENTERS", 2)
@@ -95,6 +97,16 @@ def test_tables_are_made_for_the_elements_met():
         assert torch.allclose(got["forces"], expected["forces"], rtol=0, atol=1e-9)
         assert model.network._in_use == species
         assert model.network.edge_gradient(model.featurize(structures)) is not None
+
+
+@pytest.mark.parametrize("settings", [TINY, DENSITY], ids=["all elements", "those met"])
+def test_of_many_elements_those_are_compared_that_tables_are_for(settings):
+    """Only these have weights in the double-precision copy."""
+    species = [6, 7, 9, 8, 1, *range(10, 25)]  # among the first eight that are tried is no water
+    model, reference = pair(settings | {"species": species}, torch.float64)
+    got, expected = (results(m, from_ase(water()))["forces"] for m in (model, reference))
+    assert model.network._frozen[1]
+    assert torch.allclose(got, expected, rtol=0, atol=1e-9)
 
 
 def test_of_too_many_elements_some_have_tables_in_turn(monkeypatch):

@@ -13,7 +13,9 @@ from matkit.derivatives import force_field
 from matkit.models.checkpoint import build
 from matkit.nn import layered
 from matkit.testing.systems import crystal, water
+from tests.nn.frozen import test_mace
 from tests.nn.frozen.test_inference import SWITCHES, pair, results
+from tests.potentials.test_mace import TINY
 
 SMALL = SWITCHES | {
     "a matrix for every species": {"self_connection": "species"},
@@ -55,6 +57,51 @@ def test_recorded_residual_layers_agree_with_steps(dtype, tolerance, monkeypatch
         recorded, steps = both(model, from_ase(atoms), monkeypatch)
         assert steps["forces"].abs().max() > 1e-3
         check(recorded, steps, tolerance)
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "tolerance"),
+    [(name, torch.float64, 1e-12) for name in test_mace.SWITCHES]
+    + [("residual", torch.float32, 1e-5), ("density, agnesi", torch.float32, 1e-5)],
+)
+def test_recorded_layers_of_mace_agree_with_steps_and_autograd(name, dtype, tolerance, monkeypatch):
+    """Whose energy is that of the scalars of every layer."""
+    model, reference = test_mace.pair(test_mace.SWITCHES[name], dtype)
+    for atoms in (water(), crystal()):
+        recorded, steps = both(model, from_ase(atoms), monkeypatch)
+        check(recorded, steps, tolerance)
+        expected = results(reference, from_ase(atoms))["forces"]
+        assert expected.abs().max() > 1e-3
+        error = (recorded["forces"] - expected).abs().max()
+        assert error <= (1e-9 if dtype == torch.float64 else 2e-5) * expected.abs().max()
+
+
+@pytest.mark.parametrize("reason", ["powers on a sphere", "a kernel that is off"])
+def test_products_without_a_kernel_go_step_by_step(reason, monkeypatch):
+    products = "sphere" if reason == "powers on a sphere" else "paths"
+    if products == "paths":
+        monkeypatch.setattr("matkit.nn.kernels.contraction.check.agrees", lambda _: False)
+    model, reference = test_mace.pair(TINY | {"products": products}, torch.float64)
+    got, expected = (results(m, from_ase(water()))["forces"] for m in (model, reference))
+    assert model.network._frozen[1]
+    assert model.network._recorded is None
+    assert torch.allclose(got, expected, rtol=0, atol=1e-10)
+
+
+def test_other_layers_may_have_a_derivative_the_next_time(monkeypatch):
+    model, _ = test_mace.pair(TINY, torch.float64)
+    whole = both(model, from_ase(water()), monkeypatch)
+    energy = model.network._energy
+
+    def only_last(scalars, index):
+        value, (_, last) = energy(scalars, index)
+        return value, [None, last]
+
+    monkeypatch.setattr(model.network, "_energy", only_last)
+    part = both(model, from_ase(water()), monkeypatch)
+    check(*whole)
+    check(*part)
+    assert not torch.allclose(whole[0]["forces"], part[0]["forces"])
 
 
 def test_other_atoms_and_more_edges_are_recorded_anew(monkeypatch):

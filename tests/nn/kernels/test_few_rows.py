@@ -9,6 +9,7 @@ from matkit.nn.irreps import parse_irreps
 from matkit.nn.kernels.gates import gate_entry
 from matkit.nn.kernels.launch import SCALARS
 from matkit.nn.kernels.products import product_entry
+from matkit.nn.kernels.quotients import quotient_entry
 from matkit.nn.kernels.sequence import LaunchSequence
 
 DTYPES = [(torch.float32, 1e-5), (torch.float64, 1e-13)]
@@ -62,4 +63,25 @@ def test_gates_and_their_derivative(text, dtype, tolerance):
     launches.run()
     expected = (*values, *frozen.backward(x, g))
     for got, right in zip((*found, *by_x), expected, strict=True):
+        assert torch.allclose(got, right, rtol=tolerance, atol=10 * tolerance)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
+@pytest.mark.parametrize("shapes", [[(1, 1)], [(1, 128), (3, 128)], [(1, 5), (3, 5), (5, 7)]])
+def test_quotients_and_their_derivatives(shapes, dtype, tolerance):
+    x = [random(9, *shape, dtype=dtype).requires_grad_() for shape in shapes]
+    density = random(9, 1, 1, dtype=dtype).square().requires_grad_()
+    g = [random(9, *shape, dtype=dtype) for shape in shapes]
+    values = [part / (1 + density) for part in x]
+    expected = [*values, *torch.autograd.grad(values, [*x, density], g)]
+    out = [torch.full_like(part, torch.nan) for part in x]
+    by_x, by_density = [torch.full_like(part, torch.nan) for part in x], torch.empty(9, dtype=dtype)
+    sizes = tuple(rows * channels for rows, channels in shapes)
+    launches = LaunchSequence()
+    launches.add(quotient_entry(SCALARS[dtype], sizes, False), [density, *x, *out], (0, 9))
+    arguments = [density, *out, *g, *by_x, by_density]
+    launches.add(quotient_entry(SCALARS[dtype], sizes, True), arguments, (0, 9))
+    launches.run()
+    found = [*out, *by_x, by_density.view(9, 1, 1)]
+    for got, right in zip(found, expected, strict=True):
         assert torch.allclose(got, right, rtol=tolerance, atol=10 * tolerance)

@@ -42,7 +42,8 @@ def values(layout: ContractionLayout, c: Tensor, x: Features, slot: Tensor) -> F
         x: Features per irrep [N, 2l + 1, channels].
         slot: Place of each atom's species in `c` [N].
     """
-    by_atom = c.transpose(1, 2).flatten(2)[slot][..., : layout.channels]
+    channels = x[0].shape[2]  # which may be a part of the layout's
+    by_atom = c.transpose(1, 2).flatten(2)[slot][..., :channels]
     factors = torch.cat([*x, torch.ones_like(x[0][:, :1])], dim=1)
     outputs, first = [], 0
     for (degree, _), (places, components) in zip(layout.targets, _tables(layout), strict=True):
@@ -50,7 +51,7 @@ def values(layout: ContractionLayout, c: Tensor, x: Features, slot: Tensor) -> F
         first += len(components)
         for row in places:
             terms = terms * factors[:, row]
-        zero = terms.new_zeros(len(terms), 2 * degree + 1, layout.channels)
+        zero = terms.new_zeros(len(terms), 2 * degree + 1, channels)
         outputs.append(zero.index_add(1, components, terms))
     return tuple(outputs)
 

@@ -1,0 +1,132 @@
+"""ASE calculator of a network that predicts Kohn-Sham matrices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from ase.units import Bohr, Debye, Hartree
+from jaxtyping import Float
+
+from matkit.data.ase import from_ase
+from matkit.errors import ConfigError
+from matkit.hamiltonians.orders import to_pyscf
+from matkit.hamiltonians.pyscf import molecule_of, solver_of
+from matkit.hamiltonians.states import density, mulliken_charges, orbitals
+from matkit.interfaces import HamiltonianModel
+from matkit.models import checkpoint
+from matkit.orbitals import orbital_count
+
+
+@dataclass(frozen=True, eq=False)
+class PredictedStates:
+    """What follows from a predicted matrix, over orbitals in PySCF's order.
+
+    Attributes:
+        hamiltonian: Predicted Kohn-Sham matrix [M, M], eV.
+        overlap: Overlap of the orbitals [M, M], computed.
+        levels: Energies of the orbitals [M], eV.
+        coefficients: Orbitals, as columns [M, M].
+        electrons: How many there are.
+    """
+
+    hamiltonian: Float[np.ndarray, "M M"]
+    overlap: Float[np.ndarray, "M M"]
+    levels: Float[np.ndarray, " M"]
+    coefficients: Float[np.ndarray, "M M"]
+    electrons: int
+
+    @property
+    def density(self) -> Float[np.ndarray, "M M"]:
+        """Density matrix."""
+        return density(self.coefficients, self.electrons)
+
+    @property
+    def gap(self) -> float:
+        """From the highest occupied orbital to the next, eV; infinite if all are occupied."""
+        levels = np.append(self.levels, np.inf)
+        return float(levels[self.electrons // 2] - levels[self.electrons // 2 - 1])
+
+
+class HamiltonianCalculator(Calculator):
+    """Energies, forces, dipoles and charges of molecules by their predicted Kohn-Sham matrix.
+
+    The energy is that of the density functional at the density that the matrix gives, and forces
+    are its derivatives as if that were self-consistent: errors of the energy are of second order
+    in those of the density, errors of forces of first. PySCF computes both, without iterations.
+
+    Args:
+        path: Model file of a network such as QHNet.
+
+    Raises:
+        CheckpointError: the file cannot be read.
+        ConfigError: the network predicts no Kohn-Sham matrix, or nothing says of which method.
+        MissingExtraError: PySCF is not installed.
+    """
+
+    implemented_properties = ["energy", "free_energy", "forces", "dipole", "charges"]  # noqa: RUF012 ASE's form
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        network, metadata = checkpoint.load(path)
+        if not isinstance(network, HamiltonianModel):
+            raise ConfigError(f"{path} predicts no Kohn-Sham matrices; use load_calculator.")
+        self.network: HamiltonianModel = network.double()
+        level = str(metadata.get("card", {}).get("level", ""))
+        self.functional, _, self.basis = level.partition("/")
+        if not self.basis:
+            raise ConfigError(
+                f"{path} does not say of which functional and basis its matrices are; train it "
+                "with matkit, which notes it."
+            )
+
+    def states(self, atoms: Atoms) -> PredictedStates:
+        """Return the predicted matrix and what follows from it.
+
+        Raises:
+            UnknownElementError: the network does not know an element.
+            SimulationError: there is an odd number of electrons.
+        """
+        structures = from_ase(atoms)
+        mol = molecule_of(atoms, self.basis)
+        with torch.no_grad():
+            blocks = self.network(self.network.featurize(structures))["hamiltonian"]
+        matrix = to_pyscf(blocks.dense()[0].numpy(), atoms.numbers, self.network.shells)
+        overlap = np.asarray(mol.intor("int1e_ovlp"))
+        levels, coefficients = orbitals(matrix, overlap)
+        return PredictedStates(matrix, overlap, levels, coefficients, int(mol.nelectron))
+
+    def get_hamiltonian(self, atoms: Atoms) -> Float[np.ndarray, "M M"]:
+        """Return the predicted Kohn-Sham matrix [M, M], eV, orbitals in PySCF's order."""
+        return self.states(atoms).hamiltonian
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: list[str] | None = None,
+        system_changes: list[str] = all_changes,
+    ) -> None:
+        """Compute what ASE asks for; forces only if they are among it."""
+        super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
+        assert isinstance(self.atoms, Atoms), "ASE has just set it"
+        atoms, states = self.atoms, self.states(self.atoms)
+        solver = solver_of(atoms, self.functional, self.basis)
+        matrix = states.density
+        energy = float(solver.energy_tot(matrix)) * Hartree
+        widths = [orbital_count(self.network.shells[z]) for z in atoms.numbers.tolist()]
+        self.results = {
+            "energy": energy,
+            "free_energy": energy,
+            "dipole": solver.dip_moment(dm=matrix, verbose=0) * Debye,
+            "charges": mulliken_charges(matrix, states.overlap, atoms.numbers.tolist(), widths),
+        }
+        if "forces" in (properties or self.implemented_properties):
+            occupied = np.arange(len(states.levels)) < states.electrons // 2
+            gradient = solver.nuc_grad_method()
+            gradient.verbose = 0
+            slope = gradient.kernel(states.levels / Hartree, states.coefficients, 2.0 * occupied)
+            self.results["forces"] = -np.asarray(slope) * (Hartree / Bohr)
