@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from matkit.elements import format_species
 from matkit.errors import ConfigError
@@ -16,7 +17,7 @@ from matkit.errors import ConfigError
 Shells = Mapping[int, Sequence[int]]
 
 
-def check_shells(shells: Shells) -> dict[int, tuple[int, ...]]:
+def check_shells(shells: Mapping[Any, Sequence[int]]) -> dict[int, tuple[int, ...]]:
     """Return the shells of every element as they should be written.
 
     Args:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import sqrt
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -44,7 +45,7 @@ class QHNet(HamiltonianModel):
 
     Args:
         species: Atomic numbers.
-        shells: Degrees of the shells of every element, lowest first.
+        shells: Degrees of the shells of every element, lowest first; see `check_shells`.
         lmax: Highest degree of features and harmonics.
         channels: Channels of every degree of an atom's features.
         layers: Layers of messages.
@@ -66,7 +67,7 @@ class QHNet(HamiltonianModel):
     def __init__(
         self,
         species: Sequence[int],
-        shells: Mapping[int, Sequence[int]],
+        shells: Mapping[Any, Sequence[int]],
         lmax: int = 4,
         channels: int = 64,
         layers: int = 4,

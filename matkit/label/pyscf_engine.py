@@ -45,7 +45,7 @@ class KohnShamEngine(Engine):
             check_atoms(atoms, "")
             _check_neutral(atoms)
             found = kohn_sham(atoms, self.functional, self.basis, with_forces=True)
-            shells = shells_of(atoms.numbers, self.basis)
+            shells = shells_of(atoms.numbers.tolist(), self.basis)
             matrix = from_pyscf(found.hamiltonian, atoms.numbers, shells)
             assert found.forces is not None
             return Labels(found.energy, found.forces, None, found.gap, matrix)

@@ -52,7 +52,7 @@ def test_matrices_turn_with_the_molecule_as_features_do(integral):
     turn = Rotation.random(random_state=1).as_matrix()
     atoms = molecule("H2O")
     atoms.rattle(0.05, seed=0)
-    assert shells_of(atoms.numbers, "def2-svp") == SHELLS
+    assert shells_of(atoms.numbers.tolist(), "def2-svp") == SHELLS
     before, after = (
         from_pyscf(molecule_of(a, "def2-svp").intor(integral), a.numbers, SHELLS)
         for a in (atoms, rotated(atoms, turn))
