@@ -16,8 +16,9 @@ from ase import Atoms
 from ase.units import Bohr, Hartree
 from jaxtyping import Float
 
+from matkit.data.ase import charge_or_spin
 from matkit.elements import SYMBOLS
-from matkit.errors import ConfigError, MissingExtraError, SimulationError
+from matkit.errors import ConfigError, MissingExtraError, SimulationError, StructureError
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,13 +126,36 @@ def solver_of(atoms: Atoms, functional: str, basis: str) -> Any:
     return solver
 
 
+def check_functional(name: str) -> None:
+    """Raise if a calculation would fail for every molecule.
+
+    Raises:
+        MissingExtraError: PySCF is not installed.
+        ConfigError: it has no such functional.
+    """
+    try:
+        _pyscf("dft").libxc.parse_xc(name)
+    except (KeyError, ValueError) as error:
+        raise ConfigError(
+            f"PySCF has no functional {name!r}: {error}. Take one such as pbe or b3lyp."
+        ) from error
+
+
 def molecule_of(atoms: Atoms, basis: str) -> Any:
     """Return PySCF's molecule.
 
     Raises:
         MissingExtraError: PySCF is not installed.
+        StructureError: it is charged, has another multiplicity than 1, or is periodic.
         SimulationError: it has an odd number of electrons.
     """
+    charge, spin = charge_or_spin(atoms, "charge"), charge_or_spin(atoms, "spin")
+    if charge or spin not in (None, 1) or atoms.pbc.any():
+        raise StructureError(
+            "Expected a neutral molecule with closed shells, got "
+            f"charge {charge or 0:g}, multiplicity {spin or 1:g}, pbc {atoms.pbc.tolist()}. Leave "
+            "it out, or set them if they are not meant."
+        )
     if int(atoms.numbers.sum()) % 2:
         raise SimulationError(
             f"{atoms.get_chemical_formula()} has an odd number of electrons; Kohn-Sham matrices "

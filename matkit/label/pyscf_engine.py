@@ -9,10 +9,10 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
-from matkit.data.ase import charge_or_spin, check_atoms
-from matkit.errors import ConfigError, StructureError
+from matkit.data.ase import check_atoms
+from matkit.errors import ConfigError
 from matkit.hamiltonians.orders import from_pyscf
-from matkit.hamiltonians.pyscf import kohn_sham, shells_of
+from matkit.hamiltonians.pyscf import check_functional, kohn_sham, shells_of
 from matkit.label.labels import Array, Engine, Labels
 from matkit.runs.versions import package_version
 
@@ -24,7 +24,8 @@ class KohnShamEngine(Engine):
         method: Functional and basis, such as ``pbe/def2-svp``.
 
     Raises:
-        ConfigError: it is not written like this.
+        MissingExtraError: PySCF is not installed.
+        ConfigError: it is not written like this, or PySCF has no such functional.
     """
 
     batched, exact = False, False
@@ -33,6 +34,7 @@ class KohnShamEngine(Engine):
         self.functional, _, self.basis = method.partition("/")
         if not (self.functional and self.basis):
             raise ConfigError(f"Expected functional/basis such as pbe/def2-svp, got {method!r}.")
+        check_functional(self.functional)
         version = package_version("pyscf")
         self.info = {"calculator": "PySCF", "level": method, "pyscf": version}
 
@@ -43,7 +45,6 @@ class KohnShamEngine(Engine):
     def _labels(self, atoms: Atoms) -> Labels | str:
         try:
             check_atoms(atoms, "")
-            _check_neutral(atoms)
             found = kohn_sham(atoms, self.functional, self.basis, with_forces=True)
             shells = shells_of(atoms.numbers.tolist(), self.basis)
             matrix = from_pyscf(found.hamiltonian, atoms.numbers, shells)
@@ -80,17 +81,3 @@ class KohnShamEngine(Engine):
 
     def _refuse(self) -> NoReturn:
         raise ConfigError("Kohn-Sham labels have energies, forces and matrices alone.")
-
-
-def _check_neutral(atoms: Atoms) -> None:
-    """Refuse what the calculation would take for something else.
-
-    Raises:
-        StructureError: it is charged, has another multiplicity than 1, or is periodic.
-    """
-    charge, spin = charge_or_spin(atoms, "charge"), charge_or_spin(atoms, "spin")
-    if charge or spin not in (None, 1) or atoms.pbc.any():
-        raise StructureError(
-            "Expected a neutral molecule with closed shells, got "
-            f"charge {charge or 0:g}, multiplicity {spin or 1:g}, pbc {atoms.pbc.tolist()}."
-        )

@@ -9,10 +9,10 @@ from ase.units import Debye
 
 pytest.importorskip("pyscf")
 
-from matkit.errors import ConfigError, SimulationError, UnknownElementError
+from matkit.errors import ConfigError, SimulationError, StructureError, UnknownElementError
 from matkit.hamiltonians.calculator import HamiltonianCalculator
 from matkit.hamiltonians.orders import from_pyscf
-from matkit.hamiltonians.pyscf import kohn_sham, shells_of, solver_of
+from matkit.hamiltonians.pyscf import check_functional, kohn_sham, shells_of, solver_of
 from matkit.hamiltonians.states import density, mulliken_charges, orbitals
 from matkit.interop.pyscf import guess
 from matkit.models import checkpoint
@@ -116,6 +116,26 @@ def test_shells_are_those_of_the_basis():
 def test_radicals_are_refused():
     with pytest.raises(SimulationError, match="CH3 has an odd number of electrons"):
         kohn_sham(molecule("CH3"), *METHOD)
+
+
+@pytest.mark.parametrize(
+    ("info", "pbc", "reason"),
+    [({"charge": 2}, False, "charge 2"), ({"spin": 3}, False, "multiplicity 3"), ({}, True, "pbc")],
+)
+def test_a_calculator_refuses_what_it_would_take_for_something_else(
+    water, calculator, info, pbc, reason
+):
+    atoms = water.copy()
+    atoms.info |= info
+    atoms.cell, atoms.pbc = [9, 9, 9], pbc
+    with pytest.raises(StructureError, match=reason):
+        calculator.states(atoms)
+
+
+def test_functionals_that_do_not_exist_are_refused_at_once():
+    check_functional("b3lyp")
+    with pytest.raises(ConfigError, match="no functional 'nonsense'"):
+        check_functional("nonsense")
 
 
 def test_what_does_not_converge_is_no_result():
