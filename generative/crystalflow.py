@@ -132,8 +132,8 @@ class CrystalFlow(Generator):
         """Return the errors of the predicted velocities at random times."""
         self.check_structures(structures)
         noise = noise_for(len(structures), rng, structures.device)
-        known = {name: structures.system[name] for name in self.properties}
-        values = withhold(known, self.withheld, noise)
+        properties = {name: structures.system[name] for name in self.properties}
+        values = withhold(properties, self.withheld, noise)
         time = noise.uniform().to(self.dtype)
         lattice = self.units.numbers(structures.cell, structures.n_atoms)
         data = self.network.clean(structures, lattice)

@@ -96,8 +96,8 @@ class DiffCSP(Generator):
         """Return the errors of predicted noise and score at random times (eqs. 4, 7)."""
         self.check_structures(structures)
         noise = noise_for(len(structures), rng, structures.device)
-        known = {name: structures.system[name] for name in self.properties}
-        values = withhold(known, self.withheld, noise)
+        properties = {name: structures.system[name] for name in self.properties}
+        values = withhold(properties, self.withheld, noise)
         level = 1 + (noise.uniform() * self.levels).long()
         cell = standard_orientation(structures.cell)  # the one that it is to learn
         data = self.network.clean(structures, cell.flatten(1))

@@ -118,8 +118,8 @@ class EDM(Generator):
         self.check_structures(structures)
         noise = noise_for(len(structures), rng, structures.device)
         sigma = torch.exp(self.level + self.level_spread * noise.normal())
-        known = {name: structures.system[name] for name in self.properties}
-        values = withhold(known, self.withheld, noise)
+        properties = {name: structures.system[name] for name in self.properties}
+        values = withhold(properties, self.withheld, noise)
         data = self.classes.dense(structures, self.dtype)
         positions = centred(data.positions / self.spread, data.mask, data.mask)
         data = replace(data, positions=positions)
