@@ -11,10 +11,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from matkit.generative.parts.cspnet import CSPNet
-from matkit.generative.parts.embedding import PropertyEmbedding, embed_time
+from matkit.generative.parts.embedding import embed_time
 from matkit.generative.parts.layout import atom_mask, fractional_coordinates, pad
 from matkit.generative.parts.randomness import Noise
 from matkit.nn.embedding import SpeciesIndex
+from matkit.nn.property_embedding import PropertyEmbedding
 from matkit.structures import Structures
 
 

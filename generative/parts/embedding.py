@@ -1,13 +1,13 @@
-"""Embeddings of time and of the properties a structure should have."""
+"""What a network hears of time, and of the properties a structure should have."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from math import log
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from matkit.generative.parts.randomness import Noise
 
@@ -42,44 +42,3 @@ def withhold(
         name: torch.where(noise.uniform() < share, torch.nan, value.double())
         for name, value in values.items()
     }
-
-
-class PropertyEmbedding(nn.Module):
-    """What a network hears about properties each of which may be asked for alone.
-
-    It begins with nothing, so that a trained network can learn to be told properties.
-
-    Args:
-        properties: Mean and standard deviation of each property in the training set.
-        channels: Number of features.
-    """
-
-    def __init__(self, properties: Mapping[str, Sequence[float]], channels: int) -> None:
-        super().__init__()
-        self.scales = {name: tuple(scale) for name, scale in sorted(properties.items())}
-        self.channels = channels
-        if self.scales:
-            self.network = nn.Sequential(
-                nn.Linear(2 * len(self.scales), channels), nn.SiLU(), nn.Linear(channels, channels)
-            )
-            for parameter in self.network[-1].parameters():
-                nn.init.zeros_(parameter)
-
-    def forward(
-        self, values: Mapping[str, Tensor], like: Float[Tensor, " B"]
-    ) -> Float[Tensor, "B channels"]:
-        """Return features, zero where there is no property to be told.
-
-        Args:
-            values: Some of the properties, each [B], in the unit of the training set; NaN where a
-                structure is free.
-            like: Sets number, type and device.
-        """
-        if not self.scales:
-            return like.new_zeros(len(like), self.channels)
-        told = []
-        for name, (mean, std) in self.scales.items():
-            value = values.get(name, torch.full_like(like, torch.nan)).to(like)
-            known = value.isfinite()
-            told += [torch.where(known, (value - mean) / std, 0.0), known.to(like)]
-        return self.network(torch.stack(told, dim=1))

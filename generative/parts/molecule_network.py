@@ -15,10 +15,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from matkit.generative.parts.embedding import PropertyEmbedding, embed_time
+from matkit.generative.parts.embedding import embed_time
 from matkit.generative.parts.molecules import DenseMolecules, guided_ends
 from matkit.generative.parts.pairs import Pairs, pairs_of, square
 from matkit.interfaces import Condition
+from matkit.nn.property_embedding import PropertyEmbedding
 
 RADIAL = 16  # functions of the distance
 TIME = 32  # features of time

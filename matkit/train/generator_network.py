@@ -17,6 +17,7 @@ from matkit.models import building, checkpoint, sources
 from matkit.models.grow import enlarged
 from matkit.models.published import configurations
 from matkit.models.shipped import find_generator
+from matkit.nn.property_embedding import PropertyEmbedding
 from matkit.structures import Structures
 from matkit.train.generator_options import GeneratorOptions
 
@@ -92,6 +93,10 @@ def known_generator(
         )
     if changes:
         generator = enlarged(generator, changes, Generator)
+    if "properties" in changes:
+        for module in generator.modules():
+            if isinstance(module, PropertyEmbedding):
+                module.mute()
     generator.check_structures(structures)
     facts = {
         "begun_with": str(path),
