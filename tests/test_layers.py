@@ -20,6 +20,7 @@ ROOMS = [
     *("neighbors", "interfaces", "runs", "options", "report"),
     *("nn", "derivatives", "devices", "hessians", "replay", "evaluator"),
     *("dispersion", "data", "calculator_info", "calculator", "models", "doctor", "testing"),
+    "symmetrize",
     "hamiltonians",
     *("simulate", "vibrations", "phonons", "elastic", "eos", "qha", "transition", "neb"),
     *("analysis", "descriptors"),

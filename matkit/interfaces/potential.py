@@ -36,6 +36,8 @@ class Potential(nn.Module, ABC):
         pair_cutoff: Longest pair of atoms with a block of its own in any predicted matrix, Å.
         statistics: Arguments of the constructor that training takes from the data unless they are
             given; see `matkit.train.statistics`.
+        recordable: Whether it computes alike for all structures of as many atoms, on one device, so
+            that a GPU can record it.
         recipe: Name and hyper-parameters, if made by `matkit.models.checkpoint.build`.
     """
 
@@ -45,6 +47,7 @@ class Potential(nn.Module, ABC):
     provides: frozenset[str] = frozenset({"atom_energy"})
     statistics: ClassVar[frozenset[str]] = frozenset()
     conditions: frozenset[str] = frozenset()
+    recordable: bool = True
     one_level: frozenset[int] | None = None
     cutoff: float
     species: tuple[int, ...]
