@@ -27,12 +27,13 @@ from matkit.nn.orientations import (
     GridOrientations,
     LearnedOrientations,
     Orientations,
+    RandomOrientations,
     orbit_distance,
 )
 from matkit.nn.scatter import scatter_sum
 from matkit.scopes import ranges
 
-MODES = ("grid", "frames", "stochastic", "canonical", "orbit")
+MODES = ("grid", "frames", "stochastic", "canonical", "orbit", "augmentation")
 
 
 class Symmetrized(Potential):
@@ -45,7 +46,8 @@ class Symmetrized(Potential):
             principal axes of the structure with all signs, exactly invariant where these axes
             differ; `stochastic`, one of these at random in training and all otherwise; `canonical`,
             one that a small network learns; `orbit`, the same without making its axes orthonormal,
-            with their distance from that as `penalty`.
+            with their distance from that as `penalty`; `augmentation`, a random turn in training
+            and none otherwise, so that the network has to learn what it can.
         size: Matrices of the grid, which also serves where there are no axes; see
             `matkit.nn.rotation_grids.rotation_grid`.
         reflections: Whether mirror images are the same; rotations alone otherwise.
@@ -165,6 +167,8 @@ def turned_back(
 def _orientations(network: Symmetrized, grid: GridOrientations, reflections: bool) -> nn.Module:
     if network.mode == "grid":
         return grid
+    if network.mode == "augmentation":
+        return RandomOrientations(reflections)
     frames = FrameOrientations(grid, reflections, network.mode == "stochastic")
     if network.mode in ("frames", "stochastic"):
         return frames

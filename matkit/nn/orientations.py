@@ -185,6 +185,28 @@ class LearnedOrientations(nn.Module):
         return scatter_sum(of_atoms, graph.batch, len(graph))
 
 
+class RandomOrientations(nn.Module):
+    """One orientation of each structure, at random in training; as it lies otherwise.
+
+    Args:
+        reflections: Whether reflections are among them.
+    """
+
+    def __init__(self, reflections: bool) -> None:
+        super().__init__()
+        self.reflections = reflections
+
+    def forward(self, graph: Graph) -> Orientations:
+        """Return one orientation of every structure."""
+        like, count = graph.positions, len(graph)
+        matrix = torch.eye(3).expand(count, 3, 3)
+        if self.training:
+            matrix = random_turns(count)
+            if not self.reflections:
+                matrix = matrix * torch.linalg.det(matrix).round().view(-1, 1, 1)
+        return Orientations(_numbers(graph, None), matrix.to(like), like.new_ones(count))
+
+
 def orbit_distance(matrices: Float[Tensor, "K 3 3"]) -> Float[Tensor, " K"]:
     """Return how far matrices are from orthogonal ones: the squared norm of MᵀM - 1 [K]."""
     eye = torch.eye(3, dtype=matrices.dtype, device=matrices.device)
@@ -236,3 +258,10 @@ def _one_of_each(orientations: Orientations) -> Orientations:
     first[1:] = which[order].diff() > 0
     rows = order[first]
     return Orientations(which[rows], matrix[rows], torch.ones_like(weight[rows]))
+
+
+def random_turns(count: int) -> Float[Tensor, "K 3 3"]:
+    """Return random rotations and reflections [K, 3, 3], uniform over all, float64."""
+    numbers = torch.randn(count, 3, 3, dtype=torch.float64)
+    turns, triangle = torch.linalg.qr(numbers)
+    return turns * torch.diagonal(triangle, dim1=1, dim2=2).sign().unsqueeze(1)

@@ -40,9 +40,7 @@ def parse_symmetrization(text: str) -> Symmetrization:
         )
     reflections = not (rest and rest[-1] in ("SO3", "O3") and rest.pop() == "SO3")
     if len(rest) > 1 or not all(word.isdecimal() for word in rest):
-        raise ConfigError(
-            f"Expected a symmetrization such as grid:24, got {text!r}."
-        )
+        raise ConfigError(f"Expected a symmetrization such as grid:24, got {text!r}.")
     size = int(rest[0]) if rest else (24 if reflections else 12)
     rotation_grid(size, reflections)
     return Symmetrization(mode, size, reflections)

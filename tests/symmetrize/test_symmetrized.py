@@ -136,6 +136,19 @@ def test_one_copy_at_random_is_right_on_average():
     assert every == pytest.approx(float(drawn.mean()), abs=5 * float(drawn.std()) / 20)
 
 
+@pytest.mark.parametrize("reflections", [True, False])
+def test_augmentation_turns_in_training_alone(reflections):
+    model, plain = wrapped("augmentation", 24 if reflections else 12, True, reflections), Skewed()
+    atoms = molecule("CH3CH2OH")
+    for key, value in results(force_field(plain), atoms).items():
+        assert torch.allclose(results(model, atoms)[key], value, equal_nan=True)
+    graph = model.train().featurize(from_ase(atoms))
+    turns = torch.cat([model.network.orientations(graph).matrix for _ in range(20)])
+    assert (torch.linalg.det(turns) < 0).any() == reflections
+    drawn = [float(model(graph, ())["energy"].detach()) for _ in range(5)]
+    assert len(set(drawn)) == 5
+
+
 def test_wrapping_an_invariant_model_changes_nothing():
     inner = matkit.load("facet-universal").double()
     atoms = generic()["salt"]
