@@ -59,7 +59,7 @@ class FAENet(Potential):
         self.basis = GaussianBasis(cutoff, gaussians)
         self.of_vector = nn.Linear(3, filters // 2)
         self.of_length = nn.Linear(gaussians, filters - filters // 2)
-        self.layers = nn.ModuleList(Interaction(hidden, filters) for _ in range(layers))
+        self.layers = nn.ModuleList(FilteredMessages(hidden, filters) for _ in range(layers))
         self.readout = nn.Sequential(
             nn.Linear(hidden, hidden // 2), nn.SiLU(), nn.Linear(hidden // 2, 1)
         )
@@ -78,7 +78,7 @@ class FAENet(Potential):
         return Properties(atom_energy=energy, features=nodes)
 
 
-class Interaction(nn.Module):
+class FilteredMessages(nn.Module):
     """Messages of neighbours, times a filter that sees the edge and both of its ends.
 
     Args:

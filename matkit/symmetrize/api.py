@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 from typing import overload
 
 from ase.calculators.calculator import BaseCalculator
 
 from matkit.calculator import MatkitCalculator
 from matkit.derivatives import ForceField, force_field
-from matkit.dispersion import DispersionCorrected
 from matkit.errors import ConfigError
 from matkit.interfaces import Potential
-from matkit.models.building import model_class
+from matkit.models.symmetrized import parse_symmetrization, symmetric_potential
 from matkit.symmetrize.calculator import SymmetrizedCalculator
-from matkit.symmetrize.request import Symmetrization, parse_symmetrization
 
 
 @overload
@@ -55,14 +52,3 @@ def symmetrize(
         f"Expected a potential or an ASE calculator, got {type(model).__name__}. Generators of "
         "structures have a symmetry of their own."
     )
-
-
-def symmetric_potential(potential: ForceField, wanted: Symmetrization) -> ForceField:
-    """Return a potential averaged over turned copies; a dispersion correction stays on top."""
-    if isinstance(potential, DispersionCorrected):
-        corrected = force_field(potential.network)
-        return DispersionCorrected(symmetric_potential(corrected, wanted), potential.d3)
-    network = copy.deepcopy(potential.network)
-    symmetrized = model_class("symmetrized", Potential)
-    made = symmetrized(network.species, network, **wanted._asdict())
-    return force_field(made).train(potential.training)

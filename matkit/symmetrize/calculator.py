@@ -13,10 +13,10 @@ from ase.stress import full_3x3_to_voigt_6_stress, voigt_6_to_full_3x3_stress
 
 from matkit.data.ase import from_ase
 from matkit.errors import ConfigError
+from matkit.models.symmetrized import Symmetrization
 from matkit.neighbors import radius_graph
 from matkit.nn.orientations import FrameOrientations, GridOrientations, Orientations
 from matkit.shareable import Shareable, one_at_a_time
-from matkit.symmetrize.request import Symmetrization
 
 # Reach of the neighbours that say how a structure lies, Å.
 REACH = 6.0

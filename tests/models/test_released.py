@@ -22,7 +22,17 @@ from matkit.models.upgrades import FORMAT_VERSION
 FOLDER = Path(__file__).parent / "released"
 FILES = sorted(FOLDER.glob("*.safetensors"))
 # Formats that the families which are younger than the first one began with.
-FIRST = {"mace": 2, "moleculeflow": 2, "edm": 2, "wyformer": 2, "cdvae": 2, "qhnet": 2}
+FIRST = {
+    "faenet": 2,
+    "symmetrized": 2,
+    "transip": 2,
+    "mace": 2,
+    "moleculeflow": 2,
+    "edm": 2,
+    "wyformer": 2,
+    "cdvae": 2,
+    "qhnet": 2,
+}
 EXPECTED = json.loads((FOLDER / "expected.json").read_text())
 MATRICES = [path for path in FILES if path.stem.startswith("qhnet")]
 POTENTIALS = [p for p in FILES if checkpoint.kind_of(p) == "potential" and p not in MATRICES]

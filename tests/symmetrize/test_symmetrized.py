@@ -14,9 +14,14 @@ from matkit.evaluator import predict
 from matkit.interfaces import Potential
 from matkit.models import checkpoint
 from matkit.models.building import model_class
+from matkit.models.symmetrized import Symmetrization, parse_symmetrization
 from matkit.structures import cat
-from matkit.symmetrize import SymmetrizedCalculator, rotational_residual, symmetrize
-from matkit.symmetrize.request import Symmetrization, parse_symmetrization
+from matkit.symmetrize import (
+    SymmetrizedCalculator,
+    equivariance_errors,
+    rotational_residual,
+    symmetrize,
+)
 from tests.symmetrize.skewed import (
     SPECIES,
     Skewed,
@@ -271,3 +276,16 @@ def test_what_cannot_be(model, mode, message):
 def test_a_mode_that_is_none():
     with pytest.raises(ConfigError, match="Unknown mode 'frame'. Did you mean 'frames'"):
         wrapped("frame")
+
+
+def test_errors_of_turns_tell_who_is_symmetric():
+    structures = cat([from_ase(atoms) for atoms in generic().values()])
+    alone, exact = force_field(Skewed()), wrapped("frames")
+    found = [equivariance_errors([model], structures, turns=3) for model in (alone, exact)]
+    assert (found[0].structures, found[0].turns) == (3, 3)
+    for name in ("energy", "forces", "stress", "residual"):
+        assert getattr(found[0], name) > 1e-4, name
+        assert getattr(found[1], name) < 1e-10, name
+    molecules = equivariance_errors([alone], from_ase(molecule("H2O")))
+    assert molecules.stress is None
+    assert equivariance_errors([alone, alone], structures, turns=3) == found[0]

@@ -1,10 +1,15 @@
-"""How predictions are made symmetric, as people write it: grid:24, frames, SO3 grid:12."""
+"""Potentials averaged over turned copies, as people ask for them: grid:24, frames."""
 
 from __future__ import annotations
 
+import copy
 from typing import NamedTuple
 
+from matkit.derivatives import ForceField, force_field
+from matkit.dispersion import DispersionCorrected
 from matkit.errors import ConfigError, did_you_mean
+from matkit.interfaces import Potential
+from matkit.models.building import model_class
 from matkit.nn.rotation_grids import rotation_grid
 
 # What needs no training. The others are hyper-parameters of the architecture `symmetrized`.
@@ -44,3 +49,14 @@ def parse_symmetrization(text: str) -> Symmetrization:
     size = int(rest[0]) if rest else (24 if reflections else 12)
     rotation_grid(size, reflections)
     return Symmetrization(mode, size, reflections)
+
+
+def symmetric_potential(potential: ForceField, wanted: Symmetrization) -> ForceField:
+    """Return a potential averaged over turned copies; a dispersion correction stays on top."""
+    if isinstance(potential, DispersionCorrected):
+        corrected = force_field(potential.network)
+        return DispersionCorrected(symmetric_potential(corrected, wanted), potential.d3)
+    network = copy.deepcopy(potential.network)
+    symmetrized = model_class("symmetrized", Potential)
+    made = symmetrized(network.species, network, **wanted._asdict())
+    return force_field(made).train(potential.training)
