@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,40 +15,10 @@ from matkit.data.ase import from_ase
 from matkit.errors import ConfigError
 from matkit.hamiltonians.orders import to_pyscf
 from matkit.hamiltonians.pyscf import molecule_of, solver_of
-from matkit.hamiltonians.states import density, mulliken_charges, orbitals
+from matkit.hamiltonians.states import ElectronicStates, mulliken_charges, states_of
 from matkit.interfaces import HamiltonianModel
 from matkit.models import checkpoint
 from matkit.orbitals import orbital_count
-
-
-@dataclass(frozen=True, eq=False)
-class PredictedStates:
-    """What follows from a predicted matrix, over orbitals in PySCF's order.
-
-    Attributes:
-        hamiltonian: Predicted Kohn-Sham matrix [M, M], eV.
-        overlap: Overlap of the orbitals [M, M], computed.
-        levels: Energies of the orbitals [M], eV.
-        coefficients: Orbitals, as columns [M, M].
-        electrons: How many there are.
-    """
-
-    hamiltonian: Float[np.ndarray, "M M"]
-    overlap: Float[np.ndarray, "M M"]
-    levels: Float[np.ndarray, " M"]
-    coefficients: Float[np.ndarray, "M M"]
-    electrons: int
-
-    @property
-    def density(self) -> Float[np.ndarray, "M M"]:
-        """Density matrix."""
-        return density(self.coefficients, self.electrons)
-
-    @property
-    def gap(self) -> float:
-        """From the highest occupied orbital to the next, eV; infinite if all are occupied."""
-        levels = np.append(self.levels, np.inf)
-        return float(levels[self.electrons // 2] - levels[self.electrons // 2 - 1])
 
 
 class HamiltonianCalculator(Calculator):
@@ -84,8 +53,8 @@ class HamiltonianCalculator(Calculator):
                 "with matkit, which notes it."
             )
 
-    def states(self, atoms: Atoms) -> PredictedStates:
-        """Return the predicted matrix and what follows from it.
+    def states(self, atoms: Atoms) -> ElectronicStates:
+        """Return the predicted matrix and what follows from it, orbitals in PySCF's order.
 
         Raises:
             UnknownElementError: the network does not know an element.
@@ -97,8 +66,7 @@ class HamiltonianCalculator(Calculator):
             blocks = self.network(self.network.featurize(structures))["hamiltonian"]
         matrix = to_pyscf(blocks.dense()[0].numpy(), atoms.numbers, self.network.shells)
         overlap = np.asarray(mol.intor("int1e_ovlp"))
-        levels, coefficients = orbitals(matrix, overlap)
-        return PredictedStates(matrix, overlap, levels, coefficients, int(mol.nelectron))
+        return states_of(matrix, overlap, int(mol.nelectron))
 
     def get_hamiltonian(self, atoms: Atoms) -> Float[np.ndarray, "M M"]:
         """Return the predicted Kohn-Sham matrix [M, M], eV, orbitals in PySCF's order."""
