@@ -29,7 +29,7 @@ def block_irreps(shells: Sequence[int], channels: int, pairs: bool = True) -> Ir
         channels: Channels of each irrep.
         pairs: Whether blocks are those of two atoms; see `OrbitalBlocks`.
     """
-    kinds = {(l3, (-1) ** (shells[i] + shells[j])) for i, j, l3 in _paths(shells, pairs)}
+    kinds = {(l3, (-1) ** (shells[i] + shells[j])) for i, j, l3 in block_paths(shells, pairs)}
     return tuple(Irrep(channels, *kind) for kind in sorted(kinds))
 
 
@@ -99,7 +99,7 @@ class OrbitalBlocks(nn.Module):
         return self.weights(rows)
 
 
-def _paths(shells: Sequence[int], pairs: bool) -> Iterator[tuple[int, int, int]]:
+def block_paths(shells: Sequence[int], pairs: bool) -> Iterator[tuple[int, int, int]]:
     """Give two shells, by their places, and each degree that their block has."""
     for (i, l1), (j, l2) in product(enumerate(shells), repeat=2):
         for l3 in range(abs(l1 - l2), l1 + l2 + 1):
@@ -113,7 +113,7 @@ def _table(shells: Sequence[int], irrep: Irrep, pairs: bool) -> Float[Tensor, "m
     size = orbital_count(shells)
     first = [orbital_count(shells[:i]) for i in range(len(shells) + 1)]
     blocks = []
-    for i, j, l3 in _paths(shells, pairs):
+    for i, j, l3 in block_paths(shells, pairs):
         if (l3, (-1) ** (shells[i] + shells[j])) == irrep.kind:
             symbol = wigner_3j(shells[i], shells[j], l3).permute(2, 0, 1) * sqrt(irrep.dim)
             block = torch.zeros(irrep.dim, size, size, dtype=torch.float64)

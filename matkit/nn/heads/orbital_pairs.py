@@ -138,8 +138,7 @@ class AtomFeatures(nn.Module):
     def forward(self, x: Features, basis: Tensor, harmonics: Tensor, graph: Graph) -> Features:
         """Return features [N, 2l + 1, channels]."""
         own = self.linear_in(x)
-        sent = self.convolution(own, harmonics, self.radial(basis), graph)
-        received = tuple(part / self.neighbor_norm for part in sent)
+        received = self.convolution(own, harmonics / self.neighbor_norm, self.radial(basis), graph)
         product = self.product(torch.cat(own, dim=1), torch.cat(self.factor(x), dim=1))
         joined = _joined(self.parts, (own, received, product))
         return self.norm(self.last(self.gate(self.linear_out(joined))))
@@ -165,7 +164,8 @@ class PairFeatures(nn.Module):
         sent = tuple(Irrep(channels, *irrep.kind) for irrep in irreps)
         self.gate = Gate(irreps_out)
         self.dims = [irrep.dim for irrep in irreps]
-        self.center, self.neighbor = Linear(irreps, sent), Linear(irreps, sent)
+        both = tuple(Irrep(2 * channels, *irrep.kind) for irrep in irreps)
+        self.ends = Linear(irreps, both)
         self.convolution = Convolution(sent, lmax, irreps_out, True)
         self.product = EndProducts(sent, irreps_out)
         self.scalars = ScalarMLP((irreps[0].channels, 2 * channels))
@@ -186,8 +186,8 @@ class PairFeatures(nn.Module):
             pairs: Pairs.
         """
         by_path, by_channel = self._weights(x[0].squeeze(1), basis, pairs)
-        a = torch.cat(self.center(x), dim=1)[pairs.center]
-        b = torch.cat(self.neighbor(x), dim=1)[pairs.neighbor]
+        center, neighbor = torch.cat(self.ends(x), dim=1).chunk(2, dim=2)
+        a, b = center[pairs.center], neighbor[pairs.neighbor]
         both = tuple(part.contiguous() for part in (a + b).split(self.dims, dim=1))
         coupled = self.convolution(both, harmonics, by_path, one_edge_each(pairs))
         product = self.product(a * by_channel.unsqueeze(1), b)
