@@ -6,6 +6,7 @@ and blocks are expanded by `e3nn.o3.wigner_3j`, path after path. Features are fl
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import sqrt
 
 import torch
@@ -121,10 +122,7 @@ class Atoms(nn.Module):
 class Pairs(nn.Module):
     def __init__(self, layer: PairFeatures, irreps: Irreps) -> None:
         super().__init__()
-        self.center, self.neighbor = (
-            linear(layer.ends, irreps, part=slice(*ends))
-            for ends in ((0, layer.sizes[1]), (layer.sizes[1], None))
-        )
+        self.center, self.neighbor = linear(layer.center, irreps), linear(layer.neighbor, irreps)
         self.convolution, self.product = product(layer.convolution), EndProduct(layer.product)
         self.scalars, self.radial = perceptron(layer.scalars), perceptron(layer.radial)
         self.weights, self.sizes = perceptron(layer.weights), layer.sizes
@@ -225,7 +223,7 @@ class Expansion(nn.Module):
         super().__init__()
         self.blocks = blocks
         first = [orbital_count(shells[:i]) for i in range(len(shells) + 1)]
-        rows = [slice(*pair) for pair in zip(first, first[1:], strict=False)]
+        rows = [slice(*pair) for pair in pairwise(first)]
         # For every irrep, where each of its paths goes.
         self.places: list[list[tuple[slice, slice]]] = [[] for _ in blocks.irreps]
         kinds = [irrep.kind for irrep in blocks.irreps]
@@ -260,16 +258,13 @@ def text(irreps: Irreps) -> o3.Irreps:
 
 
 def linear(
-    layer: equivariant.Linear,
-    irreps_in: Irreps | list,
-    order: o3.Irreps | None = None,
-    part: slice = slice(None),
+    layer: equivariant.Linear, irreps_in: Irreps | list, order: o3.Irreps | None = None
 ) -> o3.Linear:
-    """Return the layer, its irreps in another order if it is given, or a part of its channels."""
+    """Return the layer, its irreps in another order if it is given."""
     if not isinstance(irreps_in, list):
         irreps_in = [(irrep.channels, irrep.kind) for irrep in irreps_in]
     weights = {
-        irreps_in[source][1]: weight[:, part]
+        irreps_in[source][1]: weight
         for source, weight in zip(layer.source, layer.weights, strict=True)
     }
     outputs = [(weight.shape[1], kind) for kind, weight in weights.items()]

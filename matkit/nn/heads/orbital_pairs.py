@@ -164,8 +164,7 @@ class PairFeatures(nn.Module):
         sent = tuple(Irrep(channels, *irrep.kind) for irrep in irreps)
         self.gate = Gate(irreps_out)
         self.dims = [irrep.dim for irrep in irreps]
-        both = tuple(Irrep(2 * channels, *irrep.kind) for irrep in irreps)
-        self.ends = Linear(irreps, both)
+        self.center, self.neighbor = Linear(irreps, sent), Linear(irreps, sent)
         self.convolution = Convolution(sent, lmax, irreps_out, True)
         self.product = EndProducts(sent, irreps_out)
         self.scalars = ScalarMLP((irreps[0].channels, 2 * channels))
@@ -186,8 +185,8 @@ class PairFeatures(nn.Module):
             pairs: Pairs.
         """
         by_path, by_channel = self._weights(x[0].squeeze(1), basis, pairs)
-        center, neighbor = torch.cat(self.ends(x), dim=1).chunk(2, dim=2)
-        a, b = center[pairs.center], neighbor[pairs.neighbor]
+        a = torch.cat(self.center(x), dim=1)[pairs.center]
+        b = torch.cat(self.neighbor(x), dim=1)[pairs.neighbor]
         both = tuple(part.contiguous() for part in (a + b).split(self.dims, dim=1))
         coupled = self.convolution(both, harmonics, by_path, one_edge_each(pairs))
         product = self.product(a * by_channel.unsqueeze(1), b)
