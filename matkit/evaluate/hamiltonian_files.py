@@ -28,6 +28,7 @@ from matkit.runs.versions import package_version, versions
 
 FILES = {"metrics": "metrics.json", "table": "errors.csv", "config": "config.yaml"}
 UNITS = {"dipole": "eÅ", "forces": "eV/Å"}
+PACKAGES = ("pyscf", "tblite")
 HEADINGS = ["", "unit", "values", "MAE", "RMSE"]
 
 
@@ -56,9 +57,10 @@ def evaluate_hamiltonians(
             refuse_existing(files.values())
         calculator = HamiltonianCalculator(options.model)
         labelled = read_hamiltonians(options.struct)
-        level = one_level([f"{calculator.functional}/{calculator.basis}", labelled.level])
+        level = one_level([calculator.method, labelled.level])
         count = len(labelled.dataset)
-        computed = spread(count, options.scf_molecules)
+        # Others than density functionals have no energy of a density.
+        computed = spread(count, options.scf_molecules if calculator.basis else 0)
         listener.note(f"{options.model}, {count} molecules of {level}; results in {options.out}")
         with listener.counting() as on_molecule:
             found = compare_hamiltonians(calculator, labelled, computed, on_molecule)
@@ -66,7 +68,7 @@ def evaluate_hamiltonians(
             "command": "evaluate",
             "model": options.model,
             "level": level,
-            "versions": versions() | {"pyscf": package_version("pyscf")},
+            "versions": versions() | {name: package_version(name) for name in PACKAGES},
             "options": options.model_dump(),
             "molecules": found.molecules,
             "units": {name: UNITS.get(name, "eV") for name in found.errors},

@@ -160,16 +160,18 @@ def _differences(
     atom = np.repeat(np.arange(len(atoms)), widths)
     own = atom[:, None] == atom
     occupied = slice(states.electrons // 2)
-    solver = solver_of(atoms, calculator.functional, calculator.basis)
-    dipoles = [solver.dip_moment(dm=s.density, verbose=0) * Debye for s in (states, truth)]
-    return {
+    found = {
         "hamiltonian": wrong,
         "diagonal": wrong[own],
         "off_diagonal": wrong[~own],
         "occupied": states.levels[occupied] - truth.levels[occupied],
         "gap": np.subtract(*(np.nan_to_num(s.gap, posinf=np.nan) for s in (states, truth))),
-        "dipole": np.subtract(*dipoles),
     }
+    if calculator.basis:  # of a density functional
+        solver = solver_of(atoms, calculator.functional, calculator.basis)
+        dipoles = [solver.dip_moment(dm=s.density, verbose=0) * Debye for s in (states, truth)]
+        found["dipole"] = np.subtract(*dipoles)
+    return found
 
 
 def similarities(

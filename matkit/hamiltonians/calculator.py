@@ -13,9 +13,11 @@ from jaxtyping import Float
 
 from matkit.data.ase import from_ase
 from matkit.errors import ConfigError
+from matkit.hamiltonians.methods import overlap_at
 from matkit.hamiltonians.orders import to_pyscf
-from matkit.hamiltonians.pyscf import molecule_of, solver_of
+from matkit.hamiltonians.pyscf import solver_of
 from matkit.hamiltonians.states import ElectronicStates, mulliken_charges, states_of
+from matkit.hamiltonians.xtb import GFN2
 from matkit.interfaces import HamiltonianModel
 from matkit.models import checkpoint
 from matkit.orbitals import orbital_count
@@ -27,6 +29,7 @@ class HamiltonianCalculator(Calculator):
     The energy is that of the density functional at the density that the matrix gives, and forces
     are its derivatives as if that were self-consistent: errors of the energy are of second order
     in those of the density, errors of forces of first. PySCF computes both, without iterations.
+    Of a network that learnt matrices of GFN2-xTB there are states alone.
 
     Args:
         path: Model file of a network such as QHNet.
@@ -45,9 +48,11 @@ class HamiltonianCalculator(Calculator):
         if not isinstance(network, HamiltonianModel):
             raise ConfigError(f"{path} predicts no Kohn-Sham matrices; use load_calculator.")
         self.network: HamiltonianModel = network.double()
-        level = str(metadata.get("card", {}).get("level", ""))
-        self.functional, _, self.basis = level.partition("/")
-        if not self.basis:
+        self.method = str(metadata.get("card", {}).get("level", ""))
+        self.functional, _, self.basis = self.method.partition("/")
+        if self.method == GFN2:
+            self.implemented_properties = []
+        elif not self.basis:
             raise ConfigError(
                 f"{path} does not say of which functional and basis its matrices are; train it "
                 "with matkit, which notes it."
@@ -61,12 +66,11 @@ class HamiltonianCalculator(Calculator):
             SimulationError: there is an odd number of electrons.
         """
         structures = from_ase(atoms)
-        mol = molecule_of(atoms, self.basis)
+        overlap, electrons = overlap_at(self.method, atoms)
         with torch.no_grad():
             blocks = self.network(self.network.featurize(structures))["hamiltonian"]
         matrix = to_pyscf(blocks.dense()[0].numpy(), atoms.numbers, self.network.shells)
-        overlap = np.asarray(mol.intor("int1e_ovlp"))
-        return states_of(matrix, overlap, int(mol.nelectron))
+        return states_of(matrix, overlap, electrons)
 
     def get_hamiltonian(self, atoms: Atoms) -> Float[np.ndarray, "M M"]:
         """Return the predicted Kohn-Sham matrix [M, M], eV, orbitals in PySCF's order."""

@@ -31,7 +31,7 @@ class HamiltonianSet:
     Attributes:
         dataset: Molecules with energies and forces.
         located: Where the matrix of a molecule is, by its source.
-        level: Functional and basis.
+        level: Functional and basis, or `gfn2`.
     """
 
     dataset: Dataset

@@ -17,7 +17,7 @@ from torch.nn.functional import pad
 
 from matkit.data.splitting import split_dataset
 from matkit.errors import ConfigError
-from matkit.hamiltonians.pyscf import shells_of
+from matkit.hamiltonians.methods import shells_at
 from matkit.label.hamiltonian_set import HamiltonianSet, one_level, read_hamiltonians
 from matkit.orbitals import Shells, orbital_count
 from matkit.pair_blocks import species_widths
@@ -32,7 +32,7 @@ class HamiltonianSets:
     Attributes:
         train: To learn from.
         valid: To choose the best epoch.
-        level: Functional and basis.
+        level: Functional and basis, or `gfn2`.
         shells: Degrees of the shells of every element of the basis that is in the sets.
     """
 
@@ -64,7 +64,7 @@ def read_hamiltonian_sets(options: HamiltonianOptions) -> HamiltonianSets:
     level = one_level([train.level, valid.level])
     sets = (train, valid)
     species = {z for one in sets for z in one.dataset.structures.species.tolist()}
-    shells = shells_of(species, level.split("/", 1)[1])
+    shells = shells_at(level, species)
     learnt, held = (_with_matrices(one, shells) for one in sets)
     return HamiltonianSets(learnt, held, level, shells)
 

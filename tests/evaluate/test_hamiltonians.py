@@ -75,7 +75,7 @@ def knowing(labelled, shift=0.0):
     made = HamiltonianCalculator.__new__(HamiltonianCalculator)
     super(HamiltonianCalculator, made).__init__()
     made.network = Known()
-    made.functional, made.basis = METHOD.split("/")
+    made.method, (made.functional, made.basis) = METHOD, METHOD.split("/")
     return made
 
 

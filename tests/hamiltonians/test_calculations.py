@@ -65,7 +65,7 @@ def calculator(water, result):
     made = HamiltonianCalculator.__new__(HamiltonianCalculator)
     super(HamiltonianCalculator, made).__init__()
     made.network = Perfect(from_pyscf(result.hamiltonian, water.numbers, SHELLS))
-    made.functional, made.basis = METHOD
+    made.method, (made.functional, made.basis) = "/".join(METHOD), METHOD
     return made
 
 
