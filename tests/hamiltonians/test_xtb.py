@@ -1,6 +1,7 @@
 """Matrices of GFN2-xTB: orders, energies, labels and what a network of them can be asked for."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from scipy.spatial.transform import Rotation
 from tblite.ase import TBLite
 
 from matkit import train
-from matkit.errors import SimulationError, StructureError
+from matkit.errors import MissingExtraError, SimulationError, StructureError
 from matkit.evaluate.api import EvaluationListener
 from matkit.evaluate.hamiltonian_files import evaluate_hamiltonians
 from matkit.evaluate.options import EvaluateOptions
@@ -85,6 +86,12 @@ def test_what_is_no_closed_shell_is_refused():
         gfn2(atoms)
     with pytest.raises(SimulationError, match=r"atoms of numbers \[1, 1\]: Too close"):
         gfn2(Atoms("H2", [[0, 0, 0], [0, 0, 0]]))
+
+
+def test_a_missing_tblite_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tblite.interface", None)
+    with pytest.raises(MissingExtraError, match="matkit\\[xtb\\]"):
+        gfn2_shells([1])
 
 
 def test_labels_train_a_network_that_gives_states_alone(tmp_path):
