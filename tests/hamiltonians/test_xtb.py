@@ -18,7 +18,7 @@ from scipy.spatial.transform import Rotation
 from tblite.ase import TBLite
 
 from matkit import train
-from matkit.errors import MissingExtraError, SimulationError, StructureError
+from matkit.errors import ConfigError, MissingExtraError, SimulationError, StructureError
 from matkit.evaluate.api import EvaluationListener
 from matkit.evaluate.hamiltonian_files import evaluate_hamiltonians
 from matkit.evaluate.options import EvaluateOptions
@@ -26,6 +26,7 @@ from matkit.hamiltonians.calculator import HamiltonianCalculator
 from matkit.hamiltonians.methods import overlap_at, shells_at
 from matkit.hamiltonians.orders import from_pyscf
 from matkit.hamiltonians.xtb import gfn2, gfn2_shells
+from matkit.interop.pyscf import guess
 from matkit.label import LabellingOptions, label
 from matkit.train.hamiltonian_options import HamiltonianOptions
 from tests.hamiltonians.test_orders import rotated, turned
@@ -109,6 +110,8 @@ def test_labels_train_a_network_that_gives_states_alone(tmp_path):
     assert calculator.states(frames[0]).electrons == 8
     with pytest.raises(PropertyNotImplementedError):
         calculator.get_potential_energy(frames[0])
+    with pytest.raises(ConfigError, match="got one of gfn2, whose orbitals PySCF does not know"):
+        guess(frames[0], calculator)
     options = {"model": str(done.model), "struct": [str(tmp_path / "out")], "hamiltonian": True}
     found, metrics = evaluate_hamiltonians(
         EvaluateOptions(**options, out=str(tmp_path / "errors")), EvaluationListener()
