@@ -191,6 +191,10 @@ def write_evaluation(result: EvaluationResult, options: EvaluateOptions) -> None
 
 
 def _calculator(options: EvaluateOptions) -> MatkitCalculator:
+    if options.hamiltonian:
+        raise ConfigError(
+            "Matrices are compared by matkit.evaluate.hamiltonian_files.evaluate_hamiltonians."
+        )
     if options.model is None:
         raise ConfigError("Expected a model, got none. Name it: matkit evaluate MODEL FILES...")
     if not options.struct:
