@@ -21,6 +21,7 @@ from matkit.options import (
     Panel,
     Panels,
     ReadingOptions,
+    SymmetryOptions,
 )
 from matkit.phonons.options import PhononsOptions
 from matkit.qha.options import QHAOptions
@@ -36,7 +37,7 @@ Dtype = Literal["float32", "float64"]
 BatchSize = Annotated[int, Field(ge=1)] | Literal["auto"]
 
 
-class RunConfig(DispersionOptions, ReadingOptions):
+class RunConfig(SymmetryOptions, DispersionOptions, ReadingOptions):
     """What every simulation command has."""
 
     panels: ClassVar[Panels] = {

@@ -14,7 +14,7 @@ from matkit.evaluate.api import UNREADABLE, EvaluationListener, compare_files, w
 from matkit.evaluate.calibration import NOTE as CALIBRATION_NOTE
 from matkit.evaluate.calibration import Calibration, calibration_cells
 from matkit.evaluate.options import EvaluateOptions
-from matkit.evaluate.tables import NOTE, cells, lines_of
+from matkit.evaluate.tables import NOTE, cells, equivariance_sentence, lines_of
 from matkit.report.tables import as_text
 from matkit.runs.locking import alone
 
@@ -70,6 +70,8 @@ def _show(
     if calibration is not None:
         display.result(as_text(calibration_cells(calibration)))
         display.result(CALIBRATION_NOTE)
+    if "equivariance" in metrics:
+        display.result(equivariance_sentence(metrics["equivariance"]))
     if metrics["not_finite"]:
         display.error(f"The prediction is not a number for {', '.join(metrics['not_finite'])}.")
     outputs = [str(path) for path in files.values()]

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from matkit.data.options import LabelOptions
-from matkit.options import IGNORE_CHARGE, DispersionOptions, Panel, Panels
+from matkit.options import IGNORE_CHARGE, DispersionOptions, Panel, Panels, SymmetryOptions
 
 # Beginning of the names of predictions in files.
 PREFIX = "matkit_"
@@ -15,7 +15,7 @@ PREFIX = "matkit_"
 MATRICES = {"model", "struct", "out", "overwrite", "hamiltonian", "scf_molecules"}
 
 
-class EvaluateOptions(DispersionOptions, LabelOptions):
+class EvaluateOptions(SymmetryOptions, DispersionOptions, LabelOptions):
     """Options of ``matkit evaluate``."""
 
     panels: ClassVar[Panels] = {
@@ -46,6 +46,10 @@ class EvaluateOptions(DispersionOptions, LabelOptions):
     device: str = Field("auto", description="cpu, cuda, cuda:1, ...; auto takes the GPU if any")
     dtype: Literal["float32", "float64"] | None = Field(
         None, description="precision of the model's arithmetic, if not as it was trained"
+    )
+    equivariance: bool = Field(
+        False,
+        description="turn structures at random and say how far predictions do not turn with them",
     )
     skip_unknown: bool = Field(
         False, description="leave out structures with elements that the model does not know"

@@ -44,7 +44,7 @@ def symmetrize(
         return symmetric_potential(force_field(model), wanted)
     if isinstance(model, MatkitCalculator):
         members = [symmetric_potential(force_field(p), wanted) for p in model.potentials]
-        info = {**model.info, "symmetrized": mode}
+        info = {**model.info, "symmetrize": mode}
         return MatkitCalculator(members, info=info, **model.parameters)
     if isinstance(model, BaseCalculator):
         return SymmetrizedCalculator(model, wanted)

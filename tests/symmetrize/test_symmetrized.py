@@ -193,7 +193,7 @@ def test_a_calculator_of_matkit_stays_one():
     made = symmetrize(plain, "frames")
     assert isinstance(made, MatkitCalculator)
     assert made.parameters == plain.parameters
-    assert made.info["symmetrized"] == "frames"
+    assert made.info["symmetrize"] == "frames"
     energies = []
     for atoms in (molecule("H2O"), turned(molecule("H2O"), 5)[0]):
         atoms.calc = made
