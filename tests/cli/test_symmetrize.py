@@ -8,15 +8,20 @@ from ase.build import molecule
 from ase.io import read, write
 
 from matkit.models import checkpoint
+from tests.cli.conftest import Cli
 from tests.evaluate.labelled import frames
 
 
 @pytest.fixture
-def files(cli):
+def files(tmp_path, monkeypatch):
     """A network without symmetry, labelled structures, and a molecule that lies in two ways."""
+    monkeypatch.chdir(tmp_path)
+    cli = Cli(tmp_path)  # with models, not with EMT in their place
     torch.manual_seed(0)
     small = {"hidden": 8, "filters": 8, "gaussians": 4, "layers": 1, "group_channels": 2}
     made = checkpoint.build("faenet", {"species": [1, 8, 11, 17], "cutoff": 4.0, **small})
+    with torch.no_grad():
+        made.network.of_vector.weight.mul_(10)  # so that the way a molecule lies counts
     checkpoint.save(made, cli.folder / "loose.safetensors", {})
     write("data.extxyz", frames())
     water, other = molecule("H2O2"), molecule("H2O2")
@@ -33,8 +38,8 @@ def energies(files, out, *words):
 
 def test_an_average_does_not_depend_on_how_a_molecule_lies(files):
     alone, averaged = energies(files, "alone"), energies(files, "frames", "--symmetrize", "frames")
-    assert abs(alone[0] - alone[1]) > 1e-7
-    assert averaged[0] == pytest.approx(averaged[1], abs=1e-11)
+    assert abs(alone[0] - alone[1]) > 1e-5
+    assert averaged[0] == pytest.approx(averaged[1], abs=1e-10)
     summary = json.loads(next((files.folder / "frames").glob("*.json")).read_text())
     assert summary["model"]["symmetrize"] == "frames"
 
