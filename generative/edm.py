@@ -119,7 +119,7 @@ class EDM(Generator):
         noise = noise_for(len(structures), rng, structures.device)
         sigma = torch.exp(self.level + self.level_spread * noise.normal())
         properties = {name: structures.system[name] for name in self.properties}
-        values = withhold(properties, self.withheld, noise)
+        values = withhold(properties, self.withheld, noise) if properties else {}
         data = self.classes.dense(structures, self.dtype)
         positions = centred(data.positions / self.spread, data.mask, data.mask)
         data = replace(data, positions=positions)

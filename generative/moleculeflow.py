@@ -138,7 +138,7 @@ class MoleculeFlow(Generator):
         noise = noise_for(len(structures), rng, structures.device)
         time = noise.uniform().sqrt()  # Beta(2, 1): the late times are the difficult ones
         properties = {name: structures.system[name] for name in self.properties}
-        values = withhold(properties, self.withheld, noise)
+        values = withhold(properties, self.withheld, noise) if properties else {}
         data, hydrogen = self._data(structures)
         given = random_given(data, hydrogen, (self.formulas, self.scaffolds), noise)
         data = replace(data, positions=centred(data.positions, given.anchor, data.mask))

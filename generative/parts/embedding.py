@@ -38,7 +38,8 @@ def withhold(
         share: Part of the structures from which a property is withheld, each by itself.
         noise: One stream of random numbers per structure.
     """
+    draws = noise.uniform(len(values)).unbind(dim=1)
     return {
-        name: torch.where(noise.uniform() < share, torch.nan, value.double())
-        for name, value in values.items()
+        name: torch.where(draw < share, torch.nan, value.double())
+        for (name, value), draw in zip(values.items(), draws, strict=True)
     }
