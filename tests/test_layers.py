@@ -30,6 +30,7 @@ ROOMS = [
         "generate",
         "crystals",
         "molecules",
+        "properties",
         "train",
         "screen",
         "interop",

@@ -2,9 +2,20 @@
 
 from matkit.interfaces.blueprint import Blueprint
 from matkit.interfaces.condition import Condition
+from matkit.interfaces.description import Description
 from matkit.interfaces.generator import Generator
 from matkit.interfaces.hamiltonian_model import HamiltonianModel
 from matkit.interfaces.potential import Potential
 from matkit.interfaces.properties import Properties
+from matkit.interfaces.property_model import PropertyModel
 
-__all__ = ["Blueprint", "Condition", "Generator", "HamiltonianModel", "Potential", "Properties"]
+__all__ = [
+    "Blueprint",
+    "Condition",
+    "Description",
+    "Generator",
+    "HamiltonianModel",
+    "Potential",
+    "Properties",
+    "PropertyModel",
+]
