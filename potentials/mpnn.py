@@ -18,6 +18,7 @@ instead of all. Without distances edges are the bonds, and no positions are need
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -78,7 +79,7 @@ class MPNN(Potential):
         sizes = [BOND_FEATURES + lengths, *edge_hidden]
         layers = (
             layer
-            for before, after in zip(sizes, sizes[1:], strict=False)
+            for before, after in pairwise(sizes)
             for layer in (nn.Linear(before, after), nn.SiLU())
         )
         self.edges = nn.Sequential(*layers)

@@ -82,7 +82,7 @@ class Readout(PropertyModel):
         self.shared = nn.Sequential(nn.LayerNorm(features), nn.Linear(features, width), nn.SiLU())
         intensive = any(target.kind == "intensive" for target in self.targets)
         self.pooling = pooling_of(pooling, width) if intensive else None
-        pooled = width if self.pooling is None else int(self.pooling.width)
+        pooled = width if self.pooling is None else self.pooling.width
         self.heads = nn.ModuleList(
             nn.Sequential(nn.Linear(pooled, hidden), nn.SiLU())
             if target.kind == "intensive"
@@ -91,8 +91,7 @@ class Readout(PropertyModel):
         )
         counts = [int(getattr(head, "features", hidden)) for head in self.heads]
         self.last = nn.ParameterList(
-            _last_weights(target, count)
-            for target, count in zip(self.targets, counts, strict=True)
+            _last_weights(target, count) for target, count in zip(self.targets, counts, strict=True)
         )
         sums = [target.kind in SUMS for target in self.targets for _ in range(target.width)]
         self.composition = CompositionFit(len(self.species), sums)
@@ -146,9 +145,7 @@ class Readout(PropertyModel):
         x = self.shared(description.scalars)
         row = x if self.pooling is None else self.pooling(x, graph.batch, len(graph))
         return [
-            head(row).unsqueeze(1)
-            if target.kind == "intensive"
-            else head(x, description, graph)
+            head(row).unsqueeze(1) if target.kind == "intensive" else head(x, description, graph)
             for target, head in zip(self.targets, self.heads, strict=True)
         ]
 

@@ -87,7 +87,9 @@ def run_training(options: TrainerOptions, display: Display) -> int:
 def _start(options: TrainerOptions, listener: Listener) -> TrainingResult:
     if isinstance(options, FinetuneOptions):
         return finetune(options, listener=listener)
-    assert isinstance(options, TrainOptions | GeneratorOptions | HamiltonianOptions | PropertyOptions)
+    assert isinstance(
+        options, TrainOptions | GeneratorOptions | HamiltonianOptions | PropertyOptions
+    )
     return train(options, listener=listener)
 
 
@@ -127,8 +129,7 @@ def _line(row: Row, epochs: int, best: bool) -> str:
         if f"valid_{key}" in row:
             parts.append(f"{symbol} {factor * row[f'valid_{key}']:.3g} {unit}".rstrip())
     prefix = "valid_mae_"
-    for key in (key for key in row if key.startswith(prefix)):
-        parts.append(f"{key.removeprefix(prefix)} {row[key]:.3g}")
+    parts += [f"{key.removeprefix(prefix)} {row[key]:.3g}" for key in row if prefix in key]
     if "retained_forces_mae" in row:
         parts.append(f"retained F {1000 * row['retained_forces_mae']:.3g} meV/Å")
     return ", ".join(parts) + (" *" if best else "")

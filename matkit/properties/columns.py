@@ -68,9 +68,7 @@ def targets_in(given: Sequence[str], columns: Columns, sources: Sequence[str]) -
     return targets
 
 
-def column(
-    name: str, columns: Columns, sources: Sequence[str]
-) -> list[tuple[float, ...] | None]:
+def column(name: str, columns: Columns, sources: Sequence[str]) -> list[tuple[float, ...] | None]:
     """Return the numbers of a column, None where there are none.
 
     Raises:
@@ -79,9 +77,7 @@ def column(
     """
     if name not in columns:
         numeric = [key for key, values in columns.items() if _is_numeric(values)]
-        raise ConfigError(
-            f"No structure has the property {name!r}.{did_you_mean(name, numeric)}"
-        )
+        raise ConfigError(f"No structure has the property {name!r}.{did_you_mean(name, numeric)}")
     pairs = zip(columns[name], sources, strict=True)
     return [_numbers(value, name, source) for value, source in pairs]
 

@@ -13,7 +13,11 @@ from matkit.properties.entries import PropertyEntries
 
 # Chemical accuracy of each property (Faber et al. 2017), in its unit.
 ACCURACY = {
-    **{"mu": 0.1, "alpha": 0.1, "r2": 1.2, "zpve": 0.0012, "cv": 0.05},
+    "mu": 0.1,
+    "alpha": 0.1,
+    "r2": 1.2,
+    "zpve": 0.0012,
+    "cv": 0.05,
     **dict.fromkeys(("homo", "lumo", "gap", "u0", "u298", "h298", "g298"), 0.043),
 }
 

@@ -38,7 +38,10 @@ class _Entry:
 
 
 def read_property_entries(
-    files: Sequence[str], conformers: bool = True, table: str | None = None, format: str | None = None
+    files: Sequence[str],
+    conformers: bool = True,
+    table: str | None = None,
+    format: str | None = None,
 ) -> PropertyEntries:
     """Read structures with what is known of them.
 
@@ -144,10 +147,10 @@ def _smiles_rows(path: Path, ending: str) -> list[dict[str, Any]] | None:
     return rows if "smiles" in names and not names & {"cif", "numbers"} else None
 
 
-def _of_smiles(
-    path: Path, rows: Sequence[Mapping[str, Any]], conformers: bool
-) -> Iterator[_Entry]:
-    texts = [next((str(v) for k, v in row.items() if str(k).lower() == "smiles"), "") for row in rows]
+def _of_smiles(path: Path, rows: Sequence[Mapping[str, Any]], conformers: bool) -> Iterator[_Entry]:
+    texts = [
+        next((str(v) for k, v in row.items() if str(k).lower() == "smiles"), "") for row in rows
+    ]
     make = partial(_molecules, path, texts, conformers)
     kind = "conformers" if conformers else "graphs"
     found = unpack(cached_arrays(path, kind, lambda: pack(list(make()))))
@@ -221,5 +224,7 @@ def _by_name(path: Path) -> dict[str, dict[str, Any]]:
 def _row_of(source: str, rows: Mapping[str, dict[str, Any]], table: str) -> dict[str, Any]:
     name = Path(source.rpartition("[")[0]).stem
     if name not in rows:
-        raise DataError(f"Expected a row for {name} in {table}, found none; it has {len(rows)} rows.")
+        raise DataError(
+            f"Expected a row for {name} in {table}, found none; it has {len(rows)} rows."
+        )
     return rows[name]

@@ -20,11 +20,7 @@ from matkit.train.session import Listener, TrainingResult
 
 
 def train(
-    options: TrainOptions
-    | GeneratorOptions
-    | HamiltonianOptions
-    | PropertyOptions
-    | None = None,
+    options: TrainOptions | GeneratorOptions | HamiltonianOptions | PropertyOptions | None = None,
     *,
     listener: Listener | None = None,
     **changes: Any,

@@ -81,9 +81,7 @@ class PropertyObjective(Objective):
         return errors_by_target(sums / counts, model)
 
 
-def errors_by_target(
-    columns: Float[Tensor, " W"], model: PropertyModel
-) -> dict[str, float]:
+def errors_by_target(columns: Float[Tensor, " W"], model: PropertyModel) -> dict[str, float]:
     """Return loss and errors of every target from the mean absolute errors of the columns."""
     scaled, found = [], {}
     for target, which in zip(model.targets, columns_of(model.targets), strict=True):
@@ -116,7 +114,7 @@ def train_property(options: PropertyOptions, listener: Listener | None = None) -
         network, facts = new_property_network(options, sets)
         freeze(network, options.freeze)
         trainer = _trainer(session.fabric, options, sets, network)
-        card = _card(options, sets)
+        card = _card(options, sets, network)
 
         def keep(row: Row) -> None:
             errors = {key.removeprefix("valid_"): v for key, v in row.items() if "valid_" in key}
@@ -189,7 +187,7 @@ def _baseline_loss(network: PropertyModel, valid: Structures) -> float:
     return errors_by_target(means, network)["loss"]
 
 
-def _card(options: PropertyOptions, sets: PropertySets) -> dict[str, Any]:
+def _card(options: PropertyOptions, sets: PropertySets, network: PropertyModel) -> dict[str, Any]:
     """Return what a user of the model file should know, and predictions are judged by."""
     structures = sets.train
     return {
@@ -198,6 +196,7 @@ def _card(options: PropertyOptions, sets: PropertySets) -> dict[str, Any]:
         "elements_seen": format_species(structures.species.unique().tolist()),
         "n_atoms": [int(structures.n_atoms.min()), int(structures.n_atoms.max())],
         "conformers": options.conformers,
+        "bonds": "bonds" in network.sees and structures.bonds is not None,
         "targets": [
             _described(target, structures.system["targets"][:, columns])
             for target, columns in zip(sets.targets, columns_of(sets.targets), strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import torch
@@ -12,14 +13,27 @@ from matkit.errors import ConfigError, did_you_mean
 from matkit.nn.scatter import scatter_sum
 
 
-class MeanPooling(nn.Module):
+class Pooling(nn.Module, ABC):
+    """From atoms to structures.
+
+    Attributes:
+        width: Features of a structure.
+    """
+
+    width: int
+
+    @abstractmethod
+    def forward(
+        self, x: Float[Tensor, "N F"], batch: Int[Tensor, " N"], count: int
+    ) -> Float[Tensor, "B G"]:
+        """Return one row for each of `count` structures; `batch` says whose an atom is."""
+
+
+class MeanPooling(Pooling):
     """Mean of the atoms.
 
     Args:
         width: Features of an atom.
-
-    Attributes:
-        width: Features of a structure.
     """
 
     def __init__(self, width: int) -> None:
@@ -28,14 +42,14 @@ class MeanPooling(nn.Module):
 
     def forward(
         self, x: Float[Tensor, "N F"], batch: Int[Tensor, " N"], count: int
-    ) -> Float[Tensor, "B F"]:
-        """Return one row for each of `count` structures; `batch` says whose an atom is."""
+    ) -> Float[Tensor, "B G"]:
+        """Return one row for each structure."""
         sizes = torch.bincount(batch, minlength=count).to(x)
         return scatter_sum(x, batch, count) / sizes.unsqueeze(1)
 
 
-class AttentionPooling(nn.Module):
-    """Weighted mean of the atoms, with weights that a perceptron makes of them; several side by side.
+class AttentionPooling(Pooling):
+    """Weighted means of the atoms side by side, with weights that a perceptron makes of them.
 
     Args:
         width: Features of an atom.
@@ -49,14 +63,14 @@ class AttentionPooling(nn.Module):
 
     def forward(
         self, x: Float[Tensor, "N F"], batch: Int[Tensor, " N"], count: int
-    ) -> Float[Tensor, "B F"]:
-        """Return one row for each of `count` structures; `batch` says whose an atom is."""
+    ) -> Float[Tensor, "B G"]:
+        """Return one row for each structure."""
         weights = softmax_within(self.scores(x), batch, count)
         parts = [scatter_sum(x * part, batch, count) for part in weights.split(1, dim=1)]
         return torch.cat(parts, dim=1)
 
 
-class Set2Set(nn.Module):
+class Set2Set(Pooling):
     """Queries by a recurrent network, each answered by a mean (Vinyals et al. 2016, section 4.2).
 
     ``q_t = LSTM(q_{t-1}, r_{t-1})``, ``r_t = Σ_i softmax_i(x_i · q_t) x_i``; the last of both are
@@ -73,8 +87,8 @@ class Set2Set(nn.Module):
 
     def forward(
         self, x: Float[Tensor, "N F"], batch: Int[Tensor, " N"], count: int
-    ) -> Float[Tensor, "B F"]:
-        """Return one row for each of `count` structures; `batch` says whose an atom is."""
+    ) -> Float[Tensor, "B G"]:
+        """Return one row for each structure."""
         query, memory = x.new_zeros(2, count, x.shape[1]).unbind()
         both = torch.cat([query, query], dim=1)
         for _ in range(self.steps):
@@ -85,14 +99,14 @@ class Set2Set(nn.Module):
         return both
 
 
-POOLINGS: dict[str, Callable[[int], nn.Module]] = {
+POOLINGS: dict[str, Callable[[int], Pooling]] = {
     "set2set": Set2Set,
     "attention": AttentionPooling,
     "mean": MeanPooling,
 }
 
 
-def pooling(name: str, width: int) -> nn.Module:
+def pooling(name: str, width: int) -> Pooling:
     """Return the pooling of a name for atoms with so many features.
 
     Raises:
