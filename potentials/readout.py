@@ -177,6 +177,7 @@ def _described_by(backbone: Potential) -> Description:
         cell=torch.zeros(1, 3, 3, dtype=torch.float64),
         pbc=torch.zeros(1, 3, dtype=torch.bool),
         n_atoms=torch.tensor([2]),
+        bonds=torch.tensor([[0, 1]]),
     )
     with torch.no_grad():
         return backbone.describe(backbone.featurize(pair))

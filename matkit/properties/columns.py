@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from matkit.errors import ConfigError, DataError, did_you_mean
-from matkit.interfaces.property_model import WIDTHS, Target
+from matkit.interfaces.property_model import WIDTHS, Target, check_targets
 from matkit.listing import first_names
 
 # Order of the six numbers of a symmetric matrix among its nine.
@@ -45,11 +45,14 @@ def parse_target(text: str) -> tuple[str, str, str]:
     return name, kind, unit
 
 
-def targets_in(given: Sequence[str], columns: Columns, sources: Sequence[str]) -> list[Target]:
+def targets_in(
+    given: Sequence[str], columns: Columns, sources: Sequence[str]
+) -> tuple[Target, ...]:
     """Return the targets of a training with the numbers of their components in the columns.
 
     Raises:
-        ConfigError: there is no target, or no such column.
+        ConfigError: there is no target or no such column, a name comes twice, or a kind has no
+            such number of components.
         DataError: a value is no number, or has another number of components than the others.
     """
     if not given:
@@ -65,7 +68,7 @@ def targets_in(given: Sequence[str], columns: Columns, sources: Sequence[str]) -
             )
         width = 9 if sizes == {6} and kind == "polarizability" else sizes.pop()
         targets.append(Target(name, kind, width, unit))
-    return targets
+    return check_targets(targets)
 
 
 def column(name: str, columns: Columns, sources: Sequence[str]) -> list[tuple[float, ...] | None]:

@@ -55,7 +55,7 @@ def read_property_sets(options: PropertyOptions) -> PropertySets:
     if not options.train_file:
         raise ConfigError("Expected files to learn from, got none. Name them: --train-file FILE")
     read = _read(options.train_file, options)
-    targets = tuple(targets_in(options.target, read.columns, read.sources))
+    targets = targets_in(options.target, read.columns, read.sources)
     both = _labelled(read, targets)
     notes = _judge(both, targets, options, "training")
     train, valid = _split(both, targets, options, notes)

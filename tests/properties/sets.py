@@ -4,7 +4,8 @@ import numpy as np
 from ase.build import molecule
 from ase.io import write
 
-BODY = {"name": "facet", "irreps": ["8x0e", "16x0e+8x1o+4x2e", "16x0e"], "cutoff": 4.0}
+BODY = {"name": "facet", "irreps": ["8x0e", "16x0e+8x1o", "16x0e"], "lmax": 1, "cutoff": 4.0}
+BODY |= {"residual_init": 1.0}
 NAMES = ("H2O", "CH4", "NH3", "CH3OH", "C2H6", "H2CO")
 
 
