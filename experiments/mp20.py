@@ -1,6 +1,6 @@
 """Make training and validation sets of MP-20 without its official training file.
 
-    python experiments/mp20.py MP_20_FOLDER OUT
+    python experiments/mp20.py MP_20_FOLDER OUT [--properties]
 
 The folder holds `train_partial`, `train_extra_from_mpts52`, `val` and `test` as parquet. 8,000
 crystals of the official validation set, drawn at random, are learnt from, the other 1,047 are for
@@ -17,6 +17,7 @@ import pandas as pd
 
 LEARNT, SEED = 8_000, 0
 COLUMNS = ["material_id", "n_atoms", "lattice", "numbers", "frac_coords"]
+PROPERTIES = ["formation_energy_per_atom", "band_gap"]
 
 
 def main() -> None:
@@ -24,12 +25,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--properties", action="store_true", help="keep columns of properties")
     arguments = parser.parse_args()
+    columns = COLUMNS + (PROPERTIES if arguments.properties else [])
     parts = ("train_partial", "train_extra_from_mpts52", "val", "test")
     tables = {name: pd.read_parquet(arguments.folder / f"{name}.parquet") for name in parts}
     shuffled = tables["val"].sample(frac=1, random_state=SEED)
     learnt = [tables[parts[0]], tables[parts[1]], shuffled[:LEARNT]]
-    sets = {"train": pd.concat(learnt)[COLUMNS], "valid": shuffled[LEARNT:][COLUMNS]}
+    sets = {"train": pd.concat(learnt)[columns], "valid": shuffled[LEARNT:][columns]}
     arguments.out.mkdir(parents=True, exist_ok=True)
     for name, table in sets.items():
         for other in ("test", "valid" if name == "train" else "train"):

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from matkit.errors import ConfigError
 from matkit.graph import Graph
-from matkit.interfaces import Description, Potential, Properties, PropertyModel
+from matkit.interfaces import AtomDescription, Potential, Properties, PropertyModel
 from matkit.interfaces.property_model import Target, check_targets, columns_of
 from matkit.nn.arguments import check_positive
 from matkit.nn.composition import CompositionFit, count_species
@@ -167,7 +167,7 @@ class Readout(PropertyModel):
         return count_species(self.index(structures.species), structures.batch, size)
 
 
-def _described_by(backbone: Potential) -> Description:
+def _described_by(backbone: Potential) -> AtomDescription:
     """Return what a backbone says of a pair of atoms, to know how much it is."""
     positions = torch.zeros(2, 3, dtype=torch.float64)
     positions[1, 0] = 0.5 * backbone.cutoff
@@ -183,7 +183,7 @@ def _described_by(backbone: Potential) -> Description:
         return backbone.describe(backbone.featurize(pair))
 
 
-def _head(target: Target, width: int, hidden: int, described: Description) -> nn.Module:
+def _head(target: Target, width: int, hidden: int, described: AtomDescription) -> nn.Module:
     if target.kind == "extent":
         return SumOfSquares(width, hidden)
     if target.kind == "dipole":

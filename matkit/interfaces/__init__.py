@@ -2,7 +2,7 @@
 
 from matkit.interfaces.blueprint import Blueprint
 from matkit.interfaces.condition import Condition
-from matkit.interfaces.description import Description
+from matkit.interfaces.atom_description import AtomDescription
 from matkit.interfaces.generator import Generator
 from matkit.interfaces.hamiltonian_model import HamiltonianModel
 from matkit.interfaces.potential import Potential
@@ -12,7 +12,7 @@ from matkit.interfaces.property_model import PropertyModel
 __all__ = [
     "Blueprint",
     "Condition",
-    "Description",
+    "AtomDescription",
     "Generator",
     "HamiltonianModel",
     "Potential",

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from matkit.errors import ConfigError
 from matkit.graph import Graph
-from matkit.interfaces.description import Description
+from matkit.interfaces.atom_description import AtomDescription
 from matkit.interfaces.properties import Properties
 from matkit.interfaces.species import check_level, check_species
 from matkit.neighbors import radius_graph
@@ -65,7 +65,7 @@ class Potential(nn.Module, ABC):
         """
         return None
 
-    def describe(self, graph: Graph) -> Description:
+    def describe(self, graph: Graph) -> AtomDescription:
         """Return the features of the atoms that a read-out of other properties is built on.
 
         Networks that have features with directions override this.
@@ -78,7 +78,7 @@ class Potential(nn.Module, ABC):
                 f"{type(self).__name__} has no features of atoms that other properties could be "
                 "read from. Take one that provides `features`, such as facet, nequip, mace or mpnn."
             )
-        return Description(self(graph)["features"])
+        return AtomDescription(self(graph)["features"])
 
     def without_energy(self) -> Potential:
         """Return a copy that is only asked to `describe`: what makes energies may be left out."""

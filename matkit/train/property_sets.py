@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from matkit.data.splitting import remarks_on, split_groups
+from matkit.elements import format_species
 from matkit.errors import ConfigError, DataError, TrainingError
 from matkit.interfaces.property_model import Target
 from matkit.listing import first_names
@@ -63,10 +64,8 @@ def read_property_sets(options: PropertyOptions) -> PropertySets:
     if options.test_file:
         test = _labelled(_read(options.test_file, options), targets)
         notes += _judge(test, targets, options, "test")
-    for name, entries in (("validation", valid), ("test", test)):
-        if entries is not None:
-            notes += _refuse_leakage(train, entries, options, name)
-            notes += remarks_on({name: len(entries)})
+    valid = _checked(train, valid, "validation", options, notes)
+    test = _checked(train, test, "test", options, notes)
     learnt = train.structures
     notes += remarks_on_kinds(targets, learnt.system["targets"], learnt)
     return PropertySets(
@@ -133,6 +132,33 @@ def _judge(
     if not options.allow_problems:
         refuse_contradictions(identities(entries), targets, values, entries.sources)
     return notes
+
+
+def _checked(
+    train: PropertyEntries,
+    other: PropertyEntries | None,
+    name: str,
+    options: PropertyOptions,
+    notes: list[str],
+) -> PropertyEntries | None:
+    """Return a set that shares nothing with the training set, without elements that this lacks."""
+    if other is None:
+        return None
+    notes += _refuse_leakage(train, other, options, name)
+    structures = other.structures
+    strange = ~torch.isin(structures.species, train.structures.species.unique())
+    out = set(structures.batch[strange].tolist())
+    if out:
+        text = (
+            f"{len(out)} of {len(other)} {name} structures hold elements that the training set "
+            f"lacks ({format_species(set(structures.species[strange].tolist()))})"
+        )
+        if len(out) == len(other):
+            raise ConfigError(f"{text}. Take structures like those of train_file.")
+        notes.append(f"Left out: {text}")
+        other = other.subset([i for i in range(len(other)) if i not in out])
+    notes += remarks_on({name: len(other)})
+    return other
 
 
 def _refuse_leakage(

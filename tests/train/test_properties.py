@@ -223,6 +223,18 @@ def test_structures_on_both_sides_are_refused(options, data, tmp_path):
         read_property_sets(options(test_file=[other], split_by="formula"))
 
 
+def test_elements_that_the_training_set_lacks_are_no_part_of_others(options, tmp_path):
+    atoms = frames(1, seed=7)
+    atoms[0].symbols[0] = "S"
+    file = property_file(tmp_path / "valid.extxyz", atoms)
+    sets = read_property_sets(options(valid_file=[file]))
+    assert len(sets.valid) == 5
+    assert any("1 of 6 validation structures hold elements" in note for note in sets.notes)
+    only = property_file(tmp_path / "only.extxyz", [atoms[0], atoms[0].copy()][:1])
+    with pytest.raises((ConfigError, DataError), match="elements that the training set lacks"):
+        read_property_sets(options(valid_file=[only], target=["dipole_vector:dipole"]))
+
+
 def test_formulas_stay_together_when_asked(options):
     sets = read_property_sets(options(split_by="formula"))
     compositions = [

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from matkit.interfaces import Description
+from matkit.interfaces import AtomDescription
 from matkit.nn.irreps import wigner_3j
 from matkit.nn.scatter import scatter_sum
 from matkit.structures import Structures
@@ -28,7 +28,7 @@ class SumOfAtoms(nn.Module):
         self.features = hidden
 
     def forward(
-        self, x: Float[Tensor, "N F"], description: Description, structures: Structures
+        self, x: Float[Tensor, "N F"], description: AtomDescription, structures: Structures
     ) -> Float[Tensor, "B 1 H"]:
         """Return what the last map makes the target of; `x` are features that all heads share."""
         return scatter_sum(self.layer(x), structures.batch, len(structures)).unsqueeze(1)
@@ -38,7 +38,7 @@ class SumOfSquares(SumOfAtoms):
     """``Σ_i h(x_i) |r_i - R|²`` about the centre R of the nuclear charges."""
 
     def forward(
-        self, x: Float[Tensor, "N F"], description: Description, structures: Structures
+        self, x: Float[Tensor, "N F"], description: AtomDescription, structures: Structures
     ) -> Float[Tensor, "B 1 H"]:
         """Return what the last map makes the target of; `x` are features that all heads share."""
         apart = from_center(structures, structures.species.double()).square().sum(1)
@@ -64,7 +64,7 @@ class Dipole(nn.Module):
         self.features = hidden + vectors
 
     def forward(
-        self, x: Float[Tensor, "N F"], description: Description, structures: Structures
+        self, x: Float[Tensor, "N F"], description: AtomDescription, structures: Structures
     ) -> Float[Tensor, "B 3 H"]:
         """Return what the last map makes the vector of; `x` are features that all heads share."""
         places = from_center(structures, torch.ones_like(structures.species).double()).to(x)
@@ -93,7 +93,7 @@ class Polarizability(nn.Module):
         self.features = hidden + (tensors or hidden)
 
     def forward(
-        self, x: Float[Tensor, "N F"], description: Description, structures: Structures
+        self, x: Float[Tensor, "N F"], description: AtomDescription, structures: Structures
     ) -> Float[Tensor, "B 9 H"]:
         """Return what the last map makes the matrix of; `x` are features that all heads share."""
         unit = torch.eye(3, dtype=x.dtype, device=x.device).reshape(1, 9, 1)

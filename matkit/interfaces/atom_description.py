@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-class Description(NamedTuple):
+class AtomDescription(NamedTuple):
     """Features of N atoms for a read-out.
 
     Attributes:
