@@ -27,8 +27,18 @@ from matkit.properties.uncertainty import graphs, uncertainties
 from matkit.structures import Structures, cat
 
 PUBLISHED = {
-    **{"mu": 0.30, "alpha": 0.92, "homo": 0.99, "lumo": 0.87, "gap": 1.60, "r2": 0.15},
-    **{"zpve": 1.27, "u0": 0.45, "u298": 0.45, "h298": 0.39, "g298": 0.44, "cv": 0.80},
+    "mu": 0.30,
+    "alpha": 0.92,
+    "homo": 0.99,
+    "lumo": 0.87,
+    "gap": 1.60,
+    "r2": 0.15,
+    "zpve": 1.27,
+    "u0": 0.45,
+    "u298": 0.45,
+    "h298": 0.39,
+    "g298": 0.44,
+    "cv": 0.80,
 }
 
 
@@ -97,7 +107,9 @@ def main() -> None:
     print(f"{len(structures)} molecules; of {without} no bonds were found")
     if arguments.out is not None:
         card = {key: metadata["card"].get(key) for key in ("epoch", "structures")}
-        arguments.out.write_text(json.dumps({"mean_ratio": mean, "targets": rows, **card}, indent=1))
+        arguments.out.write_text(
+            json.dumps({"mean_ratio": mean, "targets": rows, **card}, indent=1)
+        )
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ VARIED = 1.3
 def refuse_gaps(
     targets: Sequence[Target], values: Tensor, sources: Sequence[str], allowed: bool
 ) -> list[str]:
-    """Refuse targets that are missing, or the same everywhere.
+    """Refuse targets that are missing.
 
     Args:
         targets: What is to be learnt.
@@ -37,7 +37,7 @@ def refuse_gaps(
         What is to be said about them.
 
     Raises:
-        DataError: some are missing and that is not allowed, all are, or they are constant.
+        DataError: some are missing and that is not allowed, or all are.
     """
     notes = []
     for target, columns in zip(targets, columns_of(targets), strict=True):
@@ -50,13 +50,27 @@ def refuse_gaps(
             )
         if lacking:
             notes.append(f"{len(lacking)} of {len(sources)} structures have no {target.name}.")
-        there = values[known][:, columns]
+    return notes
+
+
+def refuse_constants(targets: Sequence[Target], values: Tensor) -> None:
+    """Refuse targets that are the same everywhere.
+
+    Args:
+        targets: What is to be learnt.
+        values: Numbers [B, W] of a training set, NaN where missing.
+
+    Raises:
+        DataError: one is.
+    """
+    for target, columns in zip(targets, columns_of(targets), strict=True):
+        there = values[:, columns]
+        there = there[there.isfinite().all(1)]
         if float(there.std(0, correction=0).max()) <= 1e-9 * float(there.abs().max()):
             raise DataError(
                 f"{target.name} is {there[0].tolist()} in all {len(there)} structures: there is "
                 "nothing to learn. Leave it out."
             )
-    return notes
 
 
 def refuse_contradictions(

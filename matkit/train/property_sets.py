@@ -12,7 +12,12 @@ from matkit.elements import format_species
 from matkit.errors import ConfigError, DataError, TrainingError
 from matkit.interfaces.property_model import Target
 from matkit.listing import first_names
-from matkit.properties.checks import refuse_contradictions, refuse_gaps, remarks_on_kinds
+from matkit.properties.checks import (
+    refuse_constants,
+    refuse_contradictions,
+    refuse_gaps,
+    remarks_on_kinds,
+)
 from matkit.properties.columns import targets_in, values_of
 from matkit.properties.entries import PropertyEntries
 from matkit.properties.identity import families, formulas_of, identities, molecule_names, shared
@@ -59,6 +64,7 @@ def read_property_sets(options: PropertyOptions) -> PropertySets:
     targets = targets_in(options.target, read.columns, read.sources)
     both = _labelled(read, targets)
     notes = _judge(both, targets, options, "training")
+    refuse_constants(targets, both.structures.system["targets"])
     train, valid = _split(both, targets, options, notes)
     test = None
     if options.test_file:

@@ -7,8 +7,8 @@ from ase import Atoms
 from ase.build import molecule
 
 from matkit.data.ase import from_ase
-from matkit.errors import ConfigError, ModelError, StructureError
 from matkit.derivatives import force_field
+from matkit.errors import ConfigError, ModelError, StructureError
 from matkit.models import checkpoint
 from matkit.nn.bonds import atom_features, bond_features, bond_graph
 from matkit.properties.reading import molecule_of
@@ -85,7 +85,9 @@ def test_bonds_change_what_it_says(acid):
 
 
 def test_chemistry_of_acetic_acid(acid):
-    found = dict(zip("methyl carbonyl oxo hydroxy".split(), atom_features(acid)[:4], strict=True))
+    found = dict(
+        zip(["methyl", "carbonyl", "oxo", "hydroxy"], atom_features(acid)[:4], strict=True)
+    )
     # Acceptor, donor, aromatic, sp, sp2, sp3, hydrogens, charge.
     assert found["methyl"].tolist() == [0, 0, 0, 0, 0, 1, 3, 0]
     assert found["carbonyl"].tolist() == [0, 0, 0, 0, 1, 0, 0, 0]
