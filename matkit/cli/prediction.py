@@ -7,6 +7,7 @@ from pathlib import Path
 from matkit.cli.display import Display
 from matkit.cli.progress import metered
 from matkit.errors import OutputExistsError
+from matkit.properties.checks import remarks_on_charges
 from matkit.properties.options import PredictOptions
 from matkit.properties.prediction import (
     PropertyPrediction,
@@ -40,6 +41,8 @@ def run_prediction(options: PredictOptions, display: Display) -> int:
             f"{target.name}: mean absolute error {error:.4g} {target.unit}".rstrip()
             + f" of {count} (composition alone {alone:.4g})"
         )
+    for text in remarks_on_charges(found.entries.structures, found.conditions):
+        display.note(text)
     lacking = int(found.values.isnan().any(1).sum()) + len(found.entries.faults)
     display.note(beyond(found, lacking))
     display.note(f"Wrote {out}")

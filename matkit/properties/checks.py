@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from jaxtyping import Float
@@ -119,6 +119,17 @@ def _lengths_differ(column: Tensor, i: int, j: int, spread: float) -> bool:
 
 def _said(values: Tensor) -> str:
     return ", ".join(f"{value:.5g}" for value in values.tolist())
+
+
+def remarks_on_charges(structures: Structures, conditions: Collection[str]) -> list[str]:
+    """Return a warning of charged structures, if a network takes no charge into account."""
+    charged = int((structures.system["charge"] != 0).sum())
+    if not charged or "charge" in conditions:
+        return []
+    return [
+        f"{charged} of {len(structures)} structures are charged, which this network does not take "
+        "into account: it sees their atoms alone."
+    ]
 
 
 def remarks_on_kinds(

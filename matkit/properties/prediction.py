@@ -46,6 +46,7 @@ class PropertyPrediction:
         values: Predictions [B, W] in the units of the targets, NaN where there are none.
         deviation: Their standard deviations [B, W], NaN where nothing is known of them.
         composition: What the composition alone says [B, W], likewise.
+        conditions: What the networks take into account besides atoms, such as `charge`.
         outside: What of each structure is beyond the training set; nothing if all is within.
     """
 
@@ -54,6 +55,7 @@ class PropertyPrediction:
     values: Float[Tensor, "B W"]
     deviation: Float[Tensor, "B W"]
     composition: Float[Tensor, "B W"]
+    conditions: frozenset[str]
     outside: list[str]
 
     @property
@@ -91,7 +93,8 @@ def predict_files(
         )
     found = _committee(members, entries.structures, on_batch)
     said = outside(card, entries.structures, found[0])
-    return PropertyPrediction(members[0][0].targets, entries, *found, said)
+    first = members[0][0]
+    return PropertyPrediction(first.targets, entries, *found, first.conditions, said)
 
 
 def load_members(

@@ -9,6 +9,7 @@ import numpy as np
 from matkit.molecules.cached import Arrays, cached_arrays, unpack_together
 from matkit.molecules.qm9 import LABELS, read_qm9_labels
 from matkit.molecules.reading import packed_molecules
+from matkit.nn.scatter import scatter_sum
 from matkit.properties.entries import PropertyEntries
 
 # Chemical accuracy of each property (Faber et al. 2017), in its unit.
@@ -32,6 +33,9 @@ def read_labelled_qm9(path: Path) -> PropertyEntries:
     """
     packed = packed_molecules(path)
     which, structures = unpack_together(packed)
+    formal = structures.atom["formal_charge"].double()
+    charge = scatter_sum(formal, structures.batch, len(structures))
+    structures = structures.replace(system={"charge": charge})
     labels = cached_arrays(path, "labels", lambda: _labels(path))
     place = {int(index): k for k, index in enumerate(labels["index"])}
     sources = [str(source) for source in packed["sources"]]

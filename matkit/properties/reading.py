@@ -82,19 +82,15 @@ def read_property_entries(
 
 
 def _joined(structures: Sequence[Structures]) -> Structures:
-    """Return one batch; bonds and charges stay only if all have them."""
+    """Return one batch with charges; bonds stay only if all have them."""
     bonded = all(one.bonds is not None for one in structures)
-    plain = [
-        one.replace(system={}, atom={"formal_charge": _charges(one)})
-        if bonded
-        else one.replace(system={}, atom={}, bonds=None, bond={})
-        for one in structures
-    ]
+    plain = []
+    for one in structures:
+        formal = one.atom.get("formal_charge", torch.zeros_like(one.species))
+        charge = one.system.get("charge", formal.sum().double().view(1))
+        kept = one.replace(system={"charge": charge}, atom={"formal_charge": formal})
+        plain.append(kept if bonded else kept.replace(atom={}, bonds=None, bond={}))
     return cat(plain)
-
-
-def _charges(one: Structures) -> torch.Tensor:
-    return one.atom.get("formal_charge", torch.zeros_like(one.species))
 
 
 def _read(file: str, conformers: bool, format: str | None) -> Iterator[_Entry]:
@@ -124,7 +120,7 @@ def _of_atoms(source: str, atoms: Atoms) -> _Entry:
     carried = {**results, **atoms.info}
     try:
         smiles = _canonical(str(carried["smiles"])) if "smiles" in carried else ""
-        return _Entry(source, from_ase(atoms).replace(system={}, atom={}), carried, smiles)
+        return _Entry(source, from_ase(atoms), carried, smiles)
     except MissingExtraError:
         raise
     except MatkitError as error:

@@ -16,6 +16,7 @@ from matkit.graph import Graph
 from matkit.interfaces import PropertyModel
 from matkit.interfaces.property_model import Target, columns_of
 from matkit.models import checkpoint
+from matkit.properties.checks import remarks_on_charges
 from matkit.properties.uncertainty import fit_uncertainty
 from matkit.structures import Structures
 from matkit.train.batching import Batches, GraphSet, loader
@@ -113,6 +114,8 @@ def train_property(options: PropertyOptions, listener: Listener | None = None) -
             session.listener.note(note)
         network, facts = new_property_network(options, sets)
         freeze(network, options.freeze)
+        for note in remarks_on_charges(sets.train, network.conditions):
+            session.listener.note(note)
         trainer = _trainer(session.fabric, options, sets, network)
         card = _card(options, sets, network)
 
@@ -133,17 +136,12 @@ def train_property(options: PropertyOptions, listener: Listener | None = None) -
         which = "test" if sets.test is not None else "validation"
         checkpoint.save(model, outcome.model, metadata["card"] | {f"{which}_targets": rows})
         session.listener.note("\n".join([f"Mean absolute errors, {which} set:", *lines]))
-        return replace(outcome, metrics={"targets": rows} | _written(outcome, options, facts))
+        metrics: dict[str, Any] = {"targets": rows}
+        if options.report:
+            from matkit.train.generator_report import report  # with matplotlib
 
-
-def _written(
-    outcome: TrainingResult, options: PropertyOptions, facts: dict[str, Any]
-) -> dict[str, Any]:
-    if not options.report:
-        return {}
-    from matkit.train.generator_report import report  # with matplotlib
-
-    return report(outcome, options, facts)
+            metrics |= report(outcome, options, facts | {f"errors_of_the_{which}_set": lines})
+        return replace(outcome, metrics=metrics)
 
 
 def _seen(structures: Structures, network: PropertyModel) -> Structures:

@@ -92,7 +92,7 @@ def _read(files: list[str], options: PropertyOptions) -> PropertyEntries:
 def _labelled(entries: PropertyEntries, targets: Sequence[Target]) -> PropertyEntries:
     """Return structures with their targets as a field, NaN where missing."""
     values = values_of(targets, entries.columns, entries.sources)
-    structures = entries.structures.replace(system={"targets": values})
+    structures = entries.structures.replace(system={**entries.structures.system, "targets": values})
     return replace(entries, structures=structures, columns={})
 
 

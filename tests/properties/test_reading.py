@@ -10,7 +10,8 @@ pytest.importorskip("rdkit")
 from matkit.errors import DataError
 from matkit.interfaces.property_model import Target
 from matkit.molecules.qm9 import LABELS, read_held_out_qm9
-from matkit.properties.columns import values_of
+from matkit.properties.checks import remarks_on_charges
+from matkit.properties.columns import targets_in, values_of
 from matkit.properties.identity import families, identities, molecule_names
 from matkit.properties.reading import molecule_of, read_property_entries
 from tests.molecules.files import sdf_file
@@ -116,6 +117,25 @@ def test_files_without_structures(tmp_path):
 def test_values_with_another_number_of_components():
     with pytest.raises(DataError, match=r"Expected 1 component\(s\) of a, got others for y"):
         values_of([Target("a", "intensive")], {"a": [1.0, [1.0, 2.0]]}, ["x", "y"])
+
+
+def test_components_must_be_as_many_everywhere():
+    with pytest.raises(DataError, match="same number of components of a everywhere, got 1 and 3"):
+        targets_in(["a"], {"a": [1.0, [1.0, 2.0, 3.0]]}, ["x", "y"])
+
+
+def test_charges_are_known_and_said(tmp_path):
+    (tmp_path / "a.csv").write_text("smiles,gap\n[NH4+],1\nO,2\n")
+    entries = read_property_entries([str(tmp_path / "a.csv")], False)
+    assert entries.structures.system["charge"].tolist() == [1, 0]
+    (said,) = remarks_on_charges(entries.structures, ())
+    assert "1 of 2 structures are charged" in said
+    assert not remarks_on_charges(entries.structures, {"charge"})
+    charged = molecule("H2O")
+    charged.info["charge"] = -1
+    write(tmp_path / "b.extxyz", [charged, molecule("CH4")])
+    found = read_property_entries([str(tmp_path / "b.extxyz")]).structures
+    assert found.system["charge"].tolist() == [-1, 0]
 
 
 def test_conformers_of_a_smiles_are_always_the_same():

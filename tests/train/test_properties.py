@@ -124,6 +124,19 @@ def test_a_committee_gives_its_mean_and_spread(trained, options, data):
     torch.testing.assert_close(both.deviation, (singles[0] - singles[1]).abs() / 2)
 
 
+def test_members_of_a_committee_predict_the_same_targets(trained, options, data):
+    other = train(options(name="single", target=["shortest"]))
+    with pytest.raises(ConfigError, match="predicts other targets than the first"):
+        predict_files(PredictOptions(model=f"{trained[0].model},{other.model}", struct=[data]))
+
+
+def test_the_report_shows_every_target(options):
+    done = train(options(name="reported", report=True))
+    page = (done.folder / "report.html").read_text()
+    assert "composition alone" in page
+    assert "energy_like" in page
+
+
 def test_a_run_that_was_stopped_goes_on_exactly(options):
     whole = train(options(name="whole", max_num_epochs=2))
     train(options(name="parts", max_num_epochs=2, max_time=1e-9))
@@ -242,6 +255,19 @@ def test_formulas_stay_together_when_asked(options):
         for part in (sets.train, sets.valid)
     ]
     assert not compositions[0] & compositions[1]
+
+
+def test_scaffolds_on_both_sides_are_refused_when_asked(options, tmp_path):
+    pair = []
+    for name, smiles in (("a", "Cc1ccccc1"), ("b", "CCc1ccccc1")):
+        path = tmp_path / f"{name}.csv"
+        path.write_text(f"smiles,gap\n{smiles},1.0\nCC{smiles},2.0\n")
+        pair.append(str(path))
+    given = {"train_file": pair[:1], "valid_file": pair[1:], "target": ["gap"]}
+    given |= {"conformers": False, "allow_leakage": False}
+    with pytest.raises(TrainingError, match="by their scaffolds, of the validation set"):
+        read_property_sets(options(**given, split_by="scaffold"))
+    assert len(read_property_sets(options(**given, split_by="random")).valid) == 2
 
 
 def test_scaffolds_need_smiles(options):
