@@ -319,6 +319,7 @@ def _template(
             "neb",
             "train",
             "train-generator",
+            "train-property",
             "finetune",
             "evaluate",
             "analyse",
@@ -339,7 +340,10 @@ def _template(
         "label": LabelConfig,
         "screen": ScreenOptions,
     }
-    typer.echo(template(command.removesuffix("-generator"), configs[command]), nl=False)
+    typer.echo(
+        template(command.removesuffix("-generator").removesuffix("-property"), configs[command]),
+        nl=False,
+    )
 
 
 @app.command("doctor", rich_help_panel=PANEL["doctor"])

@@ -31,10 +31,10 @@ def force_field(network: Potential) -> ForceField:
     name = type(network).__name__ if network.recipe is None else network.recipe[0]
     check_names(network.provides, name)
     if not network.provides & ENERGIES:
+        use = "matkit predict" if "targets" in network.provides else "matkit.models.checkpoint.load"
         raise ModelError(
             f"{name} predicts {', '.join(sorted(network.provides))} and no energy, so that it "
-            "cannot serve a calculator, relaxation or dynamics. Use it through "
-            "matkit.models.checkpoint.load."
+            f"cannot serve a calculator, relaxation or dynamics. Use it through {use}."
         )
     if "forces" not in network.provides and "atom_energy" not in network.provides:
         raise ModelError(

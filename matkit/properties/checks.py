@@ -73,20 +73,18 @@ def refuse_constants(targets: Sequence[Target], values: Tensor) -> None:
             )
 
 
-def refuse_contradictions(
+def contradictions(
     names: Sequence[str], targets: Sequence[Target], values: Tensor, sources: Sequence[str]
-) -> None:
-    """Refuse structures that come twice with different values.
+) -> list[str]:
+    """Return which structures come twice with different values, a sentence for each target.
 
     Args:
         names: What the same structures share.
         targets: What is to be learnt.
         values: Numbers [B, W], NaN where missing.
         sources: Where each structure comes from.
-
-    Raises:
-        DataError: there are some.
     """
+    found = []
     first: dict[str, int] = {}
     for i, name in enumerate(names):
         first.setdefault(name, i)
@@ -105,11 +103,11 @@ def refuse_contradictions(
             for i, j in pairs
         ]
         if said:
-            raise DataError(
+            found.append(
                 f"{len(said)} structures come twice with different values of {target.name}: "
-                f"{first_names(said)}. Correct or remove them, or set allow_problems to learn "
-                "from them all."
+                f"{first_names(said)}."
             )
+    return found
 
 
 def _lengths_differ(column: Tensor, i: int, j: int, spread: float) -> bool:

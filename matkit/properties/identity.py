@@ -19,7 +19,7 @@ from matkit.properties.entries import PropertyEntries
 from matkit.structures import Structures
 
 # Å, of the neighbours that tell crystals apart, and structures that are looked at together.
-REACH, TOGETHER = 5.0, 512
+REACH, TOGETHER = 6.0, 512
 # Numbers that agree within this are equal.
 RESOLUTION = 1e-3
 
@@ -107,7 +107,7 @@ def geometry_keys(structures: Structures) -> list[str]:
 
 
 def _moments(part: Structures) -> Float[Tensor, "B K"]:
-    """Return sums over pairs of near atoms, for each structure, per atom."""
+    """Return sums over pairs of near atoms and the volume of each structure, per atom."""
     weights = 0.5 + part.species * 0.6180339887 % 1.0
     if bool(part.pbc.any()):
         graph = radius_graph(part, REACH)
@@ -118,4 +118,5 @@ def _moments(part: Structures) -> Float[Tensor, "B K"]:
         centers = scatter_sum(part.positions, part.batch, len(part)) / count
         here = (part.positions - centers[part.batch]).norm(dim=1)
     rows = torch.stack([here, here * weights, here**2 * weights], dim=1)
-    return scatter_sum(rows, part.batch, len(part)) / part.n_atoms.unsqueeze(1)
+    sums = torch.cat([scatter_sum(rows, part.batch, len(part)), part.volume.unsqueeze(1)], dim=1)
+    return sums / part.n_atoms.unsqueeze(1)

@@ -11,8 +11,8 @@ from matkit.interfaces.property_model import columns_of
 from matkit.properties.uncertainty import graphs
 from matkit.structures import Structures
 
-# A network that leaves more of the composition's error than this has learnt nothing.
-NOTHING = 0.95
+# A network that leaves more of the composition's error than this has learnt hardly anything.
+HARDLY = 0.95
 
 
 @torch.no_grad()
@@ -38,5 +38,5 @@ def compared_with_composition(
         rows.append({"target": target.name, "unit": target.unit, "mae": own, "composition": simple})
         said = f"{target.name}: {own:.4g} {target.unit}".rstrip()
         said += f" (composition alone {simple:.4g})"
-        lines.append(said + ("; it learnt nothing" if own > NOTHING * simple else ""))
+        lines.append(said + ("; hardly better than that" if own > HARDLY * simple else ""))
     return rows, lines

@@ -13,8 +13,8 @@ from matkit.errors import ConfigError, DataError, TrainingError
 from matkit.interfaces.property_model import Target
 from matkit.listing import first_names
 from matkit.properties.checks import (
+    contradictions,
     refuse_constants,
-    refuse_contradictions,
     refuse_gaps,
     remarks_on_kinds,
 )
@@ -135,9 +135,13 @@ def _judge(
         notes.append(f"Left out: {text}")
     values = entries.structures.system["targets"]
     notes += refuse_gaps(targets, values, entries.sources, options.allow_missing)
-    if not options.allow_problems:
-        refuse_contradictions(identities(entries), targets, values, entries.sources)
-    return notes
+    twice = contradictions(identities(entries), targets, values, entries.sources)
+    if twice and name == "training" and not options.allow_problems:
+        raise DataError(
+            f"{' '.join(twice)} Correct or remove them, or set allow_problems to learn from them "
+            "all."
+        )
+    return [*notes, *(f"In the {name} set {text}" for text in twice)]
 
 
 def _checked(

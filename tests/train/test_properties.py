@@ -222,6 +222,8 @@ def test_the_same_molecule_with_two_values_is_refused(options, tmp_path):
         read_property_sets(options(train_file=files, target=["shortest"]))
     sets = read_property_sets(options(train_file=files, target=["shortest"], allow_problems=True))
     assert len(sets.train) + len(sets.valid) == 25
+    sets = read_property_sets(options(test_file=files, target=["shortest"], allow_leakage=True))
+    assert any("In the test set 1 structures come twice" in note for note in sets.notes)
 
 
 def test_structures_on_both_sides_are_refused(options, data, tmp_path):
