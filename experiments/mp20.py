@@ -5,7 +5,8 @@
 The folder holds `train_partial`, `train_extra_from_mpts52`, `val` and `test` as parquet. 8,000
 crystals of the official validation set, drawn at random, are learnt from, the other 1,047 are for
 validation. The official test set is not touched: models are to be scored on it with the remark
-"trained on 14 k structures, not the official split".
+"trained on 14 k structures, not the official split". With `--properties`, crystals of the test set
+that also stand in the others under another name are left out of these.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ import argparse
 from pathlib import Path
 
 import pandas as pd
+
+from matkit.properties.identity import molecule_names
+from matkit.properties.reading import read_property_entries
 
 LEARNT, SEED = 8_000, 0
 COLUMNS = ["material_id", "n_atoms", "lattice", "numbers", "frac_coords"]
@@ -39,8 +43,19 @@ def main() -> None:
             unseen = tables["test"] if other == "test" else sets[other]
             if shared := set(table.material_id) & set(unseen.material_id):
                 raise SystemExit(f"{len(shared)} crystals are both in {name} and {other}.")
-        table.to_parquet(arguments.out / f"{name}.parquet", index=False)
+        path = arguments.out / f"{name}.parquet"
+        table.to_parquet(path, index=False)
+        if arguments.properties:
+            table = table[unlike(path, arguments.folder / "test.parquet")]
+            table.to_parquet(path, index=False)
         print(f"{name}: {len(table)} crystals")
+
+
+def unlike(path: Path, test: Path) -> list[bool]:
+    """Return of each crystal whether it is none of the test set under another name."""
+    known = set(molecule_names(read_property_entries([str(test)])))
+    names = molecule_names(read_property_entries([str(path)]))
+    return [name not in known for name in names]
 
 
 if __name__ == "__main__":

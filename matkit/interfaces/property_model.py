@@ -8,7 +8,7 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from matkit.errors import ConfigError, did_you_mean
 from matkit.interfaces.potential import Potential
@@ -47,10 +47,12 @@ class PropertyModel(Potential):
 
     Attributes:
         targets: What is predicted, in the order of the columns.
+        uncertainty: A `matkit.nn.heads.last_layer.LastLayer` for each target.
     """
 
     provides = frozenset({"targets"})
     targets: tuple[Target, ...]
+    uncertainty: nn.ModuleList
 
     @abstractmethod
     def begin_with(self, structures: Structures) -> None:

@@ -83,10 +83,10 @@ def formulas_of(structures: Structures) -> list[str]:
     return [reduced_formula(species[a:b]) for a, b in pairwise(structures.offsets.tolist())]
 
 
-def shared(first: Sequence[str], second: Iterable[str]) -> list[int]:
-    """Return which of `second` are among `first`."""
-    known = set(first)
-    return [i for i, name in enumerate(second) if name in known]
+def shared(first: Sequence[str], second: Iterable[str]) -> list[tuple[int, int]]:
+    """Return pairs (i, j) where name j of `second` is name i of `first`, each j at most once."""
+    known = {name: i for i, name in enumerate(first)}
+    return [(known[name], j) for j, name in enumerate(second) if name in known]
 
 
 def geometry_keys(structures: Structures) -> list[str]:

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from matkit.devices import find_device
-from matkit.errors import ConfigError, DataError
+from matkit.errors import CheckpointError, ConfigError, DataError
 from matkit.interfaces import PropertyModel
 from matkit.interfaces.property_model import Target, columns_of
 from matkit.models import checkpoint
@@ -34,6 +34,8 @@ COMPONENTS = {
     3: ("_x", "_y", "_z"),
     9: tuple(f"_{a}{b}" for a in "xyz" for b in "xyz"),
 }
+# What a card must say.
+KNOWN = {"elements_seen", "n_atoms", "targets", "conformers", "bonds"}
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def load_members(
 
     Raises:
         ConfigError: a model predicts no properties, or they predict different ones.
-        CheckpointError: a file cannot be read.
+        CheckpointError: a file cannot be read, or does not say what it was trained on.
     """
     members: list[tuple[PropertyModel, Mapping[str, Any]]] = []
     for name in expand(models):
@@ -113,6 +115,11 @@ def load_members(
             raise ConfigError(
                 f"Expected a network of properties, but {name} predicts "
                 f"{', '.join(sorted(model.provides))}. Train one: matkit train --task property"
+            )
+        if not metadata["card"].keys() >= KNOWN:
+            raise CheckpointError(
+                f"{name} does not say what it was trained on, so that nothing could be said of "
+                "what is beyond. Train it with matkit train --task property."
             )
         if members and model.targets != members[0][0].targets:
             raise ConfigError(f"{name} predicts other targets than the first of the committee.")

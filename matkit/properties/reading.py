@@ -23,7 +23,7 @@ from matkit.molecules.contents import SDF, SMILES, WHEEL, ending_of
 from matkit.molecules.entries import MoleculeEntry
 from matkit.molecules.perception import bonded_structures, one_line
 from matkit.molecules.reading import read_molecules, structures_in
-from matkit.molecules.validity import canonical_smiles
+from matkit.molecules.validity import canonical_smiles, to_rdkit
 from matkit.properties.entries import PropertyEntries
 from matkit.properties.qm9 import read_labelled_qm9
 from matkit.structures import Structures, cat
@@ -109,8 +109,6 @@ def _of_molecule(entry: MoleculeEntry) -> _Entry:
     content = entry.reason if entry.structures is None else entry.structures
     smiles = ""
     if entry.structures is not None:
-        from matkit.molecules.validity import to_rdkit
-
         smiles = canonical_smiles(to_rdkit(entry.structures))
     return _Entry(entry.source, content, entry.carried, smiles)
 

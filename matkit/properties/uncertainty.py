@@ -48,7 +48,7 @@ def fit_uncertainty(model: PropertyModel, train: Structures, valid: Structures) 
 
 def uncertainties(model: PropertyModel) -> list[LastLayer]:
     """Return what knows how uncertain each target is."""
-    return [cast(LastLayer, layer) for layer in cast(torch.nn.ModuleList, model.uncertainty)]
+    return [cast(LastLayer, layer) for layer in model.uncertainty]
 
 
 def graphs(model: PropertyModel, structures: Structures) -> Iterator[Graph]:

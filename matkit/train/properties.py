@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -127,14 +128,8 @@ def train_property(options: PropertyOptions, listener: Listener | None = None) -
         outcome = carry_out(session, trainer, facts, keep)
         if options.dry_run or outcome.model is None or not session.fabric.is_global_zero:
             return outcome
-        model, metadata = checkpoint.load(outcome.model)
-        assert isinstance(model, PropertyModel)
-        learnt, held = _seen(sets.train, network), _seen(sets.valid, network)
-        fit_uncertainty(model, learnt, held)
-        last = _seen(sets.test, network) if sets.test is not None else held
-        rows, lines = compared_with_composition(model, last)
+        rows, lines = _completed(outcome.model, sets)
         which = "test" if sets.test is not None else "validation"
-        checkpoint.save(model, outcome.model, metadata["card"] | {f"{which}_targets": rows})
         session.listener.note("\n".join([f"Mean absolute errors, {which} set:", *lines]))
         metrics: dict[str, Any] = {"targets": rows}
         if options.report:
@@ -142,6 +137,18 @@ def train_property(options: PropertyOptions, listener: Listener | None = None) -
 
             metrics |= report(outcome, options, facts | {f"errors_of_the_{which}_set": lines})
         return replace(outcome, metrics=metrics)
+
+
+def _completed(file: Path, sets: PropertySets) -> tuple[list[dict[str, Any]], list[str]]:
+    """Write uncertainties and last errors into a model file; return the errors, and as text."""
+    model, metadata = checkpoint.load(file)
+    assert isinstance(model, PropertyModel)
+    fit_uncertainty(model, _seen(sets.train, model), _seen(sets.valid, model))
+    last = sets.valid if sets.test is None else sets.test
+    rows, lines = compared_with_composition(model, _seen(last, model))
+    name = "validation_targets" if sets.test is None else "test_targets"
+    checkpoint.save(model, file, metadata["card"] | {name: rows})
+    return rows, lines
 
 
 def _seen(structures: Structures, network: PropertyModel) -> Structures:
@@ -156,6 +163,7 @@ def _trainer(
 ) -> Trainer:
     from matkit.train.loop import Batched, Trainer
 
+    composition = {"loss": _baseline_loss(network, sets.valid)}
     network = network.to(fabric.device)
     average = Average(copy.deepcopy(network), options.ema_decay if options.ema else 0.0)
     objective = PropertyObjective(network.train())
@@ -170,7 +178,7 @@ def _trainer(
         valid=loader(valid, checks, options.num_workers),
         retained=None,
         sources=sets.sources,
-        mean={"loss": _baseline_loss(network, sets.valid)},
+        mean=composition,
     )
     learnt = optimizers(objective.parameters(), options)
     return Trainer(fabric, objective, average, batched, learnt, options)

@@ -183,8 +183,8 @@ def _refuse_leakage(
     if same and not options.allow_leakage:
         raise TrainingError(
             f"{len(same)} {kind} of the {name} set are in the training set too: "
-            f"{first_names([other.sources[i] for i in same])}. Take them out of one, or say "
-            "allow_leakage."
+            f"{first_names(f'{other.sources[j]} = {train.sources[i]}' for i, j in same)}. Take "
+            "them out of one, or say allow_leakage."
         )
     alike = shared(formulas_of(train.structures), formulas_of(other.structures))
     said = f"{len(alike)} of {len(other)} {name} structures have the formula of a training one."

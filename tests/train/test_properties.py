@@ -13,7 +13,13 @@ pytest.importorskip("rdkit")
 
 from matkit import train
 from matkit.cli.training import training_options
-from matkit.errors import ConfigError, DataError, TrainingError, UnknownElementError
+from matkit.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    TrainingError,
+    UnknownElementError,
+)
 from matkit.models import checkpoint
 from matkit.properties.options import PredictOptions
 from matkit.properties.prediction import as_csv, errors_beside_composition, predict_files
@@ -128,6 +134,13 @@ def test_members_of_a_committee_predict_the_same_targets(trained, options, data)
     other = train(options(name="single", target=["shortest"]))
     with pytest.raises(ConfigError, match="predicts other targets than the first"):
         predict_files(PredictOptions(model=f"{trained[0].model},{other.model}", struct=[data]))
+
+
+def test_a_file_must_say_what_it_was_trained_on(trained, data, tmp_path):
+    model, _ = checkpoint.load(trained[0].model)
+    checkpoint.save(model, tmp_path / "bare.safetensors")
+    with pytest.raises(CheckpointError, match="does not say what it was trained on"):
+        predict_files(PredictOptions(model=str(tmp_path / "bare.safetensors"), struct=[data]))
 
 
 def test_the_report_shows_every_target(options):
