@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from matkit.options import Panel, Panels
 from matkit.train.options import FileOptions, TrainerOptions, as_table
@@ -70,3 +70,9 @@ class PropertyOptions(TrainerOptions, FileOptions):
     valid_batch_size: int = Field(128, gt=0, description="structures per step of validation")
     lr: float = Field(0.001, gt=0, description="largest learning rate")
     ema_decay: float = Field(0.999, ge=0, lt=1, description="memory of the average, per step")
+
+    @model_validator(mode="after")
+    def _one_network(self) -> Self:
+        if self.backbone is not None and self.model != type(self).model_fields["model"].default:
+            raise ValueError("model is a new network and backbone a trained one; give one of them")
+        return self

@@ -158,7 +158,8 @@ def test_a_run_that_was_stopped_goes_on_exactly(options):
 
 
 def test_a_trained_backbone_can_be_frozen(options):
-    done = train(options(name="frozen", backbone="default", freeze=["backbone"], batch_size=12))
+    on_default = {"model": "facet-s", "backbone": "default"}
+    done = train(options(name="frozen", **on_default, freeze=["backbone"], batch_size=12))
     model, _ = checkpoint.load(done.model)
     default, _ = checkpoint.load(default_file())
     own, theirs = model.backbone.state_dict(), default.state_dict()
@@ -325,9 +326,14 @@ def test_a_backbone_must_know_the_elements(options, tmp_path):
         one.numbers[0] = 84 + i  # no model knows polonium and its neighbours
         one.info["shortest"] = float(i)
     files = [property_file(tmp_path / "a.extxyz", atoms)]
-    given = {"train_file": files, "target": ["shortest"], "valid_fraction": 0}
+    given = {"train_file": files, "target": ["shortest"], "valid_fraction": 0, "model": "facet-s"}
     with pytest.raises(UnknownElementError):
         train(options(**given, backbone="default", name="never"))
+
+
+def test_a_new_network_and_a_trained_one_exclude_each_other(options):
+    with pytest.raises(ValueError, match="give one of them"):
+        options(backbone="default")
 
 
 def test_crystals_have_no_dipole(options, tmp_path):
