@@ -31,6 +31,7 @@ ROOMS = [
         "generate",
         "crystals",
         "molecules",
+        "properties",
         "train",
         "screen",
         "interop",

@@ -29,6 +29,7 @@ from matkit.simulate.options import MDOptions, RelaxOptions, SinglepointOptions
 from matkit.train.generator_options import GeneratorOptions
 from matkit.train.hamiltonian_options import HamiltonianOptions
 from matkit.train.options import FinetuneOptions, TrainOptions
+from matkit.train.property_options import PropertyOptions
 from matkit.transition.options import TSOptions
 from matkit.units import GPA
 from matkit.vibrations.options import VibrationsOptions
@@ -227,8 +228,8 @@ CONFIGS: dict[str, type[RunConfig]] = {
 }
 
 
-class TrainFlags(TrainOptions, GeneratorOptions):
-    """Flags of ``matkit train``: those of potentials and those of generators."""
+class TrainFlags(TrainOptions, GeneratorOptions, PropertyOptions):
+    """Flags of ``matkit train``: those of potentials, of generators and of properties."""
 
 
 TRAINING: dict[str, type[Options]] = {"train": TrainFlags, "finetune": FinetuneOptions}
@@ -247,6 +248,7 @@ TEMPLATES: dict[str, type[Options]] = {
     "train": TrainOptions,
     "train-generator": GeneratorOptions,
     "train-hamiltonian": HamiltonianOptions,
+    "train-property": PropertyOptions,
 }
 
 

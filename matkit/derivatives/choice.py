@@ -31,7 +31,7 @@ def force_field(network: Potential) -> ForceField:
     name = type(network).__name__ if network.recipe is None else network.recipe[0]
     check_names(network.provides, name)
     if not network.provides & ENERGIES:
-        way = "matkit.models.checkpoint.load"
+        way = "matkit predict" if "targets" in network.provides else "matkit.models.checkpoint.load"
         if isinstance(network, HamiltonianModel):
             way = (
                 "matkit.hamiltonians.calculator.HamiltonianCalculator, an ASE calculator of "

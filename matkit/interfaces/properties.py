@@ -19,7 +19,8 @@ class Properties(TypedDict, total=False):
 
     `energy` [B] eV · `atom_energy` [N] eV · `forces` [N, 3] eV/Å · `stress` [B, 3, 3] eV/Å³,
     positive in tension · `features` [N, F] invariant descriptors · `penalty` [B] what training may
-    add to its loss · `hessian` in eV/Å² · `hamiltonian` in eV.
+    add to its loss · `targets` [B, W] any properties of structures in units of their own ·
+    `hessian` in eV/Å² · `hamiltonian` in eV.
     """
 
     energy: Float[Tensor, " B"]
@@ -28,6 +29,7 @@ class Properties(TypedDict, total=False):
     stress: Float[Tensor, "B 3 3"]
     features: Float[Tensor, "N F"]
     penalty: Float[Tensor, " B"]
+    targets: Float[Tensor, "B W"]
     hessian: PairBlocks
     hamiltonian: PairBlocks
 
@@ -40,9 +42,10 @@ SHAPES: dict[str, tuple[str | int | None, ...]] = {
     "stress": ("B", 3, 3),
     "features": ("N", None),
     "penalty": ("B",),
+    "targets": ("B", None),
 }
-# How each turns with the structure: as scalars, vectors or matrices.
-RANKS = dict.fromkeys(SHAPES, 0) | {"forces": 1, "stress": 2}
+# How each turns with the structure: as scalars, vectors or matrices; targets may be any of these.
+RANKS = {name: 0 for name in SHAPES if name != "targets"} | {"forces": 1, "stress": 2}
 BLOCKS = ("hessian", "hamiltonian")
 
 
