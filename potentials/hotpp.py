@@ -25,7 +25,8 @@ from matkit.graph import Graph
 from matkit.interfaces import Potential, Properties
 from matkit.nn.arguments import check_positive
 from matkit.nn.embedding import SpeciesIndex
-from matkit.nn.equivariant import ScalarMLP
+from matkit.nn.equivariant import Features, ScalarMLP
+from matkit.nn.irreps import Irrep, wigner_3j
 from matkit.nn.layered import check_domain
 from matkit.nn.radial import BesselBasis, polynomial_envelope
 from matkit.nn.references import References
@@ -82,6 +83,8 @@ class HotPP(Potential):
             nn.Linear(channels, channels), nn.SiLU(), nn.Linear(channels, 1)
         )
         self.references = References(len(self.species))
+        highest = HIGHEST if layers > 1 else 0
+        self.feature_irreps = tuple(Irrep(channels, n, (-1) ** n) for n in range(highest + 1))
 
     def forward(self, graph: Graph) -> Properties:
         """Predict atomic energies [N] in eV, and the last scalars as `features` [N, C]."""
@@ -89,12 +92,18 @@ class HotPP(Potential):
         energy = self.references(self.readout(scalars).squeeze(1), self.index(graph.species))
         return Properties(atom_energy=energy, features=scalars)
 
-    def tensors(self, graph: Graph) -> Tensors:
-        """Return what atoms have before the last layer: scalars alone if there is but one.
+    def equivariant_features(self, graph: Graph) -> Features:
+        """Return the atoms' features before the last layer, which makes scalars of them.
 
-        Scalars [N, C], vectors [N, 3, C] and symmetric matrices without trace [N, 3, 3, C].
+        Scalars [N, 1, C], and with more than one layer vectors [N, 3, C] and the five components of
+        matrices [N, 5, C] in the order of `matkit.nn.irreps.spherical_harmonics`.
         """
-        return self._tensors(graph, len(self.layers) - 1)
+        scalars, *rest = self._tensors(graph, len(self.layers) - 1)
+        if not rest:
+            return (scalars.unsqueeze(1),)
+        vectors, matrices = rest
+        basis = 5**0.5 * wigner_3j(1, 1, 2).to(matrices)
+        return scalars.unsqueeze(1), vectors, torch.einsum("xym,nxyc->nmc", basis, matrices)
 
     def _tensors(self, graph: Graph, layers: int) -> Tensors:
         vectors = graph.vectors

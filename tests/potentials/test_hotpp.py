@@ -11,6 +11,7 @@ from ase import Atoms
 from matkit.data.ase import from_ase
 from matkit.errors import ConfigError
 from matkit.models import checkpoint
+from matkit.nn.irreps import spherical_harmonics
 from matkit.potentials.hotpp import TensorMessages, contractions, traceless
 from matkit.testing.potentials import PotentialContract
 from matkit.testing.systems import crystal, random_rotation, water
@@ -75,24 +76,32 @@ def test_a_message_is_a_contracted_product_with_directions(path, graph):
 
 
 @pytest.mark.parametrize("sign", [1, -1], ids=["rotation", "reflection"])
-def test_tensors_turn_each_by_its_order(sign, network):
+def test_features_turn_as_their_irreps_say(sign, network):
     structures, turn = from_ase(crystal()), sign * random_rotation()
     moved = structures.replace(
         positions=structures.positions @ turn.T, cell=structures.cell @ turn.T
     )
     with torch.no_grad():
-        before, after = (network.tensors(network.featurize(s)) for s in (structures, moved))
-    rules = ("nc->nc", "xa,nac->nxc", "xa,yb,nabc->nxyc")
-    for order, rule in enumerate(rules):
-        expected = torch.einsum(rule, *[turn] * order, before[order])
-        assert torch.allclose(after[order], expected, rtol=0, atol=1e-10)
-        assert before[order].abs().max() > 1e-3, "the test can fail"
+        before, after = (
+            network.equivariant_features(network.featurize(s)) for s in (structures, moved)
+        )
+    points = torch.randn(20, 3).double()
+    points /= points.norm(dim=1, keepdim=True)
+    assert [irrep.kind for irrep in network.feature_irreps] == [(0, 1), (1, -1), (2, 1)]
+    for irrep, x, y in zip(network.feature_irreps, before, after, strict=True):
+        of_degree = slice(irrep.l**2, (irrep.l + 1) ** 2)
+        here, there = (spherical_harmonics(2, p)[:, of_degree] for p in (points, points @ turn.T))
+        assert torch.allclose(there @ y, here @ x, rtol=0, atol=1e-9)
+        assert x.abs().max() > 1e-3, "the test can fail"
 
 
-def test_matrices_are_symmetric_and_without_trace(network, graph):
-    matrices = network.tensors(graph)[2]
+def test_matrices_are_symmetric_without_trace_and_keep_their_norm_as_features(network, graph):
+    matrices = network._tensors(graph, 2)[2]
     assert torch.allclose(matrices, matrices.transpose(1, 2), rtol=0, atol=1e-12)
     assert torch.einsum("nxxc->nc", matrices).abs().max() < 1e-12
+    features = network.equivariant_features(graph)[2]
+    norms = matrices.square().sum(dim=(1, 2))
+    assert torch.allclose(features.square().sum(dim=1), norms, rtol=0, atol=1e-12)
 
 
 def test_energies_see_angles_where_lengths_do_not_tell_them():
@@ -107,6 +116,13 @@ def test_energies_see_angles_where_lengths_do_not_tell_them():
             return float(network(graph)["atom_energy"].sum())
 
     assert abs(energy(1.8) - energy(2.4)) > 1e-4
+
+
+def test_before_a_single_layer_there_are_only_scalars(graph):
+    single = checkpoint.build("hotpp", TINY | {"layers": 1}).double()
+    (scalars,) = single.equivariant_features(graph)
+    assert scalars.shape == (3, 1, 4)
+    assert len(single.feature_irreps) == 1
 
 
 @pytest.mark.parametrize("wrong", [{"channels": 0}, {"layers": 0}, {"neighbor_norm": 0.0}], ids=str)
