@@ -9,7 +9,7 @@ SE(3)-Transformers, https://arxiv.org/abs/2102.13419). The cell stays as it is.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -69,7 +69,7 @@ class Refinement(nn.Module):
             StructureError: atoms came to lie upon each other.
         """
         path, graph = [structures], None
-        for step in self.steps:
+        for step in cast(list[Displacement], list(self.steps)):
             if graph is None or self.refresh:
                 graph = step.backbone.featurize(path[-1])
             graph = graph.replace(positions=path[-1].positions)
