@@ -24,6 +24,7 @@ FILES = sorted(FOLDER.glob("*.safetensors"))
 # Formats that the families which are younger than the first one began with.
 FIRST = {
     "faenet": 2,
+    "hotpp": 2,
     "symmetrized": 2,
     "transip": 2,
     "mace": 2,
