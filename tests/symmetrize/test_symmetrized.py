@@ -262,7 +262,7 @@ def test_requests(text, wanted):
 @pytest.mark.parametrize(
     ("model", "mode", "message"),
     [
-        (Skewed(), "girds", "Did you mean 'grid'"),
+        (Skewed(), "grit", "Did you mean 'grid'"),
         (Skewed(), "grid:25", "no grid of 25 rotations and reflections; the sizes are 24, 48, 120"),
         (Skewed(), "grid:SO3:12", "Expected a symmetrization such as grid:24"),
         ("nequip", "grid", "Expected a potential or an ASE calculator, got str"),
