@@ -20,48 +20,19 @@ from math import inf
 
 import numpy as np
 import torch
+from predictor import read_examples, trained_predictor
 from pymatgen.core.structure_matcher import StructureMatcher
 
 from matkit.crystals.matching import PUBLISHED
 from matkit.data.pymatgen import to_pymatgen
 from matkit.generative.cdvae import CDVAE
-from matkit.generative.parts.latent import LatentEncoder, LatentHeads, LatentSize, optimized
+from matkit.generative.parts.latent import optimized
 from matkit.generative.parts.randomness import Noise
 from matkit.interfaces import Generator
 from matkit.models import checkpoint
-from matkit.options import build
 from matkit.structures import Structures
-from matkit.train.generator_options import GeneratorOptions
-from matkit.train.generator_sets import read_generator_sets
 
-STARTS, POINTS, TOGETHER = 100, 10, 256
-# The network that is trained apart, and how.
-SIZE = LatentSize(latent=64, width=128, layers=4, harmonics=16)
-EPOCHS, BATCH, RATE = 100, 128, 2e-3
-
-
-class Predictor(torch.nn.Module):
-    """A network for one property of crystals: an encoder, and a head on its means."""
-
-    def __init__(self, model: CDVAE, name: str, scale: tuple[float, float]) -> None:
-        super().__init__()
-        self.name, self.clean = name, model.clean
-        self.encoder = LatentEncoder(SIZE, len(model.species))
-        self.heads = LatentHeads(SIZE, model.max_atoms, len(model.species), {name: scale})
-
-    def forward(self, structures: Structures) -> torch.Tensor:
-        """Return the property in standard deviations."""
-        latent, _ = self.encoder(self.clean(structures))
-        return self.heads.properties(latent)[self.name]
-
-    def values(self, structures: Structures) -> np.ndarray:
-        """Return the property in its unit."""
-        with torch.no_grad():
-            parts = [
-                self.heads.values(self.encoder(self.clean(part))[0])[self.name]
-                for part in _batches(structures)
-            ]
-        return torch.cat(parts).numpy()
+STARTS, POINTS = 100, 10
 
 
 def main() -> None:
@@ -86,7 +57,7 @@ def main() -> None:
 
 def reconstruction(model: CDVAE, asked: argparse.Namespace) -> dict[str, float]:
     """Return how many crystals come back from their vectors."""
-    crystals = _some(_read([asked.file], []), asked.limit, asked.seed)
+    crystals = _some(read_examples([asked.file], []), asked.limit, asked.seed)
     matcher = StructureMatcher(
         stol=PUBLISHED.stol, ltol=PUBLISHED.ltol, angle_tol=PUBLISHED.angle_tol
     )
@@ -109,10 +80,11 @@ def reconstruction(model: CDVAE, asked: argparse.Namespace) -> dict[str, float]:
 
 def search(model: CDVAE, asked: argparse.Namespace) -> dict[str, object]:
     """Return how many starts lead to crystals with low values of a property."""
-    train, test = _read(asked.train, [asked.name]), _read([asked.file], [asked.name])
+    train = read_examples(asked.train, [asked.name])
+    test = read_examples([asked.file], [asked.name])
     values = train.system[asked.name].numpy()
     bounds = np.nanpercentile(values, [5, 10, 15])
-    predictor = _trained(Predictor(model, asked.name, _scale(values)), train, values)
+    predictor = trained_predictor(train, asked.name)
     error = np.abs(predictor.values(test) - test.system[asked.name].numpy())
     start = model.encode(_some(test, STARTS, asked.seed))
     goal = {asked.name: torch.full((len(start),), -inf)}
@@ -132,44 +104,9 @@ def search(model: CDVAE, asked: argparse.Namespace) -> dict[str, object]:
     }
 
 
-def _trained(predictor: Predictor, train: Structures, values: np.ndarray) -> Predictor:
-    """Return the predictor after a training on all crystals with the property."""
-    known = np.flatnonzero(np.isfinite(values))
-    target = torch.from_numpy((values - _scale(values)[0]) / _scale(values)[1]).float()
-    steps = EPOCHS * (len(known) // BATCH)
-    descent = torch.optim.Adam(predictor.parameters(), lr=RATE)
-    falling = torch.optim.lr_scheduler.CosineAnnealingLR(descent, steps)
-    rng = np.random.default_rng(0)
-    for _ in range(steps):
-        chosen = rng.choice(known, BATCH, replace=False).tolist()
-        error = (predictor(train.index(chosen)) - target[chosen]).abs().mean()
-        descent.zero_grad()
-        error.backward()
-        descent.step()
-        falling.step()
-    return predictor
-
-
-def _scale(values: np.ndarray) -> tuple[float, float]:
-    return float(np.nanmean(values)), float(np.nanstd(values))
-
-
-def _read(files: list[str], properties: list[str]) -> Structures:
-    """Return crystals of files, in Niggli-reduced cells."""
-    settings = {"train_file": files, "properties": properties, "allow_missing": True}
-    options = build(GeneratorOptions, {**settings, "valid_fraction": 0.0})
-    return read_generator_sets(options, "crystal").train.structures
-
-
 def _some(structures: Structures, count: int, seed: int) -> Structures:
     order = np.random.default_rng(seed).permutation(len(structures))
     return structures.index(sorted(order[:count].tolist()))
-
-
-def _batches(structures: Structures) -> list[Structures]:
-    starts = range(0, len(structures), TOGETHER)
-    numbers = range(len(structures))
-    return [structures.index(list(numbers[first : first + TOGETHER])) for first in starts]
 
 
 def _decoded(model: CDVAE, latent: torch.Tensor, asked: argparse.Namespace) -> Structures:

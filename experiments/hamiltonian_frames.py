@@ -1,15 +1,16 @@
-"""Draw geometries of a molecule from molecular dynamics, to be labelled with Kohn-Sham matrices.
+r"""Draw geometries of a molecule from molecular dynamics, to be labelled with Kohn-Sham matrices.
 
     python experiments/hamiltonian_frames.py water OUT
-    python experiments/hamiltonian_frames.py RMD17/ethanol_train_01.extxyz.gz OUT --train 950
+    python experiments/hamiltonian_frames.py RMD17/ethanol_train_01.extxyz.gz OUT \
+        --held-out RMD17/ethanol_test_01.extxyz.gz --train 1000 --valid 100 --count 300
 
     for part in train valid test; do
         matkit label OUT/$part.extxyz --out OUT/$part --hamiltonian pbe/def2-svp
     done
 
-Of water, 4,900 geometries of dynamics with GFN2-xTB at 500 K, 10 fs apart: as many and as hot as in
-the set of Schuett et al. (2019), and as there 500 are learnt from, 500 validate and the rest is for
-the test. Of a file, its own frames. They are divided at random.
+Of water, geometries of dynamics with GFN2-xTB at 500 K, 10 fs apart: as many and as hot as in the
+set of Schuett et al. (2019), whose frames are not at hand, and as there 500 are learnt from, 500
+validate and the rest is for the test. Of files, their own frames. They are divided at random.
 """
 
 from __future__ import annotations
@@ -33,18 +34,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("source", help="water, or a file")
     parser.add_argument("out", type=Path)
-    parser.add_argument("--count", type=int, default=4900, help="geometries of water")
+    parser.add_argument("--held-out", help="file that validation and test come from")
+    parser.add_argument(
+        "--count", type=int, default=4900, help="of water, or held out for the test"
+    )
     parser.add_argument("--train", type=int, default=500)
-    parser.add_argument("--valid", type=int, default=None, help="as many as train if not given")
+    parser.add_argument("--valid", type=int, default=500)
     args = parser.parse_args()
     frames = water(args.count) if args.source == "water" else bare(read(args.source, ":"))
-    order = np.random.default_rng(0).permutation(len(frames))
-    valid = args.train if args.valid is None else args.valid
+    rng, places = np.random.default_rng(0), [args.train, args.train + args.valid]
+    frames = [frames[i] for i in rng.permutation(len(frames))]
+    if args.held_out:
+        others = bare(read(args.held_out, ":"))
+        chosen = rng.permutation(len(others))[: args.valid + args.count]
+        frames = frames[: args.train] + [others[i] for i in chosen]
+    parts = frames[: places[0]], frames[places[0] : places[1]], frames[places[1] :]
     args.out.mkdir(parents=True, exist_ok=True)
-    places = np.split(order, [args.train, args.train + valid])
-    for name, chosen in zip(("train", "valid", "test"), places, strict=True):
-        write(args.out / f"{name}.extxyz", [frames[i] for i in chosen])
-        print(f"{name}: {len(chosen)}")
+    for name, part in zip(("train", "valid", "test"), parts, strict=True):
+        write(args.out / f"{name}.extxyz", part)
+        print(f"{name}: {len(part)}")
 
 
 def water(count: int) -> list[Atoms]:

@@ -3,10 +3,10 @@
     python experiments/hull.py matkit/crystals/hull-NAME-DIGEST.csv
 
 All crystals of MP-20 that are there (and pure elements that are not among them) get their energies
-by the shipped potential as they are: they are relaxed already with the functional that it has
-learnt. Those on the hull of these energies are written (what is above it changes no energy above
-the hull), with `--steps 10` after as many steps of a relaxation. What was found so far is kept in
-the folder, from where the same command goes on.
+by the shipped potential (or `--model`) as they are: they are relaxed already with the functional
+that it has learnt. Those on the hull of these energies are written (what is above it changes no
+energy above the hull), with `--steps 10` after as many steps of a relaxation. What was found so far
+is kept in the folder, from where the same command goes on.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 from matkit.crystals.stability import COLUMNS, Hull
 from matkit.data.tables import read_parquet
+from matkit.models.shipped import DEFAULT_POTENTIAL
 from matkit.models.zoo import load_calculator
 from matkit.simulate import relax_many, singlepoint_many
 
@@ -114,9 +115,10 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--work", type=Path, default=Path("hull"))
     parser.add_argument("--steps", type=int, default=0)
+    parser.add_argument("--model", default=DEFAULT_POTENTIAL, help="whose energies")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
-    calc = load_calculator()
+    calc = load_calculator(args.model)
     pool = [atoms for part in PARTS for atoms in read_parquet(data("mp_20", f"{part}.parquet"))]
     frames = dict(enumerate([*others(), *pool]))
     rough = kept(frames, args.work / "rough.xyz", lambda some: as_they_are(some, calc), "energies")

@@ -77,7 +77,6 @@ class CDVAE(Generator):
 
     calls_per_step = 2
     optimizes = True
-    properties_together = False
     required = frozenset()
     inputs = frozenset({"n_atoms", "properties"})
     sigmas: Tensor

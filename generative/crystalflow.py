@@ -28,7 +28,7 @@ from torch import Tensor
 
 from matkit.errors import ConfigError
 from matkit.generative.parts.denoiser import Denoiser, Noisy, Size
-from matkit.generative.parts.embedding import conditional_mask
+from matkit.generative.parts.embedding import withhold
 from matkit.generative.parts.lattice import LatticeUnits, lattice_scale
 from matkit.generative.parts.layout import atom_mask, crystals
 from matkit.generative.parts.losses import atom_error, system_error
@@ -68,7 +68,7 @@ class CrystalFlow(Generator):
         temperature: How far lattices start from the mean of the prior in sampling for given
             species: 1 follows the distribution of the training set, less prefers what is likely.
         properties: Mean and standard deviation of each property that crystals can be asked for.
-        withheld: Part of the training set from which the properties are withheld.
+        withheld: Part of the training set from which a property is withheld, each by itself.
         lattice: Mean and standard deviation of the prior of the lattice divided by the cube root
             of the number of atoms; None for the published prior, whatever the number of atoms.
     """
@@ -93,7 +93,7 @@ class CrystalFlow(Generator):
         slope: float = 5.0,
         temperature: float = 1.0,
         properties: Mapping[str, Sequence[float]] | None = None,
-        withheld: float = 0.1,
+        withheld: float = 0.3,
         lattice: Sequence[Sequence[float]] | None = None,
     ) -> None:
         super().__init__()
@@ -132,8 +132,8 @@ class CrystalFlow(Generator):
         """Return the errors of the predicted velocities at random times."""
         self.check_structures(structures)
         noise = noise_for(len(structures), rng, structures.device)
-        values = {name: structures.system[name] for name in self.properties}
-        conditional = conditional_mask(values, self.withheld, noise)
+        properties = {name: structures.system[name] for name in self.properties}
+        values = withhold(properties, self.withheld, noise)
         time = noise.uniform().to(self.dtype)
         lattice = self.units.numbers(structures.cell, structures.n_atoms)
         data = self.network.clean(structures, lattice)
@@ -146,7 +146,7 @@ class CrystalFlow(Generator):
             known, draw = torch.where(noise.uniform() < self.given, 1, time), noise.uniform(n)
             species, covered = cover(data.species, known, draw, data.mask)
             now = replace(now, species=species)
-        predicted = self.network(now, time, values, conditional)
+        predicted = self.network(now, time, values)
         drift, spread = (
             mean_free(predicted.coordinates, data.mask),
             self.units.spread.to(self.dtype),

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from matkit.generative.parts import gaussian, wrapped_normal
 from matkit.generative.parts.denoiser import Denoiser, Noisy, Prediction, Size
-from matkit.generative.parts.embedding import conditional_mask
+from matkit.generative.parts.embedding import withhold
 from matkit.generative.parts.lattice import product
 from matkit.generative.parts.layout import atom_mask, crystals, standard_orientation
 from matkit.generative.parts.losses import atom_error, system_error
@@ -52,7 +52,7 @@ class DiffCSP(Generator):
         step_size: Of the corrector at the smallest noise; depends on the data set (5e-7 to 1e-5).
         species_weight: Weight of the species in the loss.
         properties: Mean and standard deviation of each property that crystals can be asked for.
-        withheld: Part of the training set from which the properties are withheld.
+        withheld: Part of the training set from which a property is withheld, each by itself.
     """
 
     calls_per_step = 2
@@ -74,7 +74,7 @@ class DiffCSP(Generator):
         step_size: float = 1e-5,
         species_weight: float = 20.0,
         properties: Mapping[str, Sequence[float]] | None = None,
-        withheld: float = 0.1,
+        withheld: float = 0.3,
     ) -> None:
         super().__init__()
         check_positive(max_atoms=max_atoms, levels=levels, step_size=step_size)
@@ -96,15 +96,15 @@ class DiffCSP(Generator):
         """Return the errors of predicted noise and score at random times (eqs. 4, 7)."""
         self.check_structures(structures)
         noise = noise_for(len(structures), rng, structures.device)
-        values = {name: structures.system[name] for name in self.properties}
-        conditional = conditional_mask(values, self.withheld, noise)
+        properties = {name: structures.system[name] for name in self.properties}
+        values = withhold(properties, self.withheld, noise)
         level = 1 + (noise.uniform() * self.levels).long()
         cell = standard_orientation(structures.cell)  # the one that it is to learn
         data = self.network.clean(structures, cell.flatten(1))
         draw = self.network.normal(data.mask, 9, noise)
         noisy = self._corrupt(data, draw, level)
         time = level.to(self.dtype) / self.levels
-        predicted = self.network(_seen(noisy), time, values, conditional)
+        predicted = self.network(_seen(noisy), time, values)
         sigma = self._at(self.sigmas, level)
         score = wrapped_normal.score(sigma * draw.fractional, sigma) / self._at(self.norms, level)
         terms = {

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from matkit.errors import ConfigError
 from matkit.generative.parts.alignment import centred
+from matkit.generative.parts.embedding import withhold
 from matkit.generative.parts.layout import atom_mask
 from matkit.generative.parts.losses import atom_error
 from matkit.generative.parts.masked import covered_error
@@ -69,7 +70,6 @@ class EDM(Generator):
     domain = "molecule"
     inputs = frozenset({"n_atoms", "properties"})
     required = frozenset({"n_atoms"})
-    properties_together = False
     steps = 40
     calls_per_step = 2
 
@@ -118,10 +118,8 @@ class EDM(Generator):
         self.check_structures(structures)
         noise = noise_for(len(structures), rng, structures.device)
         sigma = torch.exp(self.level + self.level_spread * noise.normal())
-        values = {
-            name: torch.where(noise.uniform() < self.withheld, torch.nan, structures.system[name])
-            for name in self.properties
-        }
+        properties = {name: structures.system[name] for name in self.properties}
+        values = withhold(properties, self.withheld, noise) if properties else {}
         data = self.classes.dense(structures, self.dtype)
         positions = centred(data.positions / self.spread, data.mask, data.mask)
         data = replace(data, positions=positions)

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from matkit.errors import ConfigError
 from matkit.generative.parts.alignment import centred
+from matkit.generative.parts.embedding import withhold
 from matkit.generative.parts.given import check_scaffold, given_by, random_given
 from matkit.generative.parts.joint_path import Jumps, joint_path, joint_start, joint_step
 from matkit.generative.parts.layout import pad
@@ -76,7 +77,6 @@ class MoleculeFlow(Generator):
     domain = "molecule"
     inputs = frozenset({"n_atoms", "species", "scaffold", "properties"})
     required = frozenset({"n_atoms"})
-    properties_together = False
     steps = 50
 
     def __init__(
@@ -137,7 +137,8 @@ class MoleculeFlow(Generator):
         self.check_structures(structures)
         noise = noise_for(len(structures), rng, structures.device)
         time = noise.uniform().sqrt()  # Beta(2, 1): the late times are the difficult ones
-        values = {name: self._told(structures.system[name], noise) for name in self.properties}
+        properties = {name: structures.system[name] for name in self.properties}
+        values = withhold(properties, self.withheld, noise) if properties else {}
         data, hydrogen = self._data(structures)
         given = random_given(data, hydrogen, (self.formulas, self.scaffolds), noise)
         data = replace(data, positions=centred(data.positions, given.anchor, data.mask))

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from matkit.qha.run import qha
     from matkit.screen.api import screen
     from matkit.simulate import md, md_many, relax, relax_many, singlepoint, singlepoint_many
+    from matkit.symmetrize.api import symmetrize
     from matkit.train.api import finetune, train
     from matkit.transition import transition_state
     from matkit.vibrations.run import vibrations
@@ -55,6 +56,7 @@ _HOME = {
     "screen": "screen.api",
     "singlepoint_many": "simulate",
     "singlepoint": "simulate",
+    "symmetrize": "symmetrize.api",
     "train": "train.api",
     "transition_state": "transition",
     "vibrations": "vibrations.run",
@@ -82,6 +84,7 @@ __all__ = [
     "screen",
     "singlepoint",
     "singlepoint_many",
+    "symmetrize",
     "train",
     "transition_state",
     "vibrations",

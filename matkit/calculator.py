@@ -185,7 +185,7 @@ class MatkitCalculator(Shareable):
         Args:
             skip_default: Without effect: defaults may be others tomorrow.
         """
-        names = ("model", "sha256", "dispersion", "dispersion_functional")
+        names = ("model", "sha256", "dispersion", "dispersion_functional", "symmetrize")
         model = {key: self.info[key] for key in names if key in self.info}
         used = {"device": str(self.device), "dtype": str(self.dtype).removeprefix("torch.")}
         return {**model, **self.parameters, **used}

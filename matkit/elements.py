@@ -34,3 +34,18 @@ def atomic_number(symbol: str) -> int:
 def format_species(species: Iterable[int]) -> str:
     """Return the symbols of atomic numbers in increasing order, e.g. ``"H, O, Si"``."""
     return ", ".join(SYMBOLS[z] for z in sorted(set(species)))
+
+
+def period_and_group(z: int) -> tuple[int, int]:
+    """Return where an element stands in the periodic table; lanthanides and actinides in group 3.
+
+    Args:
+        z: Atomic number, at least 1.
+    """
+    ends = (2, 10, 18, 36, 54, 86, 118)
+    period = next(number for number, end in enumerate(ends, start=1) if z <= end)
+    place = z - (0, *ends)[period - 1]
+    from_right = 18 - (ends[period - 1] - z)  # groups 4 and on are counted from there
+    if place <= 2 and z != 2:
+        return period, place
+    return period, max(from_right, 3)

@@ -178,6 +178,10 @@ class MACE(LayeredPotential):
         """Return the atoms' features before the last layer."""
         return self._features(graph, self.index(graph.species), self.feature_layers)[-1]
 
+    def layer_features(self, graph: Graph) -> list[Features]:
+        """Return the embedding and the atoms' features after every layer."""
+        return self._features(graph, self.index(graph.species), len(self.interactions))
+
     def _features(self, graph: Graph, index: Tensor, layers: int) -> list[Features]:
         """Return the embedding and the features after each of a number of layers."""
         vectors = self.network_vectors(graph)

@@ -11,10 +11,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from matkit.generative.parts.cspnet import CSPNet
-from matkit.generative.parts.embedding import PropertyEmbedding, embed_time
+from matkit.generative.parts.embedding import embed_time
 from matkit.generative.parts.layout import atom_mask, fractional_coordinates, pad
 from matkit.generative.parts.randomness import Noise
 from matkit.nn.embedding import SpeciesIndex
+from matkit.nn.property_embedding import PropertyEmbedding
 from matkit.structures import Structures
 
 
@@ -100,18 +101,16 @@ class Denoiser(nn.Module):
         noisy: Noisy,
         time: Float[Tensor, " B"],
         values: Mapping[str, Tensor],
-        conditional: Bool[Tensor, " B"],
     ) -> Prediction:
         """Predict what the model's objective asks for.
 
         Args:
             noisy: The crystals.
             time: One time per crystal, between 0 and 1 [B].
-            values: Properties the crystals should have, each [B].
-            conditional: For which crystals the network hears of them [B].
+            values: Properties the crystals should have, each [B], NaN where one is free.
         """
         context = embed_time(time, self.time_channels).to(noisy.fractional)
-        return self.told(noisy, context + self.embed_properties(values, conditional, context))
+        return self.told(noisy, context + self.embed_properties(values, context[:, 0]))
 
     def told(self, noisy: Noisy, context: Float[Tensor, "B T"]) -> Prediction:
         """Predict with features [B, time channels] that tell everything else of a crystal."""
@@ -139,13 +138,12 @@ class Denoiser(nn.Module):
             values: Properties the crystals should have, each [B]; empty for none.
             guidance: 0 ignores the properties, 1 is the conditional model, more exaggerates.
         """
-        everyone = torch.ones_like(time, dtype=torch.bool)
         if not values or guidance == 0:
-            return self(noisy, time, {}, ~everyone)
-        guided = self(noisy, time, values, everyone)
+            return self(noisy, time, {})
+        guided = self(noisy, time, values)
         if guidance == 1:
             return guided
-        plain = self(noisy, time, {}, ~everyone)
+        plain = self(noisy, time, {})
         return Prediction(
             _stress(guided.coordinates, plain.coordinates, guidance),
             _stress(guided.lattice, plain.lattice, guidance),

@@ -176,6 +176,8 @@ def integer_composition(
     """
     expected = logits.double().softmax(dim=1) * n_atoms.unsqueeze(1)
     total = torch.cat([torch.zeros_like(expected[:, :1]), expected.cumsum(dim=1)], dim=1)
-    total[:, -1] = n_atoms.double()
+    most = n_atoms.double().unsqueeze(1)
+    total = torch.minimum(total, most)  # sums of shares may be rounded to more
+    total[:, -1:] = most
     passed = (total - draw.unsqueeze(1)).ceil()
     return passed.diff(dim=1).long()

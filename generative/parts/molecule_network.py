@@ -15,10 +15,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from matkit.generative.parts.embedding import SeparateProperties, embed_time
+from matkit.generative.parts.embedding import embed_time
 from matkit.generative.parts.molecules import DenseMolecules, guided_ends
 from matkit.generative.parts.pairs import Pairs, pairs_of, square
 from matkit.interfaces import Condition
+from matkit.nn.property_embedding import PropertyEmbedding
 
 RADIAL = 16  # functions of the distance
 TIME = 32  # features of time
@@ -61,7 +62,7 @@ class MoleculeNetwork(nn.Module):
         super().__init__()
         width, atom_classes = size.width, counts[0] + counts[1]
         self.embed_atoms = nn.Linear(2 * atom_classes + 1 + TIME, width)
-        self.embed_properties = SeparateProperties(properties, width)
+        self.embed_properties = PropertyEmbedding(properties, width)
         self.embed_pairs = nn.Linear(2 * (counts[2] + RADIAL), size.pair_width)
         self.embed_points = nn.Parameter(torch.randn(size.points, 2) / 2 + torch.tensor([1.0, 0.0]))
         self.layers = nn.ModuleList(MoleculeLayer(size) for _ in range(size.layers))

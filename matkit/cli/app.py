@@ -24,6 +24,7 @@ from matkit.cli.bodies import (
     molecule_scores,
     path,
     physics_checks,
+    prediction,
     screening,
     simulation,
     training,
@@ -44,6 +45,7 @@ from matkit.label.options import LabelConfig
 from matkit.molecules.generation import MoleculeOptions
 from matkit.molecules.options import MoleculeScoreOptions
 from matkit.options import Options
+from matkit.properties.options import PredictOptions
 from matkit.screen.options import ScreenOptions
 
 if TYPE_CHECKING:
@@ -78,7 +80,7 @@ EVALUATED = [command.split()[1:] for command in (CRYSTALS, MOLECULES, PHYSICS)]
 PANELS = {
     "Simulate": ("singlepoint", "relax", "md", "analyse"),
     "Properties": ("vibrations", "phonons", "elastic", "eos", "qha", "ts", "neb"),
-    "Models": ("models", "train", "finetune", "evaluate", CRYSTALS, MOLECULES, PHYSICS),
+    "Models": ("models", "train", "finetune", "predict", "evaluate", CRYSTALS, MOLECULES, PHYSICS),
     "Structures and data": ("generate", "screen", "data", "label", "descriptors"),
     "Other": ("lammps-example", "ipi-client", "doctor", "template"),
 }
@@ -110,6 +112,7 @@ MORE: dict[str, type[Options]] = {
     "lammps-example": LammpsExampleOptions,
     "ipi-client": IPIClientOptions,
     "screen": ScreenOptions,
+    "predict": PredictOptions,
 }
 SWITCHES = switches({**ALL, **OPTIONS, **BUILDERS, **MORE})
 app = typer.Typer(
@@ -177,12 +180,23 @@ _add(
     "analyze",
 )
 _add_group("models", "List models; grow, trim and pack their files.")
-_add("train", training("train"), "Train a new potential or generator.", "--train-file a.extxyz")
+_add(
+    "train",
+    training("train"),
+    "Train a new potential, generator or network of properties.",
+    "--train-file a.extxyz",
+)
 _add(
     "finetune",
     training("finetune"),
     "Train a known potential further.",
     "--train-file a.extxyz --lr 0.001",
+)
+_add(
+    "predict",
+    prediction(),
+    "Predict properties of structures, with uncertainties.",
+    "model.safetensors molecules.csv --out predictions.csv",
 )
 _add(
     "evaluate",
@@ -305,6 +319,7 @@ def _template(
             "neb",
             "train",
             "train-generator",
+            "train-property",
             "finetune",
             "evaluate",
             "analyse",
@@ -325,7 +340,10 @@ def _template(
         "label": LabelConfig,
         "screen": ScreenOptions,
     }
-    typer.echo(template(command.removesuffix("-generator"), configs[command]), nl=False)
+    typer.echo(
+        template(command.removesuffix("-generator").removesuffix("-property"), configs[command]),
+        nl=False,
+    )
 
 
 @app.command("doctor", rich_help_panel=PANEL["doctor"])

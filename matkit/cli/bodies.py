@@ -20,6 +20,7 @@ from matkit.generate.options import GenerateOptions
 from matkit.label.options import LabelConfig
 from matkit.molecules.options import MoleculeScoreOptions
 from matkit.options import Options
+from matkit.properties.options import PredictOptions
 from matkit.screen.options import ScreenOptions
 
 if TYPE_CHECKING:
@@ -103,6 +104,17 @@ def evaluation() -> Callable[..., None]:
         return run_evaluation(options, display)
 
     return command_for(EvaluateOptions, start, "MODEL FILES...", _first_is_model)
+
+
+def prediction() -> Callable[..., None]:
+    """Return ``matkit predict``."""
+
+    def start(options: Any, display: Display) -> int:
+        from matkit.cli.prediction import run_prediction
+
+        return run_prediction(options, display)
+
+    return command_for(PredictOptions, start, "MODEL FILES...", _first_is_model)
 
 
 def physics_checks() -> Callable[..., None]:

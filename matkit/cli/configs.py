@@ -21,6 +21,7 @@ from matkit.options import (
     Panel,
     Panels,
     ReadingOptions,
+    SymmetryOptions,
 )
 from matkit.phonons.options import PhononsOptions
 from matkit.qha.options import QHAOptions
@@ -28,6 +29,7 @@ from matkit.simulate.options import MDOptions, RelaxOptions, SinglepointOptions
 from matkit.train.generator_options import GeneratorOptions
 from matkit.train.hamiltonian_options import HamiltonianOptions
 from matkit.train.options import FinetuneOptions, TrainOptions
+from matkit.train.property_options import PropertyOptions
 from matkit.transition.options import TSOptions
 from matkit.units import GPA
 from matkit.vibrations.options import VibrationsOptions
@@ -36,7 +38,7 @@ Dtype = Literal["float32", "float64"]
 BatchSize = Annotated[int, Field(ge=1)] | Literal["auto"]
 
 
-class RunConfig(DispersionOptions, ReadingOptions):
+class RunConfig(SymmetryOptions, DispersionOptions, ReadingOptions):
     """What every simulation command has."""
 
     panels: ClassVar[Panels] = {
@@ -226,8 +228,8 @@ CONFIGS: dict[str, type[RunConfig]] = {
 }
 
 
-class TrainFlags(TrainOptions, GeneratorOptions):
-    """Flags of ``matkit train``: those of potentials and those of generators."""
+class TrainFlags(TrainOptions, GeneratorOptions, PropertyOptions):
+    """Flags of ``matkit train``: those of potentials, of generators and of properties."""
 
 
 TRAINING: dict[str, type[Options]] = {"train": TrainFlags, "finetune": FinetuneOptions}
@@ -246,6 +248,7 @@ TEMPLATES: dict[str, type[Options]] = {
     "train": TrainOptions,
     "train-generator": GeneratorOptions,
     "train-hamiltonian": HamiltonianOptions,
+    "train-property": PropertyOptions,
 }
 
 

@@ -14,7 +14,7 @@ from matkit.evaluate.api import UNREADABLE, EvaluationListener, compare_files, w
 from matkit.evaluate.calibration import NOTE as CALIBRATION_NOTE
 from matkit.evaluate.calibration import Calibration, calibration_cells
 from matkit.evaluate.options import EvaluateOptions
-from matkit.evaluate.tables import NOTE, cells, lines_of
+from matkit.evaluate.tables import NOTE, cells, equivariance_sentence, lines_of
 from matkit.report.tables import as_text
 from matkit.runs.locking import alone
 
@@ -33,6 +33,8 @@ def run_evaluation(options: EvaluateOptions, display: Display) -> int:
         DataError, UnknownElementError: the structures cannot be compared.
     """
     listener = EvaluationListener(display.note, display.few, partial(_counting, display))
+    if options.hamiltonian:
+        return _run_hamiltonians(options, display, listener)
     with alone(options.out):
         result = compare_files(options, listener)
         try:
@@ -43,6 +45,18 @@ def run_evaluation(options: EvaluateOptions, display: Display) -> int:
             _show(display, result.metrics, result.files, calibration)
     problems = result.evaluation.not_finite or UNREADABLE in result.metrics["left_out"]
     return PROBLEMS if problems else OK
+
+
+def _run_hamiltonians(
+    options: EvaluateOptions, display: Display, listener: EvaluationListener
+) -> int:
+    from matkit.evaluate.hamiltonian_files import error_cells, evaluate_hamiltonians, sentences
+
+    found, document = evaluate_hamiltonians(options, listener)
+    display.result("\n".join([as_text(error_cells(found)), *sentences(found)]))
+    display.note(f"{document['wall_time']:.1f} s; files: {', '.join(document['outputs'])}")
+    display.document(document)
+    return OK
 
 
 def _show(
@@ -56,6 +70,8 @@ def _show(
     if calibration is not None:
         display.result(as_text(calibration_cells(calibration)))
         display.result(CALIBRATION_NOTE)
+    if "equivariance" in metrics:
+        display.result(equivariance_sentence(metrics["equivariance"]))
     if metrics["not_finite"]:
         display.error(f"The prediction is not a number for {', '.join(metrics['not_finite'])}.")
     outputs = [str(path) for path in files.values()]

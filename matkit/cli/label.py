@@ -31,7 +31,7 @@ def run_label(config: LabelConfig, display: Display) -> int:
 
 def _introduction(config: LabelConfig) -> str:
     if config.hamiltonian is not None:
-        return f"{config.hamiltonian} by PySCF; results in {config.out}"
+        return f"{config.hamiltonian}; results in {config.out}"
     if config.calculator in XTB or ":" in config.calculator:  # precision and device are theirs
         return f"{config.calculator}; results in {config.out}"
     return first_line(config.calculator, config.precision, config.device, config.out)

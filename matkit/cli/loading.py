@@ -20,4 +20,5 @@ def load_model(config: RunConfig | IPIClientOptions) -> BaseCalculator:
         ignore_charge=config.ignore_charge,
         dispersion=config.dispersion,
         dispersion_functional=config.dispersion_functional,
+        symmetrize=config.symmetrize,
     )

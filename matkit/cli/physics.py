@@ -55,6 +55,7 @@ def _check(model: str, options: PhysicsOptions, display: Display) -> int:
         options.dtype,
         dispersion=options.dispersion,
         dispersion_functional=options.dispersion_functional,
+        symmetrize=options.symmetrize,
     )
     species = list(calc.species)
     crystals = _read(options) or simple_crystals(species, options.sized().crystals)

@@ -15,10 +15,11 @@ from matkit.cli.progress import metered
 from matkit.cli.yaml_files import read_config
 from matkit.evaluate.tables import NOTE, cells, overview, remarks, verdicts
 from matkit.report.tables import as_text
-from matkit.train.api import finetune, train
+from matkit.train.api import finetune, learns_properties, train
 from matkit.train.generator_options import GeneratorOptions
 from matkit.train.hamiltonian_options import HamiltonianOptions
 from matkit.train.options import FinetuneOptions, TrainerOptions, TrainOptions, as_table
+from matkit.train.property_options import PropertyOptions
 from matkit.train.session import Listener, TrainingResult
 
 OK, STOPPED, FAILED = 0, 1, 1
@@ -37,7 +38,7 @@ SHOWN = {
 
 
 def training_options(config: str | None, given: Mapping[str, Any]) -> type[TrainerOptions]:
-    """Return what is to be trained: the model's name tells generators from potentials.
+    """Return what is to be trained: the task says it, or the model's name.
 
     Args:
         config: File of options, if there is one.
@@ -50,6 +51,8 @@ def training_options(config: str | None, given: Mapping[str, Any]) -> type[Train
     from matkit.train.hamiltonians import predicts_hamiltonians
 
     said = read_config(TrainFlags, Path(config)) if config is not None else {}
+    if learns_properties({**said, **given}):
+        return PropertyOptions
     model = as_table({**said, **given}.get("model"))
     if is_generator(model):
         return GeneratorOptions
@@ -84,7 +87,9 @@ def run_training(options: TrainerOptions, display: Display) -> int:
 def _start(options: TrainerOptions, listener: Listener) -> TrainingResult:
     if isinstance(options, FinetuneOptions):
         return finetune(options, listener=listener)
-    assert isinstance(options, TrainOptions | GeneratorOptions | HamiltonianOptions)
+    assert isinstance(
+        options, TrainOptions | GeneratorOptions | HamiltonianOptions | PropertyOptions
+    )
     return train(options, listener=listener)
 
 
@@ -123,6 +128,8 @@ def _line(row: Row, epochs: int, best: bool) -> str:
     for key, (symbol, unit, factor) in SHOWN.items():
         if f"valid_{key}" in row:
             parts.append(f"{symbol} {factor * row[f'valid_{key}']:.3g} {unit}".rstrip())
+    prefix = "valid_mae_"
+    parts += [f"{key.removeprefix(prefix)} {row[key]:.3g}" for key in row if prefix in key]
     if "retained_forces_mae" in row:
         parts.append(f"retained F {1000 * row['retained_forces_mae']:.3g} meV/Å")
     return ", ".join(parts) + (" *" if best else "")

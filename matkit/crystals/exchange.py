@@ -13,7 +13,7 @@ from matkit.crystals.validity import composition_validity
 # Draws after which a crystal stays as it is known.
 DRAWS = 200
 # Stress on likeness. Of 196 crystals drawn without any (1.0), 62 % of the fifth that is most like
-# known ones are stable, 28 % of the fifth that is least.
+# known ones are stable, 28 % of the fifth that is least, and 47 % of all; with it, 75 % of 400.
 STRESS = 2.0
 
 

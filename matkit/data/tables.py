@@ -39,10 +39,10 @@ def csv_rows(stream: Iterable[str]) -> Iterator[dict[str, Any]]:
 
 def read_parquet(path: Path) -> Iterator[Atoms | str]:
     """Give the structures of a parquet file, or why a row is none."""
-    yield from map(_atoms_or_reason, _parquet_rows(path))
+    yield from map(_atoms_or_reason, parquet_rows(path))
 
 
-def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
+def parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
     """Give the rows of a parquet file.
 
     Raises:

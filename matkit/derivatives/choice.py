@@ -10,7 +10,7 @@ from matkit.derivatives.conservative import Conservative
 from matkit.derivatives.direct import Direct
 from matkit.derivatives.force_field import ForceField
 from matkit.errors import ModelError
-from matkit.interfaces import Potential
+from matkit.interfaces import HamiltonianModel, Potential
 from matkit.interfaces.properties import check_names, check_properties
 from matkit.structures import Structures
 
@@ -31,10 +31,15 @@ def force_field(network: Potential) -> ForceField:
     name = type(network).__name__ if network.recipe is None else network.recipe[0]
     check_names(network.provides, name)
     if not network.provides & ENERGIES:
+        way = "matkit predict" if "targets" in network.provides else "matkit.models.checkpoint.load"
+        if isinstance(network, HamiltonianModel):
+            way = (
+                "matkit.hamiltonians.calculator.HamiltonianCalculator, an ASE calculator of "
+                "molecules, and compare it by `matkit evaluate --hamiltonian`"
+            )
         raise ModelError(
             f"{name} predicts {', '.join(sorted(network.provides))} and no energy, so that it "
-            "cannot serve a calculator, relaxation or dynamics. Use it through "
-            "matkit.models.checkpoint.load."
+            f"cannot serve a calculator, relaxation or dynamics. Use it through {way}."
         )
     if "forces" not in network.provides and "atom_energy" not in network.provides:
         raise ModelError(

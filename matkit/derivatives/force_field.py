@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Collection
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -24,14 +23,12 @@ class ForceField(Potential):
 
     Attributes:
         conservative: Whether the forces are the derivative of the energy.
-        recordable: Whether it computes on one device only, so that a GPU can record it.
         analytic: Use the network's own derivative where it has one and nothing is to be
             differentiated further. It may prepare the weights first, which a model that is being
             trained need not do.
     """
 
     conservative: bool
-    recordable: ClassVar[bool] = True
     analytic: bool = True
 
     def __init__(self, network: Potential) -> None:
@@ -40,6 +37,7 @@ class ForceField(Potential):
         self.cutoff, self.species = network.cutoff, network.species
         self.conditions, self.hessian_cutoff = network.conditions, network.hessian_cutoff
         self.one_level, self.pair_cutoff = network.one_level, network.pair_cutoff
+        self.recordable = network.recordable
 
     @abstractmethod
     def forward(

@@ -29,7 +29,7 @@ class Referenced(Potential):
         self.cutoff, self.species = network.cutoff, network.species
         self.provides, self.conditions = network.provides, network.conditions
         self.hessian_cutoff, self.pair_cutoff = network.hessian_cutoff, network.pair_cutoff
-        self.one_level = network.one_level
+        self.one_level, self.recordable = network.one_level, network.recordable
 
     def forward(self, graph: Graph) -> Properties:
         """Return what the network does, with energies counted from the references."""

@@ -42,14 +42,12 @@ class DispersionCorrected(ForceField):
         MissingExtraError: dftd3 is not installed.
     """
 
-    recordable = False
-
     def __init__(self, potential: ForceField, d3: D3) -> None:
         super().__init__(potential)
         check_d3(d3)
         self.d3 = d3
         self.conservative, self.provides = potential.conservative, potential.provides
-        self.hessian_cutoff = None
+        self.hessian_cutoff, self.recordable = None, False
 
     def forward(
         self,

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from matkit.calculator import MatkitCalculator
 from matkit.calculator_info import model_info
 from matkit.data.cached import is_folder
@@ -39,6 +41,7 @@ from matkit.runs.atomic import write_atomically
 from matkit.runs.locking import alone
 from matkit.runs.text_files import refuse_existing
 from matkit.runs.versions import versions
+from matkit.symmetrize.errors import equivariance_errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,6 +57,8 @@ FILES = {
     "config": "config.yaml",
 }
 COMMITTEE_FILES = {"calibration": "calibration.csv", "calibration_figure": "calibration.png"}
+# Structures that are turned to see whether predictions turn too; their mean says enough.
+MOST_TURNED = 200
 OnBatch = Callable[[int, int], None]
 
 
@@ -169,6 +174,8 @@ def compare_files(options: EvaluateOptions, listener: EvaluationListener) -> Eva
     found = calibrations(evaluation, dataset)
     if evaluation.deviation is not None:
         metrics["calibration"] = {key: asdict(value) for key, value in found.items()}
+    if options.equivariance:
+        metrics["equivariance"] = _equivariance(members, dataset, listener)
     metrics["wall_time"] = time.perf_counter() - begin
     return EvaluationResult(evaluation, dataset, plain(metrics), files, frames, found)
 
@@ -191,6 +198,10 @@ def write_evaluation(result: EvaluationResult, options: EvaluateOptions) -> None
 
 
 def _calculator(options: EvaluateOptions) -> MatkitCalculator:
+    if options.hamiltonian:
+        raise ConfigError(
+            "Matrices are compared by matkit.evaluate.hamiltonian_files.evaluate_hamiltonians."
+        )
     if options.model is None:
         raise ConfigError("Expected a model, got none. Name it: matkit evaluate MODEL FILES...")
     if not options.struct:
@@ -205,7 +216,19 @@ def _calculator(options: EvaluateOptions) -> MatkitCalculator:
         any_level=options.any_level,
         dispersion=options.dispersion,
         dispersion_functional=options.dispersion_functional,
+        symmetrize=options.symmetrize,
     )
+
+
+def _equivariance(
+    members: Sequence[ForceField], dataset: Dataset, listener: EvaluationListener
+) -> dict[str, Any]:
+    """Return how far predictions for some structures, chosen at random, turn with them."""
+    order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0))
+    chosen = dataset.structures.index(sorted(order[:MOST_TURNED].tolist()))
+    listener.note(f"Turning {len(chosen)} structures")
+    with listener.counting() as on_batch:
+        return asdict(equivariance_errors(members, chosen, on_batch=on_batch))
 
 
 def _conditions(members: Sequence[ForceField]) -> frozenset[str]:

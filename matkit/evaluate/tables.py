@@ -138,3 +138,14 @@ def as_csv(groups: Iterable[Mapping[str, Any]]) -> str:
             errors = (repr(factor * found[kind]) for kind in ("mae", "rmse"))
             writer.writerow([*start, key, unit, found["count"], *errors])
     return buffer.getvalue()
+
+
+def equivariance_sentence(found: Mapping[str, Any]) -> str:
+    """Return how far predictions turn with structures, of what `evaluate` leaves in its metrics."""
+    stress = "" if found["stress"] is None else f", stresses {1e3 * found['stress']:.2g} meV/Å³"
+    return (
+        f"Turns ({found['turns']} of each of {found['structures']} structures, root mean square): "
+        f"energies change by {1e3 * found['energy']:.2g} meV/atom, forces, turned back, by "
+        f"{1e3 * found['forces']:.2g} meV/Å{stress}; median rotational residual "
+        f"{found['residual']:.2g} eV/rad."
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,42 +13,14 @@ from jaxtyping import Float
 
 from matkit.data.ase import from_ase
 from matkit.errors import ConfigError
+from matkit.hamiltonians.methods import overlap_at
 from matkit.hamiltonians.orders import to_pyscf
-from matkit.hamiltonians.pyscf import molecule_of, solver_of
-from matkit.hamiltonians.states import density, mulliken_charges, orbitals
+from matkit.hamiltonians.pyscf import solver_of
+from matkit.hamiltonians.states import ElectronicStates, mulliken_charges, states_of
+from matkit.hamiltonians.xtb import GFN2
 from matkit.interfaces import HamiltonianModel
 from matkit.models import checkpoint
 from matkit.orbitals import orbital_count
-
-
-@dataclass(frozen=True, eq=False)
-class PredictedStates:
-    """What follows from a predicted matrix, over orbitals in PySCF's order.
-
-    Attributes:
-        hamiltonian: Predicted Kohn-Sham matrix [M, M], eV.
-        overlap: Overlap of the orbitals [M, M], computed.
-        levels: Energies of the orbitals [M], eV.
-        coefficients: Orbitals, as columns [M, M].
-        electrons: How many there are.
-    """
-
-    hamiltonian: Float[np.ndarray, "M M"]
-    overlap: Float[np.ndarray, "M M"]
-    levels: Float[np.ndarray, " M"]
-    coefficients: Float[np.ndarray, "M M"]
-    electrons: int
-
-    @property
-    def density(self) -> Float[np.ndarray, "M M"]:
-        """Density matrix."""
-        return density(self.coefficients, self.electrons)
-
-    @property
-    def gap(self) -> float:
-        """From the highest occupied orbital to the next, eV; infinite if all are occupied."""
-        levels = np.append(self.levels, np.inf)
-        return float(levels[self.electrons // 2] - levels[self.electrons // 2 - 1])
 
 
 class HamiltonianCalculator(Calculator):
@@ -58,6 +29,7 @@ class HamiltonianCalculator(Calculator):
     The energy is that of the density functional at the density that the matrix gives, and forces
     are its derivatives as if that were self-consistent: errors of the energy are of second order
     in those of the density, errors of forces of first. PySCF computes both, without iterations.
+    Of a network that learnt matrices of GFN2-xTB there are states alone.
 
     Args:
         path: Model file of a network such as QHNet.
@@ -76,29 +48,29 @@ class HamiltonianCalculator(Calculator):
         if not isinstance(network, HamiltonianModel):
             raise ConfigError(f"{path} predicts no Kohn-Sham matrices; use load_calculator.")
         self.network: HamiltonianModel = network.double()
-        level = str(metadata.get("card", {}).get("level", ""))
-        self.functional, _, self.basis = level.partition("/")
-        if not self.basis:
+        self.method = str(metadata.get("card", {}).get("level", ""))
+        self.functional, _, self.basis = self.method.partition("/")
+        if self.method == GFN2:
+            self.implemented_properties = []
+        elif not self.basis:
             raise ConfigError(
                 f"{path} does not say of which functional and basis its matrices are; train it "
                 "with matkit, which notes it."
             )
 
-    def states(self, atoms: Atoms) -> PredictedStates:
-        """Return the predicted matrix and what follows from it.
+    def states(self, atoms: Atoms) -> ElectronicStates:
+        """Return the predicted matrix and what follows from it, orbitals in PySCF's order.
 
         Raises:
             UnknownElementError: the network does not know an element.
             SimulationError: there is an odd number of electrons.
         """
         structures = from_ase(atoms)
-        mol = molecule_of(atoms, self.basis)
+        overlap, electrons = overlap_at(self.method, atoms)
         with torch.no_grad():
             blocks = self.network(self.network.featurize(structures))["hamiltonian"]
         matrix = to_pyscf(blocks.dense()[0].numpy(), atoms.numbers, self.network.shells)
-        overlap = np.asarray(mol.intor("int1e_ovlp"))
-        levels, coefficients = orbitals(matrix, overlap)
-        return PredictedStates(matrix, overlap, levels, coefficients, int(mol.nelectron))
+        return states_of(matrix, overlap, electrons)
 
     def get_hamiltonian(self, atoms: Atoms) -> Float[np.ndarray, "M M"]:
         """Return the predicted Kohn-Sham matrix [M, M], eV, orbitals in PySCF's order."""

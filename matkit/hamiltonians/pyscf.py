@@ -16,9 +16,9 @@ from ase import Atoms
 from ase.units import Bohr, Hartree
 from jaxtyping import Float
 
-from matkit.data.ase import charge_or_spin
 from matkit.elements import SYMBOLS
-from matkit.errors import ConfigError, MissingExtraError, SimulationError, StructureError
+from matkit.errors import ConfigError, MissingExtraError, SimulationError
+from matkit.hamiltonians.molecules import check_closed_shells
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,18 +149,7 @@ def molecule_of(atoms: Atoms, basis: str) -> Any:
         StructureError: it is charged, has another multiplicity than 1, or is periodic.
         SimulationError: it has an odd number of electrons.
     """
-    charge, spin = charge_or_spin(atoms, "charge"), charge_or_spin(atoms, "spin")
-    if charge or spin not in (None, 1) or atoms.pbc.any():
-        raise StructureError(
-            "Expected a neutral molecule with closed shells, got "
-            f"charge {charge or 0:g}, multiplicity {spin or 1:g}, pbc {atoms.pbc.tolist()}. Leave "
-            "it out, or set them if they are not meant."
-        )
-    if int(atoms.numbers.sum()) % 2:
-        raise SimulationError(
-            f"{atoms.get_chemical_formula()} has an odd number of electrons; Kohn-Sham matrices "
-            "are made of molecules with closed shells. Leave radicals out."
-        )
+    check_closed_shells(atoms)
     geometry = list(zip(atoms.numbers.tolist(), (atoms.positions / Bohr).tolist(), strict=True))
     return _pyscf("gto").M(atom=geometry, basis=basis, unit="Bohr", verbose=0)
 

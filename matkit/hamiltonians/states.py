@@ -3,10 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 from scipy.linalg import eigh
+
+
+@dataclass(frozen=True, eq=False)
+class ElectronicStates:
+    """Orbitals of a matrix and which of them are occupied.
+
+    Attributes:
+        hamiltonian: Kohn-Sham matrix [M, M], eV.
+        overlap: Overlap of the orbitals [M, M].
+        levels: Energies of the orbitals [M], eV.
+        coefficients: Orbitals, as columns [M, M].
+        electrons: How many there are.
+    """
+
+    hamiltonian: Float[np.ndarray, "M M"]
+    overlap: Float[np.ndarray, "M M"]
+    levels: Float[np.ndarray, " M"]
+    coefficients: Float[np.ndarray, "M M"]
+    electrons: int
+
+    @property
+    def density(self) -> Float[np.ndarray, "M M"]:
+        """Density matrix."""
+        return density(self.coefficients, self.electrons)
+
+    @property
+    def gap(self) -> float:
+        """From the highest occupied orbital to the next, eV; infinite if all are occupied."""
+        levels = np.append(self.levels, np.inf)
+        return float(levels[self.electrons // 2] - levels[self.electrons // 2 - 1])
+
+
+def states_of(
+    hamiltonian: Float[np.ndarray, "M M"], overlap: Float[np.ndarray, "M M"], electrons: int
+) -> ElectronicStates:
+    """Return the states of a matrix in eV, given its orbitals' overlap."""
+    return ElectronicStates(hamiltonian, overlap, *orbitals(hamiltonian, overlap), electrons)
 
 
 def orbitals(

@@ -50,8 +50,7 @@ class Generator(nn.Module, ABC):
         max_atoms: Atoms in the largest structure it was made for.
         steps: Steps from noise to structure that are enough.
         calls_per_step: Evaluations of the network in each.
-        properties: Names of the properties that structures can be asked for.
-        properties_together: Whether they can only be asked for all together.
+        properties: Names of the properties that structures can be asked for, alone or together.
         optimizes: Whether it searches for properties, so that the least (-inf) or the largest (inf)
             can be asked for.
         recipe: Name and hyper-parameters, if made by `matkit.models.checkpoint.build`.
@@ -67,7 +66,6 @@ class Generator(nn.Module, ABC):
     steps: int
     calls_per_step: ClassVar[int] = 1
     properties: tuple[str, ...] = ()
-    properties_together: ClassVar[bool] = True
     optimizes: ClassVar[bool] = False
 
     @classmethod
@@ -174,12 +172,6 @@ class Generator(nn.Module, ABC):
         for name, value in condition.properties.items():
             if bool(value.isnan().any()) or (not self.optimizes and bool(value.isinf().any())):
                 raise ConfigError(f"Expected numbers for {name}, got {value.tolist()}.")
-        missing = set(self.properties) - set(condition.properties)
-        if self.properties_together and condition.properties and missing:
-            raise ConfigError(
-                f"The generator was trained on {', '.join(self.properties)} together; give "
-                f"{', '.join(sorted(missing))} too, or none."
-            )
 
 
 def check_domain(structures: Structures, domain: Domain) -> None:

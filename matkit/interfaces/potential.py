@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from matkit.errors import ConfigError
 from matkit.graph import Graph
+from matkit.interfaces.atom_description import AtomDescription
 from matkit.interfaces.properties import Properties
 from matkit.interfaces.species import check_level, check_species
 from matkit.neighbors import radius_graph
@@ -31,11 +33,14 @@ class Potential(nn.Module, ABC):
         species: Atomic numbers the potential knows.
         one_level: Those whose energies fit together: fewer than `species` after fine-tuning that
             moved the reference energies of some; None if all do.
+        sees: What it takes into account besides species: `positions`, `bonds`.
         conditions: Fields of `Structures.system` that it takes into account, such as `charge`.
         hessian_cutoff: Longest pair of atoms in the predicted Hessian, Å; None if there is none.
         pair_cutoff: Longest pair of atoms with a block of its own in any predicted matrix, Å.
         statistics: Arguments of the constructor that training takes from the data unless they are
             given; see `matkit.train.statistics`.
+        recordable: Whether it computes alike for all structures of as many atoms, on one device, so
+            that a GPU can record it.
         recipe: Name and hyper-parameters, if made by `matkit.models.checkpoint.build`.
     """
 
@@ -44,7 +49,9 @@ class Potential(nn.Module, ABC):
     pair_cutoff: float | None = None
     provides: frozenset[str] = frozenset({"atom_energy"})
     statistics: ClassVar[frozenset[str]] = frozenset()
+    sees: frozenset[str] = frozenset({"positions"})
     conditions: frozenset[str] = frozenset()
+    recordable: bool = True
     one_level: frozenset[int] | None = None
     cutoff: float
     species: tuple[int, ...]
@@ -60,6 +67,25 @@ class Potential(nn.Module, ABC):
         be all they see of the geometry. None means: differentiate `forward`.
         """
         return None
+
+    def describe(self, graph: Graph) -> AtomDescription:
+        """Return the features of the atoms that a read-out of other properties is built on.
+
+        Networks that have features with directions override this.
+
+        Raises:
+            ConfigError: the network has no features.
+        """
+        if "features" not in self.provides:
+            raise ConfigError(
+                f"{type(self).__name__} has no features of atoms that other properties could be "
+                "read from. Take one that provides `features`, such as facet, nequip, mace or mpnn."
+            )
+        return AtomDescription(self(graph)["features"])
+
+    def without_energy(self) -> Potential:
+        """Return a copy that is only asked to `describe`: what makes energies may be left out."""
+        return copy.deepcopy(self)
 
     def hessian_blocks(self, graph: Graph) -> PairBlocks | None:
         """Return a Hessian that the network predicts, in blocks in eV/Å²; None if it does not.

@@ -18,8 +18,9 @@ class Properties(TypedDict, total=False):
     """What a potential predicts; a plain dict at run time.
 
     `energy` [B] eV · `atom_energy` [N] eV · `forces` [N, 3] eV/Å · `stress` [B, 3, 3] eV/Å³,
-    positive in tension · `features` [N, F] invariant descriptors · `hessian` in eV/Å² ·
-    `hamiltonian` in eV.
+    positive in tension · `features` [N, F] invariant descriptors · `penalty` [B] what training may
+    add to its loss · `targets` [B, W] any properties of structures in units of their own ·
+    `hessian` in eV/Å² · `hamiltonian` in eV.
     """
 
     energy: Float[Tensor, " B"]
@@ -27,6 +28,8 @@ class Properties(TypedDict, total=False):
     forces: Float[Tensor, "N 3"]
     stress: Float[Tensor, "B 3 3"]
     features: Float[Tensor, "N F"]
+    penalty: Float[Tensor, " B"]
+    targets: Float[Tensor, "B W"]
     hessian: PairBlocks
     hamiltonian: PairBlocks
 
@@ -38,7 +41,11 @@ SHAPES: dict[str, tuple[str | int | None, ...]] = {
     "forces": ("N", 3),
     "stress": ("B", 3, 3),
     "features": ("N", None),
+    "penalty": ("B",),
+    "targets": ("B", None),
 }
+# How each turns with the structure: as scalars, vectors or matrices; targets may be any of these.
+RANKS = {name: 0 for name in SHAPES if name != "targets"} | {"forces": 1, "stress": 2}
 BLOCKS = ("hessian", "hamiltonian")
 
 

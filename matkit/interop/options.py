@@ -14,6 +14,7 @@ from matkit.options import (
     Panel,
     Panels,
     ReadingOptions,
+    SymmetryOptions,
 )
 
 
@@ -32,7 +33,7 @@ class LammpsExampleOptions(ReadingOptions):
     overwrite: bool = Field(False, description="replace files that are already there")
 
 
-class IPIClientOptions(ReadingOptions, DispersionOptions):
+class IPIClientOptions(ReadingOptions, SymmetryOptions, DispersionOptions):
     """Options of ``matkit ipi-client``."""
 
     panels: ClassVar[Panels] = {

@@ -17,8 +17,8 @@ from matkit.label.options import XTB
 from matkit.models.zoo import load_calculator
 from matkit.options import DISPERSION_FUNCTIONAL
 
-# Before functional and basis of a Kohn-Sham calculation.
-PYSCF = "pyscf:"
+# Before the method of Kohn-Sham matrices.
+MATRICES = "matrices:"
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class EngineSpec:
     """Which engine.
 
     Attributes:
-        name: Model name or file, `gfn1`, `gfn2`, ``module:factory``, or `PYSCF` and a method.
+        name: Model name or file, `gfn1`, `gfn2`, ``module:factory``, or `MATRICES` and a method.
         options: Arguments of xTB or of the factory, as JSON, so that it can be compared.
         device: Where a matkit model runs.
         dtype: Precision of a matkit model.
@@ -71,10 +71,10 @@ def _load(spec: EngineSpec, _thread: int) -> Engine:
         )
     if spec.name in XTB:
         return xtb_engine(spec.name, options)
-    if spec.name.startswith(PYSCF):
-        from matkit.label.pyscf_engine import KohnShamEngine  # with scipy's and PySCF's modules
+    if spec.name.startswith(MATRICES):
+        from matkit.label.matrix_engine import kohn_sham_engine  # with scipy's and PySCF's modules
 
-        return KohnShamEngine(spec.name.removeprefix(PYSCF))
+        return kohn_sham_engine(spec.name.removeprefix(MATRICES))
     if is_factory(spec.name):
         return factory_engine(spec.name, options)
     if options:

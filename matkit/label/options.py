@@ -96,8 +96,8 @@ class LabellingOptions(DispersionOptions, ReadingOptions):
     )
     hamiltonian: str | None = Field(
         None,
-        description="functional/basis such as pbe/def2-svp: label neutral molecules by PySCF, and "
-        "store their Kohn-Sham matrices",
+        description="functional/basis such as pbe/def2-svp, by PySCF, or gfn2, by tblite: label "
+        "neutral molecules, and store their Kohn-Sham matrices",
     )
     step: float | None = Field(
         None, gt=0, description=f"displacement of finite differences, in Å; {STEP} if not given"
@@ -135,7 +135,7 @@ class LabellingOptions(DispersionOptions, ReadingOptions):
     def _check_hamiltonian(self) -> None:
         for name in ("calculator", "calculator_options", "hessian", "dispersion"):
             if getattr(self, name) != type(self).model_fields[name].default:
-                raise ValueError(f"hamiltonian is computed by PySCF alone; leave {name} out")
+                raise ValueError(f"hamiltonian says how everything is computed; leave {name} out")
 
     @property
     def precision(self) -> str:

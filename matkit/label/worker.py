@@ -13,7 +13,7 @@ from ase import Atoms
 from matkit.data.remarks import describes_labels
 from matkit.hessians.differences import symmetrised
 from matkit.label.calculator_engine import is_factory
-from matkit.label.engines import PYSCF, EngineSpec, load_engine
+from matkit.label.engines import MATRICES, EngineSpec, load_engine
 from matkit.label.labels import Array, Engine, Labels
 from matkit.label.options import STEP, XTB, LabellingOptions
 from matkit.runs.items import Item, ItemResult, failed
@@ -25,7 +25,7 @@ HESSIAN_TYPE = np.dtype("<f4")
 def spec_of(options: LabellingOptions) -> EngineSpec:
     """Return which engine labels."""
     if options.hamiltonian is not None:
-        return _spec(f"{PYSCF}{options.hamiltonian}", {}, options, None)
+        return _spec(f"{MATRICES}{options.hamiltonian}", {}, options, None)
     return _spec(options.calculator, options.calculator_options, options, options.dispersion)
 
 

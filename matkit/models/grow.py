@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from matkit.elements import SYMBOLS, format_species
 from matkit.errors import ConfigError, TrainingError
 from matkit.interfaces import Potential
 from matkit.models import checkpoint
-from matkit.models.building import model_class
+from matkit.models.building import Model, model_class
 from matkit.models.compare import largest_change
 from matkit.nn.contraction import SymmetricContraction
 from matkit.nn.embedding import SpeciesEmbedding, SpeciesScale
@@ -116,7 +116,11 @@ def extended(network: Potential, new: Sequence[int]) -> tuple[Potential, dict[in
     return larger, parents
 
 
-def enlarged(network: Potential, changes: Mapping[str, Any]) -> Potential:
+@overload
+def enlarged(network: Potential, changes: Mapping[str, Any]) -> Potential: ...
+@overload
+def enlarged(network: Model, changes: Mapping[str, Any], kind: type[Model]) -> Model: ...
+def enlarged(network: Any, changes: Mapping[str, Any], kind: type[Any] = Potential) -> Any:
     """Return a network with other hyper-parameters and the weights of `network`.
 
     New parts get the same random weights every time. `matkit.models.compare.largest_change` tells
@@ -125,6 +129,7 @@ def enlarged(network: Potential, changes: Mapping[str, Any]) -> Potential:
     Args:
         network: Network made by `matkit.models.checkpoint.build`.
         changes: Hyper-parameters that only add something, such as ``{"layers": 3}``.
+        kind: `Potential` or `Generator`.
 
     Raises:
         ConfigError: the recipe is unknown, or the changes are none, or take parts away.
@@ -132,7 +137,7 @@ def enlarged(network: Potential, changes: Mapping[str, Any]) -> Potential:
     if network.recipe is None:
         raise ConfigError("Only models from model files or by name can be given new parts.")
     name, hyperparameters = network.recipe
-    parameters = inspect.signature(model_class(name, Potential)).parameters
+    parameters = inspect.signature(model_class(name, kind)).parameters
     present = {key: parameter.default for key, parameter in parameters.items()} | hyperparameters
     if "species" in changes:
         raise ConfigError("Elements are no hyper-parameter to set; name them as further elements.")
@@ -140,7 +145,7 @@ def enlarged(network: Potential, changes: Mapping[str, Any]) -> Potential:
         raise ConfigError(f"Expected hyper-parameters that change; the model has {dict(changes)}.")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        larger = checkpoint.build(name, {**hyperparameters, **changes}).to(network.dtype)
+        larger = checkpoint.build(name, {**hyperparameters, **changes}, kind).to(network.dtype)
     try:
         _, homeless = larger.load_state_dict(network.state_dict(), strict=False)
     except RuntimeError as error:

@@ -21,6 +21,7 @@ from matkit.models.cards import NOT_STATED
 from matkit.models.published import published
 from matkit.models.shipped import DEFAULT_POTENTIAL, find_generator
 from matkit.models.sources import expand, not_a_generator, read_potential, valid_elements
+from matkit.models.symmetrized import parse_symmetrization, symmetric_potential
 from matkit.options import DISPERSION_FUNCTIONAL
 from matkit.options.foreign_words import answer
 
@@ -63,6 +64,7 @@ def load_calculator(
     dispersion: str | None = None,
     dispersion_functional: str = DISPERSION_FUNCTIONAL,
     head: str | None = None,
+    symmetrize: str | None = None,
     **foreign: Any,
 ) -> MatkitCalculator:
     """Load an ASE calculator.
@@ -85,12 +87,14 @@ def load_calculator(
             `matkit.dispersion.D3`.
         dispersion_functional: Density functional of the labels that the model was trained on.
         head: Name of the head to take of a MACE file that has several.
+        symmetrize: Average over turned copies, ``grid:24`` or ``frames``; see `matkit.symmetrize`.
         **foreign: Nothing; words of other programs are answered with those of matkit.
 
     Raises:
         UnknownNameError: no model has that name, it is a generator, or no file fits the pattern.
-        ConfigError: no model is named, device or type are none, the dispersion or its functional
-            is not known, an argument is unknown, or `head` names none of a file's heads.
+        ConfigError: no model is named, device or type are none, the dispersion, its functional or
+            the symmetrization is not known, an argument is unknown, or `head` names none of a
+            file's heads.
         MissingExtraError: the package that carries the weights, or the one of the dispersion, is
             not installed.
         CheckpointError: a model file cannot be read.
@@ -117,6 +121,10 @@ def load_calculator(
         with_dispersion(force_field(potential), dispersion, dispersion_functional).eval()
         for potential, _ in loaded
     ]
+    if symmetrize is not None:
+        info["symmetrize"] = symmetrize
+        wanted = parse_symmetrization(symmetrize)
+        potentials = [symmetric_potential(potential, wanted) for potential in potentials]
     for name, potential in zip(names, potentials, strict=True):
         if not potential.conservative:
             log.warning(

@@ -118,6 +118,21 @@ def unpack(arrays: Arrays) -> Iterator[MoleculeEntry]:
         yield MoleculeEntry(source, _molecule(arrays, rows, edges), carried=carried)
 
 
+def unpack_together(arrays: Arrays) -> tuple[list[int], Structures]:
+    """Return which entries that `pack` was given are molecules, and these as one batch."""
+    which = np.flatnonzero(arrays["n_atoms"])
+    batch = _molecule(arrays, slice(None), slice(None))
+    count = len(which)
+    sizes, bonds = (torch.tensor(arrays[key][which]) for key in ("n_atoms", "n_bonds"))
+    first = torch.cumsum(sizes, 0) - sizes
+    return which.tolist(), batch.replace(
+        n_atoms=sizes,
+        cell=torch.zeros(count, 3, 3, dtype=torch.float64),
+        pbc=torch.zeros(count, 3, dtype=torch.bool),
+        bonds=_bonds(batch) + first.repeat_interleave(bonds).unsqueeze(1),
+    )
+
+
 def _molecule(arrays: Arrays, atoms: slice, bonds: slice) -> Structures:
     def tensor(name: str, rows: slice, dtype: torch.dtype) -> torch.Tensor:
         return torch.tensor(arrays[name][rows], dtype=dtype)
@@ -127,7 +142,7 @@ def _molecule(arrays: Arrays, atoms: slice, bonds: slice) -> Structures:
         species=tensor("species", atoms, torch.long),
         cell=torch.zeros(1, 3, 3, dtype=torch.float64),
         pbc=torch.zeros(1, 3, dtype=torch.bool),
-        n_atoms=torch.tensor([atoms.stop - atoms.start]),
+        n_atoms=torch.tensor([len(arrays["species"][atoms])]),
         atom={"formal_charge": tensor("charges", atoms, torch.long)},
         bonds=tensor("bonds", bonds, torch.long),
         bond={"order": tensor("orders", bonds, torch.float64)},

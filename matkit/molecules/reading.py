@@ -33,9 +33,14 @@ def read_molecules(
     """
     for file in files_of(paths):
         if format is None and ending_of(file) == WHEEL:
-            yield from unpack(cached_arrays(file, "molecules", partial(_packed, file)))
+            yield from unpack(packed_molecules(file))
         else:
             yield from _read(file, format)
+
+
+def packed_molecules(file: Path) -> Arrays:
+    """Return the molecules of the wheel of QM9 as `pack` does, from the cache if they are there."""
+    return cached_arrays(file, "molecules", partial(_packed, file))
 
 
 def _packed(file: Path) -> Arrays:

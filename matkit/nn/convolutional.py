@@ -35,27 +35,34 @@ class ConvolutionalPotential(LayeredPotential):
     def equivariant_features(self, graph: Graph) -> Features:
         """Return the atoms' features before the last layer."""
         vectors, index = self.network_vectors(graph), self.index(graph.species)
-        return self._features(self.embedding(index), vectors, index, graph, self.feature_layers)
+        layers = self._features(self.embedding(index), vectors, index, graph, self.feature_layers)
+        return layers[-1]
+
+    def layer_features(self, graph: Graph) -> list[Features]:
+        """Return the embedding and the atoms' features after every layer."""
+        vectors, index = self.network_vectors(graph), self.index(graph.species)
+        layers = len(self.interactions)
+        return self._features(self.embedding(index), vectors, index, graph, layers)
 
     def _scalars(self, graph: Graph, index: Tensor) -> Tensor:
         """Return the last layer's scalars [N, 1, channels]; further atoms have no neighbours."""
         vectors, x = self.network_vectors(graph), self.embedding(index)
 
         def plain(x: Tensor, vectors: Tensor) -> Tensor:
-            return self._features(x, vectors, index, graph, len(self.interactions))[0]
+            return self._features(x, vectors, index, graph, len(self.interactions))[-1][0]
 
         return (self._trained_layers(graph, index, plain) or plain)(x, vectors)
 
     def _features(
         self, x: Tensor, vectors: Tensor, index: Tensor, graph: Graph, layers: int
-    ) -> Features:
-        """Return features after a number of layers, from the embedding and edge vectors."""
+    ) -> list[Features]:
+        """Return the embedding [N, 1, channels] and the features after each of some layers."""
         lengths = vectors.norm(dim=1)
         basis = self.enveloped_basis(lengths).to(self.dtype)
         harmonics = spherical_harmonics(self.lmax, vectors / lengths.unsqueeze(1)).to(self.dtype)
-        features: Features = (x,)
+        features: list[Features] = [(x,)]
         for interaction in self.interactions[:layers]:
-            features = interaction(features, index, basis, harmonics, graph)
+            features.append(interaction(features[-1], index, basis, harmonics, graph))
         return features
 
     def _layer_step(self, t: int, edges: Edges, index: Tensor) -> LayerStep | None:

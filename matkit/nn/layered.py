@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from matkit.elements import SYMBOLS
 from matkit.errors import ConfigError, did_you_mean
 from matkit.graph import Graph
-from matkit.interfaces import Potential, Properties
+from matkit.interfaces import AtomDescription, Potential, Properties
 from matkit.nn.embedding import SpeciesEmbedding, SpeciesIndex
 from matkit.nn.equivariant import Features
 from matkit.nn.frozen.agreement import agrees, probe_species
@@ -83,6 +83,25 @@ class LayeredPotential(Potential):
     @abstractmethod
     def equivariant_features(self, graph: Graph) -> Features:
         """Return the atoms' features before the last layer, which makes scalars of them."""
+
+    @abstractmethod
+    def layer_features(self, graph: Graph) -> list[Features]:
+        """Return the embedding and the atoms' features after every layer."""
+
+    def describe(self, graph: Graph) -> AtomDescription:
+        """Return the scalars of all layers, and the directions before the last one."""
+        layers = self.layer_features(graph)
+        scalars = torch.cat([features[0].squeeze(1) for features in layers[1:]], dim=1)
+        kinds = [irrep.kind for irrep in self.feature_irreps]
+        parts = dict(zip(kinds, layers[-2], strict=True))
+        odd = -1 if self.natural_parity else 1
+        return AtomDescription(scalars, parts.get((1, odd)), parts.get((2, 1)))
+
+    def without_energy(self) -> Self:
+        """Return a copy without what makes energies of the scalars."""
+        copied = copy.deepcopy(self)
+        del copied.readout, copied.references
+        return copied
 
     def features_only(self) -> Self:
         """Return a copy that gives `equivariant_features`, without what comes after them."""

@@ -29,6 +29,27 @@ class BesselBasis(nn.Module):
         return self.prefactor * k * torch.sinc(lengths.unsqueeze(1) * (k / math.pi))
 
 
+class GaussianBasis(nn.Module):
+    """Gaussians at equal distances, as wide as these (Schütt et al. 2017).
+
+    Args:
+        cutoff: Centre of the last one, Å; that of the first is zero.
+        size: Number of functions, at least two.
+    """
+
+    centers: Tensor
+
+    def __init__(self, cutoff: float, size: int) -> None:
+        super().__init__()
+        self.register_buffer("centers", torch.linspace(0, cutoff, size), persistent=False)
+        self.width = cutoff / (size - 1)
+
+    def forward(self, lengths: Float[Tensor, " E"]) -> Float[Tensor, "E basis"]:
+        """Return the basis [E, size] in the precision of `lengths` (Å)."""
+        away = (lengths.unsqueeze(1) - self.centers.to(lengths)) / self.width
+        return torch.exp(-away.square() / 2)
+
+
 def polynomial_envelope(
     lengths: Float[Tensor, " E"], cutoff: float | Float[Tensor, " E"], power: int = 6
 ) -> Float[Tensor, " E"]:

@@ -13,6 +13,7 @@ from matkit.options.shared import (
     RUNS_FILE,
     DispersionOptions,
     ReadingOptions,
+    SymmetryOptions,
 )
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Panel",
     "Panels",
     "ReadingOptions",
+    "SymmetryOptions",
     "build",
     "dump_config",
     "panel_of",

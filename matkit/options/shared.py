@@ -49,6 +49,18 @@ class ReadingOptions(Options):
     )
 
 
+class SymmetryOptions(Options):
+    """Averages over turned copies, of every command that computes with a model as it is."""
+
+    panel: ClassVar[Panel] = Panel.MODEL
+
+    symmetrize: str | None = Field(
+        None,
+        description="average predictions over turned copies of each structure, for models that "
+        "know no symmetry: grid:24, grid:120, ... or frames",
+    )
+
+
 class DispersionOptions(Options):
     """Dispersion added to a model, of every command that computes with one."""
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from matkit.crystals.generation import CrystalOptions
 from matkit.errors import ConfigError
+from matkit.generate.models import generator_of, model_names
 from matkit.generate.run import Watch, draw
 from matkit.generate.sizes import size_weights
 from matkit.label.entries import entries
-from matkit.models.zoo import load_generator
 from matkit.options import build
 from matkit.runs.items import Item, parse_shard
 from matkit.screen.options import REQUEST, ScreenOptions
@@ -40,14 +40,16 @@ def candidates(options: ScreenOptions, watch: Watch, note: Callable[[str], None]
 
 
 def _generated(options: ScreenOptions, watch: Watch, note: Callable[[str], None]) -> list[Item]:
-    generator, card = load_generator(options.generator, options.device)
+    given = {name: getattr(options, name) for name in REQUEST}
+    given |= {"num_samples": options.generate, "out": options.out, "shard": options.shard}
+    given |= {"device": options.device, "overwrite": options.overwrite, "model": options.generator}
+    wanted = build(CrystalOptions, given)
+    names = model_names(wanted, "crystal")
+    generator, card = generator_of(names, None, options.device, "crystal")
     note(f"Generating {options.generate} crystals by {card['name']}")
     if generator.domain != "crystal":
         raise ConfigError(f"{card['name']} makes {generator.domain}s; screening takes crystals.")
-    wanted = {name: getattr(options, name) for name in REQUEST}
-    wanted |= {"num_samples": options.generate, "out": options.out, "shard": options.shard}
-    wanted |= {"device": options.device, "overwrite": options.overwrite}
-    batch = draw(generator, build(CrystalOptions, wanted), watch, size_weights(card, {}))
+    batch = draw(generator, wanted, watch, size_weights(card, {}), note)
     drawn = batch.drawn
     return [
         Item(number, f"generated[{number}]", drawn.get(number), row["reason"])

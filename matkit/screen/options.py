@@ -45,7 +45,9 @@ class ScreenOptions(ReadingOptions, DispersionOptions):
     generate: int | None = Field(
         None, ge=1, description="crystals to generate as candidates, in the place of files"
     )
-    generator: str | None = Field(None, description="generator, a name or a file")
+    generator: str | None = Field(
+        None, description="generators as of matkit generate crystal --model"
+    )
     formula: str | None = _as_generated("formula")
     composition: str | None = _as_generated("composition")
     z: str = _as_generated("z")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from matkit.options import resolve
@@ -12,12 +13,14 @@ from matkit.train.generators import train_generator
 from matkit.train.hamiltonian_options import HamiltonianOptions
 from matkit.train.hamiltonians import predicts_hamiltonians, train_hamiltonian
 from matkit.train.options import FinetuneOptions, TrainOptions, as_table
+from matkit.train.properties import train_property
+from matkit.train.property_options import PropertyOptions
 from matkit.train.run import train as train_potential
 from matkit.train.session import Listener, TrainingResult
 
 
 def train(
-    options: TrainOptions | GeneratorOptions | HamiltonianOptions | None = None,
+    options: TrainOptions | GeneratorOptions | HamiltonianOptions | PropertyOptions | None = None,
     *,
     listener: Listener | None = None,
     **changes: Any,
@@ -25,16 +28,19 @@ def train(
     """Train a model, e.g. ``train(train_file="train.xyz", name="mine")``.
 
     Args:
-        options: See `TrainOptions`, `GeneratorOptions` for generators, and `HamiltonianOptions`
-            for networks of Kohn-Sham matrices.
+        options: See `TrainOptions`, `GeneratorOptions` for generators, `HamiltonianOptions`
+            for networks of Kohn-Sham matrices, and `PropertyOptions` for any other properties.
         listener: Whom the training tells what it does.
-        **changes: Single options by name. Without `options`, `model` says what is trained.
+        **changes: Single options by name. Without `options`, `task` or `model` says what is
+            trained.
 
     Raises:
         ConfigError: an option is unknown or impossible, or there is no such model.
         DataError, TrainingError: the data cannot be used, or training cannot go on.
         OutputExistsError: there is a run of this name, and neither restart nor overwrite is set.
     """
+    if isinstance(options, PropertyOptions) or (options is None and learns_properties(changes)):
+        return train_property(resolve(PropertyOptions, options, changes), listener)
     generates = isinstance(options, GeneratorOptions) or (
         options is None and is_generator(as_table(changes.get("model")))
     )
@@ -47,6 +53,11 @@ def train(
         return train_hamiltonian(resolve(HamiltonianOptions, options, changes), listener)
     wanted_potential = options if isinstance(options, TrainOptions) else None
     return train_potential(resolve(TrainOptions, wanted_potential, changes), listener)
+
+
+def learns_properties(given: Mapping[str, Any]) -> bool:
+    """Return whether options are those of training properties: they name the task, or targets."""
+    return given.get("task") == "property" or bool(given.get("target"))
 
 
 def _train_generator(options: GeneratorOptions, listener: Listener | None) -> TrainingResult:

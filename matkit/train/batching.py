@@ -70,6 +70,8 @@ def join(graphs: Sequence[Graph], structures: Structures) -> Graph:
         n_atoms=structures.n_atoms,
         atom=structures.atom,
         system=structures.system,
+        bonds=structures.bonds,
+        bond=structures.bond,
         center=torch.cat([g.center + int(i) for g, i in zip(graphs, first, strict=False)]),
         neighbor=torch.cat([g.neighbor + int(i) for g, i in zip(graphs, first, strict=False)]),
         shift=torch.cat([graph.shift for graph in graphs]),

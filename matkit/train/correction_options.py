@@ -40,9 +40,8 @@ class CorrectionOptions(FileOptions):
     stable: float = Field(
         0.1, ge=0, description="largest energy above the hull of a stable crystal, in eV/atom"
     )
-    correct_samples: int = Field(
-        1000, ge=1, description="crystals drawn in a round, and as many for the judge"
-    )
+    correct_samples: int = Field(1000, ge=1, description="crystals drawn in a round")
+    judge_samples: int = Field(200, ge=1, description="crystals drawn for the judge")
     correct_epochs: int = Field(5, ge=1, description="epochs of a round")
     correct_lr: float = Field(
         0.1, gt=0, le=1, description="largest learning rate of a round, as a part of lr"

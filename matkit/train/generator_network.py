@@ -1,4 +1,4 @@
-"""A new generator for a training set: architecture from the options, statistics from the data."""
+"""The generator to train: a new one, with statistics of the data, or a trained one."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from torch import Tensor
 from matkit.elements import format_species
 from matkit.errors import ConfigError, did_you_mean
 from matkit.interfaces import Generator
-from matkit.models import building, checkpoint
+from matkit.models import building, checkpoint, sources
+from matkit.models.grow import enlarged
 from matkit.models.published import configurations
+from matkit.models.shipped import find_generator
+from matkit.nn.property_embedding import PropertyEmbedding
 from matkit.structures import Structures
 from matkit.train.generator_options import GeneratorOptions
 
@@ -61,6 +64,9 @@ def known_generator(
 ) -> tuple[Generator, dict[str, Any]]:
     """Return a trained generator to train further, and what was found out, for the log.
 
+    It gets the hyper-parameters and the properties that the options give besides; until it has
+    learnt, it makes the same with them as without.
+
     Args:
         path: Model file.
         options: Options.
@@ -68,9 +74,29 @@ def known_generator(
 
     Raises:
         CheckpointError: the file cannot be read.
+        ConfigError: it can be told other properties already, or a hyper-parameter does not fit.
         StructureError, UnknownElementError: it cannot learn from some of the structures.
     """
     generator, _ = checkpoint.load(path, Generator)
+    assert generator.recipe is not None  # as of all that is in a file
+    said = {} if isinstance(options.model, str) else dict(options.model)
+    said.pop("name", None)
+    changes = {key: value for key, value in said.items() if generator.recipe[1].get(key) != value}
+    if options.generates_species and not generator.generates_species:
+        changes["generates_species"] = True
+    if not generator.properties and options.properties:
+        changes["properties"] = {key: _scale(key, structures) for key in options.properties}
+    elif set(generator.properties) != set(options.properties):
+        raise ConfigError(
+            f"{path} was trained with the properties {', '.join(generator.properties)}; ask for "
+            "the same ones (--properties), as its weights know no others."
+        )
+    if changes:
+        generator = enlarged(generator, changes, Generator)
+    if "properties" in changes:
+        for module in generator.modules():
+            if isinstance(module, PropertyEmbedding):
+                module.mute()
     generator.check_structures(structures)
     facts = {
         "begun_with": str(path),
@@ -80,6 +106,12 @@ def known_generator(
     return generator.to(getattr(torch, options.default_dtype)), facts
 
 
+def trained_file(options: GeneratorOptions) -> Path | None:
+    """Return the file of the trained generator that the options name; None for an architecture."""
+    name = options.model if isinstance(options.model, str) else options.model.get("name")
+    return find_generator(name) if isinstance(name, str) and sources.is_generator(name) else None
+
+
 def generator_architecture(options: GeneratorOptions) -> tuple[str, dict[str, Any]]:
     """Return the name of the architecture and the hyper-parameters that were chosen.
 
@@ -87,7 +119,12 @@ def generator_architecture(options: GeneratorOptions) -> tuple[str, dict[str, An
         ConfigError: there is no such architecture or configuration, or it cannot be told
             properties.
     """
-    model = _published(options.model) if isinstance(options.model, str) else dict(options.model)
+    if path := trained_file(options):
+        recipe = checkpoint.load(path, Generator)[0].recipe
+        assert recipe is not None  # as of all that is in a file
+        model = {"name": recipe[0], **recipe[1]}
+    else:
+        model = _published(options.model) if isinstance(options.model, str) else dict(options.model)
     if "name" not in model:
         raise ConfigError(f"Expected `name` of the architecture in `model`, got {sorted(model)}.")
     name = model.pop("name")
@@ -120,7 +157,8 @@ def _taken(
 def is_generator(model: Any) -> bool:
     """Return whether the option `model` names a generator, by name or with hyper-parameters."""
     name = model.get("name") if isinstance(model, dict) else model
-    return name in {*building.model_names(Generator), *configurations("generative")}
+    known = {*building.model_names(Generator), *configurations("generative")}
+    return name in known or (isinstance(name, str) and sources.is_generator(name))
 
 
 def atom_counts(structures: Structures) -> dict[int, int]:

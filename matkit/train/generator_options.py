@@ -12,11 +12,11 @@ from matkit.train.options import TrainerOptions, as_table
 
 
 class GeneratorOptions(TrainerOptions, CorrectionOptions):
-    """Options of training a generator from scratch.
+    """Options of training a generator.
 
     Attributes:
-        model: Name of an architecture or published configuration, or ``name`` with its
-            hyper-parameters.
+        model: Name of an architecture, a published configuration or a trained generator, which
+            begins with its weights; or ``name`` with hyper-parameters.
     """
 
     panel: ClassVar[Panel] = Panel.MODEL
@@ -24,7 +24,8 @@ class GeneratorOptions(TrainerOptions, CorrectionOptions):
 
     model: Annotated[str | dict[str, Any], BeforeValidator(as_table)] = Field(
         "crystalflow",
-        description="architecture with its hyper-parameters, or a configuration's name",
+        description="architecture with its hyper-parameters, name of a configuration, or name or "
+        "file of a trained generator to begin with",
     )
     generates_species: bool = Field(
         False, description="generate the species too; otherwise they are given, as a formula"

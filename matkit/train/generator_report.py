@@ -18,6 +18,9 @@ from matkit.train.options import TrainerOptions
 from matkit.train.reporting import ending
 from matkit.train.session import TrainingResult
 
+# Curves side by side.
+PANELS = 4
+
 
 def report(
     outcome: TrainingResult, options: TrainerOptions, facts: Mapping[str, Any]
@@ -63,8 +66,13 @@ def loss_figure(history: list[Mapping[str, float]]) -> Figure:
         history: Rows of the log, at least one.
     """
     names = [key.removeprefix("valid_") for key in history[0] if key.startswith("valid_")]
-    figure = Figure(figsize=(4.2 * len(names), 3.4), layout="constrained")
-    for name, axes in zip(names, figure.subplots(1, len(names), squeeze=False)[0], strict=True):
+    columns = min(len(names), PANELS)
+    rows = -(-len(names) // columns)
+    figure = Figure(figsize=(4.2 * columns, 3.4 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+    for axes in panels[len(names) :]:
+        axes.remove()
+    for name, axes in zip(names, panels, strict=False):
         draw_curves(axes, history, name, 1.0)
         axes.set_ylabel(name)
     return figure

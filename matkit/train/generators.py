@@ -22,6 +22,7 @@ from matkit.train.generator_network import (
     known_generator,
     new_generator,
     property_spread,
+    trained_file,
 )
 from matkit.train.generator_options import GeneratorOptions
 from matkit.train.generator_sets import Examples, GeneratorSets, read_generator_sets
@@ -108,7 +109,7 @@ def train_generator(
     Args:
         options: Options.
         listener: Whom the training tells what it does.
-        start: Model file to start from, of the architecture of the options; a new one if not given.
+        start: Model file to start from, in the place of the one that `options.model` may name.
 
     Raises:
         OutputExistsError: there is a run of this name, and neither restart nor overwrite is set.
@@ -121,6 +122,7 @@ def train_generator(
         sets = sets.prepared(architecture.prepared)
         for note in sets.notes:
             session.listener.note(note)
+        start = start or trained_file(options)
         generator, facts = (
             new_generator(options, sets.train.structures)
             if start is None

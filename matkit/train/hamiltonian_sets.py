@@ -7,28 +7,18 @@ molecule is zero.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 from torch.nn.functional import pad
 
-from matkit.data.dataset import Dataset, read_dataset
 from matkit.data.splitting import split_dataset
-from matkit.errors import ConfigError, DataError
-from matkit.hamiltonians.pyscf import shells_of
-from matkit.label.matrices import (
-    StoredMatrix,
-    label_files,
-    locate_matrices,
-    misfit,
-    stored_matrices,
-)
-from matkit.label.run import STEM
+from matkit.errors import ConfigError
+from matkit.hamiltonians.methods import shells_at
+from matkit.label.hamiltonian_set import HamiltonianSet, one_level, read_hamiltonians
 from matkit.orbitals import Shells, orbital_count
 from matkit.pair_blocks import species_widths
 from matkit.structures import Structures
@@ -42,7 +32,7 @@ class HamiltonianSets:
     Attributes:
         train: To learn from.
         valid: To choose the best epoch.
-        level: Functional and basis.
+        level: Functional and basis, or `gfn2`.
         shells: Degrees of the shells of every element of the basis that is in the sets.
     """
 
@@ -64,19 +54,18 @@ def read_hamiltonian_sets(options: HamiltonianOptions) -> HamiltonianSets:
             "Expected folders of matkit label --hamiltonian to learn from, got none. Name them: "
             "--train-file FOLDER"
         )
-    level = _level([*options.train_file, *options.valid_file])
-    train, located = _read(options.train_file)
+    train = valid = read_hamiltonians(options.train_file)
     if options.valid_file:
-        valid, more = _read(options.valid_file)
-        located |= more
+        valid = read_hamiltonians(options.valid_file)
     elif options.valid_fraction:
         fractions = (1 - options.valid_fraction, options.valid_fraction)
-        (train, valid), _ = split_dataset(train, fractions, options.seed, "random")
-    else:
-        valid = train
-    species = {*train.structures.species.tolist(), *valid.structures.species.tolist()}
-    shells = shells_of(species, level.split("/", 1)[1])
-    learnt, held = (_with_matrices(dataset, located, shells) for dataset in (train, valid))
+        parts, _ = split_dataset(train.dataset, fractions, options.seed, "random")
+        train, valid = map(train.of, parts)
+    level = one_level([train.level, valid.level])
+    sets = (train, valid)
+    species = {z for one in sets for z in one.dataset.structures.species.tolist()}
+    shells = shells_at(level, species)
+    learnt, held = (_with_matrices(one, shells) for one in sets)
     return HamiltonianSets(learnt, held, level, shells)
 
 
@@ -99,51 +88,8 @@ def with_hamiltonians(
     return structures.replace(atom={**structures.atom, "hamiltonian": torch.stack(rows)})
 
 
-def _level(folders: Sequence[str]) -> str:
-    """Return functional and basis of all folders."""
-    found = {folder: _method(Path(folder)) for folder in folders}
-    for folder, level in found.items():
-        if level is None:
-            raise DataError(
-                f"Expected Kohn-Sham matrices in {folder}, found none. Make them: matkit label "
-                f"STRUCTURES --out {folder} --hamiltonian pbe/def2-svp"
-            )
-    levels = {str(level) for level in found.values()}
-    if len(levels) > 1:
-        raise ConfigError(
-            f"Expected matrices of one method, got {' and '.join(sorted(levels))}. Choose folders "
-            "that were labelled alike."
-        )
-    return levels.pop()
-
-
-def _method(folder: Path) -> str | None:
-    for path in sorted(folder.glob(f"{STEM}*.json")):
-        settings = json.loads(path.read_text(encoding="utf-8")).get("settings", {})
-        if settings.get("hamiltonian"):
-            return str(settings["hamiltonian"])
-    return None
-
-
-def _read(folders: Sequence[str]) -> tuple[Dataset, dict[str, StoredMatrix]]:
-    files: list[str | Path] = [path for folder in folders for path in label_files(folder)]
-    located = {
-        source: stored
-        for folder in folders
-        for source, stored in locate_matrices(folder, "hamiltonian").items()
-    }
-    return read_dataset(files), located
-
-
-def _with_matrices(
-    dataset: Dataset, located: Mapping[str, StoredMatrix], shells: Shells
-) -> Structures:
-    structures = dataset.structures
+def _with_matrices(labelled: HamiltonianSet, shells: Shells) -> Structures:
+    structures = labelled.dataset.structures
     counts = {z: orbital_count(degrees) for z, degrees in shells.items()}
     widths = species_widths(structures.species, counts)
-    rows = [int(own.sum()) for own in widths.split(structures.n_atoms.tolist())]
-    stored = stored_matrices(dataset, located, rows)
-    matrices = [item.read() for item in stored if item is not None]
-    if len(matrices) < len(dataset):
-        raise misfit(Path(dataset.sources[0]).parent)
-    return with_hamiltonians(structures, matrices, widths)
+    return with_hamiltonians(structures, labelled.matrices(shells), widths)

@@ -94,7 +94,7 @@ def _untrained(
     present = sorted(dataset.structures.species.unique().tolist())
     e0s = reference_energies(options.E0s, sets, present)
     species = list(settings.get("species") or present)
-    measured = statistics(cls, settings, dataset)
+    measured = statistics(cls, settings, dataset.structures)
     network = checkpoint.build(name, {"species": species, **measured, **chosen})
     facts = {"architecture": name, "elements": format_species(species), **measured}
     if (references := references_of(network)) is not None:

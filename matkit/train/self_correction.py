@@ -52,7 +52,7 @@ JUDGED: Final = "judged.json"
 CORRECTED: Final = "corrected.safetensors"
 # What rounds depend on besides the training.
 OF_ROUNDS = ("verifier", "verifier_hull", "stable", "correct_samples", "correct_weight")
-OF_JUDGE = ("judge", "judge_hull", "stable", "correct_samples")
+OF_JUDGE = ("judge", "judge_hull", "stable", "judge_samples")
 # Options of a training without rounds.
 OWN = CorrectionOptions.model_fields.keys() - FileOptions.model_fields.keys()
 WITHOUT = {name: CorrectionOptions.model_fields[name].default for name in OWN}
@@ -138,7 +138,8 @@ class _Rounds:
         if options.judge is None or self._done(home / JUDGED, OF_JUDGE, model):
             return
         judge = Verifier(options.judge, options.judge_hull, options.stable, options.device)
-        batch = self._drawn(model, home / "judged", options.judge, seed=0)
+        count = options.judge_samples
+        batch = self._drawn(model, home / "judged", options.judge, count, seed=0)
         counts = judge.counts(judge.evaluation(list(batch.relaxed.values()), self.known))
         self._write(home / JUDGED, self._settings(OF_JUDGE, model), batch, counts)
 
@@ -149,7 +150,8 @@ class _Rounds:
             return
         potential = None if options.verifier == NO_VERIFIER else options.verifier
         verifier = Verifier(potential, options.verifier_hull, options.stable, options.device)
-        batch = self._drawn(model, home / "drawn", potential, seed=number)
+        count = options.correct_samples
+        batch = self._drawn(model, home / "drawn", potential, count, seed=number)
         frames = list(batch.generated if potential is None else batch.relaxed.values())
         earlier = self._kept(number - 1)
         known = [*self.known, *(read_crystals(earlier) if earlier else [])]
@@ -181,14 +183,14 @@ class _Rounds:
         paths = [self.folder / f"round-{number}" / KEPT for number in range(1, last + 1)]
         return [str(path) for path in paths if path.exists()]
 
-    def _drawn(self, model: Path, out: Path, relax: str | None, seed: int) -> Batch:
+    def _drawn(self, model: Path, out: Path, relax: str | None, count: int, seed: int) -> Batch:
         """Return crystals by a model; of balanced compositions if it does not find the species."""
         generator = checkpoint.load(model, Generator)[0]
         names = ",".join(SYMBOLS[z] for z in generator.species)
         return generate(
             model=str(model),
             elements=None if generator.generates_species else names,
-            num_samples=self.options.correct_samples,
+            num_samples=count,
             relax=relax,
             seed=seed,
             device=self.options.device,

@@ -13,20 +13,21 @@ from matkit.data.dataset import Dataset
 from matkit.errors import ModelError, did_you_mean
 from matkit.interfaces import Potential
 from matkit.neighbors import radius_graph
+from matkit.structures import Structures
 
 # Structures from which the mean number of neighbours is taken.
 SAMPLE = 500
 
 
 def statistics(
-    cls: type[Potential], settings: Mapping[str, Any], dataset: Dataset
+    cls: type[Potential], settings: Mapping[str, Any], structures: Structures
 ) -> dict[str, float]:
     """Return the arguments of a constructor that the training set determines.
 
     Args:
         cls: Architecture; its `statistics` names the arguments, each one of `MEASURES`.
         settings: Hyper-parameters that were chosen; what they give is not measured.
-        dataset: Training set.
+        structures: Training set.
 
     Raises:
         ModelError: the architecture asks for something that is not measured.
@@ -39,12 +40,12 @@ def statistics(
     default = inspect.signature(cls).parameters.get("cutoff")
     cutoff = settings.get("cutoff", default.default if default is not None else None)
     wanted = sorted(cls.statistics - settings.keys())
-    return {name: MEASURES[name](dataset, float(cutoff)) for name in wanted}
+    return {name: MEASURES[name](structures, float(cutoff)) for name in wanted}
 
 
-def neighbor_norm(dataset: Dataset, cutoff: float) -> float:
+def neighbor_norm(structures: Structures, cutoff: float) -> float:
     """Return the root of the mean number of neighbours, at least 1."""
-    return math.sqrt(max(mean_neighbors(dataset, cutoff), 1.0))
+    return math.sqrt(max(mean_neighbors(structures, cutoff), 1.0))
 
 
 def force_scale(dataset: Dataset) -> float:
@@ -55,17 +56,14 @@ def force_scale(dataset: Dataset) -> float:
     return scale if scale > 1e-6 else 1.0
 
 
-def mean_neighbors(dataset: Dataset, cutoff: float) -> float:
+def mean_neighbors(structures: Structures, cutoff: float) -> float:
     """Return the mean number of neighbours of an atom, from some hundred structures."""
-    which = range(0, len(dataset), max(1, len(dataset) // SAMPLE))
-    edges = atoms = 0
-    for i in which:
-        graph = radius_graph(dataset.structures.index([i]), cutoff)
-        edges, atoms = edges + len(graph.center), atoms + len(graph.species)
-    return edges / atoms
+    which = range(0, len(structures), max(1, len(structures) // SAMPLE))
+    graph = radius_graph(structures.index(which), cutoff)
+    return len(graph.center) / len(graph.species)
 
 
-MEASURES: dict[str, Callable[[Dataset, float], float]] = {
+MEASURES: dict[str, Callable[[Structures, float], float]] = {
     "neighbor_norm": neighbor_norm,
     "mean_neighbors": mean_neighbors,
 }

@@ -76,7 +76,7 @@ def test_every_command_that_computes_energies_takes_dispersion():
 
     An example for LAMMPS is a script, which computes nothing before it was read.
     """
-    others = {"train", "finetune", "descriptors", "lammps-example"}
+    others = {"train", "finetune", "descriptors", "predict", "lammps-example"}
     commands = {name: model.model_fields for name, model in {**ALL, **MORE}.items()}
     takes = {name for name, fields in commands.items() if fields.keys() & {"model", "calculator"}}
     assert {name for name in takes if "dispersion" not in commands[name]} == others & takes

@@ -19,15 +19,15 @@ def wyformer(tmp_path_factory):
     return str(checkpoint.save(checkpoint.build("wyformer", settings, Generator), path))
 
 
-OF_ELEMENTS, OPEN = "prototypes,crystalflow-mp20", "prototypes,crystalflow-mp20,wyformer-mp20"
+USUAL, OPEN = "prototypes,crystalflow-mp20", "prototypes,crystalflow-mp20,wyformer-mp20"
 
 
 @pytest.mark.parametrize(
     ("asked", "names"),
     [
-        ({"formula": "NaCl"}, OF_ELEMENTS),
-        ({"formula": "NaCl", "space_group": "225"}, OF_ELEMENTS),
-        ({"chemical_system": "Li-O"}, OF_ELEMENTS),
+        ({"formula": "NaCl"}, USUAL),
+        ({"formula": "NaCl", "space_group": "225"}, USUAL),
+        ({"chemical_system": "Li-O"}, USUAL),
         ({}, OPEN),
         ({"space_group": "225", "num_atoms": "8"}, OPEN),
         ({"required_elements": "Li"}, OPEN),
@@ -40,9 +40,15 @@ def test_the_models_that_take_turns_fit_what_is_asked_for(asked, names):
 
 
 @pytest.mark.parametrize(
-    ("asked", "names"), [({"formula": "NaCl"}, OF_ELEMENTS), ({}, None), ({"num_atoms": "4"}, None)]
+    ("asked", "names"),
+    [
+        ({"formula": "NaCl"}, USUAL),
+        ({}, USUAL),
+        ({"num_atoms": "4"}, USUAL),
+        ({"condition": ["band_gap=1"]}, None),
+    ],
 )
-def test_without_a_model_known_prototypes_take_part_where_elements_are_named(asked, names):
+def test_without_a_model_known_prototypes_take_part_but_hear_nothing_of_properties(asked, names):
     assert model_names(CrystalOptions(**asked), "crystal") == names
 
 
@@ -52,7 +58,7 @@ def test_molecules_have_one_model():
 
 
 def test_several_models_are_a_mixture_with_all_their_cards():
-    generator, card = generator_of(OF_ELEMENTS, None, "cpu", "crystal")
+    generator, card = generator_of(USUAL, None, "cpu", "crystal")
     assert isinstance(generator, GeneratorMixture)
     assert generator.names == ("prototypes", "crystalflow-mp20")
     assert card["name"] == "prototypes, crystalflow-mp20"
@@ -63,7 +69,7 @@ def test_several_models_are_a_mixture_with_all_their_cards():
 def test_a_model_that_did_not_come_with_matkit_is_not_taken_unasked(monkeypatch):
     monkeypatch.setattr(models, "shipped", dict)
     assert model_names(CrystalOptions(formula="NaCl"), "crystal") is None
-    assert model_names(CrystalOptions(formula="NaCl", model="all"), "crystal") == OF_ELEMENTS
+    assert model_names(CrystalOptions(formula="NaCl", model="all"), "crystal") == USUAL
 
 
 @pytest.mark.parametrize(

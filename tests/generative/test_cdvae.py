@@ -106,6 +106,14 @@ def test_a_certain_composition_is_kept_by_every_draw():
     assert counts.tolist() == [[3, 1, 1]] * 50
 
 
+def test_shares_that_are_rounded_up_make_no_atom_too_many():
+    logits = 8 * torch.randn(500, 60, dtype=torch.float64, generator=seeded(0))
+    n_atoms = torch.arange(500) % 20 + 1
+    counts = integer_composition(logits, n_atoms, torch.full((500,), 1e-17).double())
+    assert (counts >= 0).all()
+    assert torch.equal(counts.sum(dim=1), n_atoms)
+
+
 @pytest.mark.parametrize(("goal", "sign"), [(-inf, -1), (inf, 1)])
 def test_descent_finds_lower_and_higher_properties(goal, sign):
     torch.manual_seed(0)

@@ -10,7 +10,6 @@ from scipy.spatial.transform import Rotation
 
 from matkit.errors import StructureError
 from matkit.generative.parts.alignment import aligned, centred, permuted, rotations
-from matkit.generative.parts.embedding import SeparateProperties
 from matkit.generative.parts.given import Given
 from matkit.generative.parts.joint_path import Jumps, joint_path, joint_start, joint_step
 from matkit.generative.parts.layout import atom_mask
@@ -19,6 +18,7 @@ from matkit.generative.parts.molecules import Classes, guided_ends, pair_mask
 from matkit.generative.parts.pairs import pair_number, pairs_of, square
 from matkit.generative.parts.randomness import Noise
 from matkit.generative.parts.scaffolds import random_parts
+from matkit.nn.property_embedding import PropertyEmbedding
 from matkit.structures import Structures
 from matkit.testing.systems import bonded, random_rotation
 from tests.generative.crystals import normal
@@ -245,11 +245,13 @@ def test_guided_predictions():
 
 def test_properties_that_are_not_told_do_not_count():
     torch.manual_seed(0)
-    network = SeparateProperties({"a": (1.0, 2.0), "b": (0.0, 1.0)}, 4).double()
+    network = PropertyEmbedding({"a": (1.0, 2.0), "b": (0.0, 1.0)}, 4).double()
     like = torch.zeros(2, dtype=torch.float64)
     nothing = network({}, like)
     nan = torch.full((2,), torch.nan)
     assert torch.equal(network({"a": nan, "b": nan}, like), nothing)
     mean = network({"a": torch.ones(2)}, like)  # of the mean value, which is not nothing
     assert not torch.allclose(mean, nothing)
-    assert not SeparateProperties({}, 4)({}, like).any()
+    assert not PropertyEmbedding({}, 4)({}, like).any()
+    network.mute()
+    assert not network({"a": torch.ones(2)}, like).any()

@@ -8,7 +8,7 @@ from scipy import stats
 
 from matkit.data.ase import from_ase
 from matkit.errors import ConfigError
-from matkit.generative.parts.embedding import PropertyEmbedding, conditional_mask, embed_time
+from matkit.generative.parts.embedding import embed_time, withhold
 from matkit.generative.parts.lattice import BASIS, from_logarithm, to_logarithm
 from matkit.generative.parts.layout import (
     atom_mask,
@@ -186,18 +186,12 @@ def test_embedding_of_time():
 def test_properties_are_withheld_from_some():
     values = {"gap": torch.ones(5000), "density": torch.ones(5000)}
     values["density"][::2] = torch.nan
-    for withheld in (0.0, 0.3):
-        told = conditional_mask(values, withheld, Noise(torch.arange(5000)))
-        assert not told[::2].any()
-        assert told[1::2].double().mean().item() == pytest.approx(1 - withheld, abs=0.03)
-
-
-def test_a_missing_property_is_the_same_as_none():
-    network = PropertyEmbedding({"gap": (1.0, 0.5)}, 4).double()
-    like = torch.zeros(2, 4, dtype=F64)
-    values = torch.tensor([torch.nan, 1.7], dtype=F64)
-    found = network({"gap": values}, torch.tensor([False, True]), like)
-    none = network({}, torch.tensor([False, False]), like)
-    assert torch.equal(found[0], none[0])
-    assert torch.isfinite(found).all()
-    assert not torch.allclose(found[1], none[1])
+    told = withhold(values, 0.3, Noise(torch.arange(5000)))
+    known = {name: value.isfinite() for name, value in told.items()}
+    assert not known["density"][::2].any()
+    assert known["gap"].double().mean().item() == pytest.approx(0.7, abs=0.03)
+    assert known["density"][1::2].double().mean().item() == pytest.approx(0.7, abs=0.03)
+    both = (known["gap"] & known["density"])[1::2]  # each by itself
+    assert both.double().mean().item() == pytest.approx(0.49, abs=0.04)
+    none = withhold({"gap": values["gap"]}, 0.0, Noise(torch.arange(5000)))
+    assert none["gap"].isfinite().all()

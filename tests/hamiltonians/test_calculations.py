@@ -9,13 +9,20 @@ from ase.units import Debye
 
 pytest.importorskip("pyscf")
 
-from matkit.errors import ConfigError, SimulationError, StructureError, UnknownElementError
+from matkit.errors import (
+    ConfigError,
+    ModelError,
+    SimulationError,
+    StructureError,
+    UnknownElementError,
+)
 from matkit.hamiltonians.calculator import HamiltonianCalculator
 from matkit.hamiltonians.orders import from_pyscf
 from matkit.hamiltonians.pyscf import check_functional, kohn_sham, shells_of, solver_of
 from matkit.hamiltonians.states import density, mulliken_charges, orbitals
 from matkit.interop.pyscf import guess
 from matkit.models import checkpoint
+from matkit.models.zoo import load_calculator
 
 METHOD = ("pbe", "sto-3g")
 SHELLS = {1: (0,), 8: (0, 0, 1)}
@@ -58,7 +65,7 @@ def calculator(water, result):
     made = HamiltonianCalculator.__new__(HamiltonianCalculator)
     super(HamiltonianCalculator, made).__init__()
     made.network = Perfect(from_pyscf(result.hamiltonian, water.numbers, SHELLS))
-    made.functional, made.basis = METHOD
+    made.method, (made.functional, made.basis) = "/".join(METHOD), METHOD
     return made
 
 
@@ -155,6 +162,12 @@ def test_a_file_is_used_with_the_method_of_its_card(tmp_path, water):
     assert calculator.get_hamiltonian(water).shape == (7, 7)
     with pytest.raises(UnknownElementError, match="C"):
         calculator.states(molecule("CH4"))
+
+
+def test_the_calculator_of_potentials_names_this_one(tmp_path):
+    path = network(tmp_path / "m.safetensors", {"level": "/".join(METHOD)})
+    with pytest.raises(ModelError, match=r"Use it through .*\.HamiltonianCalculator"):
+        load_calculator(path)
 
 
 def test_files_without_method_or_matrices_are_refused(tmp_path):

@@ -22,10 +22,29 @@ from matkit.models.upgrades import FORMAT_VERSION
 FOLDER = Path(__file__).parent / "released"
 FILES = sorted(FOLDER.glob("*.safetensors"))
 # Formats that the families which are younger than the first one began with.
-FIRST = {"mace": 2, "moleculeflow": 2, "edm": 2, "wyformer": 2, "cdvae": 2, "qhnet": 2}
+FIRST = {
+    "faenet": 2,
+    "hotpp": 2,
+    "symmetrized": 2,
+    "transip": 2,
+    "mace": 2,
+    "moleculeflow": 2,
+    "edm": 2,
+    "wyformer": 2,
+    "cdvae": 2,
+    "qhnet": 2,
+    "mpnn": 2,
+    "readout": 2,
+}
 EXPECTED = json.loads((FOLDER / "expected.json").read_text())
 MATRICES = [path for path in FILES if path.stem.startswith("qhnet")]
-POTENTIALS = [p for p in FILES if checkpoint.kind_of(p) == "potential" and p not in MATRICES]
+# What networks predict that have neither energies nor matrices.
+OTHERS = {"mpnn-2": "features", "readout-2": "targets"}
+POTENTIALS = [
+    path
+    for path in FILES
+    if checkpoint.kind_of(path) == "potential" and path not in MATRICES and path.stem not in OTHERS
+]
 GENERATORS = [path for path in FILES if checkpoint.kind_of(path) == "generator"]
 
 
@@ -55,6 +74,15 @@ def test_a_network_of_matrices_has_the_trace_and_norm_of_its_time(path):
     expected = EXPECTED["qhnet"]
     assert close(matrix.trace(), expected["trace"])
     assert close(matrix.norm(), expected["norm"])
+
+
+@pytest.mark.parametrize("stem", OTHERS)
+def test_a_network_without_energies_predicts_what_it_did_at_its_time(stem):
+    atoms = molecule("H2O")
+    atoms.rattle(0.05, seed=1)
+    model = checkpoint.load(FOLDER / f"{stem}.safetensors")[0].double().eval()
+    rows = model(model.featurize(from_ase(atoms)))[OTHERS[stem]]
+    assert close(rows.sum(0), EXPECTED[stem.partition("-")[0]][OTHERS[stem]])
 
 
 @pytest.mark.parametrize("path", GENERATORS, ids=lambda path: path.stem)

@@ -187,6 +187,12 @@ def test_crystals_are_generated_and_screened(emt):
     assert again.rows == found.rows
 
 
+def test_known_prototypes_are_candidates_too(emt):
+    words = {"generator": "prototypes", "formula": "Cu3Au", "steps": "relax"}
+    found = screen(quick(generate=2, relax_steps=1, **words))
+    assert [row["formula"] for row in found.rows] == ["AuCu3", "AuCu3"]
+
+
 @pytest.mark.parametrize("step", ["relax", "dedupe", "hull"])
 @pytest.mark.parametrize("lines", [0, 1, 2])
 def test_a_step_that_was_cut_short_is_finished(crystals, emt, step, lines):

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,8 +17,14 @@ from matkit.errors import CheckpointError, ConfigError, StructureError, Training
 from matkit.interfaces import Condition, Generator
 from matkit.models import checkpoint
 from matkit.options import build
-from matkit.train.generator_network import new_generator
+from matkit.train.generator_network import (
+    is_generator,
+    known_generator,
+    new_generator,
+    trained_file,
+)
 from matkit.train.generator_options import GeneratorOptions
+from matkit.train.generator_sets import read_generator_sets
 from matkit.train.generators import GeneratorObjective, train_generator
 from matkit.train.session import Listener
 from tests.generative.crystals import draw
@@ -109,7 +116,12 @@ def test_a_run_in_pieces_ends_with_the_same_weights(options):
 KILLED = """
 import os, sys, yaml
 from matkit.options import build
-from matkit.train.generator_network import new_generator
+from matkit.train.generator_network import (
+    is_generator,
+    known_generator,
+    new_generator,
+    trained_file,
+)
 from matkit.train.generator_options import GeneratorOptions
 from matkit.train.generators import train_generator
 from matkit.train.session import Listener
@@ -242,6 +254,41 @@ def test_an_architecture_without_properties(options, monkeypatch):
 def test_hyperparameters_that_exclude_the_data(options):
     with pytest.raises(StructureError, match="at most 4 atoms, got a crystal of 6"):
         train_generator(options(model={**FLOW, "max_atoms": 4}))
+
+
+def test_a_trained_generator_learns_to_be_told_a_property(options, tmp_path):
+    first = train_generator(options(name="first", max_num_epochs=1))
+    path = csv_file(tmp_path / "sized.csv", crystals(), ("size",))
+    changes = {"train_file": path, "valid_file": path, "properties": ["size"]}
+    settings = options(model=str(first.model), name="told", max_num_epochs=1, **changes)
+    structures = read_generator_sets(settings, "crystal").train.structures
+    assert trained_file(settings) == first.model
+    told, facts = known_generator(first.model, settings, structures)
+    assert facts["begun_with"] == str(first.model)
+    before, one = checkpoint.load(first.model, Generator)[0], structures.index([0])
+    condition = Condition(n_atoms=one.n_atoms, species=one.species)
+    asked = replace(condition, properties={"size": torch.ones(1)})
+    for wanted in (condition, asked):  # it does not know yet what to make of it
+        cells = (draw(*one, 2, 0).cell for one in ((told, wanted), (before, condition)))
+        assert torch.allclose(*cells, rtol=1e-5)
+    second = train_generator(settings)
+    generator, metadata = checkpoint.load(second.model, Generator)
+    assert generator.properties == ("size",)
+    assert "size" in metadata["card"]["properties"]
+    heard, plain = (draw(generator, one, 2, 0).cell for one in (asked, condition))
+    assert not torch.equal(heard, plain)
+    with pytest.raises(ConfigError, match="was trained with the properties size; ask for the same"):
+        train_generator(options(model=str(second.model), name="third"))
+
+
+def test_hyper_parameters_of_a_trained_generator_may_change_if_they_leave_its_weights(options):
+    first = train_generator(options(name="first", max_num_epochs=1))
+    assert is_generator(str(first.model))
+    assert is_generator({"name": str(first.model)})
+    model = {"name": str(first.model), "slope": 3.0}
+    train_generator(options(model=model, name="second", max_num_epochs=1))
+    with pytest.raises(ConfigError, match="alters weights that are there"):
+        train_generator(options(model={**model, "width": 3}, name="third"))
 
 
 LARGER = {"width": 32, "layers": 2, "harmonics": 3, "time_channels": 16}

@@ -80,14 +80,14 @@ def test_charged_and_periodic_structures_are_not_labelled(tmp_path):
         ({"dispersion": "d3bj"}, "leave dispersion out"),
     ],
 )
-def test_matrices_come_from_pyscf_alone(given, reason):
+def test_the_method_of_matrices_says_how_everything_is_computed(given, reason):
     with pytest.raises(ValueError, match=reason):
         LabellingOptions(hamiltonian=METHOD, **given)
 
 
 def test_a_method_is_functional_and_basis(tmp_path):
     write(tmp_path / "in.extxyz", molecule("H2"))
-    with pytest.raises(ConfigError, match="functional/basis such as pbe/def2-svp, got 'pbe'"):
+    with pytest.raises(ConfigError, match="such as pbe/def2-svp, or gfn2, got 'pbe'"):
         label(tmp_path / "in.extxyz", tmp_path / "out", LabellingOptions(hamiltonian="pbe"))
 
 

@@ -9,8 +9,10 @@ from matkit.interfaces import Generator
 from matkit.models import checkpoint
 from matkit.options import build
 from matkit.train.generator_network import generator_architecture
+from matkit.train.hamiltonian_options import HamiltonianOptions
 from matkit.train.network import architecture
 from matkit.train.options import FinetuneOptions, TrainOptions
+from matkit.train.property_options import PropertyOptions
 from tests.test_layers import ROOT
 
 RECIPES = sorted((ROOT / "configs" / "training").glob("*.yaml"))
@@ -25,6 +27,17 @@ def test_a_recipe_builds_its_network(path):
     if kind is TrainOptions:
         name, hyperparameters = architecture(options)
         assert checkpoint.build(name, {**hyperparameters, "species": [1, 6]}).cutoff > 0
+        return
+    if kind is HamiltonianOptions:
+        settings = {key: value for key, value in options.model.items() if key != "name"}
+        given = {"species": [1, 8], "shells": {1: [0, 1], 8: [0, 0, 1, 2]}}
+        assert checkpoint.build(options.model["name"], given | settings).pair_cutoff > 0
+        return
+    if kind is PropertyOptions:
+        assert options.target
+        name = options.model["name"]
+        body = {key: value for key, value in options.model.items() if key != "name"}
+        assert "features" in checkpoint.build(name, {**body, "species": [1, 6]}).provides
         return
     name, hyperparameters = generator_architecture(options)
     known = {"species": list(range(1, 90))}

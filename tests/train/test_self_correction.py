@@ -71,6 +71,7 @@ def options(tmp_path, files):
     """Options of a run that takes a second."""
     rest = {"model": FLOW, "generates_species": True, "max_num_epochs": 1, "report": False}
     rounds = {"self_correct": 2, "correct_samples": 4, "correct_epochs": 1, "verifier": "balloon"}
+    rounds |= {"judge_samples": 3}
 
     def make(**changes):
         given = {**files, **rest, **rounds, "work_dir": str(tmp_path), **changes}
@@ -130,7 +131,7 @@ def test_a_second_potential_judges_every_round_and_the_start(options, tmp_path, 
     api.train(options(self_correct=1, **judge))
     for number in (0, 1):
         found = numbers_of(tmp_path / "model", number, "judged")
-        assert found["drawn"] == 4
+        assert found["drawn"] == 3
         assert found["settings"]["judge"] == "balloon"
 
 

@@ -38,8 +38,9 @@ OPTIONS = CrystalOptions
 NOUN = "crystal"
 RELAX_CELL = True
 WEIGHTLESS = {"prototypes": known_prototypes}
-# Generators that take turns where something says which elements there are, and where nothing does.
-OF_ELEMENTS = ("prototypes", "crystalflow-mp20")
+# Generators that take turns if none is named, and all of them where nothing says which elements
+# there are.
+USUAL = ("prototypes", "crystalflow-mp20")
 OPEN = ("prototypes", "crystalflow-mp20", "wyformer-mp20")
 # A crystal that has grown to this many times its volume has come apart.
 BURST = 3.0
@@ -47,13 +48,16 @@ BURST = 3.0
 
 def general(options: CrystalOptions) -> Sequence[str]:
     """Return the names of all generators that fit what is asked for."""
-    return usual(options) or OPEN
+    named = any(getattr(options, name) is not None for name in ATOMS)
+    return USUAL if named else OPEN
 
 
 def usual(options: CrystalOptions) -> Sequence[str]:
-    """Return the names of those that are taken if none is named; none for the preferred one."""
-    named = any(getattr(options, name) is not None for name in ATOMS)
-    return OF_ELEMENTS if named else ()
+    """Return the names of those that are taken if none is named; none for the preferred one.
+
+    Known prototypes hear nothing of properties.
+    """
+    return () if options.condition or options.optimize else USUAL
 
 
 def fields(options: CrystalOptions, generator: Generator, count: int) -> dict[str, Any]:

@@ -6,12 +6,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from matkit.options import DispersionOptions, ReadingOptions
+from matkit.options import DispersionOptions, ReadingOptions, SymmetryOptions
 
 CheckName = Literal["eos", "diatomics", "nve", "phonons", "elastic"]
 
 
-class PhysicsOptions(DispersionOptions, ReadingOptions):
+class PhysicsOptions(SymmetryOptions, DispersionOptions, ReadingOptions):
     """Options of ``matkit evaluate physics``."""
 
     model: str | None = Field(None, description="name or file of the model")

@@ -29,7 +29,7 @@ def block_irreps(shells: Sequence[int], channels: int, pairs: bool = True) -> Ir
         channels: Channels of each irrep.
         pairs: Whether blocks are those of two atoms; see `OrbitalBlocks`.
     """
-    kinds = {(l3, (-1) ** (shells[i] + shells[j])) for i, j, l3 in _paths(shells, pairs)}
+    kinds = {(l3, (-1) ** (shells[i] + shells[j])) for i, j, l3 in block_paths(shells, pairs)}
     return tuple(Irrep(channels, *kind) for kind in sorted(kinds))
 
 
@@ -46,17 +46,17 @@ class OrbitalBlocks(nn.Module):
         width: Features of a species, and of the hidden layer.
     """
 
+    table: Tensor
+
     def __init__(
         self, shells: Sequence[int], channels: int, n_species: int, pairs: bool, width: int = 64
     ) -> None:
         super().__init__()
         self.size, self.n_species, self.pairs = orbital_count(shells), n_species, pairs
         self.irreps = block_irreps(shells, channels, pairs)
-        self.paths = list[int]()
-        for i, irrep in enumerate(self.irreps):
-            table = _table(shells, irrep, pairs)
-            self.register_buffer(f"table_{i}", table, persistent=False)
-            self.paths.append(len(table) // irrep.dim)
+        tables = [_table(shells, irrep, pairs) for irrep in self.irreps]
+        self.register_buffer("table", torch.cat(tables), persistent=False)
+        self.paths = [len(t) // i.dim for t, i in zip(tables, self.irreps, strict=True)]
         self.embedding = nn.Parameter(torch.randn(n_species, width))
         inputs, kinds = (2 * width, n_species**2) if pairs else (width, n_species)
         self.weights = ScalarMLP((inputs, width, channels * sum(self.paths)))
@@ -72,11 +72,12 @@ class OrbitalBlocks(nn.Module):
         channels = x[0].shape[2]
         sizes = [channels * count for count in self.paths]
         weights = (self._weights() / sqrt(channels))[kind].split(sizes, dim=1)
-        blocks = self.bias[kind] @ self.get_buffer("table_0").to(x[0])
-        for i, (part, weight) in enumerate(zip(x, weights, strict=True)):
-            mixed = part @ weight.unflatten(1, (channels, -1))
-            blocks = blocks + mixed.flatten(1) @ self.get_buffer(f"table_{i}").to(part)
-        return blocks.unflatten(1, (self.size, self.size))
+        scalars, *mixed = (
+            (part @ weight.unflatten(1, (channels, -1))).flatten(1)
+            for part, weight in zip(x, weights, strict=True)
+        )
+        parts = torch.cat([scalars + self.bias[kind], *mixed], dim=1)
+        return (parts @ self.table.to(parts)).unflatten(1, (self.size, self.size))
 
     @torch.no_grad()
     def begin_with(self, means: Float[Tensor, "S a a"]) -> None:
@@ -85,7 +86,7 @@ class OrbitalBlocks(nn.Module):
         Args:
             means: Mean block of every species with itself.
         """
-        table = self.get_buffer("table_0").double().unflatten(1, (self.size, self.size))
+        table = self.table[: self.paths[0]].double().unflatten(1, (self.size, self.size))
         both = (table + table.mT).flatten(1)
         self.bias.copy_(means.flatten(1) @ both.T / both.square().sum(1))
 
@@ -98,7 +99,7 @@ class OrbitalBlocks(nn.Module):
         return self.weights(rows)
 
 
-def _paths(shells: Sequence[int], pairs: bool) -> Iterator[tuple[int, int, int]]:
+def block_paths(shells: Sequence[int], pairs: bool) -> Iterator[tuple[int, int, int]]:
     """Give two shells, by their places, and each degree that their block has."""
     for (i, l1), (j, l2) in product(enumerate(shells), repeat=2):
         for l3 in range(abs(l1 - l2), l1 + l2 + 1):
@@ -112,7 +113,7 @@ def _table(shells: Sequence[int], irrep: Irrep, pairs: bool) -> Float[Tensor, "m
     size = orbital_count(shells)
     first = [orbital_count(shells[:i]) for i in range(len(shells) + 1)]
     blocks = []
-    for i, j, l3 in _paths(shells, pairs):
+    for i, j, l3 in block_paths(shells, pairs):
         if (l3, (-1) ** (shells[i] + shells[j])) == irrep.kind:
             symbol = wigner_3j(shells[i], shells[j], l3).permute(2, 0, 1) * sqrt(irrep.dim)
             block = torch.zeros(irrep.dim, size, size, dtype=torch.float64)

@@ -8,6 +8,7 @@ from itertools import product
 from math import sqrt
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from matkit.graph import Graph
@@ -25,37 +26,42 @@ FACTORS = 2
 class EndProducts(nn.Module):
     """Products of two features of natural parity, channel by channel, all kinds that are asked for.
 
-    Products of independent features of unit variance have unit variance.
+    They are those of `matkit.nn.products` on a sphere, as one table: for so few degrees one matrix
+    product is faster. Products of independent features of unit variance have unit variance.
 
     Args:
         irreps: Irreps of both factors; degrees above `FACTORS` are not multiplied.
         irreps_out: Irreps, of which those that can be made are.
     """
 
+    table: Tensor
+
     def __init__(self, irreps: Irreps, irreps_out: Irreps) -> None:
         super().__init__()
-        self.count = sum(irrep.l <= FACTORS for irrep in irreps)
-        self.layers, self.scales = nn.ModuleList(), list[list[float]]()
-        made: list[Irrep] = []
+        self.irreps_in: Irreps = tuple(irrep for irrep in irreps if irrep.l <= FACTORS)
+        degrees = [irrep.l for irrep in self.irreps_in]
+        self.dim = sum(2 * degree + 1 for degree in degrees)
+        tables, made = list[Tensor](), list[Irrep]()
         # A sum of degrees that is odd has the parity that is not natural.
         for name, odd in (("gaunt", 0), ("vector", 1)):
             wanted = {i.l for i in irreps_out if i.p == (-1) ** (i.l + odd)}
-            if paths := _paths(self.count, wanted, odd):
-                self.layers.append(feature_product(name, paths))
-                degrees = sorted({l3 for *_, l3 in paths})
-                self.scales.append([_scale(name, paths, degree) for degree in degrees])
-                kinds = [(degree, (-1) ** (degree + odd)) for degree in degrees]
-                made += [Irrep(irreps[0].channels, *kind) for kind in kinds]
+            if paths := _paths(len(degrees), wanted, odd):
+                tables.append(_table(name, paths, degrees))
+                targets = sorted({l3 for *_, l3 in paths})
+                made += [Irrep(irreps[0].channels, l3, (-1) ** (l3 + odd)) for l3 in targets]
+        self.register_buffer("table", torch.cat(tables), persistent=False)
         self.irreps_out: Irreps = tuple(made)
 
-    def forward(self, x: Features, y: Features) -> Features:
-        """Return features of `irreps_out` [N, 2l + 1, channels]."""
-        x, y = x[: self.count], y[: self.count]
-        return tuple(
-            part * scale
-            for layer, scales in zip(self.layers, self.scales, strict=True)
-            for part, scale in zip(layer(x, y), scales, strict=True)
-        )
+    def forward(self, x: Tensor, y: Tensor) -> Features:
+        """Return features of `irreps_out` [N, 2l + 1, channels].
+
+        Args:
+            x: All components of the degrees 0, 1, ... [N, (lmax + 1)², channels].
+            y: The same, of the other factor.
+        """
+        x, y = x[:, : self.dim], y[:, : self.dim]
+        pairs = (x.unsqueeze(2) * y.unsqueeze(1)).flatten(1, 2)
+        return (self.table.to(x) @ pairs).split([irrep.dim for irrep in self.irreps_out], dim=1)
 
 
 def _paths(count: int, wanted: set[int], odd: int) -> list[tuple[int, int, int]]:
@@ -78,8 +84,27 @@ def _scale(name: str, paths: Sequence[tuple[int, int, int]], degree: int) -> flo
     return 1 / sqrt(sum(_factor(name, path) ** 2 for path in paths if path[2] == degree))
 
 
+def _table(
+    name: str, paths: Sequence[tuple[int, int, int]], degrees: Sequence[int]
+) -> Float[Tensor, "K MM"]:
+    """Return every component of the result for every two components of the factors, float64."""
+    sizes = [2 * degree + 1 for degree in degrees]
+    ones = torch.eye(sum(sizes), dtype=torch.float64)
+    x, y = ones.repeat_interleave(len(ones), 0), ones.repeat(len(ones), 1)
+    parts = feature_product(name, paths)(
+        *(factors.unsqueeze(2).split(sizes, dim=1) for factors in (x, y))
+    )
+    targets = sorted({l3 for *_, l3 in paths})
+    scaled = (
+        part * _scale(name, paths, degree) for part, degree in zip(parts, targets, strict=True)
+    )
+    return torch.cat(list(scaled), dim=1).squeeze(2).T
+
+
 class AtomFeatures(nn.Module):
     """Features of atoms of any parity, from what neighbours send and what the atom has itself.
+
+    That is two linear maps of its features, and their products.
 
     Args:
         irreps: Irreps of the atoms' features.
@@ -103,6 +128,7 @@ class AtomFeatures(nn.Module):
         self.linear_in = Linear(irreps, sent)
         self.convolution = Convolution(sent, lmax, irreps_out, True)
         self.product = EndProducts(sent, irreps_out)
+        self.factor = Linear(irreps, self.product.irreps_in)
         self.radial = ScalarMLP((*radial_widths, self.convolution.weight_numel))
         parts = (sent, self.convolution.irreps_out, self.product.irreps_out)
         self.linear_out = Linear(_joined_irreps(*parts), self.gate.irreps_in)
@@ -112,9 +138,9 @@ class AtomFeatures(nn.Module):
     def forward(self, x: Features, basis: Tensor, harmonics: Tensor, graph: Graph) -> Features:
         """Return features [N, 2l + 1, channels]."""
         own = self.linear_in(x)
-        sent = self.convolution(own, harmonics, self.radial(basis), graph)
-        received = tuple(part / self.neighbor_norm for part in sent)
-        joined = _joined(self.parts, (own, received, self.product(own, own)))
+        received = self.convolution(own, harmonics / self.neighbor_norm, self.radial(basis), graph)
+        product = self.product(torch.cat(own, dim=1), torch.cat(self.factor(x), dim=1))
+        joined = _joined(self.parts, (own, received, product))
         return self.norm(self.last(self.gate(self.linear_out(joined))))
 
 
@@ -137,6 +163,7 @@ class PairFeatures(nn.Module):
         channels = irreps_out[0].channels
         sent = tuple(Irrep(channels, *irrep.kind) for irrep in irreps)
         self.gate = Gate(irreps_out)
+        self.dims = [irrep.dim for irrep in irreps]
         self.center, self.neighbor = Linear(irreps, sent), Linear(irreps, sent)
         self.convolution = Convolution(sent, lmax, irreps_out, True)
         self.product = EndProducts(sent, irreps_out)
@@ -158,12 +185,12 @@ class PairFeatures(nn.Module):
             pairs: Pairs.
         """
         by_path, by_channel = self._weights(x[0].squeeze(1), basis, pairs)
-        a = tuple(part[pairs.center] for part in self.center(x))
-        b = tuple(part[pairs.neighbor] for part in self.neighbor(x))
-        both = tuple(map(torch.add, a, b))
+        a = torch.cat(self.center(x), dim=1)[pairs.center]
+        b = torch.cat(self.neighbor(x), dim=1)[pairs.neighbor]
+        both = tuple(part.contiguous() for part in (a + b).split(self.dims, dim=1))
         coupled = self.convolution(both, harmonics, by_path, one_edge_each(pairs))
-        weighted = tuple(part * by_channel.unsqueeze(1) for part in a)
-        joined = _joined(self.parts, (coupled, self.product(weighted, b)))
+        product = self.product(a * by_channel.unsqueeze(1), b)
+        joined = _joined(self.parts, (coupled, product))
         return self.norm(self.last(self.gate(self.linear_out(joined))))
 
     def _weights(self, scalars: Tensor, basis: Tensor, pairs: Graph) -> tuple[Tensor, ...]:

@@ -1,0 +1,176 @@
+"""Any network, averaged over turned copies of a structure, so that it does not matter how it lies.
+
+Group averages (grids), frame averages (Puny et al., ICLR 2022; stochastic as in FAENet, Duval et
+al., ICML 2023), learned canonical orientations (Kaba et al., ICML 2023) and orbit distances (Nguyen
+et al., 2023) are the same average over different sets of copies, see `matkit.nn.orientations`.
+Copies turn with their cell; edges and shifts are those of the structure.
+
+What is averaged is the energy, of which forces and stress are derivatives also through the
+orientations. Forces of a network's own are turned back and averaged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from matkit.errors import ConfigError, did_you_mean
+from matkit.graph import Graph
+from matkit.interfaces import Potential, Properties
+from matkit.interfaces.properties import RANKS, SHAPES
+from matkit.nn.orientations import (
+    FrameOrientations,
+    GridOrientations,
+    LearnedOrientations,
+    Orientations,
+    RandomOrientations,
+    orbit_distance,
+)
+from matkit.nn.scatter import scatter_sum
+from matkit.scopes import ranges
+
+MODES = ("grid", "frames", "stochastic", "canonical", "orbit", "augmentation")
+
+
+class Symmetrized(Potential):
+    """A network averaged over orientations.
+
+    Args:
+        species: Atomic numbers; the backbone's.
+        backbone: Any potential. In a configuration, its `name` and hyper-parameters.
+        mode: Over which: `grid`, a fixed set, invariant up to its degree and smooth; `frames`, the
+            principal axes of the structure with all signs, exactly invariant where these axes
+            differ; `stochastic`, one of these at random in training and all otherwise; `canonical`,
+            one that a small network learns; `orbit`, the same without making its axes orthonormal,
+            with their distance from that as `penalty`; `augmentation`, a random turn in training
+            and none otherwise, so that the network has to learn what it can.
+        size: Matrices of the grid, which also serves where there are no axes; see
+            `matkit.nn.rotation_grids.rotation_grid`.
+        reflections: Whether mirror images are the same; rotations alone otherwise.
+
+    Raises:
+        ConfigError: the mode is unknown, there is no grid of this size, or the backbone predicts
+            something else than energies and that cannot be learnt by distorted copies.
+    """
+
+    recordable = False
+
+    def __init__(
+        self,
+        species: Sequence[int],
+        backbone: Potential,
+        mode: str = "grid",
+        size: int = 24,
+        reflections: bool = True,
+    ) -> None:
+        super().__init__()
+        if mode not in MODES:
+            raise ConfigError(f"Unknown mode {mode!r}.{did_you_mean(mode, MODES)}")
+        self.backbone, self.mode = backbone, mode
+        self.species, self.cutoff = tuple(species), backbone.cutoff
+        self.conditions, self.one_level = backbone.conditions, backbone.one_level
+        self.provides = backbone.provides & RANKS.keys()
+        if mode == "orbit":
+            if self.provides & {"forces", "stress"}:
+                raise ConfigError(
+                    "Forces of a network's own cannot be turned back from distorted copies; take "
+                    "another mode than orbit."
+                )
+            self.provides |= {"penalty"}
+        grid = GridOrientations(size, reflections)
+        self.orientations = _orientations(self, grid, reflections)
+
+    def forward(self, graph: Graph) -> Properties:
+        """Return the averages of what the backbone gives for the copies."""
+        copies = self.orientations(graph)
+        turned, atoms, _ = turned_copies(graph, copies)
+        return self._averaged(graph, copies, self.backbone(turned), atoms)
+
+    def edge_gradient(self, graph: Graph) -> tuple[Properties, Float[Tensor, "E 3"]] | None:
+        """Return the same, with dE/d(edge vector), also through the orientations."""
+        with torch.enable_grad():
+            vectors = graph.vectors.detach().requires_grad_()
+            moving = graph.replace()
+            vars(moving)["vectors"] = vectors
+            copies = self.orientations(moving)
+        fixed = Orientations(*(part.detach() for part in copies))
+        turned, atoms, edges = turned_copies(graph, fixed)
+        found = self.backbone.edge_gradient(turned)
+        if found is None:
+            return None
+        result, by_copy = found
+        of_edge = turned.batch[turned.center]
+        by_copy = by_copy.to(vectors) * fixed.weight[of_edge].to(vectors).unsqueeze(1)
+        matrix = fixed.matrix.to(vectors)
+        back = torch.einsum("ex,eyx->ey", by_copy, matrix[of_edge])
+        gradient = torch.zeros_like(vectors).index_add(0, edges, back)
+        if copies.matrix.requires_grad:
+            outer = vectors.detach()[edges].unsqueeze(2) * by_copy.unsqueeze(1)
+            by_matrix = scatter_sum(outer, of_edge, len(turned))
+            (through,) = torch.autograd.grad(copies.matrix, vectors, by_matrix.to(copies.matrix))
+            gradient = gradient + through
+        return self._averaged(graph, fixed, result, atoms), gradient
+
+    def _averaged(
+        self, graph: Graph, copies: Orientations, result: Properties, atoms: Int[Tensor, " M"]
+    ) -> Properties:
+        """Return the weighted means, turned back, of what was found for the copies."""
+        of_atom = torch.repeat_interleave(graph.n_atoms[copies.which])
+        of_copy = torch.arange(len(copies.which), device=graph.device)
+        found: dict[str, Tensor] = {}
+        for name, value in cast(dict[str, Tensor], result).items():
+            if name in self.backbone.provides & RANKS.keys():
+                alone = SHAPES[name][0] == "B"
+                copy, target = (of_copy, copies.which) if alone else (of_atom, atoms)
+                turned = turned_back(value, copies.matrix[copy].to(value), RANKS[name])
+                share = copies.weight[copy].to(value).view(-1, *[1] * (value.ndim - 1))
+                size = len(graph) if alone else len(graph.species)
+                found[name] = scatter_sum(share * turned, target, size)
+        if self.mode == "orbit":
+            distance = orbit_distance(copies.matrix) * copies.weight
+            found["penalty"] = scatter_sum(distance, copies.which, len(graph))
+        return cast(Properties, found)
+
+
+def turned_copies(
+    graph: Graph, copies: Orientations
+) -> tuple[Graph, Int[Tensor, " M"], Int[Tensor, " D"]]:
+    """Return turned copies of structures as one batch, and which atom and edge each row is of.
+
+    Args:
+        graph: Structures.
+        copies: Orientations of the copies.
+    """
+    which = copies.which
+    atoms = ranges(graph.offsets[which], graph.n_atoms[which])
+    starts = graph.pointers[graph.offsets]
+    edges = ranges(starts[which], starts.diff()[which])
+    turned = graph.index(which.tolist())
+    matrix = copies.matrix.to(turned.positions)
+    positions = torch.einsum("nx,nxy->ny", turned.positions, matrix[turned.batch])
+    return turned.replace(positions=positions, cell=turned.cell @ matrix), atoms, edges
+
+
+def turned_back(
+    value: Float[Tensor, "M *S"], matrix: Float[Tensor, "M 3 3"], rank: int
+) -> Float[Tensor, "M *S"]:
+    """Return scalars (rank 0), vectors (1) or matrices (2) of copies as those of the structures."""
+    if rank == 1:
+        return torch.einsum("mx,myx->my", value, matrix)
+    return matrix @ value @ matrix.mT if rank == 2 else value
+
+
+def _orientations(network: Symmetrized, grid: GridOrientations, reflections: bool) -> nn.Module:
+    if network.mode == "grid":
+        return grid
+    if network.mode == "augmentation":
+        return RandomOrientations(reflections)
+    frames = FrameOrientations(grid, reflections, network.mode == "stochastic")
+    if network.mode in ("frames", "stochastic"):
+        return frames
+    orthogonal = network.mode == "canonical"
+    return LearnedOrientations(network.species, network.cutoff, frames, reflections, orthogonal)
