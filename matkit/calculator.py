@@ -21,6 +21,7 @@ from matkit.conditions import NEUTRAL, ignored_conditions, refuse_ignored
 from matkit.data.ase import differences, from_ase
 from matkit.derivatives import DERIVED, force_field, stress_is_defined
 from matkit.devices import find_device, find_dtype, placed
+from matkit.electric import DipoleNetwork
 from matkit.errors import ConfigError, StructureError, UnknownElementError, did_you_mean
 from matkit.evaluator import refuse_coincident, within
 from matkit.geometry import to_voigt
@@ -31,7 +32,7 @@ from matkit.hessians.potentials import (
     finite_difference_hessian,
     predicted_hessian,
 )
-from matkit.interfaces import Potential, Properties
+from matkit.interfaces import Potential, Properties, PropertyModel
 from matkit.neighbors.verlet import VerletList
 from matkit.replay import Replay, cuda_graphs
 from matkit.shareable import Shareable, one_at_a_time
@@ -74,10 +75,11 @@ class MatkitCalculator(Shareable):
         info: What to tell users of the model.
         ignore_charge: Compute structures with a charge or multiplicity that the model does not
             take into account as neutral singlets; else they are refused.
+        dipole: Network of properties with a dipole, which is given for molecules then, in e Å.
 
     Raises:
-        ConfigError: `dtype` is none of the above, `device` is not there, `skin` is no length, or
-            there is no potential.
+        ConfigError: `dtype` is none of the above, `device` is not there, `skin` is no length,
+            there is no potential, or `dipole` is no network of one dipole.
         ModelError: a potential gives no energies and forces, or not what it declares.
     """
 
@@ -92,6 +94,7 @@ class MatkitCalculator(Shareable):
         neighbors: str = "auto",
         info: Mapping[str, Any] | None = None,
         ignore_charge: bool = False,
+        dipole: PropertyModel | None = None,
     ) -> None:
         super().__init__()
         # ASE's old method, bound to the calculator itself: it would be freed by the garbage
@@ -104,6 +107,8 @@ class MatkitCalculator(Shareable):
         self.conservative = all(member.conservative for member in self._members)
         self.info = {**(info or {}), "conservative": self.conservative}
         self._provides = frozenset.intersection(*(m.provides for m in self._members))
+        self.dipole = dipole
+        self._dipole = None if dipole is None else DipoleNetwork(dipole.eval())
         self.implemented_properties = self._implemented()
         self.parameters = Parameters(
             device=str(device),
@@ -120,6 +125,7 @@ class MatkitCalculator(Shareable):
         names = type(self).implemented_properties
         given = [n for n in names if n not in sources or sources[n] in self._provides]
         spread = [f"{n}_std" for n in ("energy", "forces", "stress") if n in given]
+        given += ["dipole"] if self._dipole is not None else []
         return given + (spread if len(self._members) > 1 else [])
 
     @property
@@ -202,7 +208,9 @@ class MatkitCalculator(Shareable):
         if wanted not in self._at:
             logger.info("Computing in %s; a calculator with a dtype of its own keeps that.", dtype)
             given = {**self.parameters, "dtype": dtype}
-            self._at[wanted] = type(self)(self._members, info=self.info, **given)
+            self._at[wanted] = type(self)(
+                self._members, info=self.info, dipole=self.dipole, **given
+            )
         return self._at[wanted]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -240,6 +248,8 @@ class MatkitCalculator(Shareable):
             self._store(results, defined)
         if not {"stress", "stress_std"}.isdisjoint(properties):
             self.results |= self._checked_stress()
+        if "dipole" in properties and self._dipole is not None:
+            self.results["dipole"] = _numpy(self._dipole(self.structures(None))[0])
 
     def get_property(
         self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from matkit.graph import Graph
-from matkit.interfaces import Potential, Properties
+from matkit.interfaces import AtomDescription, Potential, Properties
 from matkit.nn.arguments import check_positive
 from matkit.nn.embedding import SpeciesIndex
 from matkit.nn.equivariant import Features, ScalarMLP
@@ -104,6 +104,12 @@ class HotPP(Potential):
         vectors, matrices = rest
         basis = 5**0.5 * wigner_3j(1, 1, 2).to(matrices)
         return scalars.unsqueeze(1), vectors, torch.einsum("xym,nxyc->nmc", basis, matrices)
+
+    def describe(self, graph: Graph) -> AtomDescription:
+        """Return the last scalars, and the directions before them."""
+        _, *rest = self.equivariant_features(graph)
+        vectors, matrices = rest or (None, None)
+        return AtomDescription(self._tensors(graph, len(self.layers))[0], vectors, matrices)
 
     def _tensors(self, graph: Graph, layers: int) -> Tensors:
         vectors = graph.vectors

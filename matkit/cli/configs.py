@@ -142,6 +142,11 @@ class MDConfig(MDOptions, BatchedConfig):
 class VibrationsConfig(VibrationsOptions, RunConfig):
     """Configuration of ``matkit vibrations``."""
 
+    dipole: str | None = Field(
+        None,
+        description="file of a network of properties with a dipole, for the absorption of modes",
+    )
+
     def options(self) -> VibrationsOptions:
         """Return the options of the computation."""
         return VibrationsOptions(**_values(self, VibrationsOptions))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ase.calculators.calculator import BaseCalculator
 
-from matkit.cli.configs import RunConfig
+from matkit.cli.configs import RunConfig, VibrationsConfig
 from matkit.interop.options import IPIClientOptions
 
 
@@ -21,4 +21,5 @@ def load_model(config: RunConfig | IPIClientOptions) -> BaseCalculator:
         dispersion=config.dispersion,
         dispersion_functional=config.dispersion_functional,
         symmetrize=config.symmetrize,
+        dipole=config.dipole if isinstance(config, VibrationsConfig) else None,
     )

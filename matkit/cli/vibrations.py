@@ -51,6 +51,7 @@ def describe(result: VibrationsResult) -> str:
         f"energy {result.energy:.6f} eV, zero-point energy {modes.zero_point_energy:.6f} eV",
         f"largest force {result.max_force:.1e} eV/Å",
     ]
-    tables = [mode_table(modes, result.infrared)] if len(modes.frequencies) else []
+    table = mode_table(modes, result.infrared, result.intensities)
+    tables = [table] if len(modes.frequencies) else []
     tables += [thermochemistry_table(thermo)] if thermo is not None else []
     return "\n".join([", ".join(parts), *tables])

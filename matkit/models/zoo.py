@@ -14,7 +14,7 @@ from matkit.derivatives import ForceField, force_field
 from matkit.dispersion import double_counting, with_dispersion
 from matkit.elements import format_species
 from matkit.errors import ConfigError, did_you_mean
-from matkit.interfaces import Generator
+from matkit.interfaces import Generator, PropertyModel
 from matkit.interfaces.generator import Domain
 from matkit.models import checkpoint
 from matkit.models.cards import NOT_STATED
@@ -65,6 +65,7 @@ def load_calculator(
     dispersion_functional: str = DISPERSION_FUNCTIONAL,
     head: str | None = None,
     symmetrize: str | None = None,
+    dipole: str | Path | None = None,
     **foreign: Any,
 ) -> MatkitCalculator:
     """Load an ASE calculator.
@@ -88,6 +89,7 @@ def load_calculator(
         dispersion_functional: Density functional of the labels that the model was trained on.
         head: Name of the head to take of a MACE file that has several.
         symmetrize: Average over turned copies, ``grid:24`` or ``frames``; see `matkit.symmetrize`.
+        dipole: File of a network of properties with a dipole, which molecules get then too.
         **foreign: Nothing; words of other programs are answered with those of matkit.
 
     Raises:
@@ -132,7 +134,29 @@ def load_calculator(
                 "energies drift in dynamics, and relaxations may not end in a minimum.",
                 name,
             )
-    return MatkitCalculator(potentials, device, dtype, skin, neighbors, info, ignore_charge)
+    electric = None if dipole is None else _properties(dipole)
+    if electric is not None:
+        info["dipole"] = str(dipole)
+    return MatkitCalculator(
+        potentials, device, dtype, skin, neighbors, info, ignore_charge, electric
+    )
+
+
+def _properties(path: str | Path) -> PropertyModel:
+    """Return the network of properties in a file.
+
+    Raises:
+        ConfigError: it holds another one.
+        CheckpointError: it cannot be read.
+    """
+    network, _ = checkpoint.load(path)
+    if not isinstance(network, PropertyModel):
+        raise ConfigError(
+            f"Expected as dipole the file of a network of properties, but {path} predicts "
+            f"{', '.join(sorted(network.provides))}. Train one: matkit train --task property "
+            "--target NAME:dipole:D"
+        )
+    return network
 
 
 def _warn_of_levels(cards: Mapping[str, Mapping[str, Any]]) -> None:

@@ -45,7 +45,7 @@ def symmetrize(
     if isinstance(model, MatkitCalculator):
         members = [symmetric_potential(force_field(p), wanted) for p in model.potentials]
         info = {**model.info, "symmetrize": mode}
-        return MatkitCalculator(members, info=info, **model.parameters)
+        return MatkitCalculator(members, info=info, dipole=model.dipole, **model.parameters)
     if isinstance(model, BaseCalculator):
         return SymmetrizedCalculator(model, wanted)
     raise ConfigError(

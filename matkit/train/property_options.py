@@ -39,7 +39,7 @@ class PropertyOptions(TrainerOptions, FileOptions):
     backbone: str | None = Field(
         None, description="trained model to start from instead: its name or file, or default"
     )
-    pooling: Literal["set2set", "attention", "mean"] = Field(
+    pooling: Literal["set2set", "attention", "mean", "deepset"] = Field(
         "set2set", description="how intensive targets see the atoms"
     )
     test_file: list[str] = Field([], description="files only looked at when training has ended")

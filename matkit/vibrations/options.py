@@ -40,6 +40,10 @@ class VibrationsOptions(Options):
     transition_state: bool = Field(
         False, description="expect one imaginary mode and leave it out of the thermochemistry"
     )
+    intensities: bool = Field(
+        True,
+        description="say how strongly modes absorb infrared light, if the calculator gives dipoles",
+    )
     amplitude: float = Field(
         0.3, gt=0, description="largest displacement in the animated modes, in Å"
     )

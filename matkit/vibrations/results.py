@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 from matkit.hessians.modes import NormalModes
 from matkit.simulate.results import Reason, Result
@@ -30,6 +30,7 @@ class VibrationsResult(Result):
         method: Where the Hessian came from.
         modes: Normal modes.
         infrared: Which modes [M] symmetry allows to absorb infrared light; None with atoms held.
+        intensities: Integrated absorption of each mode [M], km/mol; None without dipoles.
         thermochemistry: None if there is none, see `message`.
         message: What to beware of.
     """
@@ -43,6 +44,7 @@ class VibrationsResult(Result):
     method: str
     modes: NormalModes
     infrared: Bool[np.ndarray, " M"] | None
+    intensities: Float[np.ndarray, " M"] | None
     thermochemistry: Thermochemistry | None
     message: str = ""
 
@@ -53,6 +55,7 @@ class VibrationsResult(Result):
             "frequencies": self.modes.frequencies.tolist(),
             "reduced_masses": self.modes.reduced_masses.tolist(),
             "infrared": None if self.infrared is None else self.infrared.tolist(),
+            "intensities": None if self.intensities is None else self.intensities.tolist(),
             "imaginary": len(self.modes.imaginary),
             "zero_point_energy": self.modes.zero_point_energy,
             "thermochemistry": None if thermo is None else dataclasses.asdict(thermo),
@@ -64,24 +67,29 @@ def wavenumber(value: float) -> str:
     return f"{-value:.2f}i" if value < 0 else f"{value:.2f}"
 
 
-def mode_table(modes: NormalModes, infrared: Bool[np.ndarray, " M"] | None = None) -> str:
+def mode_table(
+    modes: NormalModes,
+    infrared: Bool[np.ndarray, " M"] | None = None,
+    intensities: Float[np.ndarray, " M"] | None = None,
+) -> str:
     """Return one line for every mode.
 
     Args:
         modes: Normal modes.
         infrared: Which of them may absorb infrared light; None leaves that out.
+        intensities: How strongly they do, km/mol; None leaves that out.
     """
-    known = infrared is not None
     head = "  mode  wavenumber (1/cm)  energy (meV)  reduced mass (amu)"
-    lines = [head + ("  infrared" if known else "")]
+    head += "" if infrared is None else "  infrared"
+    lines = [head + ("" if intensities is None else "  absorption (km/mol)")]
     energies = 1000 * modes.energies
-    allowed = infrared if infrared is not None else np.zeros(len(energies), dtype=bool)
-    rows = zip(modes.frequencies, energies, modes.reduced_masses, allowed, strict=True)
-    for number, (value, energy, mass, active) in enumerate(rows):
-        imaginary = "i" if value < 0 else ""
-        quantum = f"{abs(energy):.2f}{imaginary}"
-        word = f"{'allowed' if active else 'inactive':>10}" if known else ""
-        lines.append(f"{number:6d}{wavenumber(value):>19}{quantum:>14}{mass:20.3f}{word}")
+    rows = zip(modes.frequencies, energies, modes.reduced_masses, strict=True)
+    for number, (value, energy, mass) in enumerate(rows):
+        quantum = f"{abs(energy):.2f}{'i' if value < 0 else ''}"
+        line = f"{number:6d}{wavenumber(value):>19}{quantum:>14}{mass:20.3f}"
+        if infrared is not None:
+            line += f"{'allowed' if infrared[number] else 'inactive':>10}"
+        lines.append(line if intensities is None else f"{line}{intensities[number]:21.2f}")
     return "\n".join(lines)
 
 

@@ -21,6 +21,7 @@ from matkit.simulate.options import RelaxOptions
 from matkit.simulate.plausibility import disagreement, implausible, lone_atoms, unknown_contacts
 from matkit.simulate.results import OnStep
 from matkit.simulate.stationary import stationary_point
+from matkit.vibrations.infrared import gives_dipoles, infrared_intensities
 from matkit.vibrations.options import VibrationsOptions
 from matkit.vibrations.results import VibrationsResult
 from matkit.vibrations.symmetry import infrared_active
@@ -90,6 +91,7 @@ def vibrations(
         problem,
     )
     forces = frame.get_forces()
+    absorbs = options.intensities and free is None and gives_dipoles(calc)
     return VibrationsResult(
         atoms=frame,
         given=type(structure),
@@ -101,6 +103,7 @@ def vibrations(
         method=options.method,
         modes=modes,
         infrared=None if free is not None else infrared_active(frame, modes),
+        intensities=infrared_intensities(frame, modes, calc) if absorbs else None,
         thermochemistry=thermo,
         message="; ".join(text for text in remarks if text),
     )

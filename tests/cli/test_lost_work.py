@@ -242,7 +242,10 @@ def test_ten_kills_of_a_relaxation_change_no_bit(cli, many):
     assert killed.read_bytes() == whole.read_bytes()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow), signal.SIGINT],
+)
 def test_signals_that_end_a_process_end_a_run_in_order(tmp_path, number):
     """A second one, while the account is written, does no harm."""
     write(tmp_path / "cu.xyz", bulk("Cu", cubic=True) * (3, 3, 3))

@@ -46,8 +46,8 @@ def test_doctor_as_json(cli):
     ("fault", "batched_only"),
     [
         ("missing edge", False),
-        ("missing edge", True),
-        ("shifted edge", False),
+        pytest.param("missing edge", True, marks=pytest.mark.slow),
+        pytest.param("shifted edge", False, marks=pytest.mark.slow),
         ("shifted edge", True),
         ("exception", False),
     ],

@@ -30,6 +30,7 @@ BACKBONES = {
     "scalars": {"name": "facet", "irreps": ["8x0e", "8x0e", "8x0e"], "lmax": 0},
     "nequip": {"irreps": ["4x0e", "4x0e+4x1o", "8x0e"], "lmax": 1, "radial_hidden": [8]},
     "mace": {"num_channels": 4, "radial_hidden": [8]},
+    "hotpp": {"channels": 4, "layers": 2},
     "mpnn": {"width": 8, "steps": 2, "edge_hidden": [8]},
 }
 

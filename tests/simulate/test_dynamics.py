@@ -85,7 +85,9 @@ def test_drift_needs_nve_and_three_rows():
     assert md(copper(), EMT(), steps=10, stats_every=5, ensemble="nve").drift is not None
 
 
-@pytest.mark.parametrize("thermostat", ["langevin", "bussi", "nose-hoover"])
+@pytest.mark.parametrize(
+    "thermostat", [pytest.param("langevin", marks=pytest.mark.slow), "bussi", "nose-hoover"]
+)
 def test_thermostats_reach_the_temperature(thermostat):
     atoms = bulk("Cu", cubic=True).repeat(2)
     temperatures = []

@@ -213,8 +213,8 @@ def test_any_calculator(mode):
     assert energy == pytest.approx(other.get_potential_energy(), abs=tolerance)
     assert atoms.get_forces() @ matrix == pytest.approx(other.get_forces(), abs=tolerance)
     assert calc.results["energy_std"] > 0.01
-    numeric = calculate_numerical_forces(atoms, eps=1e-4)
-    assert atoms.get_forces() == pytest.approx(numeric, abs=1e-6)
+    numeric = calculate_numerical_forces(atoms, eps=1e-4, iatoms=[4], icarts=[0, 1])
+    assert atoms.get_forces()[4:5, :2] == pytest.approx(numeric, abs=1e-6)
 
 
 def test_a_crystal_with_a_classical_potential():

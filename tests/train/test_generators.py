@@ -133,6 +133,7 @@ train_generator(options, Listener(step=step))
 """
 
 
+@pytest.mark.slow
 def test_kill_9_in_the_middle_of_an_epoch_changes_nothing(options, tmp_path):
     whole = train_generator(options(name="whole"))
     settings = options(name="killed", checkpoint_interval=0, restart="auto")

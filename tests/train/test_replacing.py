@@ -97,6 +97,7 @@ train(options, Listener(step=lambda *_: os.kill(os.getpid(), 9)))
 """
 
 
+@pytest.mark.slow
 def test_a_model_outlives_kill_9_before_the_first_epoch_of_the_next(finished):
     given, folder = finished
     before = contents(folder)

@@ -130,6 +130,7 @@ def test_no_report_unless_wanted(files, tmp_path):
     assert not (outcome.folder / "metrics.json").exists()
 
 
+@pytest.mark.slow
 def test_a_training_out_of_time_says_so(files, tmp_path, monkeypatch):
     given = {**QUICK, **files, "model": TINY, "work_dir": str(tmp_path), "max_num_epochs": 10**6}
     monkeypatch.setattr(import_module("matkit.train.loop"), "CLOCK_STEPS", 1)

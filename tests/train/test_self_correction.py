@@ -135,6 +135,7 @@ def test_a_second_potential_judges_every_round_and_the_start(options, tmp_path, 
         assert found["settings"]["judge"] == "balloon"
 
 
+@pytest.mark.slow
 def test_a_run_that_stops_anywhere_ends_with_the_same_weights(options, monkeypatch):
     whole = api.train(options(name="whole", self_correct=1))
 

@@ -10,7 +10,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from matkit.errors import ConfigError, did_you_mean
+from matkit.nn.layered import check_choice
 from matkit.nn.scatter import scatter_sum
+
+POOLS = ("sum", "mean", "max")
 
 
 class Pooling(nn.Module, ABC):
@@ -99,10 +102,51 @@ class Set2Set(Pooling):
         return both
 
 
+class DeepSet(Pooling):
+    """``pool_i φ(x_i)``, whatever the number and order of atoms (Zaheer et al. 2017).
+
+    The read-out after it is the paper's ρ.
+
+    Args:
+        width: Features of an atom, and of a structure.
+        pool: `sum`, which grows with the structure, `mean` or `max`, which do not.
+
+    Raises:
+        ConfigError: the pool is none of these.
+    """
+
+    def __init__(self, width: int, pool: str = "mean") -> None:
+        super().__init__()
+        check_choice("pool", pool, POOLS)
+        self.width, self.pool = width, pool
+        self.layer = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
+
+    def forward(
+        self, x: Float[Tensor, "N F"], batch: Int[Tensor, " N"], count: int
+    ) -> Float[Tensor, "B F"]:
+        """Return one row for each of `count` structures; zero if it has no atoms."""
+        return pool_rows(self.layer(x), batch, count, self.pool)
+
+
+def pool_rows(
+    x: Float[Tensor, "N F"], batch: Int[Tensor, " N"], count: int, pool: str
+) -> Float[Tensor, "B F"]:
+    """Return sum, mean or largest of the rows of each structure; zero if it has none."""
+    if pool == "max":
+        index = batch.unsqueeze(1).expand_as(x)
+        none = x.new_zeros(count, x.shape[1])
+        return none.scatter_reduce(0, index, x, "amax", include_self=False)
+    total = scatter_sum(x, batch, count)
+    if pool == "sum":
+        return total
+    return total / torch.bincount(batch, minlength=count).clamp(min=1).to(x).unsqueeze(1)
+
+
 POOLINGS: dict[str, Callable[[int], Pooling]] = {
     "set2set": Set2Set,
     "attention": AttentionPooling,
     "mean": MeanPooling,
+    "deepset": DeepSet,
 }
 
 

@@ -293,6 +293,7 @@ def test_matkit_does_not_import_triton():
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [(F64, 1e-12), (torch.float32, 1e-5)])
+@pytest.mark.slow
 def test_a_whole_network(monkeypatch, caplog, dtype, bound):
     """The written-out derivative of NequIP, with padding, on the kernels of the GPU."""
     torch.manual_seed(0)

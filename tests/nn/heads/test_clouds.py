@@ -8,14 +8,8 @@ from ase.build import bulk, molecule
 from matkit.data.ase import from_ase
 from matkit.errors import ConfigError
 from matkit.neighbors import radius_graph
-from matkit.nn.heads.sets import (
-    POOLS,
-    DeepSet,
-    GeometricAttention,
-    neighbor_clouds,
-    pool_rows,
-    product_invariants,
-)
+from matkit.nn.heads.clouds import GeometricAttention, neighbor_clouds, product_invariants
+from matkit.nn.heads.pooling import POOLS, DeepSet, pool_rows
 from matkit.structures import cat
 from matkit.testing.systems import random_rotation
 
