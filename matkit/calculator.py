@@ -191,8 +191,8 @@ class MatkitCalculator(Shareable):
         Args:
             skip_default: Without effect: defaults may be others tomorrow.
         """
-        names = ("model", "sha256", "dispersion", "dispersion_functional", "symmetrize")
-        model = {key: self.info[key] for key in names if key in self.info}
+        changes = ("dispersion", "dispersion_functional", "symmetrize", "dipole")
+        model = {k: self.info[k] for k in ("model", "sha256", *changes) if k in self.info}
         used = {"device": str(self.device), "dtype": str(self.dtype).removeprefix("torch.")}
         return {**model, **self.parameters, **used}
 
@@ -207,10 +207,8 @@ class MatkitCalculator(Shareable):
             return self
         if wanted not in self._at:
             logger.info("Computing in %s; a calculator with a dtype of its own keeps that.", dtype)
-            given = {**self.parameters, "dtype": dtype}
-            self._at[wanted] = type(self)(
-                self._members, info=self.info, dipole=self.dipole, **given
-            )
+            given = {**self.parameters, "dtype": dtype, "dipole": self.dipole}
+            self._at[wanted] = type(self)(self._members, info=self.info, **given)
         return self._at[wanted]
 
     def __getstate__(self) -> dict[str, Any]:

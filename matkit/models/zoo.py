@@ -127,13 +127,7 @@ def load_calculator(
         info["symmetrize"] = symmetrize
         wanted = parse_symmetrization(symmetrize)
         potentials = [symmetric_potential(potential, wanted) for potential in potentials]
-    for name, potential in zip(names, potentials, strict=True):
-        if not potential.conservative:
-            log.warning(
-                "Forces of %s are predicted, not derivatives of its energy (conservative: false): "
-                "energies drift in dynamics, and relaxations may not end in a minimum.",
-                name,
-            )
+    _warn_of_forces(dict(zip(map(str, names), potentials, strict=True)))
     electric = None if dipole is None else _properties(dipole)
     if electric is not None:
         info["dipole"] = str(dipole)
@@ -146,17 +140,28 @@ def _properties(path: str | Path) -> PropertyModel:
     """Return the network of properties in a file.
 
     Raises:
-        ConfigError: it holds another one.
+        ConfigError: there is no such file, or it holds another one.
         CheckpointError: it cannot be read.
     """
-    network, _ = checkpoint.load(path)
+    network = checkpoint.load(path)[0] if Path(path).is_file() else None
     if not isinstance(network, PropertyModel):
+        found = "is no file" if network is None else f"predicts {', '.join(network.provides)}"
         raise ConfigError(
-            f"Expected as dipole the file of a network of properties, but {path} predicts "
-            f"{', '.join(sorted(network.provides))}. Train one: matkit train --task property "
-            "--target NAME:dipole:D"
+            f"Expected as dipole the file of a network of properties, but {path} {found}. Train "
+            "one: matkit train --task property --target NAME:dipole:D"
         )
     return network
+
+
+def _warn_of_forces(potentials: Mapping[str, ForceField]) -> None:
+    """Say whose forces are no derivatives."""
+    for name, potential in potentials.items():
+        if not potential.conservative:
+            log.warning(
+                "Forces of %s are predicted, not derivatives of its energy (conservative: false): "
+                "energies drift in dynamics, and relaxations may not end in a minimum.",
+                name,
+            )
 
 
 def _warn_of_levels(cards: Mapping[str, Mapping[str, Any]]) -> None:

@@ -18,7 +18,7 @@ from matkit.errors import CheckpointError, ConfigError, DataError
 from matkit.interfaces import PropertyModel
 from matkit.interfaces.property_model import Target, columns_of
 from matkit.models import checkpoint
-from matkit.models.sources import expand
+from matkit.models.sources import expand, is_generator
 from matkit.nn.scatter import scatter_sum
 from matkit.properties.columns import values_of
 from matkit.properties.domain import outside
@@ -110,6 +110,8 @@ def load_members(
     """
     members: list[tuple[PropertyModel, Mapping[str, Any]]] = []
     for name in expand(models):
+        if is_generator(name):
+            raise ConfigError(f"Expected a network of properties, but {name} generates structures.")
         model, metadata = checkpoint.load(name)
         if not isinstance(model, PropertyModel):
             raise ConfigError(

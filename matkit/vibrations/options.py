@@ -42,7 +42,8 @@ class VibrationsOptions(Options):
     )
     intensities: bool = Field(
         True,
-        description="say how strongly modes absorb infrared light, if the calculator gives dipoles",
+        description="say how strongly modes absorb infrared light, if the calculator gives "
+        "dipoles: six more calculations an atom",
     )
     amplitude: float = Field(
         0.3, gt=0, description="largest displacement in the animated modes, in Å"

@@ -51,6 +51,8 @@ def test_a_model_without_properties_is_refused(cli):
     write("a.extxyz", molecule("H2O"))
     result = cli("predict", shipped()["facet-universal"], "a.extxyz", code=2)
     assert "Expected a network of properties" in result.output
+    generator = cli("predict", shipped()["crystalflow-perov5"], "a.extxyz", code=2)
+    assert "generates structures" in generator.output
     assert "Expected a model and files" in cli("predict", code=2).output
 
 

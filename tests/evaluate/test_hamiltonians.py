@@ -159,6 +159,7 @@ def test_what_cannot_be_compared(labels, tmp_path):
     ("given", "reason"),
     [
         ({"hamiltonian": True, "prefix": "x_"}, "leaves prefix without effect"),
+        ({"hamiltonian": True, "symmetrize": "frames"}, "leaves symmetrize without effect"),
         ({"scf_molecules": 3}, "no effect without hamiltonian"),
     ],
 )

@@ -98,6 +98,8 @@ def test_a_network_of_properties_gives_the_dipole_of_a_calculator(unit, factor):
     atoms.rotate(90, "z")
     assert atoms.get_dipole_moment()[:2] == pytest.approx([-dipole[1], dipole[0]], abs=1e-10)
     assert "dipole" in atoms.calc.at("float32").implemented_properties
+    atoms.calc.info["dipole"] = "mine"
+    assert atoms.calc.todict()["dipole"] == "mine"
 
 
 def test_crystals_have_no_dipole():
@@ -138,5 +140,7 @@ def test_the_command_says_how_strongly_modes_absorb(tmp_path, monkeypatch):
 def test_a_potential_is_no_network_of_dipoles(tmp_path):
     small = {"species": SPECIES, "irreps": ["4x0e", "4x0e", "4x0e"], "lmax": 0}
     path = checkpoint.save(checkpoint.build("facet", small), tmp_path / "facet.safetensors", {})
-    with pytest.raises(ConfigError, match="Expected as dipole the file of a network of properties"):
+    with pytest.raises(ConfigError, match="Expected as dipole .* predicts .*atom_energy"):
         load_calculator("facet-universal", dipole=path)
+    with pytest.raises(ConfigError, match="but nequip-universal is no file. Train one"):
+        load_calculator("facet-universal", dipole="nequip-universal")
