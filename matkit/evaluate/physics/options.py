@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from matkit.errors import did_you_mean
 from matkit.evaluate.physics.quantities import quantity_names
@@ -20,6 +20,9 @@ from matkit.options import (
 CheckName = Literal["eos", "diatomics", "nve", "phonons", "elastic"]
 # Crystals that are looked at: of one model, and in a comparison and a quick one.
 CRYSTALS, COMPARED, QUICK = 3, 30, 5
+
+# What has an effect on one model alone, and on several alone.
+ONE_MODEL, SEVERAL = ("checks", "pairs", "md_steps"), ("quantities", "retry_failed")
 
 
 class PhysicsOptions(SymmetryOptions, DispersionOptions, ReadingOptions):
@@ -68,8 +71,8 @@ class PhysicsOptions(SymmetryOptions, DispersionOptions, ReadingOptions):
     )
     quick: bool = Field(
         False,
-        description="one crystal (five in a comparison), one pair, 100 steps and supercells of 6 Å, "
-        "if not given",
+        description="one crystal (five in a comparison), one pair, 100 steps and supercells of "
+        "6 Å, if not given",
     )
     device: str = Field("auto", description="cpu, cuda, cuda:1, ...; auto takes the GPU if any")
     dtype: Literal["float32", "float64"] | None = Field(
@@ -88,6 +91,21 @@ class PhysicsOptions(SymmetryOptions, DispersionOptions, ReadingOptions):
             raise ValueError(f"expected at least one of {', '.join(known)}")
         return names
 
+    @model_validator(mode="after")
+    def _every_option_has_an_effect(self) -> Self:
+        idle = ONE_MODEL if self.compares else SEVERAL
+        fields = type(self).model_fields
+        given = [name for name in idle if getattr(self, name) != fields[name].default]
+        if given and self.compares:
+            raise ValueError(
+                f"{given[0]} has no effect where models are compared; choose by quantities"
+            )
+        if given:
+            raise ValueError(
+                f"{given[0]} has no effect on one model; name further ones, or a reference"
+            )
+        return self
+
     @property
     def compares(self) -> bool:
         """Whether several models are compared."""
@@ -99,7 +117,7 @@ class PhysicsOptions(SymmetryOptions, DispersionOptions, ReadingOptions):
         return list(dict.fromkeys(named))
 
     def sized(self) -> PhysicsOptions:
-        """Return the options with the number of crystals, and the sizes of a quick check if wanted."""
+        """Return the options with the number of crystals, and small ones if that is wanted."""
         sizes = {"crystals": COMPARED if self.compares else CRYSTALS}
         if self.quick:
             small = {"crystals": QUICK if self.compares else 1, "pairs": 1, "md_steps": 100}
