@@ -13,8 +13,8 @@ from matkit.elements import format_species
 from matkit.interfaces import Generator, Potential
 from matkit.models import checkpoint
 from matkit.models.building import GROUPS, model_class, model_names
-from matkit.models.pickled import heads, is_pickled
 from matkit.models.physics_numbers import physics_of
+from matkit.models.pickled import heads, is_pickled
 from matkit.models.published import published, weights_of
 from matkit.models.shipped import find_generator, shipped
 from matkit.models.sources import is_generator, read_potential

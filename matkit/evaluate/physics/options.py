@@ -118,7 +118,7 @@ class PhysicsOptions(SymmetryOptions, DispersionOptions, ReadingOptions):
 
     def sized(self) -> PhysicsOptions:
         """Return the options with the number of crystals, and small ones if that is wanted."""
-        sizes = {"crystals": COMPARED if self.compares else CRYSTALS}
+        sizes: dict[str, float] = {"crystals": COMPARED if self.compares else CRYSTALS}
         if self.quick:
             small = {"crystals": QUICK if self.compares else 1, "pairs": 1, "md_steps": 100}
             sizes |= small | {"min_length": 6.0}

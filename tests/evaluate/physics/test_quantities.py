@@ -112,9 +112,7 @@ def test_elastic_constants_and_moduli():
     found = elastic.numbers(copper(), EMT())
     constants = found["elastic constants"]
     assert list(constants) == ["C11", "C12", "C44"]
-    assert found["bulk modulus"][""] == pytest.approx(
-        (constants["C11"] + 2 * constants["C12"]) / 3
-    )
+    assert found["bulk modulus"][""] == pytest.approx((constants["C11"] + 2 * constants["C12"]) / 3)
     low = 5 / (4 / (constants["C11"] - constants["C12"]) + 3 / constants["C44"])
     high = (constants["C11"] - constants["C12"] + 3 * constants["C44"]) / 5
     assert found["shear modulus"][""] == pytest.approx((low + high) / 2)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from matkit.evaluate.physics.comparison.run import Entry
+from matkit.evaluate.physics.comparison.run import PhysicsEntry
 from matkit.evaluate.physics.quantity import NumberKind, quantity
 
-ByPlace = Mapping[tuple[str, str], Entry]
+ByPlace = Mapping[tuple[str, str], PhysicsEntry]
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,13 @@ class Distance:
         return f"{self.number} ({self.unit})" if self.unit else self.number
 
 
-def by_place(entries: Sequence[Entry], model: str) -> ByPlace:
+def by_place(entries: Sequence[PhysicsEntry], model: str) -> ByPlace:
     """Return the entries of a model by quantity and subject."""
     return {(e.place.quantity, e.place.subject): e for e in entries if e.model == model}
 
 
 def distances(
-    entries: Sequence[Entry], models: Sequence[str], reference: Sequence[Entry]
+    entries: Sequence[PhysicsEntry], models: Sequence[str], reference: Sequence[PhysicsEntry]
 ) -> list[Distance]:
     """Return how far every model is from a reference; what it does not have is left out.
 
@@ -68,7 +68,9 @@ def distances(
     ]
 
 
-def _distance(what: tuple[str, str, NumberKind], found: ByPlace, known: list[Entry]) -> Distance:
+def _distance(
+    what: tuple[str, str, NumberKind], found: ByPlace, known: list[PhysicsEntry]
+) -> Distance:
     name, number, kind = what
     pairs = [(found[name, entry.place.subject], entry) for entry in known]
     apart = [value for pair in pairs if (value := item_difference(kind, number, *pair)) is not None]
@@ -84,7 +86,9 @@ def _distance(what: tuple[str, str, NumberKind], found: ByPlace, known: list[Ent
     )
 
 
-def item_difference(kind: NumberKind, number: str, entry: Entry, known: Entry) -> float | None:
+def item_difference(
+    kind: NumberKind, number: str, entry: PhysicsEntry, known: PhysicsEntry
+) -> float | None:
     """Return how far one item is from the reference; None if they cannot be compared."""
     if entry.status == "failed":
         return kind.failed
@@ -94,7 +98,7 @@ def item_difference(kind: NumberKind, number: str, entry: Entry, known: Entry) -
     return kind.difference(values, reference)
 
 
-def single_numbers(entry: Entry) -> Iterator[tuple[str, str, float]]:
+def single_numbers(entry: PhysicsEntry) -> Iterator[tuple[str, str, float]]:
     """Give heading, unit and value of the numbers of an entry that have one component."""
     for number, kind in quantity(entry.place.quantity).NUMBERS.items():
         components = entry.numbers.get(number, {})

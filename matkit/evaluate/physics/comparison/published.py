@@ -8,7 +8,7 @@ from ase import Atoms
 from ase.collections import dcdft
 
 from matkit.evaluate.physics.comparison.items import Place
-from matkit.evaluate.physics.comparison.run import Entry
+from matkit.evaluate.physics.comparison.run import PhysicsEntry
 from matkit.evaluate.physics.quantity import Numbers
 from matkit.symmetry.datasets import symmetry_dataset
 
@@ -23,14 +23,14 @@ COLUMNS = {"volume": ("volume", "wien2k_volume"), "elastic": ("bulk modulus", "w
 SYMPREC = 1e-3
 
 
-def published(wanted: Sequence[Place]) -> list[Entry]:
+def published(wanted: Sequence[Place]) -> list[PhysicsEntry]:
     """Return the numbers that are known, in the form of those of a model.
 
     They are of elements whose structure is the one that the source takes. Its bulk moduli are those
     of equations of state.
     """
     found = [(place, _numbers(place)) for place in wanted if place.quantity in COLUMNS]
-    return [Entry(NAME, place, "done", numbers) for place, numbers in found if numbers]
+    return [PhysicsEntry(NAME, place, "done", numbers) for place, numbers in found if numbers]
 
 
 def _numbers(place: Place) -> Numbers:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from matkit.evaluate.physics.comparison.differences import Distance, by_place, distances
 from matkit.evaluate.physics.comparison.published import NAME, SOURCE, published
-from matkit.evaluate.physics.comparison.run import Entry
+from matkit.evaluate.physics.comparison.run import PhysicsEntry
 from matkit.evaluate.physics.comparison.tables import distance_rows, failure_rows, number_rows
 from matkit.evaluate.physics.quantity import mean_absolute, quantity
 from matkit.report.figures import png
@@ -33,9 +33,9 @@ class PhysicsComparison:
         distances: How far the models are from the reference, and all from published numbers.
     """
 
-    entries: Sequence[Entry]
+    entries: Sequence[PhysicsEntry]
     models: Sequence[str]
-    published: Sequence[Entry]
+    published: Sequence[PhysicsEntry]
     distances: Sequence[Distance]
 
     @property
@@ -52,7 +52,7 @@ class PhysicsComparison:
         }
 
 
-def physics_comparison(entries: Sequence[Entry]) -> PhysicsComparison:
+def physics_comparison(entries: Sequence[PhysicsEntry]) -> PhysicsComparison:
     """Return the differences between models, the first of which is the reference."""
     models = list(dict.fromkeys(entry.model for entry in entries))
     first = [entry for entry in entries if entry.model == models[0]]
@@ -71,7 +71,7 @@ def comparison_document(comparison: PhysicsComparison) -> dict[str, Any]:
     }
 
 
-def _entry(entry: Entry) -> dict[str, Any]:
+def _entry(entry: PhysicsEntry) -> dict[str, Any]:
     return {
         "model": entry.model,
         "quantity": entry.place.quantity,

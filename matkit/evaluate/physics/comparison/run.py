@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ Note = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Entry:
+class PhysicsEntry:
     """What became of one number of one model.
 
     Attributes:
@@ -53,7 +54,7 @@ def compare_physics(
     crystals: Sequence[Atoms],
     options: PhysicsOptions,
     note: Note = lambda text: None,
-) -> list[Entry]:
+) -> list[PhysicsEntry]:
     """Compute the quantities of all models, or go on with it.
 
     Args:
@@ -92,12 +93,13 @@ def _compute(
     """Compute what is left of one model and keep it, one item after another."""
     (model, calc), (ledger, min_length) = named, where
     precise, relaxed = at_precision(calc, PRECISION), _relaxed(ledger.files)
-    first = {p.subject: item_of(model, calc, p).index for p in wanted if p.quantity == FIRST}
-    for place in wanted:
-        item = item_of(model, calc, place)
-        if ledger.is_known(item):
-            continue
-        note(item.source)
+    items = [(place, item_of(model, calc, place)) for place in wanted]
+    first = {place.subject: item.index for place, item in items if place.quantity == FIRST}
+    left = [(place, item) for place, item in items if not ledger.is_known(item)]
+    counts = Counter(place.quantity for place, _ in left)
+    for place, item in left:
+        if count := counts.pop(place.quantity, 0):  # the first of them
+            note(f"{model}: {place.quantity}, {count} to compute")
         sample = sample_of(place, relaxed.get(first.get(place.subject, -1)), min_length)
         result = outcome(item, place, precise, chosen[place.quantity], sample)
         ledger.commit([result])
@@ -114,10 +116,10 @@ def _relaxed(files: Files) -> dict[int, Atoms]:
 
 def _entries(
     files: Files, calcs: Mapping[str, BaseCalculator], wanted: Sequence[Place]
-) -> Iterator[Entry]:
+) -> Iterator[PhysicsEntry]:
     rows = last_rows(files)
     for model, calc in calcs.items():
         for place in wanted:
             row = rows[item_of(model, calc, place).index]
             rest = row.get("numbers", {}), row["reason"], row.get("seconds", 0.0)
-            yield Entry(model, place, row["status"], *rest)
+            yield PhysicsEntry(model, place, row["status"], *rest)

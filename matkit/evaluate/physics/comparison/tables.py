@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 
 from matkit.evaluate.physics.comparison.differences import Distance, by_place, single_numbers
-from matkit.evaluate.physics.comparison.run import Entry
+from matkit.evaluate.physics.comparison.run import PhysicsEntry
 from matkit.evaluate.physics.quantity import quantity
 from matkit.report.tables import number
 
@@ -31,7 +31,7 @@ def _cell(one: Distance) -> str:
     return f"{mean} ({one.items}{failed})"
 
 
-def number_rows(entries: Sequence[Entry], models: Sequence[str]) -> list[list[str]]:
+def number_rows(entries: Sequence[PhysicsEntry], models: Sequence[str]) -> list[list[str]]:
     """Return all numbers with one component, a column for each model, below a row of headings."""
     columns = [by_place(entries, model) for model in models]
     rows = [["of", "number", "unit", *models]]
@@ -48,7 +48,7 @@ def number_rows(entries: Sequence[Entry], models: Sequence[str]) -> list[list[st
     return rows
 
 
-def failure_rows(entries: Sequence[Entry]) -> list[list[str]]:
+def failure_rows(entries: Sequence[PhysicsEntry]) -> list[list[str]]:
     """Return what could not be computed and why, below a row of headings; nothing if all was."""
     rows = [
         [e.model, e.place.subject, e.place.quantity, e.reason]
@@ -58,7 +58,7 @@ def failure_rows(entries: Sequence[Entry]) -> list[list[str]]:
     return [["model", "of", "quantity", "reason"], *rows] if rows else []
 
 
-def as_csv(entries: Sequence[Entry], reference: str) -> str:
+def as_csv(entries: Sequence[PhysicsEntry], reference: str) -> str:
     """Return one row for every component of every number, beside that of the reference."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")

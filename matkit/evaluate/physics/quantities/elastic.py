@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import combinations_with_replacement
 
 import numpy as np
 from ase import Atoms
@@ -56,16 +57,16 @@ def independent(rotations: np.ndarray) -> list[tuple[int, int]]:
     Args:
         rotations: Point group [G, 3, 3].
     """
+    places = list(combinations_with_replacement(range(6), 2))
     rows, columns = np.triu_indices(6)
-    units = [_unit(i, j) for i, j in zip(rows, columns, strict=True)]
-    allowed = np.array([symmetric(unit, rotations)[rows, columns] for unit in units])
+    allowed = np.array([symmetric(_unit(*p), rotations)[rows, columns] for p in places])
     chosen: list[int] = []
-    for place in range(len(rows)):
+    for place in range(len(places)):
         # A new one is no combination of those before it, in whatever crystal of this symmetry.
         more = allowed[:, [*chosen, place]]
         if np.linalg.matrix_rank(more, tol=1e-6) > len(chosen):
             chosen.append(place)
-    return [(int(rows[place]), int(columns[place])) for place in chosen]
+    return [places[place] for place in chosen]
 
 
 def _unit(i: int, j: int) -> np.ndarray:

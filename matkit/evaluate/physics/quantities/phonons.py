@@ -61,7 +61,7 @@ def commensurate_frequencies(phonopy: Phonopy) -> dict[str, float]:
     found = np.asarray(phonopy.run_qpoints(points).frequencies)
     named: dict[str, float] = {}
     for i, (q, modes) in enumerate(zip(points, found, strict=True)):
-        still = np.argsort(np.abs(modes))[:3] if np.allclose(q, np.rint(q)) else []
-        moving = np.delete(modes, still)
+        still = 3 if np.allclose(q, np.rint(q)) else 0
+        moving = np.delete(modes, np.argsort(np.abs(modes))[:still])
         named |= {f"{i + 1}.{j + 1}": float(value) for j, value in enumerate(moving)}
     return named

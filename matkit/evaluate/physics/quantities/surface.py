@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from ase import Atoms, units
@@ -46,9 +47,8 @@ def numbers(sample: Sample, calc: BaseCalculator) -> Numbers:
 
 def slab_of(atoms: Atoms) -> Atoms:
     """Return eight layers of a crystal with vacuum on both sides."""
-    cell, places, species = standardize_cell(
-        _spglib_cell(atoms), to_primitive=True, symprec=SYMPREC
-    )
+    found: Any = standardize_cell(_spglib_cell(atoms), to_primitive=True, symprec=SYMPREC)
+    cell, places, species = found
     primitive = Atoms(species, scaled_positions=places, cell=cell, pbc=True)
     _, indices = SURFACES[_kind(primitive)]
     slab = surface(primitive, indices, LAYERS, vacuum=VACUUM, periodic=True)
@@ -68,5 +68,5 @@ def _kind(atoms: Atoms) -> tuple[int, int]:
     return int(data.number), len(np.unique(data.mapping_to_primitive))
 
 
-def _spglib_cell(atoms: Atoms) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _spglib_cell(atoms: Atoms) -> Any:
     return atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers
