@@ -86,7 +86,9 @@ class PhysicsOptions(SymmetryOptions, DispersionOptions, ReadingOptions):
     def _are_known(cls, names: list[str]) -> list[str]:
         known = quantity_names()
         if unknown := [name for name in names if name not in known]:
-            raise ValueError(f"unknown quantity.{did_you_mean(unknown[0], known)}".rstrip("."))
+            raise ValueError(
+                f"unknown quantity {unknown[0]!r}.{did_you_mean(unknown[0], known)}".rstrip(".")
+            )
         if not names:
             raise ValueError(f"expected at least one of {', '.join(known)}")
         return names

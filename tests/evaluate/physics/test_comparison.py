@@ -144,6 +144,9 @@ def test_every_number_is_in_the_tables(found, comparison):
     assert head == ["of", "number", "unit", "emt", "broken"]
     assert {row[-1] for row in numbers} == {"-"}
     assert len(numbers) == 6
+    beside = number_rows([*found, *comparison.published], ["emt", NAME, "broken"])
+    assert {len(row) for row in beside} == {6}
+    assert beside[1][-2] == "11.95"
     assert json.dumps(comparison_document(comparison), allow_nan=False)
     assert [name for name, _ in figures(comparison)] == ["volume", "surface", "vacancy"]
 
@@ -237,7 +240,7 @@ def test_slabs_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"compare": ["b"], "quantities": ["magnetism"]}, "unknown quantity. Known"),
+        ({"compare": ["b"], "quantities": ["magnetism"]}, "unknown quantity 'magnetism'. Known"),
         ({"compare": ["b"], "quantities": "[]"}, "expected at least one of"),
         ({"compare": ["b"], "checks": ["eos"]}, "checks has no effect where models are compared"),
         ({"quantities": ["elastic"]}, "quantities has no effect on one model"),

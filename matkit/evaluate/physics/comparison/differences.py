@@ -98,8 +98,10 @@ def item_difference(
     return kind.difference(values, reference)
 
 
-def single_numbers(entry: PhysicsEntry) -> Iterator[tuple[str, str, float]]:
+def single_numbers(entry: PhysicsEntry | None) -> Iterator[tuple[str, str, float]]:
     """Give heading, unit and value of the numbers of an entry that have one component."""
+    if entry is None:
+        return
     for number, kind in quantity(entry.place.quantity).NUMBERS.items():
         components = entry.numbers.get(number, {})
         if len(components) == 1:

@@ -13,7 +13,12 @@ from matplotlib.figure import Figure
 from matkit.evaluate.physics.comparison.differences import Distance, by_place, distances
 from matkit.evaluate.physics.comparison.published import NAME, SOURCE, published
 from matkit.evaluate.physics.comparison.run import PhysicsEntry
-from matkit.evaluate.physics.comparison.tables import distance_rows, failure_rows, number_rows
+from matkit.evaluate.physics.comparison.tables import (
+    distance_rows,
+    failure_lines,
+    failure_rows,
+    number_rows,
+)
 from matkit.evaluate.physics.quantity import mean_absolute, quantity
 from matkit.report.figures import png
 from matkit.report.pages import render
@@ -88,12 +93,7 @@ def comparison_lines(comparison: PhysicsComparison) -> str:
     parts = [
         f"{COUNTED}, from {name}\n{as_text(rows)}" for name, rows in comparison.tables().items()
     ]
-    if failures := failure_rows(comparison.entries):
-        cells = [
-            [*row[:-1], row[-1] if len(row[-1]) < 80 else row[-1][:77] + "..."] for row in failures
-        ]
-        parts.append("\n".join("  ".join(row) for row in cells))
-    return "\n\n".join(parts)
+    return "\n\n".join(filter(None, [*parts, failure_lines(comparison.entries)]))
 
 
 def comparison_page(comparison: PhysicsComparison, metrics: Mapping[str, Any]) -> str:
@@ -155,10 +155,8 @@ def _points(
 
 def _finish(axes: Axes, title: str, reference: str) -> None:
     """Draw where points of equal numbers are, and name the axes."""
-    low, high = (
-        np.min([axes.get_xlim(), axes.get_ylim()]),
-        np.max([axes.get_xlim(), axes.get_ylim()]),
-    )
+    limits = axes.get_xlim(), axes.get_ylim()
+    low, high = float(np.min(limits)), float(np.max(limits))
     axes.plot([low, high], [low, high], color="black", linewidth=0.6)
     axes.set(xlim=(low, high), ylim=(low, high), aspect="equal", title=title)
     axes.set(xlabel=reference, ylabel="model")

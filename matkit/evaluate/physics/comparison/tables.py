@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import textwrap
 from collections.abc import Sequence
 
 from matkit.evaluate.physics.comparison.differences import Distance, by_place, single_numbers
@@ -13,6 +14,8 @@ from matkit.report.tables import number
 
 HEAD = ["model", "quantity", "of", "number", "component", "unit", "value", "reference"]
 MISSING = "-"
+# Letters of a reason in the terminal; the whole is in the page.
+MOST = 100
 
 
 def distance_rows(distances: Sequence[Distance]) -> list[list[str]]:
@@ -37,9 +40,8 @@ def number_rows(entries: Sequence[PhysicsEntry], models: Sequence[str]) -> list[
     rows = [["of", "number", "unit", *models]]
     for key in dict.fromkeys((e.place.quantity, e.place.subject) for e in entries):
         found = [
-            {heading: (unit, value) for heading, unit, value in single_numbers(column[key])}
+            {heading: (unit, value) for heading, unit, value in single_numbers(column.get(key))}
             for column in columns
-            if key in column
         ]
         for heading in dict.fromkeys(heading for one in found for heading in one):
             unit = next(one[heading][0] for one in found if heading in one)
@@ -56,6 +58,12 @@ def failure_rows(entries: Sequence[PhysicsEntry]) -> list[list[str]]:
         if e.status != "done"
     ]
     return [["model", "of", "quantity", "reason"], *rows] if rows else []
+
+
+def failure_lines(entries: Sequence[PhysicsEntry]) -> str:
+    """Return the same for a terminal, with long reasons cut; nothing if all was computed."""
+    cells = [[*row[:-1], textwrap.shorten(row[-1], MOST)] for row in failure_rows(entries)]
+    return "\n".join("  ".join(row) for row in cells)
 
 
 def as_csv(entries: Sequence[PhysicsEntry], reference: str) -> str:
