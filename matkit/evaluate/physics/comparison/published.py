@@ -15,7 +15,7 @@ from matkit.symmetry.datasets import symmetry_dataset
 NAME = "PBE, WIEN2k"
 SOURCE = (
     "volumes and bulk moduli of elements, with all electrons: Lejaeghere, Van Speybroeck, Van Oost "
-    "and Cottenier 2014, Crit. Rev. Solid State Mater. Sci. 39, 1, "
+    "and Cottenier 2014, Critical Reviews in Solid State and Materials Sciences 39, 1, "
     "doi:10.1080/10408436.2013.772503, as they come with ASE (ase.collections.dcdft)"
 )
 # By quantity: its number that the source has, and what it is called there.
