@@ -23,6 +23,7 @@ ROOMS = [
         "dispersion",
         "data",
         "calculator_info",
+        "calculator_results",
         "electric",
         "calculator",
         "models",

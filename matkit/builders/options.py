@@ -106,12 +106,13 @@ class MoleculesOptions(BuilderOptions):
     """Options of `build_molecules`."""
 
     panels: ClassVar[Panels] = {
-        Panel.ADVANCED: ("leave_out", "held_out", "fmax", "steps", "max_stretch")
+        Panel.ADVANCED: ("leave_out", "held_out", "charges", "fmax", "steps", "max_stretch")
     }
 
     count: int | None = Field(None, ge=1, description="molecules drawn at random; all if not given")
     elements: list[str] = Field(["H", "C", "N", "O"], description="elements of the molecules")
     max_heavy: int = Field(12, ge=1, description="most atoms other than hydrogen")
+    charges: list[int] = Field([0], description="total charges of the molecules, in e")
     leave_out: str | None = Field(
         None, description="entries never to be used: 7/25 are those whose index modulo 25 is 7"
     )

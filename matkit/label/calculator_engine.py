@@ -57,7 +57,9 @@ class CalculatorEngine(Engine):
             # With smeared occupations, forces belong to the free energy.
             energy = work.calc.results.get("free_energy", energy)
             gap = None if self.gap is None else self.gap(work.calc)
-            return Labels(float(energy), np.array(forces, dtype=float), _stress(work), gap)
+            return Labels(
+                float(energy), np.array(forces, dtype=float), _stress(work), gap, **_electric(work)
+            )
         except Exception as error:  # calculators raise anything
             return f"{type(error).__name__}: {error}"
 
@@ -85,6 +87,14 @@ class CalculatorEngine(Engine):
             f"{self.info['calculator']} has no exact Hessian. Use hessian finite-difference, or a "
             "matkit model."
         )
+
+
+def _electric(work: Atoms) -> dict[str, Array]:
+    """Return the dipole and the charges of a molecule that were computed with the rest."""
+    if work.pbc.any():
+        return {}
+    found = work.calc.results
+    return {k: np.array(found[k], dtype=float) for k in ("dipole", "charges") if k in found}
 
 
 def _stress(work: Atoms) -> Array | None:
