@@ -158,7 +158,7 @@ def test_wrapping_an_invariant_model_changes_nothing():
     inner = matkit.load("facet-universal").double()
     atoms = generic()["salt"]
     plain = results(inner, atoms)
-    for mode in ("grid", "frames"):
+    for mode in ("grid", "frames", "energy"):
         found = results(symmetrize(inner, mode), atoms)
         for key, value in plain.items():
             assert torch.allclose(value, found[key], atol=1e-9), (mode, key)
@@ -253,6 +253,7 @@ def test_the_residual_is_the_torque_on_a_molecule():
         ("frames", Symmetrization("frames", 24, True)),
         ("grid:60:SO3", Symmetrization("grid", 60, False)),
         ("frames:SO3", Symmetrization("frames", 12, False)),
+        ("energy:48", Symmetrization("energy", 48, True)),
     ],
 )
 def test_requests(text, wanted):
