@@ -24,7 +24,8 @@ from typing import Any, NamedTuple
 
 import torch
 from ase import Atoms
-from common import data, errors, frames, matkit, metrics, table
+from ase.io import read
+from common import data, frames, matkit, metrics, save, table
 
 import matkit as mk
 from matkit.calculator import MatkitCalculator
@@ -91,6 +92,7 @@ def main() -> None:
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     parser.add_argument("--picoseconds", type=float, default=10.0, help="time of the drift")
+    parser.add_argument("--test", type=int, default=1000, help="structures of the test set")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--scan", action="store_true", help="print what other rates reach, only")
     args = parser.parse_args()
@@ -117,8 +119,9 @@ def row(name: str, system: str, args: argparse.Namespace) -> list[dict[str, obje
     """Return what is found of a network."""
     network = NETWORKS[name]
     folder = trained(network, system, args, args.minutes)
-    found = metrics(evaluated(network, folder, system, args.threads))
-    test = frames(data(*SYSTEMS[system][1].split("/")))
+    test = tested(system, args)
+    found = metrics(evaluated(network, folder, test, args.threads))
+    first = read(test, ":")[:LATENT]
     calcs = [
         mk.load_calculator(
             folder / "model.safetensors", dtype=t, device="cpu", symmetrize=network.symmetrize
@@ -126,29 +129,36 @@ def row(name: str, system: str, args: argparse.Namespace) -> list[dict[str, obje
         for t in ("float64", "float32")
     ]
     suffix = "" if network.symmetrize is None else "-averaged"
-    (dataset,) = found["errors"]
     return [
         {
             "network": name,
             "parameters": json.loads((folder / "size.json").read_text()),
             "epochs": int(float(log(folder)[-1]["epoch"])),
-            "F MAE, meV/Å": errors(found, dataset)["forces_mae_mev_ang"],
+            "F MAE, meV/Å": 1e3 * found["groups"][0]["errors"]["forces"]["mae"],
             "F error of turns, meV/Å": 1e3 * found["equivariance"]["forces"],
             "E error of turns, meV/atom": 1e3 * found["equivariance"]["energy"],
-            "latent error": latent_error(folder, test) if network.penalty else "",
+            "latent error": latent_error(folder, first) if network.penalty else "",
             "drift, meV/atom/ps": drift(
-                calcs[0], test[0], args.picoseconds, folder / f"drift{suffix}.json"
+                calcs[0], first[0], args.picoseconds, folder / f"drift{suffix}.json"
             ),
-            "ms a step": step_time(calcs[1], test[0]),
+            "ms a step": step_time(calcs[1], first[0]),
         }
     ]
 
 
-def evaluated(network: Network, folder: Path, system: str, threads: int) -> Path:
+def tested(system: str, args: argparse.Namespace) -> Path:
+    """Return the file of the structures to test on, evenly spread over the test set."""
+    path = args.out / f"{system}-test-{args.test}.extxyz"
+    if not path.exists():
+        every = frames(data(*SYSTEMS[system][1].split("/")))
+        return save(path, every[:: max(1, len(every) // args.test)][: args.test])
+    return path
+
+
+def evaluated(network: Network, folder: Path, test: Path, threads: int) -> Path:
     """Evaluate a network on the test set, with turns; return the folder of the results."""
     out = folder / ("turned" if network.symmetrize is None else "averaged")
     if not (out / "metrics.json").exists():
-        test = data(*SYSTEMS[system][1].split("/"))
         words = ["--symmetrize", network.symmetrize] if network.symmetrize else []
         model = folder / "model.safetensors"
         matkit("evaluate", model, test, "--equivariance", "--out", out, *words, threads=threads)
@@ -165,12 +175,11 @@ def trained(
     network: Network, system: str, args: argparse.Namespace, minutes: float, suffix: str = ""
 ) -> Path:
     """Train a network for some minutes, or go on with it; return its folder."""
-    train, test = (data(*path.split("/")) for path in SYSTEMS[system])
     model = network.model
     options: dict[str, Any] = {
         **COMMON,
         "model": model if isinstance(model, str) else json.dumps(model),
-        "train-file": train,
+        "train-file": data(*SYSTEMS[system][0].split("/")),
         "lr": network.rate,
         "work-dir": args.out,
         "restart": "auto",
@@ -180,9 +189,9 @@ def trained(
     name = label(network, system)
     count = max(2, round(60 * minutes / epoch_seconds(options, f"{name}-trial", args)))
     folder = args.out / f"{name}{suffix}"
-    if not (folder / "metrics.json").exists():
-        whole = {"name": folder.name, "max-num-epochs": count, "test-file": test}
-        matkit("train", *flags({**options, **whole}), threads=args.threads)
+    if not (folder / "size.json").exists():
+        whole = {**options, "name": folder.name, "max-num-epochs": count}
+        matkit("train", *flags(whole), "--no-report", threads=args.threads)
         size = sum(p.numel() for p in mk.load(folder / "model.safetensors").parameters())
         (folder / "size.json").write_text(json.dumps(size))
     return folder

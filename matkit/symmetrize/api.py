@@ -36,8 +36,8 @@ def symmetrize(
     Args:
         model: Potential of matkit, its ASE calculator, or any other ASE calculator, such as of
             MACE, CHGNet or a classical force field.
-        mode: ``grid``, ``frames``, ``energy``, or one of them with the size of the grid (``grid:120``); with
-            ``:SO3`` mirror images may differ (``grid:12:SO3``).
+        mode: ``grid``, ``frames``, ``energy``, or one of them with the size of the grid
+            (``grid:120``); with ``:SO3`` mirror images may differ (``grid:12:SO3``).
 
     Raises:
         ConfigError: there is no such mode or grid, or the model is none.
