@@ -92,7 +92,8 @@ def main() -> None:
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     parser.add_argument("--picoseconds", type=float, default=10.0, help="time of the drift")
-    parser.add_argument("--test", type=int, default=1000, help="structures of the test set")
+    parser.add_argument("--train", type=int, default=1000, help="structures to learn from")
+    parser.add_argument("--test", type=int, default=1000, help="structures to test on")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--scan", action="store_true", help="print what other rates reach, only")
     args = parser.parse_args()
@@ -119,7 +120,7 @@ def row(name: str, system: str, args: argparse.Namespace) -> list[dict[str, obje
     """Return what is found of a network."""
     network = NETWORKS[name]
     folder = trained(network, system, args, args.minutes)
-    test = tested(system, args)
+    test = chosen(system, 1, args)
     found = metrics(evaluated(network, folder, test, args.threads))
     first = read(test, ":")[:LATENT]
     calcs = [
@@ -146,12 +147,13 @@ def row(name: str, system: str, args: argparse.Namespace) -> list[dict[str, obje
     ]
 
 
-def tested(system: str, args: argparse.Namespace) -> Path:
-    """Return the file of the structures to test on, evenly spread over the test set."""
-    path = args.out / f"{system}-test-{args.test}.extxyz"
+def chosen(system: str, part: int, args: argparse.Namespace) -> Path:
+    """Return the file of so many structures, evenly spread, of the training (0) or test set (1)."""
+    count = (args.train, args.test)[part]
+    path = args.out / f"{system}-{('train', 'test')[part]}-{count}.extxyz"
     if not path.exists():
-        every = frames(data(*SYSTEMS[system][1].split("/")))
-        return save(path, every[:: max(1, len(every) // args.test)][: args.test])
+        every = frames(data(*SYSTEMS[system][part].split("/")))
+        return save(path, every[:: max(1, len(every) // count)][:count])
     return path
 
 
@@ -179,7 +181,7 @@ def trained(
     options: dict[str, Any] = {
         **COMMON,
         "model": model if isinstance(model, str) else json.dumps(model),
-        "train-file": data(*SYSTEMS[system][0].split("/")),
+        "train-file": chosen(system, 0, args),
         "lr": network.rate,
         "work-dir": args.out,
         "restart": "auto",
