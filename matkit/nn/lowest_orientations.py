@@ -18,7 +18,8 @@ from torch import Tensor
 from matkit.graph import Graph
 from matkit.nn.orientations import Orientations
 
-# Most steps, and the longest and shortest one, rad: what is left after that is rounding.
+# Most steps, and the longest and shortest one, rad: what is left after that is rounding, which is
+# more in single precision.
 STEPS, LONGEST, SHORTEST = 30, 0.5, 1e-6
 # Slope at which no further step is taken, eV/rad.
 FLAT_SLOPE = 1e-9
@@ -76,8 +77,10 @@ def descended(
     """Return copies turned on to the next minimum of the energy, and their energies."""
     here = expansion(energies, graph, copies)
     matrix, radius = copies.matrix.clone(), torch.full_like(here.value, LONGEST)
+    shortest = max(SHORTEST, 100 * rounding)
     for _ in range(STEPS):
-        moving = (here.slope.norm(dim=1) > FLAT_SLOPE) & (radius > SHORTEST)
+        flat = FLAT_SLOPE + rounding * here.value.abs()
+        moving = (here.slope.norm(dim=1) > flat) & (radius > shortest)
         rows = moving.nonzero().flatten()
         if not len(rows):
             break

@@ -146,6 +146,15 @@ def test_a_batch_gives_what_its_structures_do(model, lopsided):
         assert torch.allclose(whole[name], apart, atol=1e-6)
 
 
+def test_an_invariant_network_stays_as_it_is():
+    torch.manual_seed(0)
+    sizes = {"cutoff": 4.0, "irreps": ["4x0e", "4x0e+3x1o", "4x0e"], "lmax": 1}
+    inner = force_field(checkpoint.build("facet", {"species": [1, 8], **sizes})).double().eval()
+    before, after = (results(m, molecule("H2O")) for m in (inner, symmetrize(inner, "energy")))
+    assert torch.allclose(before["energy"], after["energy"], atol=1e-10)
+    assert torch.allclose(before["forces"], after["forces"], atol=1e-9)
+
+
 def test_a_network_in_single_precision():
     torch.manual_seed(0)
     backbone = {"name": "faenet", "cutoff": 4.0, "hidden": 8, "filters": 8, "layers": 1}
