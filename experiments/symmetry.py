@@ -101,8 +101,15 @@ def main() -> None:
         work = scan if args.scan else row
         rows = [found for name in args.networks for found in work(name, system, args)]
         print(f"\n{system}\n\n{table(rows)}")
-        kept = args.out / f"{system}{'-rates' if args.scan else ''}.json"
-        kept.write_text(json.dumps(rows, indent=1))
+        keep(args.out / f"{system}{'-rates' if args.scan else ''}.json", rows)
+
+
+def keep(path: Path, rows: list[dict[str, object]]) -> None:
+    """Write rows to a file, in which those of other networks stay."""
+    names = {row["network"] for row in rows}
+    others = json.loads(path.read_text()) if path.exists() else []
+    rows = [*(row for row in others if row["network"] not in names), *rows]
+    path.write_text(json.dumps(rows, indent=1))
 
 
 def scan(name: str, system: str, args: argparse.Namespace) -> list[dict[str, object]]:
@@ -235,7 +242,7 @@ def drift(calc: MatkitCalculator, atoms: Atoms, picoseconds: float, path: Path) 
     if not path.exists():
         steps = round(1000 * picoseconds / STEP)
         options = {"ensemble": "nve", "temperature": 2 * TEMPERATURE, "timestep": STEP}
-        result = mk.md(atoms, calc, steps=steps, seed=0, **options)
+        result = mk.md(atoms, calc, steps=steps, seed=0, stats_every=10, **options)
         path.write_text(json.dumps(result.drift))
     return json.loads(path.read_text())
 

@@ -1,5 +1,6 @@
 """What the experiments on heads compute beside the heads: order parameters, and distances."""
 
+import json
 from importlib import import_module
 
 import pytest
@@ -61,6 +62,14 @@ def test_errors_of_forecasts(experiment):
     found = wanted + torch.tensor([0.0, 1.0]).view(1, 2, 1, 1) * torch.tensor([0.0, 3.0, 4.0])
     errors = experiment("forecast").errors("some", found, wanted)
     assert errors == {"forecast": "some", "ADE, Å": 2.5, "FDE, Å": 5.0}
+
+
+def test_rows_of_other_networks_are_kept(experiment, tmp_path):
+    keep, path = experiment("symmetry").keep, tmp_path / "rows.json"
+    keep(path, [{"network": "a", "error": 1}, {"network": "b", "error": 2}])
+    keep(path, [{"network": "a", "error": 3}])
+    kept = {row["network"]: row["error"] for row in json.loads(path.read_text())}
+    assert kept == {"a": 3, "b": 2}
 
 
 def test_trainings_of_networks_that_differ_in_their_use_are_shared(experiment):

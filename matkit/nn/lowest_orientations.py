@@ -84,7 +84,8 @@ def descended(
         rows = moving.nonzero().flatten()
         if not len(rows):
             break
-        now, start = (type(part)(*(p[rows] for p in part)) for part in (here, copies))
+        now = Expansion(*(part[rows] for part in here))
+        start = Orientations(*(part[rows] for part in copies))
         step = downhill(now.slope, now.curvature, radius[rows])
         turned = start._replace(matrix=matrix[rows] @ rotation(step))
         then = expansion(energies, graph, turned)
