@@ -79,7 +79,8 @@ def examples(
     displacement: float, ratios: tuple[float, ...], cells: int, seed: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return clouds [N, 12, 3] of all classes, and the numbers of these [N]."""
-    frames, labels = [], []
+    frames: list[Atoms] = []
+    labels: list[int] = []
     for ratio in ratios:
         for label, name in enumerate(CLASSES):
             atoms = packing(seed) if name == "random" else lattice(name, ratio, cells)
