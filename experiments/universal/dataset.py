@@ -9,8 +9,9 @@ short: pairs of atoms nearer than that, with the forces of screened nuclei (`OUT
 hydrogen: the bond of H2 by SevenNet-l3i5, with which SevenNet-0 does not agree (`OUT/labels`).
 varied: large crystals with elements replaced, relaxed a few steps by the potential that ships,
 perturbed and labelled (`OUT/labels/varied`). responses: pairs of structures a small step to both
-sides of crystals, simple ones first, by SevenNet-l3i5 (`OUT/labels/train_responses`). join: all that is learnt from (`OUT/train.extxyz`),
-without structures that replacing an element gave the formula of a test set.
+sides of crystals, simple ones first, by SevenNet-l3i5 (`OUT/labels/train_responses`). join: all
+that is learnt from (`OUT/train.extxyz`), without structures that replacing an element gave the
+formula of a test set.
 """
 
 from __future__ import annotations
