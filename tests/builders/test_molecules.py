@@ -181,6 +181,7 @@ def frames_of(folder, part):
     return read(path, ":") if path.stat().st_size else []
 
 
+@pytest.mark.slow
 def test_molecules_are_relaxed_and_displaced(tmp_path, options):
     from tblite.ase import TBLite
 
