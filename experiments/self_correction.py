@@ -34,6 +34,7 @@ def run(name: str, args: argparse.Namespace) -> list[dict[str, object]]:
         "judge-samples": args.judged,
         "correct-weight": args.weight,
         "correct-lr": 1.0,
+        "correct-epochs": args.epochs,
         "verifier": RUNS[name],
         "judge": args.judge,
         "judge-hull": args.hull,
@@ -72,6 +73,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--judged", type=int, default=200)
+    parser.add_argument("--epochs", type=int, default=3, help="of each round")
     parser.add_argument("--weight", type=int, default=5)
     parser.add_argument("--rate", type=float, default=0.003)
     parser.add_argument("--threads", type=int, default=1)

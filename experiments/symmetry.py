@@ -3,11 +3,13 @@
     python experiments/symmetry.py OUT --minutes 60 --systems ethanol --threads 1
 
 Systems are rMD17's ethanol and aspirin (950 frames to learn from, 50 to validate, 1,000 to test)
-and mlearn's silicon. How many epochs fit into the time is found by a short training first, so that
-every learning rate falls to its end; the rates are those that `--scan` found best on the validation
-set after a tenth of the time. Prints one row a network: errors on the test set, how far predictions
-turn with structures, the energy drift of ten picoseconds at constant energy, and the time of a
-step. The same command goes on after any end.
+and mlearn's silicon. Time is equal, not the number of epochs: a network that turns each frame, or
+that pays for a penalty, sees fewer of them. How many epochs fit is found by a short training first,
+so that every learning rate falls to its end; the rates are those that `--scan` found best on the
+validation set after a tenth of the time. One row a network, printed and kept in `OUT/SYSTEM.json`:
+errors on the test set, how far predictions turn with structures, how far features are from those
+that TransIP predicts for turned copies (latent), the energy drift at constant energy, and the time
+of a step. The same command goes on after any end.
 """
 
 from __future__ import annotations
@@ -18,12 +20,34 @@ import json
 import statistics
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import torch
 from ase import Atoms
-from common import data, errors, frames, matkit, metrics, table
+from ase.io import read
+from common import data, frames, matkit, metrics, save, table
 
 import matkit as mk
+from matkit.calculator import MatkitCalculator
+from matkit.data.ase import from_ase
+from matkit.structures import cat
+
+
+class Network(NamedTuple):
+    """How a network is trained and used.
+
+    Attributes:
+        model: Architecture, or the name of one.
+        rate: Largest learning rate.
+        penalty: Weight of the penalty in the loss.
+        symmetrize: Average over turned copies when it predicts, and not in training.
+    """
+
+    model: str | dict[str, Any]
+    rate: float
+    penalty: float = 0.0
+    symmetrize: str | None = None
+
 
 FAENET = {"name": "faenet", "cutoff": 5.0, "hidden": 128, "filters": 128, "layers": 4}
 TRANSFORMER = {"name": "transip", "cutoff": 5.0, "width": 192, "heads": 8, "layers": 4}
@@ -35,16 +59,18 @@ def averaged(mode: str, backbone: dict[str, Any]) -> dict[str, Any]:
     return {"name": "symmetrized", "mode": mode, "backbone": backbone}
 
 
-# Architecture, largest learning rate, and weight of the penalty.
-NETWORKS: dict[str, tuple[str | dict[str, Any], float, float]] = {
-    "Facet": ("facet-s", 0.005, 0.0),
-    "NequIP": ("nequip", 0.005, 0.0),
-    "tensors (HotPP)": ("hotpp-s", 0.002, 0.0),
-    "FAENet, frames": (averaged("frames", FAENET), 0.002, 0.0),
-    "FAENet, stochastic": (averaged("stochastic", FAENET), 0.002, 0.0),
-    "transformer, augmentation": (averaged("augmentation", PLAIN), 0.001, 0.0),
-    "transformer, TransIP": (averaged("augmentation", TRANSFORMER), 0.001, 0.1),
-    "transformer, stochastic frames": (averaged("stochastic", PLAIN), 0.001, 0.0),
+NETWORKS = {
+    "Facet": Network("facet-s", 0.005),
+    "NequIP": Network("nequip", 0.005),
+    "tensors (HotPP)": Network("hotpp-s", 0.002),
+    "FAENet, frames": Network(averaged("frames", FAENET), 0.002),
+    "FAENet, stochastic": Network(averaged("stochastic", FAENET), 0.002),
+    "transformer, augmentation": Network(averaged("augmentation", PLAIN), 0.001),
+    "transformer, grid:24 at evaluation only": Network(
+        averaged("augmentation", PLAIN), 0.001, symmetrize="grid:24"
+    ),
+    "transformer, TransIP": Network(averaged("augmentation", TRANSFORMER), 0.001, 0.1),
+    "transformer, stochastic frames": Network(averaged("stochastic", PLAIN), 0.001),
 }
 SYSTEMS = {
     "ethanol": ("rmd17/ethanol_train_01.extxyz.gz", "rmd17/ethanol_test_01.extxyz.gz"),
@@ -53,7 +79,9 @@ SYSTEMS = {
 }
 RATES = (0.0005, 0.001, 0.002, 0.005, 0.01)
 COMMON = {"valid-fraction": 0.05, "forces-weight": 100, "batch-size": 5, "E0s": "fit"}
-PICOSECONDS, STEP, TEMPERATURE = 10, 0.5, 300.0
+STEP, TEMPERATURE = 0.5, 300.0
+# Structures whose turned features are compared.
+LATENT = 100
 
 
 def main() -> None:
@@ -61,21 +89,35 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("--minutes", type=float, default=60.0)
-    parser.add_argument("--systems", nargs="+", default=list(SYSTEMS))
-    parser.add_argument("--networks", nargs="+", default=list(NETWORKS))
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument("--picoseconds", type=float, default=10.0, help="time of the drift")
+    parser.add_argument("--train", type=int, default=1000, help="structures to learn from")
+    parser.add_argument("--test", type=int, default=1000, help="structures to test on")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--scan", action="store_true", help="print what other rates reach, only")
     args = parser.parse_args()
     for system in args.systems:
         work = scan if args.scan else row
-        print(f"\n{system}\n\n{table([r for n in args.networks for r in work(n, system, args)])}")
+        rows = [found for name in args.networks for found in work(name, system, args)]
+        print(f"\n{system}\n\n{table(rows)}")
+        keep(args.out / f"{system}{'-rates' if args.scan else ''}.json", rows)
+
+
+def keep(path: Path, rows: list[dict[str, object]]) -> None:
+    """Write rows to a file, in which those of other networks stay."""
+    names = {row["network"] for row in rows}
+    others = json.loads(path.read_text()) if path.exists() else []
+    rows = [*(row for row in others if row["network"] not in names), *rows]
+    path.write_text(json.dumps(rows, indent=1))
 
 
 def scan(name: str, system: str, args: argparse.Namespace) -> list[dict[str, object]]:
     """Return what each learning rate reaches on the validation set after a tenth of the time."""
     rows = []
     for rate in RATES:
-        folder = trained(name, system, args, args.minutes / 10, f"-rate-{rate:g}", rate)
+        network = NETWORKS[name]._replace(rate=rate)
+        folder = trained(network, system, args, args.minutes / 10, f"-rate-{rate:g}")
         best = min(float(line["valid_loss"]) for line in log(folder))
         rows.append({"network": name, "rate": rate, "validation loss": best})
     return rows
@@ -83,61 +125,82 @@ def scan(name: str, system: str, args: argparse.Namespace) -> list[dict[str, obj
 
 def row(name: str, system: str, args: argparse.Namespace) -> list[dict[str, object]]:
     """Return what is found of a network."""
-    folder = trained(name, system, args, args.minutes)
-    model = folder / "model.safetensors"
-    turned = folder / "turned"
-    if not (turned / "metrics.json").exists():
-        test = data(*SYSTEMS[system][1].split("/"))
-        matkit("evaluate", model, test, "--equivariance", "--out", turned, threads=args.threads)
-    found = metrics(turned)
-    first = frames(data(*SYSTEMS[system][1].split("/")))[0]
+    network = NETWORKS[name]
+    folder = trained(network, system, args, args.minutes)
+    test = chosen(system, 1, args)
+    found = metrics(evaluated(network, folder, test, args.threads))
+    first = read(test, ":")[:LATENT]
+    calcs = [
+        mk.load_calculator(
+            folder / "model.safetensors", dtype=t, device="cpu", symmetrize=network.symmetrize
+        )
+        for t in ("float64", "float32")
+    ]
+    suffix = "" if network.symmetrize is None else "-averaged"
     return [
         {
             "network": name,
             "parameters": json.loads((folder / "size.json").read_text()),
             "epochs": int(float(log(folder)[-1]["epoch"])),
-            "F MAE, meV/Å": errors(metrics(folder), "test")["forces_mae_mev_ang"],
+            "F MAE, meV/Å": 1e3 * found["groups"][0]["errors"]["forces"]["mae"],
             "F error of turns, meV/Å": 1e3 * found["equivariance"]["forces"],
             "E error of turns, meV/atom": 1e3 * found["equivariance"]["energy"],
-            "drift, meV/atom/ps": drift(model, first, folder / "drift.json"),
-            "ms a step": step_time(model, first),
+            "latent error": latent_error(folder, first) if network.penalty else "",
+            "drift, meV/atom/ps": drift(
+                calcs[0], first[0], args.picoseconds, folder / f"drift{suffix}.json"
+            ),
+            "ms a step": step_time(calcs[1], first[0]),
         }
     ]
 
 
+def chosen(system: str, part: int, args: argparse.Namespace) -> Path:
+    """Return the file of so many structures, evenly spread, of the training (0) or test set (1)."""
+    count = (args.train, args.test)[part]
+    path = args.out / f"{system}-{('train', 'test')[part]}-{count}.extxyz"
+    if not path.exists():
+        every = frames(data(*SYSTEMS[system][part].split("/")))
+        return save(path, every[:: max(1, len(every) // count)][:count])
+    return path
+
+
+def evaluated(network: Network, folder: Path, test: Path, threads: int) -> Path:
+    """Evaluate a network on the test set, with turns; return the folder of the results."""
+    out = folder / ("turned" if network.symmetrize is None else "averaged")
+    if not (out / "metrics.json").exists():
+        words = ["--symmetrize", network.symmetrize] if network.symmetrize else []
+        model = folder / "model.safetensors"
+        matkit("evaluate", model, test, "--equivariance", "--out", out, *words, threads=threads)
+    return out
+
+
+def label(network: Network, system: str) -> str:
+    """Return a name for the trainings of a network; those that differ in its use share one."""
+    twins = [name for name, other in NETWORKS.items() if other.model == network.model]
+    return "".join(c for c in f"{system}-{twins[0]}".replace(" ", "-") if c not in ",()")
+
+
 def trained(
-    name: str,
-    system: str,
-    args: argparse.Namespace,
-    minutes: float,
-    suffix: str = "",
-    rate: float | None = None,
+    network: Network, system: str, args: argparse.Namespace, minutes: float, suffix: str = ""
 ) -> Path:
     """Train a network for some minutes, or go on with it; return its folder."""
-    architecture, usual, penalty = NETWORKS[name]
-    label = f"{system}-{name}{suffix}".replace(" ", "-").replace(",", "").replace("(", "")
-    label = label.replace(")", "")
-    train, test = (data(*path.split("/")) for path in SYSTEMS[system])
+    model = network.model
     options: dict[str, Any] = {
         **COMMON,
-        "model": architecture if isinstance(architecture, str) else json.dumps(architecture),
-        "train-file": train,
-        "test-file": test,
-        "lr": usual if rate is None else rate,
+        "model": model if isinstance(model, str) else json.dumps(model),
+        "train-file": chosen(system, 0, args),
+        "lr": network.rate,
         "work-dir": args.out,
         "restart": "auto",
     }
-    if penalty:
-        options["extra-losses"] = json.dumps({"penalty": penalty})
-    trial = args.out / f"{label}-trial.json"
-    if not trial.exists():
-        seconds = epoch_seconds(options, f"{label}-trial", args)
-        trial.write_text(json.dumps(seconds))
-    count = max(2, round(60 * minutes / json.loads(trial.read_text())))
-    folder = args.out / label
-    if not (folder / "metrics.json").exists():
-        whole = {**options, "name": label, "max-num-epochs": count}
-        matkit("train", *flags(whole), threads=args.threads)
+    if network.penalty:
+        options["extra-losses"] = json.dumps({"penalty": network.penalty})
+    name = label(network, system)
+    count = max(2, round(60 * minutes / epoch_seconds(options, f"{name}-trial", args)))
+    folder = args.out / f"{name}{suffix}"
+    if not (folder / "size.json").exists():
+        whole = {**options, "name": folder.name, "max-num-epochs": count}
+        matkit("train", *flags(whole), "--no-report", threads=args.threads)
         size = sum(p.numel() for p in mk.load(folder / "model.safetensors").parameters())
         (folder / "size.json").write_text(json.dumps(size))
     return folder
@@ -145,21 +208,18 @@ def trained(
 
 def epoch_seconds(options: dict[str, Any], name: str, args: argparse.Namespace) -> float:
     """Return the time of an epoch, of the second and third of a training."""
-    short = {**options, "name": name, "max-num-epochs": 3, "report": "false"}
-    short.pop("test-file")
-    matkit("train", *flags(short), threads=args.threads)
-    minutes = [float(line["minutes"]) for line in log(args.out / name)]
-    return 60 * (minutes[-1] - minutes[0]) / (len(minutes) - 1)
+    path = args.out / f"{name}.json"
+    if not path.exists():
+        short = {**options, "name": name, "max-num-epochs": 3}
+        matkit("train", *flags(short), "--no-report", threads=args.threads)
+        minutes = [float(line["minutes"]) for line in log(args.out / name)]
+        path.write_text(json.dumps(60 * (minutes[-1] - minutes[0]) / (len(minutes) - 1)))
+    return json.loads(path.read_text())
 
 
 def flags(options: dict[str, Any]) -> list[str]:
     """Return options as words of the command line."""
-    words = []
-    for key, value in options.items():
-        words += (
-            ["--no-report"] if (key, value) == ("report", "false") else [f"--{key}", str(value)]
-        )
-    return words
+    return [word for key, value in options.items() for word in (f"--{key}", str(value))]
 
 
 def log(folder: Path) -> list[dict[str, str]]:
@@ -168,20 +228,27 @@ def log(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def drift(model: Path, atoms: Atoms, path: Path) -> float:
+def latent_error(folder: Path, test: list[Atoms]) -> float:
+    """Return the error of features predicted for turned copies, relative to these, over atoms."""
+    model = mk.load(folder / "model.safetensors").train()
+    torch.manual_seed(0)
+    graph = model.featurize(cat([from_ase(atoms) for atoms in test[:LATENT]]))
+    with torch.no_grad():
+        return float(model.network(graph)["penalty"].mean() ** 0.5)
+
+
+def drift(calc: MatkitCalculator, atoms: Atoms, picoseconds: float, path: Path) -> float:
     """Return the energy drift of a molecule or crystal at constant energy, meV/atom/ps."""
     if not path.exists():
-        calc = mk.load_calculator(model, dtype="float64", device="cpu")
-        steps = round(1000 * PICOSECONDS / STEP)
+        steps = round(1000 * picoseconds / STEP)
         options = {"ensemble": "nve", "temperature": 2 * TEMPERATURE, "timestep": STEP}
-        result = mk.md(atoms, calc, steps=steps, seed=0, **options)
+        result = mk.md(atoms, calc, steps=steps, seed=0, stats_every=10, **options)
         path.write_text(json.dumps(result.drift))
     return json.loads(path.read_text())
 
 
-def step_time(model: Path, atoms: Atoms) -> float:
+def step_time(calc: MatkitCalculator, atoms: Atoms) -> float:
     """Return the median time of energy and forces of moving atoms, ms."""
-    calc = mk.load_calculator(model, dtype="float32", device="cpu")
     times = []
     for seed in range(30):
         moved = atoms.copy()

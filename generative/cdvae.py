@@ -11,7 +11,8 @@ that of fractional coordinates, wrapped (parts/wrapped_normal.py), as in DiffCSP
 is followed by one towards the next level (predictor), so that some tens of levels are enough for
 thousands; the decoder hears the lattice that the vector says, from the first step of training on,
 and says the lattice too, which is taken at the end; the error of the species is not divided by
-their noise; counts of species are drawn by systematic sampling.
+their noise; counts of species are those nearest to what the vector says, and stay: species change
+places only.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
@@ -247,7 +249,7 @@ class CDVAE(Generator):
     def _start(self, latent: Tensor, n_atoms: Int[Tensor, " B"], noise: Noise) -> Noisy:
         """Return crystals as their vectors say, with atoms anywhere."""
         mask = atom_mask(n_atoms)
-        counts = integer_composition(self.heads.composition(latent), n_atoms, noise.uniform())
+        counts = integer_composition(self.heads.composition(latent), n_atoms)
         kinds = torch.arange(counts.shape[1], device=counts.device).expand_as(counts)
         drawn = kinds.flatten().repeat_interleave(counts.flatten())
         numbers = torch.tensor(self.species, device=drawn.device)[drawn]
@@ -290,11 +292,32 @@ class CDVAE(Generator):
         return self._moved(state, moved, said), said
 
     def _moved(self, state: Noisy, fractional: Tensor, said: Prediction) -> Noisy:
-        """Return crystals with new coordinates and the species that are most likely."""
+        """Return crystals with new coordinates and the species that are most likely where they are.
+
+        How many atoms of each there are has been said by the vector, and stays.
+        """
         assert said.species is not None
-        species = one_hot(said.species.argmax(dim=2), said.species.shape[2])
-        known = species.to(state.species) * state.mask.unsqueeze(2)
-        return replace(state, fractional=wrap(fractional), species=known)
+        species = assigned(said.species, state.species, state.mask)
+        return replace(state, fractional=wrap(fractional), species=species)
+
+
+def assigned(
+    said: Float[Tensor, "B n S"], species: Float[Tensor, "B n S"], mask: Float[Tensor, "B n"]
+) -> Float[Tensor, "B n S"]:
+    """Return the species of each crystal at the places where they are likeliest together.
+
+    Args:
+        said: Logits of the species at every place.
+        species: One-hot species before; as many of each come back.
+        mask: 1 for atoms that are there.
+    """
+    gains = (said.log_softmax(dim=2).double() @ species.double().mT).cpu().numpy()
+    before, made = species.argmax(dim=2), torch.zeros_like(species)
+    for i, count in enumerate(mask.sum(dim=1).long().tolist()):
+        _, taken = linear_sum_assignment(gains[i, :count, :count], maximize=True)
+        chosen = before[i, torch.as_tensor(taken, device=before.device)]
+        made[i, :count] = one_hot(chosen, species.shape[2]).to(made)
+    return made
 
 
 def _species_error(predicted: Prediction, data: Noisy) -> Float[Tensor, " B"]:

@@ -15,8 +15,8 @@ from ase.calculators.calculator import (
     PropertyNotImplementedError,
     all_changes,
 )
-from torch import Tensor
 
+from matkit.calculator_results import as_array, energies_and_forces, stresses
 from matkit.conditions import NEUTRAL, ignored_conditions, refuse_ignored
 from matkit.data.ase import differences, from_ase
 from matkit.derivatives import DERIVED, force_field, stress_is_defined
@@ -24,7 +24,6 @@ from matkit.devices import find_device, find_dtype, placed
 from matkit.electric import DipoleNetwork
 from matkit.errors import ConfigError, StructureError, UnknownElementError, did_you_mean
 from matkit.evaluator import refuse_coincident, within
-from matkit.geometry import to_voigt
 from matkit.graph import Graph
 from matkit.hessians.potentials import (
     NO_HESSIAN,
@@ -32,7 +31,7 @@ from matkit.hessians.potentials import (
     finite_difference_hessian,
     predicted_hessian,
 )
-from matkit.interfaces import Potential, Properties, PropertyModel
+from matkit.interfaces import Potential, PropertyModel
 from matkit.neighbors.verlet import VerletList
 from matkit.replay import Replay, cuda_graphs
 from matkit.shareable import Shareable, one_at_a_time
@@ -75,7 +74,8 @@ class MatkitCalculator(Shareable):
         info: What to tell users of the model.
         ignore_charge: Compute structures with a charge or multiplicity that the model does not
             take into account as neutral singlets; else they are refused.
-        dipole: Network of properties with a dipole, which is given for molecules then, in e Å.
+        dipole: Network of properties with a dipole, which is given for molecules then, in e Å,
+            and the charges it is made of, in e.
 
     Raises:
         ConfigError: `dtype` is none of the above, `device` is not there, `skin` is no length,
@@ -125,7 +125,7 @@ class MatkitCalculator(Shareable):
         names = type(self).implemented_properties
         given = [n for n in names if n not in sources or sources[n] in self._provides]
         spread = [f"{n}_std" for n in ("energy", "forces", "stress") if n in given]
-        given += ["dipole"] if self._dipole is not None else []
+        given += ["dipole", "charges"] if self._dipole is not None else []
         return given + (spread if len(self._members) > 1 else [])
 
     @property
@@ -243,11 +243,14 @@ class MatkitCalculator(Shareable):
                 graph = self._graph(structures)
                 wanted = DERIVED if defined else DERIVED - {"stress"}
                 results = [member(within(graph, member), wanted) for member in self.potentials]
-            self._store(results, defined)
+            self.results = energies_and_forces(results, self._provides)
+            self._stress = stresses(results) if defined else {}
         if not {"stress", "stress_std"}.isdisjoint(properties):
             self.results |= self._checked_stress()
-        if "dipole" in properties and self._dipole is not None:
-            self.results["dipole"] = _numpy(self._dipole(self.structures(None))[0])
+        if self._dipole is not None and not {"dipole", "charges"}.isdisjoint(properties):
+            molecule = self.structures(None)
+            self.results["dipole"] = as_array(self._dipole(molecule)[0])
+            self.results["charges"] = as_array(self._dipole.charges(molecule))
 
     def get_property(
         self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True
@@ -366,29 +369,6 @@ class MatkitCalculator(Shareable):
         refuse_coincident(graph)
         return graph
 
-    def _store(self, results: Sequence[Properties], has_stress: bool) -> None:
-        energy = torch.stack([r["energy"] for r in results])[:, 0]
-        forces = torch.stack([r["forces"] for r in results])
-        mean = float(energy.mean())
-        self.results = {
-            "energy": mean,
-            "free_energy": mean,
-            "forces": _numpy(forces.mean(0)),
-        }
-        if "atom_energy" in self._provides:
-            energies = torch.stack([r["atom_energy"] for r in results])
-            self.results["energies"] = _numpy(energies.mean(0))
-        if len(results) > 1:
-            self.results["energy_std"] = float(energy.std(unbiased=False))
-            self.results["forces_std"] = _numpy(forces.std(0, unbiased=False))
-        self._stress = {}
-        if not has_stress:
-            return
-        stress = to_voigt(torch.stack([r["stress"] for r in results])[:, 0])
-        self._stress["stress"] = _numpy(stress.mean(0))
-        if len(results) > 1:
-            self._stress["stress_std"] = _numpy(stress.std(0, unbiased=False))
-
     def _checked_stress(self) -> dict[str, np.ndarray]:
         if not self._stress:
             atoms = self.atoms or Atoms()
@@ -398,8 +378,3 @@ class MatkitCalculator(Shareable):
                 "a molecule ask for energy and forces only, and relax without the cell."
             )
         return self._stress
-
-
-def _numpy(tensor: Tensor) -> np.ndarray:
-    array: np.ndarray = tensor.detach().to("cpu", torch.float64).numpy()
-    return array

@@ -1,4 +1,4 @@
-"""Dipole moments by a network of properties, beside the energies of a potential."""
+"""Dipole moments and charges by a network of properties, beside the energies of a potential."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ase.units import Bohr, Debye
 from jaxtyping import Float
 from torch import Tensor
 
-from matkit.errors import ConfigError, StructureError
+from matkit.errors import ConfigError, ModelError, StructureError
 from matkit.interfaces import PropertyModel
 from matkit.interfaces.property_model import columns_of
 from matkit.structures import Structures
@@ -23,7 +23,7 @@ UNITS = {
 
 
 class DipoleNetwork(torch.nn.Module):
-    """The dipole of a network of properties, in e Å.
+    """The dipole of a network of properties, in e Å, and the charges that it is made of, in e.
 
     Args:
         network: Network with one target that is a vector.
@@ -35,14 +35,14 @@ class DipoleNetwork(torch.nn.Module):
     def __init__(self, network: PropertyModel) -> None:
         super().__init__()
         kinds = zip(network.targets, columns_of(network.targets), strict=True)
-        found = [(t, c) for t, c in kinds if t.kind == "dipole" and t.width == 3]
+        found = [(k, t, c) for k, (t, c) in enumerate(kinds) if t.kind == "dipole" and t.width == 3]
         if len(found) != 1:
             raise ConfigError(
                 "Expected a network with one dipole of three components, got the targets "
                 f"{', '.join(f'{t.name} ({t.kind}, {t.width})' for t in network.targets)}. Train "
                 "one: matkit train --task property --target NAME:dipole:D"
             )
-        ((target, self.columns),) = found
+        ((self.number, target, self.columns),) = found
         if target.unit not in UNITS:
             raise ConfigError(
                 f"Expected a dipole in one of the units {', '.join(UNITS)}, got "
@@ -58,8 +58,28 @@ class DipoleNetwork(torch.nn.Module):
             StructureError: one is periodic.
             UnknownElementError: it holds an element that the network does not know.
         """
-        if bool(structures.pbc.any()):
-            raise StructureError("The dipole of a periodic structure is not defined.")
-        graph: Any = self.network.featurize(structures)
         with torch.no_grad():
-            return self.factor * self.network(graph)["targets"][:, self.columns].double()
+            targets = self.network(self._graph(structures))["targets"]
+        return self.factor * targets[:, self.columns].double()
+
+    def charges(self, structures: Structures) -> Float[Tensor, " N"]:
+        """Return the charges [N] in e, float64; see `PropertyModel.atomic_charges`.
+
+        Raises:
+            StructureError: one is periodic.
+            UnknownElementError: it holds an element that the network does not know.
+            ModelError: the network makes its dipole of something else.
+        """
+        with torch.no_grad():
+            found = self.network.atomic_charges(self._graph(structures), self.number)
+        if found is None:
+            raise ModelError(f"{type(self.network).__name__} has a dipole, but no charges.")
+        return self.factor * found.double()
+
+    def _graph(self, structures: Structures) -> Any:
+        if bool(structures.pbc.any()):
+            raise StructureError(
+                "The dipole of a periodic structure is not defined, nor are the charges it is "
+                "made of."
+            )
+        return self.network.featurize(structures)

@@ -14,7 +14,7 @@ parity and a grid symmetric under inversion, so that mirror images have the same
 envelope with two continuous derivatives; adjacent linear maps are one; the norm is smooth at sites
 of high symmetry (see `EquivariantNorm`); scale and shift belong to the atom, so that energies are
 extensive; an isolated atom's energy is its shift. Switches: compact splines as the basis, hidden
-radial layers, messages scaled by species, repulsion of nuclei.
+radial layers, messages scaled by species, repulsion of nuclei, charges.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from matkit.graph import Graph
 from matkit.interfaces import Properties
 from matkit.nn.arguments import check_positive
 from matkit.nn.convolutional import ConvolutionalPotential
-from matkit.nn.embedding import SpeciesEmbedding, SpeciesIndex, SpeciesScale
+from matkit.nn.embedding import ChargeEmbedding, SpeciesEmbedding, SpeciesIndex, SpeciesScale
 from matkit.nn.equivariant import Features, ScalarMLP
 from matkit.nn.frozen.channels import FrozenIdentity, FrozenLinear, FrozenScaledLinear
 from matkit.nn.frozen.interaction import FrozenInteraction
@@ -88,6 +88,7 @@ class Facet(ConvolutionalPotential):
         core: Part of the sum of two atoms' covalent radii inside of which the network sees them no
             nearer and screened nuclei repel, instead of `zbl`; bonds are longer than 0.6. None if
             not given.
+        charge: Take the total charge of a structure into account.
 
     Raises:
         ConfigError: an argument is out of range or contradicts another.
@@ -116,6 +117,7 @@ class Facet(ConvolutionalPotential):
         species_scale: bool = False,
         zbl: bool = False,
         core: float | None = None,
+        charge: bool = False,
     ) -> None:
         super().__init__()
         check_domain(species, cutoff)
@@ -128,6 +130,9 @@ class Facet(ConvolutionalPotential):
         self.feature_irreps, self.natural_parity = features[-2:][0], True
         self.index = SpeciesIndex(self.species)
         self.embedding = SpeciesEmbedding(len(species), features[0][0].channels)
+        if charge:
+            self.conditions = frozenset({"charge"})
+            self.of_charge = ChargeEmbedding(features[0][0].channels)
         self.basis = BASES[radial_basis](self.cutoff, basis_size)
         self.interactions = nn.ModuleList()
         for before, after in pairwise(features):

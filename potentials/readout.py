@@ -127,6 +127,15 @@ class Readout(PropertyModel):
         """Return the targets [B, W] in their units, float64."""
         return Properties(targets=self._learnt(graph, self._inputs(graph)))
 
+    def atomic_charges(self, graph: Graph, target: int) -> Float[Tensor, " N"] | None:
+        """Return the charges [N] of a dipole, in its unit per Å; None if it has none."""
+        head = self.heads[target]
+        if not isinstance(head, Dipole):
+            return None
+        x = self.shared(self.backbone.describe(graph).scalars)
+        unit = self.composition.spread[columns_of(self.targets)[target]][0]
+        return unit * head.charges(x, self.last[target], graph).double()
+
     def last_inputs(self, graph: Graph) -> tuple[Float[Tensor, "B W"], list[Tensor]]:
         """Return the targets, and of each its derivative by the last weights [B, width, F]."""
         inputs, units = self._inputs(graph), self.composition.spread

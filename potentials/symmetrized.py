@@ -2,8 +2,9 @@
 
 Group averages (grids), frame averages (Puny et al., ICLR 2022; stochastic as in FAENet, Duval et
 al., ICML 2023), learned canonical orientations (Kaba et al., ICML 2023) and orbit distances (Nguyen
-et al., 2023) are the same average over different sets of copies, see `matkit.nn.orientations`.
-Copies turn with their cell; edges and shifts are those of the structure.
+et al., 2023) are the same average over different sets of copies, see `matkit.nn.orientations`;
+the copy of lowest energy is a set of one. Copies turn with their cell; edges and shifts are those
+of the structure.
 
 What is averaged is the energy, of which forces and stress are derivatives also through the
 orientations. Forces of a network's own are turned back and averaged.
@@ -22,6 +23,7 @@ from matkit.errors import ConfigError, did_you_mean
 from matkit.graph import Graph
 from matkit.interfaces import Potential, Properties
 from matkit.interfaces.properties import RANKS, SHAPES
+from matkit.nn.lowest_orientations import lowest_orientations
 from matkit.nn.orientations import (
     FrameOrientations,
     GridOrientations,
@@ -33,7 +35,7 @@ from matkit.nn.orientations import (
 from matkit.nn.scatter import scatter_sum
 from matkit.scopes import ranges
 
-MODES = ("grid", "frames", "stochastic", "canonical", "orbit", "augmentation")
+MODES = ("grid", "frames", "stochastic", "canonical", "energy", "orbit", "augmentation")
 
 
 class Symmetrized(Potential):
@@ -45,7 +47,8 @@ class Symmetrized(Potential):
         mode: Over which: `grid`, a fixed set, invariant up to its degree and smooth; `frames`, the
             principal axes of the structure with all signs, exactly invariant where these axes
             differ; `stochastic`, one of these at random in training and all otherwise; `canonical`,
-            one that a small network learns; `orbit`, the same without making its axes orthonormal,
+            one that a small network learns; `energy`, the one of lowest energy, sought from the
+            grid; `orbit`, as `canonical` without making its axes orthonormal,
             with their distance from that as `penalty`; `augmentation`, a random turn in training
             and none otherwise, so that the network has to learn what it can.
         size: Matrices of the grid, which also serves where there are no axes; see
@@ -54,7 +57,8 @@ class Symmetrized(Potential):
 
     Raises:
         ConfigError: the mode is unknown, there is no grid of this size, or the backbone predicts
-            something else than energies and that cannot be learnt by distorted copies.
+            something else than energies and that cannot be learnt by distorted copies, or no
+            energy by which to choose one.
     """
 
     recordable = False
@@ -81,12 +85,17 @@ class Symmetrized(Potential):
                     "another mode than orbit."
                 )
             self.provides |= {"penalty"}
+        if mode == "energy" and not backbone.provides & {"energy", "atom_energy"}:
+            raise ConfigError(
+                f"Expected a network with energies, got {', '.join(sorted(backbone.provides))}: "
+                "the mode energy takes the orientation of lowest energy. Take another mode."
+            )
         grid = GridOrientations(size, reflections)
         self.orientations = _orientations(self, grid, reflections)
 
     def forward(self, graph: Graph) -> Properties:
         """Return the averages of what the backbone gives for the copies."""
-        copies = self.orientations(graph)
+        copies = self._copies(graph)
         turned, atoms, _ = turned_copies(graph, copies)
         return self._averaged(graph, copies, self.backbone(turned), atoms)
 
@@ -94,9 +103,9 @@ class Symmetrized(Potential):
         """Return the same, with dE/d(edge vector), also through the orientations."""
         with torch.enable_grad():
             vectors = graph.vectors.detach().requires_grad_()
-            moving = graph.replace()
+            moving = graph.replace(positions=graph.positions.detach())
             vars(moving)["vectors"] = vectors
-            copies = self.orientations(moving)
+            copies = self._copies(moving)
         fixed = Orientations(*(part.detach() for part in copies))
         turned, atoms, edges = turned_copies(graph, fixed)
         found = self.backbone.edge_gradient(turned)
@@ -114,6 +123,22 @@ class Symmetrized(Potential):
             (through,) = torch.autograd.grad(copies.matrix, vectors, by_matrix.to(copies.matrix))
             gradient = gradient + through
         return self._averaged(graph, fixed, result, atoms), gradient
+
+    def _copies(self, graph: Graph) -> Orientations:
+        """Return the orientations over which is averaged."""
+        copies: Orientations = self.orientations(graph)
+        if self.mode != "energy":
+            return copies
+        rounding = 8 * torch.finfo(self.dtype).eps
+        return lowest_orientations(self._energies, graph, copies, rounding)
+
+    def _energies(self, graph: Graph, copies: Orientations) -> Float[Tensor, " K"]:
+        """Return the energies of turned copies, eV."""
+        turned, _, _ = turned_copies(graph, copies)
+        result = self.backbone(turned)
+        if "energy" in result:
+            return result["energy"].double()
+        return scatter_sum(result["atom_energy"].double(), turned.batch, len(turned))
 
     def _averaged(
         self, graph: Graph, copies: Orientations, result: Properties, atoms: Int[Tensor, " M"]
@@ -165,7 +190,7 @@ def turned_back(
 
 
 def _orientations(network: Symmetrized, grid: GridOrientations, reflections: bool) -> nn.Module:
-    if network.mode == "grid":
+    if network.mode in ("grid", "energy"):
         return grid
     if network.mode == "augmentation":
         return RandomOrientations(reflections)

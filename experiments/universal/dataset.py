@@ -8,8 +8,10 @@ label: labels by SevenNet-l3i5 where SevenNet-0 agrees (`OUT/labels/PART/labels.
 short: pairs of atoms nearer than that, with the forces of screened nuclei (`OUT/short.extxyz`).
 hydrogen: the bond of H2 by SevenNet-l3i5, with which SevenNet-0 does not agree (`OUT/labels`).
 varied: large crystals with elements replaced, relaxed a few steps by the potential that ships,
-perturbed and labelled (`OUT/labels/varied`). join: all that is learnt from (`OUT/train.extxyz`),
-without structures that replacing an element gave the formula of a test set.
+perturbed and labelled (`OUT/labels/varied`). responses: pairs of structures a small step to both
+sides of crystals, simple ones first, by SevenNet-l3i5 (`OUT/labels/train_responses`). join: all
+that is learnt from (`OUT/train.extxyz`), without structures that replacing an element gave the
+formula of a test set.
 """
 
 from __future__ import annotations
@@ -67,6 +69,8 @@ PROFILES: dict[str, dict[str, Any]] = {
 TURNS = ("near", "strained", "near", "far", "near", "other", "near", "strained", "near", "slab")
 # Of what is made of variants of large crystals, beside themselves.
 VARIED = {"rattle": [0.05], "volume": [0.04]}
+# Force constants of supercells and elastic constants of primitive cells, which cost little.
+RESPONSES = {"response": [0.01], "response_strain": [0.004, 0.004, 0.004], "response_atoms": 24}
 TEACHER, SECOND = "sevennet-l3i5", "sevennet-0"
 RELATIVE = 0.1  # part of a force that the models may differ by, on top of the largest difference
 HYDROGEN = (0.5, 5.0, 300)  # distances of H2 in Å, and how many
@@ -222,6 +226,24 @@ def label_varied(out: Path, given: argparse.Namespace) -> None:
     command("label", *where, *models, *limits, *workers)
 
 
+def label_responses(out: Path, given: argparse.Namespace) -> None:
+    """Make and label pairs of structures that show second derivatives."""
+    for part, count in (("train", given.responses), ("valid", given.responses // 20)):
+        files = [*(out / "crystals").glob(f"{part}-*.extxyz")]
+        files.sort(key=lambda path: ("simple" not in path.stem, path.stem))
+        names = {f"{part}-{kind}" for kind in ("molecule", "small", "slab", "large")}
+        crystals = [a for path in files if path.stem not in names for a in read(path, ":")]
+        path = save(out / "crystals" / "responses" / f"{part}.extxyz", crystals[:count])
+        config = path.with_suffix(".yaml")
+        config.write_text(yaml.safe_dump(NOTHING | RESPONSES | {"max_atoms": given.max_atoms}))
+        folder = out / "structures" / f"{part}_responses"
+        workers = ["--workers", given.workers]
+        command("data", "perturb", path, folder, "--config", config, "--seed", SEED, *workers)
+        where = [folder / "perturbed.extxyz", out / "labels" / f"{part}_responses"]
+        limits = ["--max-force", given.max_force, "--batch-atoms", given.batch_atoms]
+        command("label", *where, "--calculator", TEACHER, *limits, *workers)
+
+
 def became(atoms: Atoms, formulas: set[str]) -> bool:
     """Return whether a structure has one of the formulas since an element was replaced."""
     return atoms.info["config_type"] == "substituted" and reduced_formula(atoms.numbers) in formulas
@@ -244,7 +266,8 @@ def join(out: Path, given: argparse.Namespace) -> None:
 
 
 STAGES = {"crystals": write_crystals, "perturb": perturb, "label": label, "short": write_short}
-STAGES |= {"hydrogen": label_hydrogen, "varied": label_varied, "join": join}
+STAGES |= {"hydrogen": label_hydrogen, "varied": label_varied, "responses": label_responses}
+STAGES |= {"join": join}
 
 
 def main() -> None:
@@ -253,6 +276,7 @@ def main() -> None:
     parser.add_argument("--stages", nargs="+", default=[*STAGES], choices=[*STAGES])
     parser.add_argument("--crystals", type=int, default=20000)
     parser.add_argument("--max-atoms", type=int, default=52)
+    parser.add_argument("--responses", type=int, default=4000, help="crystals with pairs")
     parser.add_argument("--max-difference", type=float, default=0.5, help="eV/Å, of any atom")
     parser.add_argument("--max-force", type=float, default=30.0, help="eV/Å")
     parser.add_argument("--batch-atoms", type=int, default=500)

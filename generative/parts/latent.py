@@ -162,22 +162,18 @@ def distance(
 
 
 def integer_composition(
-    logits: Float[Tensor, "B S"], n_atoms: Int[Tensor, " B"], draw: Float[Tensor, " B"]
+    logits: Float[Tensor, "B S"], n_atoms: Int[Tensor, " B"]
 ) -> Int[Tensor, "B S"]:
-    """Return how many atoms of each species there are, near to their shares.
+    """Return how many atoms of each species there are, nearest to their shares.
 
-    Systematic sampling: the counts differ from the shares by less than one, and are right on
-    average.
+    The shares are rounded down, and the atoms that are missing go to the largest remainders.
 
     Args:
         logits: Logits of the species of an atom [B, S].
         n_atoms: Atoms of each crystal [B].
-        draw: A uniform random number for each [B].
     """
     expected = logits.double().softmax(dim=1) * n_atoms.unsqueeze(1)
-    total = torch.cat([torch.zeros_like(expected[:, :1]), expected.cumsum(dim=1)], dim=1)
-    most = n_atoms.double().unsqueeze(1)
-    total = torch.minimum(total, most)  # sums of shares may be rounded to more
-    total[:, -1:] = most
-    passed = (total - draw.unsqueeze(1)).ceil()
-    return passed.diff(dim=1).long()
+    counts = expected.floor()
+    missing = n_atoms - counts.sum(dim=1).long()
+    rank = (expected - counts).argsort(dim=1, descending=True).argsort(dim=1)
+    return counts.long() + (rank < missing.unsqueeze(1)).long()

@@ -21,7 +21,7 @@ Bonds = tuple[tuple[int, int], ...]
 
 
 def embedded(smiles: str, seed: int) -> tuple[Any, Atoms]:
-    """Return RDKit's molecule with hydrogens, and a geometry by ETKDG and MMFF94.
+    """Return RDKit's molecule with hydrogens, and a geometry by ETKDG and MMFF94 with its charge.
 
     Where MMFF94 has no parameters, the geometry is that of ETKDG.
 
@@ -39,7 +39,10 @@ def embedded(smiles: str, seed: int) -> tuple[Any, Atoms]:
     if methods.MMFFHasAllMoleculeParams(molecule):
         methods.MMFFOptimizeMolecule(molecule, maxIters=2000)
     numbers = [atom.GetAtomicNum() for atom in molecule.GetAtoms()]
-    return molecule, Atoms(numbers, molecule.GetConformer().GetPositions())
+    atoms = Atoms(numbers, molecule.GetConformer().GetPositions())
+    if charge := sum(atom.GetFormalCharge() for atom in molecule.GetAtoms()):
+        atoms.info["charge"] = charge
+    return molecule, atoms
 
 
 def bonds_of(molecule: Any) -> Bonds:

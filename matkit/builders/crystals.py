@@ -54,6 +54,23 @@ def perturbations(
             yield kind, lambda make=make: jiggled(make())  # type: ignore[misc]
 
 
+def responses(atoms: Atoms, options: PerturbOptions, rng: Random) -> Iterator[Atoms]:
+    """Give pairs of structures on both sides of a crystal, one structure after the other."""
+    cell = supercell(atoms, options.response_atoms, options.max_atoms)
+    for amplitude in options.response:
+        direction = displaced(cell, amplitude, rng).positions - cell.positions
+        for sign in (-1, 1):
+            moved = cell.copy()
+            moved.positions += sign * direction
+            yield moved
+    for largest in options.response_strain:
+        strain = rng.normal(size=(3, 3))
+        strain = strain + strain.T
+        strain *= largest / np.abs(np.linalg.eigvalsh(strain)).max()
+        for sign in (-1, 1):
+            yield deformed(atoms, np.eye(3) + sign * strain)
+
+
 def deformed(atoms: Atoms, matrix: np.ndarray) -> Atoms:
     """Return a copy with cell and positions multiplied by a matrix [3, 3]."""
     copy = atoms.copy()

@@ -9,11 +9,12 @@ from itertools import count
 import numpy as np
 from ase import Atoms
 
-from matkit.builders.crystals import Make, perturbations
+from matkit.builders.crystals import Make, perturbations, responses
 from matkit.builders.geometry import Random, drawn, tagged
 from matkit.builders.options import PerturbOptions
 from matkit.builders.running import Built, build
 from matkit.data.groups import group_of
+from matkit.data.response_pairs import KIND as RESPONSE
 from matkit.elements import SYMBOLS, atomic_number
 from matkit.errors import ConfigError
 from matkit.label.engines import EngineSpec, load_engine
@@ -115,6 +116,7 @@ def _family(
         made = _made(make, options, kind, skipped)
         if made is not None:
             frames.append(tagged(made, kind, group, item.source))
+    frames += [tagged(one, RESPONSE, group, item.source) for one in responses(atoms, options, rng)]
     for kind, snapshot in _dynamics(options, atoms, rng):
         frames.append(tagged(snapshot, kind, group, item.source))
     return frames, skipped

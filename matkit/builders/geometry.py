@@ -45,7 +45,12 @@ def drawn(make: Callable[[], Atoms], closest: float) -> Atoms | None:
 
 
 def tagged(atoms: Atoms, kind: str, group: str, parent: str) -> Atoms:
-    """Return a copy that says what it is, what stays together with it, and what it is from."""
+    """Return a copy that says what it is, what stays together with it, and what it is from.
+
+    Of what the structure said before only its charge is kept.
+    """
     bare = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
     bare.info = {"config_type": kind, "group": group, "parent": parent}
+    if "charge" in atoms.info:
+        bare.info["charge"] = atoms.info["charge"]
     return bare

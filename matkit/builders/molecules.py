@@ -124,7 +124,7 @@ def _relaxed(start: Atoms, bonds: Bonds, options: MoleculesOptions) -> Atoms:
         raise ValueError(f"the relaxation ended with {result.reason} {result.message}")
     if not is_intact(result.atoms, bonds):
         raise ValueError("the relaxation broke a bond")
-    return Atoms(start.numbers, result.atoms.positions)
+    return Atoms(start.numbers, result.atoms.positions, info=start.info)
 
 
 def _geometries(

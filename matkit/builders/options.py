@@ -46,6 +46,9 @@ class PerturbOptions(BuilderOptions):
             "dimer_points",
             "supercell_atoms",
             "max_atoms",
+            "response",
+            "response_strain",
+            "response_atoms",
             "snapshots",
             "md_steps",
         )
@@ -67,6 +70,19 @@ class PerturbOptions(BuilderOptions):
         2, ge=0, description="structures with an element replaced by a similar one of the set"
     )
     surfaces: int = Field(1, ge=0, description="slabs")
+    response: list[PositiveFloat] = Field(
+        [],
+        description="root mean square displacements of atoms, in Å; for each two structures on "
+        "both sides of the crystal, of which the loss force_response teaches second derivatives",
+    )
+    response_strain: list[Fraction] = Field(
+        [],
+        description="largest strains; for each two structures, stretched and compressed along a "
+        "random strain, of which stress_response and force_response teach elastic constants",
+    )
+    response_atoms: int = Field(
+        1, ge=1, description="least atoms of a cell for these displacements"
+    )
     isolated: bool = Field(True, description="add an isolated atom of every element")
     dimers: list[str] = Field(
         ["H", "O", "Fe"], description="partners of every element, besides itself, in dimers"
@@ -90,12 +106,13 @@ class MoleculesOptions(BuilderOptions):
     """Options of `build_molecules`."""
 
     panels: ClassVar[Panels] = {
-        Panel.ADVANCED: ("leave_out", "held_out", "fmax", "steps", "max_stretch")
+        Panel.ADVANCED: ("leave_out", "held_out", "charges", "fmax", "steps", "max_stretch")
     }
 
     count: int | None = Field(None, ge=1, description="molecules drawn at random; all if not given")
     elements: list[str] = Field(["H", "C", "N", "O"], description="elements of the molecules")
     max_heavy: int = Field(12, ge=1, description="most atoms other than hydrogen")
+    charges: list[int] = Field([0], description="total charges of the molecules, in e")
     leave_out: str | None = Field(
         None, description="entries never to be used: 7/25 are those whose index modulo 25 is 7"
     )

@@ -72,7 +72,7 @@ def _csv(path: Path, stream: Any) -> Iterator[SmilesEntry]:
 def choose(options: MoleculesOptions) -> Iterator[tuple[SmilesEntry, str, str]]:
     """Give molecules in random order, each once, with canonical SMILES and scaffold.
 
-    What cannot be used is passed over: other elements, too many atoms, charges and radicals.
+    What cannot be used is passed over: other elements, too many atoms, other charges and radicals.
     """
     chem, left_out = rdkit(), options.left_out
     entries = list(read_smiles(options.struct))
@@ -94,11 +94,11 @@ def choose(options: MoleculesOptions) -> Iterator[tuple[SmilesEntry, str, str]]:
 
 def _is_wanted(molecule: Any, options: MoleculesOptions) -> bool:
     atoms = molecule.GetAtoms()
-    neutral = sum(atom.GetFormalCharge() for atom in atoms) == 0
+    charged = sum(atom.GetFormalCharge() for atom in atoms) in options.charges
     closed = not any(atom.GetNumRadicalElectrons() for atom in atoms)
     known = {atom.GetSymbol() for atom in atoms} <= {*options.elements}
     small = 0 < molecule.GetNumHeavyAtoms() <= options.max_heavy
-    return neutral and closed and known and small and "H" in options.elements
+    return charged and closed and known and small and "H" in options.elements
 
 
 def scaffold(molecule: Any) -> str:

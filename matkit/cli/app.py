@@ -220,7 +220,7 @@ _add(
 _add(
     PHYSICS,
     physics_checks(),
-    "Check a model on physics: curves, dynamics, phonons.",
+    "Check a model on physics, or place several side by side.",
     "nequip-universal --quick",
 )
 _add_group("generate", "Generate crystals and molecules.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -125,7 +126,16 @@ def physics_checks() -> Callable[..., None]:
 
         return run_physics(options, display)
 
-    return command_for(PhysicsOptions, start, "MODEL [CRYSTALS]...", _first_is_model)
+    def sort(files: list[str], given: Given, has_config: bool) -> None:
+        from matkit.models.sources import names_a_model
+
+        _first_is_model(files, given, has_config)
+        more = list(takewhile(names_a_model, files))
+        if more:
+            given["compare"] = [*given.get("compare", []), *more]
+            del files[: len(more)]
+
+    return command_for(PhysicsOptions, start, "MODELS... [CRYSTALS]...", sort)
 
 
 def crystal_scores() -> Callable[..., None]:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from ase import Atoms
 
+from matkit.calculator import MatkitCalculator
 from matkit.calculator_info import model_info
 from matkit.cli.display import Display
+from matkit.cli.physics_comparison import run_comparison
 from matkit.errors import ConfigError, StructureError
 from matkit.evaluate.physics.crystals import simple_crystals
 from matkit.evaluate.physics.options import PhysicsOptions
@@ -28,7 +30,7 @@ FILES = {"metrics": "physics.json", "report": "report.html", "config": "config.y
 
 
 def run_physics(options: PhysicsOptions, display: Display) -> int:
-    """Check what a model does on physics, and write what was found.
+    """Check what a model does on physics, or compare several, and write what was found.
 
     Returns:
         Exit code: 1 if a check fails.
@@ -41,7 +43,18 @@ def run_physics(options: PhysicsOptions, display: Display) -> int:
     if options.model is None:
         raise ConfigError("Expected a model, got none. Name it: matkit evaluate physics MODEL")
     with alone(options.out):
+        if options.compares:
+            return _compare(options, display)
         return _check(options.model, options, display)
+
+
+def _compare(options: PhysicsOptions, display: Display) -> int:
+    calcs = {model: _calculator(model, options) for model in options.models()}
+    known = next(iter(calcs.values())).species
+    count = options.sized().crystals
+    return run_comparison(
+        calcs, _read(options) or simple_crystals(known, count or 0), options, display
+    )
 
 
 def _check(model: str, options: PhysicsOptions, display: Display) -> int:
@@ -49,16 +62,9 @@ def _check(model: str, options: PhysicsOptions, display: Display) -> int:
     files = {kind: Path(options.out) / name for kind, name in FILES.items()}
     if not options.overwrite:
         refuse_existing(files.values())
-    calc = load_calculator(
-        model,
-        options.device,
-        options.dtype,
-        dispersion=options.dispersion,
-        dispersion_functional=options.dispersion_functional,
-        symmetrize=options.symmetrize,
-    )
+    calc = _calculator(model, options)
     species = list(calc.species)
-    crystals = _read(options) or simple_crystals(species, options.sized().crystals)
+    crystals = _read(options) or simple_crystals(species, options.sized().crystals or 0)
     if not crystals:
         display.note("No simple crystal of the elements of this model is known: name some")
     result = evaluate_physics(calc, crystals, options, species, display.note)
@@ -81,6 +87,17 @@ def _check(model: str, options: PhysicsOptions, display: Display) -> int:
         display.note(f"{metrics['wall_time']:.1f} s; files: {', '.join(map(str, files.values()))}")
         display.document(metrics)
     return PASSES if result.passes else FAILS
+
+
+def _calculator(model: str, options: PhysicsOptions) -> MatkitCalculator:
+    return load_calculator(
+        model,
+        options.device,
+        options.dtype,
+        dispersion=options.dispersion,
+        dispersion_functional=options.dispersion_functional,
+        symmetrize=options.symmetrize,
+    )
 
 
 def _read(options: PhysicsOptions) -> list[Atoms]:

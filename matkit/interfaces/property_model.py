@@ -70,6 +70,18 @@ class PropertyModel(Potential):
     def units(self) -> Float[Tensor, " W"]:
         """Return the spread of every column about the baseline in the training set."""
 
+    def atomic_charges(self, graph: Any, target: int) -> Float[Tensor, " N"] | None:
+        """Return the charges [N] that a dipole is made of, in its unit per Å; None if it has none.
+
+        They add up to zero in every structure. What else makes the dipole, such as vectors of the
+        atoms, is not in them: they are no population analysis.
+
+        Args:
+            graph: What `featurize` returned.
+            target: Number of the target, a dipole with three components.
+        """
+        return None
+
     @abstractmethod
     def last_inputs(self, graph: Any) -> tuple[Float[Tensor, "B W"], list[Tensor]]:
         """Return the targets, and of each its derivative by the last weights [B, width, F]."""

@@ -57,7 +57,9 @@ class CalculatorEngine(Engine):
             # With smeared occupations, forces belong to the free energy.
             energy = work.calc.results.get("free_energy", energy)
             gap = None if self.gap is None else self.gap(work.calc)
-            return Labels(float(energy), np.array(forces, dtype=float), _stress(work), gap)
+            dipole, charges = (_of_molecule(work, name) for name in ("dipole", "charges"))
+            forces = np.array(forces, dtype=float)
+            return Labels(float(energy), forces, _stress(work), gap, dipole=dipole, charges=charges)
         except Exception as error:  # calculators raise anything
             return f"{type(error).__name__}: {error}"
 
@@ -85,6 +87,12 @@ class CalculatorEngine(Engine):
             f"{self.info['calculator']} has no exact Hessian. Use hessian finite-difference, or a "
             "matkit model."
         )
+
+
+def _of_molecule(work: Atoms, name: str) -> Array | None:
+    """Return a result of a molecule that was computed with the rest, None if there is none."""
+    found = None if work.pbc.any() else work.calc.results.get(name)
+    return None if found is None else np.array(found, dtype=float)
 
 
 def _stress(work: Atoms) -> Array | None:

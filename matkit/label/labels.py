@@ -29,6 +29,8 @@ class Labels:
         hamiltonian: Kohn-Sham matrix [M, M], eV, where the engine gives one; orbitals as in
             `matkit.hamiltonians.orders`.
         gap: From the highest occupied orbital to the next, eV; None where it is unknown.
+        dipole: Dipole moment [3] of a molecule, e Å, where the engine gives one.
+        charges: Atomic charges [N], e, where the engine gives them.
         ignored: Charge and multiplicity that were left out of account; empty if none were.
     """
 
@@ -37,6 +39,8 @@ class Labels:
     stress: Array | None
     gap: float | None = None
     hamiltonian: Array | None = None
+    dipole: Array | None = None
+    charges: Array | None = None
     ignored: str = ""
 
     @property
@@ -51,6 +55,8 @@ class Labels:
             "forces": self.forces,
             "stress": self.stress,
             "hamiltonian": self.hamiltonian,
+            "dipole": self.dipole,
+            "charges": self.charges,
         }
         wrong = [k for k, v in values.items() if v is not None and not np.isfinite(v).all()]
         return f"{' and '.join(wrong)} not finite" if wrong else ""

@@ -31,6 +31,8 @@ UNITS = {
     "stress": "eV/Å³",
     "hessian": "eV/Å²",
     "hamiltonian": "eV",
+    "dipole": "e Å",
+    "charges": "e",
 }
 # Failures that are listed with the settings; the ledger has all.
 MOST_LISTED = 100
@@ -88,7 +90,8 @@ def label(
     """Label structures, or go on with it.
 
     The labels are in ``labels.extxyz``, one frame for each structure that got some, as
-    `REF_energy`, `REF_forces` and `REF_stress`; ``labels.jsonl`` says what became of every
+    `REF_energy`, `REF_forces` and `REF_stress`, and `REF_dipole` and `REF_charges` of molecules
+    where the calculator gives them; ``labels.jsonl`` says what became of every
     structure and ``labels.json`` how they were made. Hessians are read by `read_hessians`.
 
     Args:

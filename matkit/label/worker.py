@@ -169,6 +169,10 @@ def frame_of(item: Item, labels: Labels, facts: dict[str, float]) -> Atoms:
         frame.info["ignored"] = labels.ignored
     if labels.stress is not None:
         frame.info["REF_stress"] = labels.stress.reshape(9)
+    if labels.dipole is not None:
+        frame.info["REF_dipole"] = labels.dipole
+    if labels.charges is not None:
+        frame.arrays["REF_charges"] = labels.charges
     return frame
 
 

@@ -13,6 +13,7 @@ from matkit.elements import format_species
 from matkit.interfaces import Generator, Potential
 from matkit.models import checkpoint
 from matkit.models.building import GROUPS, model_class, model_names
+from matkit.models.physics_numbers import physics_of
 from matkit.models.pickled import heads, is_pickled
 from matkit.models.published import published, weights_of
 from matkit.models.shipped import find_generator, shipped
@@ -37,6 +38,7 @@ class ModelCard:
         domain: How far a potential's training reached: how near atoms may come.
         makes: What a generator makes, crystals or molecules, and whether with coordinates.
         provides: What the network itself predicts.
+        physics: How far it is from others on physics, as far as that was measured.
         conservative: Whether its forces are the derivative of its energy; None if it has none.
     """
 
@@ -56,6 +58,7 @@ class ModelCard:
     elements_seen: str = ""
     valid_elements: str = ""
     domain: str = ""
+    physics: str = ""
     makes: str = ""
     provides: str | None = None
     conservative: bool | None = None
@@ -129,6 +132,7 @@ def model_card(name_or_path: str | Path) -> ModelCard:
         card = _foreign_card(metadata)
     return replace(
         card,
+        physics=physics_of(card.name, metadata["sha256"]),
         provides=", ".join(sorted(potential.provides)),
         conservative=_is_conservative(potential),
         elements=format_species(potential.species),

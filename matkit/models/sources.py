@@ -18,6 +18,8 @@ from matkit.models.shipped import DEFAULT_POTENTIAL, shipped
 
 # May be said instead of the name of the potential that is taken if none is named.
 DEFAULT = "default"
+# Endings of files of models.
+MODEL_FILES = (".safetensors", ".model", ".pt")
 
 
 def expand(given: str | Path | Sequence[str | Path]) -> list[str | Path]:
@@ -102,6 +104,13 @@ def is_generator(name_or_path: str | Path) -> bool:
     if not path.is_file() or is_pickled(path):
         return False
     return checkpoint.kind_of(path) == "generator"
+
+
+def names_a_model(word: str) -> bool:
+    """Return whether a word of a command line means a model, and not a file of structures."""
+    if word in published() or word in shipped() or Path(word).suffix in MODEL_FILES:
+        return True
+    return not Path(word).suffix and not Path(word).exists()
 
 
 def not_a_generator(name: str) -> UnknownNameError:

@@ -1,4 +1,4 @@
-"""Potentials averaged over turned copies, as people ask for them: grid:24, frames."""
+"""Potentials averaged over turned copies, as people ask for them: grid:24, frames, energy."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from matkit.models.building import model_class
 from matkit.nn.rotation_grids import rotation_grid
 
 # What needs no training. The others are hyper-parameters of the architecture `symmetrized`.
-MODES = ("grid", "frames")
+MODES = ("grid", "frames", "energy")
 
 
 class Symmetrization(NamedTuple):
     """How predictions are made symmetric.
 
     Attributes:
-        mode: `grid` or `frames`; see `matkit.potentials.symmetrized`.
-        size: Matrices of the grid, which also serves where a structure has no axes of its own.
+        mode: `grid`, `frames` or `energy`; see `matkit.potentials.symmetrized`.
+        size: Matrices of the grid, which also serves where a structure has no axes of its own, and
+            from which the lowest energy is sought.
         reflections: Whether mirror images get the same energy.
     """
 
@@ -39,9 +40,9 @@ def parse_symmetrization(text: str) -> Symmetrization:
     mode, *rest = text.split(":")
     if mode not in MODES:
         raise ConfigError(
-            f"Unknown symmetrization {text!r}.{did_you_mean(mode, MODES)} Expected grid or frames, "
-            "with the size of the grid if it is not 24 and with SO3 if mirror images differ: "
-            "grid:120, frames, grid:12:SO3."
+            f"Unknown symmetrization {text!r}.{did_you_mean(mode, MODES)} Expected grid, frames "
+            "or energy, with the size of the grid if it is not 24 and with SO3 if mirror images "
+            "differ: grid:120, frames, grid:12:SO3."
         )
     reflections = not (rest and rest[-1] in ("SO3", "O3") and rest.pop() == "SO3")
     if len(rest) > 1 or not all(word.isdecimal() for word in rest):

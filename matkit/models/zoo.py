@@ -88,8 +88,10 @@ def load_calculator(
             `matkit.dispersion.D3`.
         dispersion_functional: Density functional of the labels that the model was trained on.
         head: Name of the head to take of a MACE file that has several.
-        symmetrize: Average over turned copies, ``grid:24`` or ``frames``; see `matkit.symmetrize`.
-        dipole: File of a network of properties with a dipole, which molecules get then too.
+        symmetrize: Average over turned copies, ``grid:24`` or ``frames``, or the lowest of them,
+            ``energy:24``; see `matkit.symmetrize`.
+        dipole: File of a network of properties with a dipole, which molecules get then too, with
+            the charges it is made of.
         **foreign: Nothing; words of other programs are answered with those of matkit.
 
     Raises:

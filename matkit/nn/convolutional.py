@@ -35,18 +35,18 @@ class ConvolutionalPotential(LayeredPotential):
     def equivariant_features(self, graph: Graph) -> Features:
         """Return the atoms' features before the last layer."""
         vectors, index = self.network_vectors(graph), self.index(graph.species)
-        layers = self._features(self.embedding(index), vectors, index, graph, self.feature_layers)
-        return layers[-1]
+        x = self.first_features(graph, index)
+        return self._features(x, vectors, index, graph, self.feature_layers)[-1]
 
     def layer_features(self, graph: Graph) -> list[Features]:
         """Return the embedding and the atoms' features after every layer."""
         vectors, index = self.network_vectors(graph), self.index(graph.species)
-        layers = len(self.interactions)
-        return self._features(self.embedding(index), vectors, index, graph, layers)
+        x = self.first_features(graph, index)
+        return self._features(x, vectors, index, graph, len(self.interactions))
 
     def _scalars(self, graph: Graph, index: Tensor) -> Tensor:
         """Return the last layer's scalars [N, 1, channels]; further atoms have no neighbours."""
-        vectors, x = self.network_vectors(graph), self.embedding(index)
+        vectors, x = self.network_vectors(graph), self.first_features(graph, index)
 
         def plain(x: Tensor, vectors: Tensor) -> Tensor:
             return self._features(x, vectors, index, graph, len(self.interactions))[-1][0]

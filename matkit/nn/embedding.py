@@ -1,4 +1,4 @@
-"""Embedding of atomic species."""
+"""Embedding of atomic species, and of the charge of a structure."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from math import sqrt
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn.functional import softplus
 
 from matkit.nn.equivariant import Features
 from matkit.nn.irreps import Irreps
+from matkit.nn.scatter import scatter_sum
+from matkit.structures import Structures
 
 
 class SpeciesIndex(nn.Module):
@@ -47,6 +50,43 @@ class SpeciesEmbedding(nn.Module):
     def forward(self, index: Int[Tensor, " N"]) -> Float[Tensor, "N 1 channels"]:
         """Return even scalars [N, 1, channels]."""
         return (self.weight / sqrt(len(self.weight)))[index].unsqueeze(1)
+
+
+class ChargeEmbedding(nn.Module):
+    """What the total charge of a structure adds to the first features of its atoms.
+
+    ``a_i v_±`` with ``a_i = |q| softplus(x_i · k_±) / Σ_j softplus(x_j · k_±)``: the charge is
+    shared out, more of it to the species that take it, with a vector and a key for either sign
+    (after Unke et al. 2021, SpookyNet, eq. 10, without its last layers). Nothing is added to what
+    is neutral.
+
+    Args:
+        channels: Length of a row.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.keys = nn.Parameter(torch.randn(channels, 2) / sqrt(channels))
+        self.values = nn.Parameter(torch.randn(2, channels))
+
+    def forward(
+        self, x: Float[Tensor, "N 1 channels"], structures: Structures
+    ) -> Float[Tensor, "N 1 channels"]:
+        """Return what is added [N, 1, channels].
+
+        Args:
+            x: First features of the atoms.
+            structures: Whose atoms they are; without a charge, or with NaN, they are neutral.
+        """
+        charge = structures.system.get("charge")
+        if charge is None:
+            return torch.zeros_like(x)
+        charge = charge.nan_to_num().to(x)
+        batch, count = structures.batch, len(structures)
+        taken = softplus(x.squeeze(1) @ self.keys)
+        shares = taken / scatter_sum(taken, batch, count)[batch]
+        both = torch.stack([charge.clamp(min=0), -charge.clamp(max=0)], dim=1)
+        return ((shares * both[batch]) @ self.values).unsqueeze(1)
 
 
 class SpeciesScale(nn.Module):

@@ -18,7 +18,7 @@ from matkit.elements import SYMBOLS
 from matkit.errors import ConfigError, did_you_mean
 from matkit.graph import Graph
 from matkit.interfaces import AtomDescription, Potential, Properties
-from matkit.nn.embedding import SpeciesEmbedding, SpeciesIndex
+from matkit.nn.embedding import ChargeEmbedding, SpeciesEmbedding, SpeciesIndex
 from matkit.nn.equivariant import Features
 from matkit.nn.frozen.agreement import agrees, probe_species
 from matkit.nn.frozen.contracts import EdgeData, FrozenLayer
@@ -61,6 +61,7 @@ class LayeredPotential(Potential):
         natural_parity: Whether harmonics have parity (-1)^l.
         whole: Whether it has its last layer and what follows, see `features_only`.
         repulsion: Of nuclei, added to what the network learns; it may hide how near they are.
+        of_charge: What the charge of a structure adds to the first features, if anything.
     """
 
     lmax: int
@@ -78,6 +79,7 @@ class LayeredPotential(Potential):
         self._recorded: RecordedNetwork | None = None
         self._constants: dict[str, Any] = {}
         self.repulsion: ZBL | None = None
+        self.of_charge: ChargeEmbedding | None = None
         self.whole = True
 
     @abstractmethod
@@ -87,6 +89,19 @@ class LayeredPotential(Potential):
     @abstractmethod
     def layer_features(self, graph: Graph) -> list[Features]:
         """Return the embedding and the atoms' features after every layer."""
+
+    def first_features(self, graph: Graph, index: Tensor) -> Tensor:
+        """Return the features [N, 1, channels] that the first layer is given.
+
+        Args:
+            graph: Structures.
+            index: Species of their atoms [N], and of further neutral ones.
+        """
+        x = self.embedding(index)
+        if self.of_charge is None:
+            return x
+        own, further = x.split([len(graph.species), len(index) - len(graph.species)])
+        return torch.cat([own + self.of_charge(own, graph), further])
 
     def describe(self, graph: Graph) -> AtomDescription:
         """Return the scalars of all layers, and the directions before the last one."""
@@ -197,7 +212,7 @@ class LayeredPotential(Potential):
             return None
         data = EdgeData(edges_of(graph), arguments, harmonics, index)
         with torch.no_grad():
-            x: Features = (self.embedding(index),)
+            x: Features = (self.first_features(graph, index),)
             last = partial(self._energy, index=index)
             recording = self._recording(layers, x, data) if recorded else None
             by = recording.passes(x, data, last) if recording else passes(layers, x, data, last)

@@ -17,6 +17,7 @@ class Panel(StrEnum):
     MAIN = "Options"
     FILES = "Files"
     MODEL = "Model"
+    COMPARISON = "Comparison"
     LOSS = "Loss"
     OPTIMISER = "Optimiser"
     RUN = "Run and results"

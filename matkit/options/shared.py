@@ -57,7 +57,8 @@ class SymmetryOptions(Options):
     symmetrize: str | None = Field(
         None,
         description="average predictions over turned copies of each structure, for models that "
-        "know no symmetry: grid:24, grid:120, ... or frames",
+        "know no symmetry: grid:24, grid:120, ... or frames; or take the copy of lowest energy: "
+        "energy:24, ...",
     )
 
 

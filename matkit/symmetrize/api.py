@@ -28,13 +28,16 @@ def symmetrize(
     derivatives, and what is left of the dependence falls with the size. With ``frames`` they are
     the principal axes with all signs: the energy is invariant to rounding and forces are its
     derivatives, but it jumps where two principal moments become equal, and structures whose moments
-    are equal by symmetry (cubic crystals, methane, linear molecules) get the grid.
+    are equal by symmetry (cubic crystals, methane, linear molecules) get the grid. With
+    ``energy:24`` it is the one orientation of lowest energy, sought from the grid: invariant where
+    the lowest minimum is found, without any average; forces jump where two orientations become
+    equally low, as they always are of structures with a symmetry.
 
     Args:
         model: Potential of matkit, its ASE calculator, or any other ASE calculator, such as of
             MACE, CHGNet or a classical force field.
-        mode: ``grid``, ``frames``, or either with the size of the grid (``grid:120``); with
-            ``:SO3`` mirror images may differ (``grid:12:SO3``).
+        mode: ``grid``, ``frames``, ``energy``, or one of them with the size of the grid
+            (``grid:120``); with ``:SO3`` mirror images may differ (``grid:12:SO3``).
 
     Raises:
         ConfigError: there is no such mode or grid, or the model is none.

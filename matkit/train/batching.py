@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
 from matkit.data.dataset import Dataset
+from matkit.data.response_pairs import ALONE, pair_numbers
 from matkit.graph import Graph
 from matkit.interfaces import Potential
 from matkit.structures import Structures
@@ -49,6 +50,12 @@ class GraphSet(TorchDataset[Graph]):
             graphs = [*graphs, graph] if total <= KEPT_EDGES else []
         whole = join(graphs, self.structures) if total <= KEPT_EDGES else None
         return torch.cat(counts).numpy(), whole
+
+    @property
+    def pairs(self) -> np.ndarray | None:
+        """Number of the pair that each structure [B] is of, where they have one."""
+        numbers = self.structures.system.get("pair")
+        return None if numbers is None else numbers.numpy()
 
     def __len__(self) -> int:
         return len(self.structures)
@@ -94,6 +101,8 @@ class Batches(Sampler[list[int]]):
         max_edges: Most edges in a batch, None for any; a larger structure is a batch of its own.
         seed: Seed of the order; None keeps the order of the set.
         processes: Rank of this process and number of processes.
+        pairs: Number of the pair that each structure [B] is of, which come in the same batch, even
+            if that is too large then; -1 of none.
     """
 
     def __init__(
@@ -103,8 +112,11 @@ class Batches(Sampler[list[int]]):
         max_edges: int | None = None,
         seed: int | None = None,
         processes: tuple[int, int] = (0, 1),
+        pairs: np.ndarray | None = None,
     ) -> None:
-        self.sizes, self.batch_size, self.max_edges = sizes, batch_size, max_edges
+        self.units = units_of(len(sizes), pairs)
+        self.sizes = np.array([sizes[unit].sum() for unit in self.units])
+        self.batch_size, self.max_edges = batch_size, max_edges
         self.seed, self.processes = seed, processes
         self.epoch = 0
         self.skip = 0
@@ -145,13 +157,23 @@ class Batches(Sampler[list[int]]):
         batches: list[list[int]] = []
         edges = 0
         for i in order.tolist():
+            unit = self.units[i]
             full = self.max_edges is not None and edges + self.sizes[i] > self.max_edges
-            if not batches or full or len(batches[-1]) == self.batch_size:
+            if not batches or full or len(batches[-1]) + len(unit) > self.batch_size:
                 batches.append([])
                 edges = 0
-            batches[-1].append(i)
+            batches[-1] += unit
             edges += int(self.sizes[i])
         return batches
+
+
+def units_of(count: int, pairs: np.ndarray | None) -> list[list[int]]:
+    """Return the structures that come together: those of each pair, and each other one alone."""
+    units: dict[int, list[int]] = {}
+    numbers = [ALONE] * count if pairs is None else pairs.tolist()
+    for i, number in enumerate(numbers):
+        units.setdefault(i if number == ALONE else number, []).append(i)
+    return list(units.values())
 
 
 def loader(
@@ -172,7 +194,8 @@ def weighted(
 ) -> Structures:
     """Return the structures with `weight` by config_type and their number as fields.
 
-    ``system["index"]`` says which structure of the set it is, for messages.
+    ``system["index"]`` says which structure of the set it is, for messages, and ``system["pair"]``
+    which pair it is of, see `matkit.data.response_pairs`.
 
     Args:
         dataset: Structures.
@@ -182,7 +205,9 @@ def weighted(
     """
     structures = dataset.structures
     values = [factor * weights.get(name, 1.0) for name in dataset.config_types]
+    pairs = pair_numbers(dataset)
     extra = {
+        "pair": torch.where(pairs == ALONE, ALONE, pairs + first),
         "weight": torch.tensor(values, dtype=torch.float64),
         "index": torch.arange(first, first + len(dataset)),
     }

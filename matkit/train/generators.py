@@ -129,6 +129,8 @@ def train_generator(
             else known_generator(start, options, sets.train.structures)
         )
         trainer = _trainer(session.fabric, options, sets, generator)
+        # What was added says nothing before it is trained, and may cost some of the rest.
+        trainer.objective.keeps_start = not facts.get("added")
 
         def keep(row: Row) -> None:
             checkpoint.save(trainer.average.model, session.model, _card(options, row, sets))

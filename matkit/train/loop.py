@@ -130,10 +130,14 @@ class Trainer:
             self._close_epoch()
         self._judge()
         self._save()
-        if self.progress.finished and not self.progress.best < self.progress.start.get("loss", inf):
+        better = self.progress.best < self.progress.start.get("loss", inf)
+        if self.progress.finished and not better and self._keeps_start():
             self.average.model.load_state_dict(first)
             self.hooks.on_start(self.progress.start)
         return self.progress
+
+    def _keeps_start(self) -> bool:
+        return self.objective.keeps_start or not self.progress.history
 
     def validate(self, batches: DataLoader[Any] | None) -> Row:
         """Return the loss of the averaged model on some batches and its errors."""

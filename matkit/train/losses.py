@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import huber_loss
 
 from matkit.data.dataset import has_label
+from matkit.errors import TrainingError
 from matkit.interfaces import Properties
 from matkit.structures import Structures
 from matkit.train.extra_losses import term
@@ -33,6 +34,26 @@ def labelled(structures: Structures, label: str) -> Bool[Tensor, " B"]:
     if label in HESSIANS:
         return has_hessian(structures)
     return has_label(structures, label) if label in LABELS else term(label).labelled(structures)
+
+
+def check_terms(structures: Structures, options: LossOptions) -> None:
+    """Check that each further term of the loss has something to compare.
+
+    Raises:
+        TrainingError: it has nothing on any structure of the training set.
+    """
+    for name, weight in options.extra_losses.items():
+        if weight and not bool(term(name).labelled(structures).any()):
+            raise TrainingError(
+                f"No structure of the training set has what {name} of extra_losses compares"
+                f"{_what(name)}. Leave it out, or add such structures to train_file."
+            )
+
+
+def _what(name: str) -> str:
+    """Return what a term of the loss says of itself, in brackets."""
+    lines = (term(name).__doc__ or "").strip().splitlines()
+    return f" ({lines[0].rstrip('.')})" if lines else ""
 
 
 def loss_weights(options: LossOptions) -> dict[str, float]:

@@ -101,9 +101,16 @@ class LowRank(nn.Module):
 
 
 class Objective(nn.Module, ABC):
-    """Loss of a model on a batch, differentiable by its trainable parameters."""
+    """Loss of a model on a batch, differentiable by its trainable parameters.
+
+    Attributes:
+        model: The model.
+        keeps_start: Whether the model before training is the result if no epoch is better; not if
+            it cannot do yet what it is to learn.
+    """
 
     model: nn.Module
+    keeps_start: bool = True
 
     @abstractmethod
     def forward(self, batch: Any) -> TrainingStep:

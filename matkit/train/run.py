@@ -18,6 +18,7 @@ from matkit.structures import Structures, cat
 from matkit.train.batching import Batches, GraphSet, loader, weighted
 from matkit.train.hessian_sets import check_head
 from matkit.train.hessian_targets import of_one_width
+from matkit.train.losses import check_terms
 from matkit.train.network import freeze, new_network
 from matkit.train.objective import Average, PotentialObjective
 from matkit.train.optimizers import optimizers
@@ -119,12 +120,13 @@ def _batched(fabric: Fabric, options: AnyOptions, start: TrainingStart) -> Batch
 
     processes = (fabric.global_rank, fabric.world_size)
     graphs = GraphSet(start.network, _to_learn(options, start))
-    order = Batches(graphs.n_edges, options.batch_size, options.max_edges, options.seed, processes)
+    size, most = options.batch_size, options.max_edges
+    order = Batches(graphs.n_edges, size, most, options.seed, processes, graphs.pairs)
 
     def in_order(dataset: Dataset) -> DataLoader[Graph]:
         part = GraphSet(start.network, weighted(dataset, {}))
-        batches = Batches(part.n_edges, options.valid_batch_size, processes=processes)
-        return loader(part, batches)
+        size = options.valid_batch_size
+        return loader(part, Batches(part.n_edges, size, None, None, processes, part.pairs))
 
     return Batched(
         train=loader(graphs, order, options.num_workers),
@@ -139,6 +141,7 @@ def _batched(fabric: Fabric, options: AnyOptions, start: TrainingStart) -> Batch
 def _to_learn(options: AnyOptions, start: TrainingStart) -> Structures:
     """Return the training set, with what is replayed behind it."""
     train = weighted(start.sets.train, options.config_type_weights)
+    check_terms(train, options)
     if start.replay is None or not isinstance(options, FinetuneOptions):
         return train
     replay = weighted(start.replay, {}, options.replay_weight, len(train))

@@ -30,7 +30,7 @@ MODEL = "model.safetensors"
 
 NOTHING_BETTER = (
     "No epoch was better on the validation set than the start: the model that is kept is the one "
-    "before training, with its reference energies moved if they were to be."
+    "before training (of a potential, with its reference energies moved if they were to be)."
 )
 
 # What belongs to one run: when another takes its place, none of it may stay.

@@ -119,7 +119,7 @@ def test_atoms_are_taken_piece_by_piece(monkeypatch):
         assert pieces[z] == pytest.approx(whole[z])
 
 
-@pytest.mark.parametrize("wrap", [True, False])
+@pytest.mark.parametrize("wrap", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_a_walk_has_the_diffusion_of_its_steps(wrap):
     """Wrapped into the cell or not, and whatever the drift of all atoms."""
     found = analyse(walk(wrap=wrap), parts=["diffusion"]).diffusion

@@ -72,6 +72,16 @@ def test_what_is_not_wanted(chem, tmp_path):
     assert {smiles for _, smiles, _ in wider} == {"CCO", "CCl"}
 
 
+def test_charged_molecules_where_they_are_wanted(chem, tmp_path):
+    path = tmp_path / "ions.smi"
+    path.write_text("CC(=O)[O-]\nC[NH3+]\nCO\nC[N+](=O)[O-]\n")
+    assert {smiles for _, smiles, _ in chosen(str(path))} == {"CO", "C[N+](=O)[O-]"}
+    ions = {smiles for _, smiles, _ in chosen(str(path), charges=[-1, 1])}
+    assert ions == {"CC(=O)[O-]", "C[NH3+]"}
+    charges = [embedded(smiles, 0)[1].info.get("charge", 0) for smiles in sorted(ions)]
+    assert charges == [-1, 1]
+
+
 def test_reserved_entries_are_left_out(chem, file):
     found = {entry.index for entry, _, _ in chosen(file, leave_out="1/3")}
     assert found <= {0, 2, 3, 5, 6}
@@ -171,6 +181,7 @@ def frames_of(folder, part):
     return read(path, ":") if path.stat().st_size else []
 
 
+@pytest.mark.slow
 def test_molecules_are_relaxed_and_displaced(tmp_path, options):
     from tblite.ase import TBLite
 
@@ -196,6 +207,15 @@ def test_molecules_are_relaxed_and_displaced(tmp_path, options):
     ledger.write_bytes(b"".join(ledger.read_bytes().splitlines(keepends=True)[:1]))
     build_molecules(options)
     assert (tmp_path / "out/train.extxyz").read_bytes() == before
+
+
+def test_frames_of_ions_have_their_charge(tmp_path, options):
+    path = tmp_path / "ions.smi"
+    path.write_text("C[NH3+]\n")
+    few = {"struct": [str(path)], "charges": [1], "rattle": [0.05], "temperatures": [], "paths": 0}
+    build_molecules(options.model_copy(update={**few, "torsions": 0, "stretches": 1}))
+    frames = [atoms for part in ("train", "held-out") for atoms in frames_of(tmp_path, part)]
+    assert [atoms.info["charge"] for atoms in frames] == [1, 1, 1]
 
 
 def test_failures_are_kept(tmp_path, options):

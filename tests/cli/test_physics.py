@@ -9,6 +9,7 @@ from ase.calculators.emt import EMT
 from ase.io import write
 
 from matkit.models import checkpoint
+from matkit.models.sources import names_a_model
 from tests.evaluate.labelled import network
 from tests.report.sources import external_sources
 
@@ -105,6 +106,10 @@ def test_a_model_whose_crystals_are_not_known(emt, monkeypatch):
         (["emt", "none.xyz"], "none.xyz"),
         (["emt", "--checks", "magnetism"], "magnetism"),
         (["emt", "--crystals", 0], "crystals"),
+        (["emt", "--quantities", "volume"], "no effect on one model"),
+        (["emt", "other", "--quantities", "magnetism"], "unknown quantity"),
+        (["emt", "other", "--checks", "eos"], "no effect where models are compared"),
+        (["emt", "other", "water.xyz"], "Expected crystals"),
     ],
 )
 def test_what_cannot_be_done(files, monkeypatch, words, message):
@@ -127,3 +132,47 @@ def test_results_are_not_overwritten_unasked(emt):
     emt(*words)
     assert "overwrite" in emt(*words, code=2).output
     emt(*words, "--overwrite")
+
+
+def test_several_models_are_placed_side_by_side(emt):
+    words = ["evaluate", "physics", "emt", "second", "cu.xyz", "--reference", "third"]
+    words += ["--quantities", "volume", "--quantities", "surface"]
+    text = emt(*words).stdout
+    for part in ("from third", "emt", "second", "volume (Å³/atom)", "0 (1)", "from PBE, WIEN2k"):
+        assert part in text
+    names = sorted(path.name for path in (emt.folder / OUT).iterdir())
+    comparison = [f"comparison.{ending}" for ending in ("csv", "html", "json", "yaml")]
+    assert names == [*comparison, *(f"numbers.{e}" for e in ("extxyz", "json", "jsonl"))]
+    found = json.loads((emt.folder / OUT / "comparison.json").read_text())
+    assert list(found["models"]) == ["third", "emt", "second"]
+    assert found["reference"] == "third"
+    page = (emt.folder / OUT / "comparison.html").read_text(encoding="utf-8")
+    assert "Differences from third" in page
+    assert external_sources(page) == []
+    config = yaml.safe_load((emt.folder / OUT / "comparison.yaml").read_text())
+    assert (config["model"], config["compare"], config["struct"]) == ("emt", ["second"], ["cu.xyz"])
+    # The same command goes on, here with nothing left to do.
+    again = emt(*words, "--json")
+    assert json.loads(again.stdout)["numbers"] == found["numbers"]
+    assert "to compute" not in again.stderr
+
+
+def test_a_model_beside_itself_is_placed_beside_published_numbers(emt):
+    words = ["emt", "--reference", "emt", "--quantities", "volume", "--crystals", 1]
+    text = emt("evaluate", "physics", *words).stdout
+    assert "from PBE, WIEN2k" in text
+    assert "from emt" not in text
+
+
+def test_words_are_models_or_crystals(files):
+    (files.folder / "POSCAR").write_text("")
+    words = ["nequip-universal", "mine.safetensors", "a.model", "sevennet-0", "unknown"]
+    assert all(names_a_model(word) for word in words)
+    assert not any(names_a_model(word) for word in ["cu.xyz", "POSCAR", "absent.cif"])
+
+
+def test_a_second_model_that_is_not_known_is_said(files):
+    words = ["salt.safetensors", "nequip-univ"]
+    text = files("evaluate", "physics", *words, code=2).output
+    assert "Unknown model 'nequip-univ'" in text
+    assert "nequip-universal" in text

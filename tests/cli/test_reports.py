@@ -49,7 +49,7 @@ def test_doctor_as_json(cli):
         pytest.param("missing edge", True, marks=pytest.mark.slow),
         pytest.param("shifted edge", False, marks=pytest.mark.slow),
         ("shifted edge", True),
-        ("exception", False),
+        pytest.param("exception", False, marks=pytest.mark.slow),
     ],
 )
 def test_doctor_finds_a_faulty_neighbour_list(cli, monkeypatch, fault, batched_only):

@@ -1,3 +1,4 @@
+from itertools import permutations
 from math import inf
 from typing import ClassVar
 
@@ -5,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 from ase.build import bulk
-from torch.nn.functional import softmax
+from torch.nn.functional import one_hot, softmax
 
 from matkit.crystals.generation import CrystalOptions
 from matkit.errors import ConfigError
 from matkit.generate.api import generate
-from matkit.generative.cdvae import CDVAE
+from matkit.generative.cdvae import CDVAE, assigned
 from matkit.generative.parts.latent import (
     LatentHeads,
     LatentSize,
@@ -88,30 +89,39 @@ def test_divergence_is_that_of_torch():
     assert torch.allclose(divergence(mean, logarithm), expected, rtol=1e-12)
 
 
-def test_counts_of_species_are_whole_and_right_on_average():
-    logits = torch.randn(1, 4, dtype=torch.float64, generator=seeded(1)).expand(4000, 4)
-    n_atoms = torch.full((4000,), 5)
-    draw = (torch.arange(4000, dtype=torch.float64) + 0.5) / 4000
-    counts = integer_composition(logits, n_atoms, draw)
-    expected = 5 * softmax(logits[0], dim=0)
-    assert torch.equal(counts.sum(dim=1), n_atoms)
-    assert torch.allclose(counts.double().mean(dim=0), expected, atol=1e-3)
-    assert ((counts - expected).abs() < 1).all()
+def test_counts_of_species_are_whole_and_nearest_to_their_shares():
+    """Among all counts with that sum none is nearer, by the sum of absolute differences."""
+    logits = torch.randn(50, 3, dtype=torch.float64, generator=seeded(1))
+    counts = integer_composition(logits, torch.full((50,), 5))
+    every = torch.cartesian_prod(*[torch.arange(6)] * 3)
+    every = every[every.sum(dim=1) == 5]
+    expected = 5 * softmax(logits, dim=1)
+    nearest = (every - expected.unsqueeze(1)).abs().sum(dim=2).amin(dim=1)
+    assert torch.allclose((counts - expected).abs().sum(dim=1), nearest, rtol=1e-12)
+    shares = torch.tensor([[0.6, 0.2, 0.2]], dtype=torch.float64)
+    assert integer_composition(shares.log(), torch.tensor([5])).tolist() == [[3, 1, 1]]
 
 
-def test_a_certain_composition_is_kept_by_every_draw():
-    logits = torch.tensor([[0.6, 0.2, 0.2]], dtype=torch.float64).log().expand(50, 3)
-    draw = torch.linspace(0.001, 0.999, 50, dtype=torch.float64)
-    counts = integer_composition(logits, torch.full((50,), 5), draw)
-    assert counts.tolist() == [[3, 1, 1]] * 50
-
-
-def test_shares_that_are_rounded_up_make_no_atom_too_many():
+def test_no_atom_is_too_many_or_missing():
     logits = 8 * torch.randn(500, 60, dtype=torch.float64, generator=seeded(0))
     n_atoms = torch.arange(500) % 20 + 1
-    counts = integer_composition(logits, n_atoms, torch.full((500,), 1e-17).double())
+    counts = integer_composition(logits, n_atoms)
     assert (counts >= 0).all()
     assert torch.equal(counts.sum(dim=1), n_atoms)
+
+
+def test_species_change_places_only_and_take_the_likeliest_together():
+    said = torch.randn(2, 4, 3, generator=seeded(2))
+    kinds = torch.tensor([[0, 0, 1, 2], [2, 1, 0, 0]])
+    mask = torch.tensor([[1.0, 1, 1, 1], [1, 1, 0, 0]])
+    species = one_hot(kinds, 3).float() * mask.unsqueeze(2)
+    found = assigned(said, species, mask)
+    assert torch.equal(found.sum(dim=1), species.sum(dim=1))
+    chances = said.log_softmax(dim=2)
+    for i, count in enumerate((4, 2)):
+        orders = permutations(kinds[i, :count].tolist())
+        best = max(sum(float(chances[i, k, z]) for k, z in enumerate(o)) for o in orders)
+        assert float((chances[i] * found[i]).sum()) == pytest.approx(best, rel=1e-6)
 
 
 @pytest.mark.parametrize(("goal", "sign"), [(-inf, -1), (inf, 1)])

@@ -43,6 +43,17 @@ class Quadratic(Calculator):
         self.results = {"energy": energy + 1.0, "free_energy": energy, "forces": forces}
 
 
+class Polar(Quadratic):
+    """The same with charges, and the dipole that they make."""
+
+    implemented_properties = [*Quadratic.implemented_properties, "dipole", "charges"]  # noqa: RUF012
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        charges = np.linspace(-1, 1, len(self.atoms))
+        self.results |= {"charges": charges, "dipole": charges @ self.atoms.positions}
+
+
 def matrix_of(n_atoms: int) -> np.ndarray:
     """A symmetric matrix [3N, 3N]."""
     rows = np.random.default_rng(n_atoms).normal(size=(3 * n_atoms, 3 * n_atoms))

@@ -23,6 +23,8 @@ from matkit.label import LabellingOptions, label, read_hessians
 from matkit.label.entries import entries
 from matkit.label.run import Placement
 from matkit.models import checkpoint
+from matkit.properties.columns import targets_in
+from matkit.properties.reading import read_property_entries
 from matkit.runs.items import Shard
 from tests.evaluate.labelled import frames, network
 from tests.label.calculators import matrix_of
@@ -85,6 +87,19 @@ def test_labels_are_read_as_labels(tmp_path, source):
     convert(located_atoms([result.files.frames]), again, LabelKeys())
     assert len(read_dataset(again)) == COUNT
     assert all("energy" not in atoms.info for atoms in read(result.files.frames, ":"))
+
+
+def test_dipoles_and_charges_of_molecules_are_labels_too(tmp_path, source):
+    options = LabellingOptions(calculator="tests.label.calculators:Polar")
+    result = label(source, tmp_path / "out", options)
+    assert json.loads((tmp_path / "out/labels.json").read_text())["units"]["dipole"] == "e Å"
+    for atoms in read(result.files.frames, ":"):
+        charges = np.linspace(-1, 1, len(atoms))
+        np.testing.assert_allclose(atoms.arrays["REF_charges"], charges, atol=1e-7)
+        np.testing.assert_allclose(atoms.info["REF_dipole"], charges @ atoms.positions, atol=1e-7)
+    there = read_property_entries([str(result.files.frames)])
+    (target,) = targets_in(["REF_dipole:dipole:e*Å"], there.columns, there.sources)
+    assert target.width == 3
 
 
 def test_provenance_is_beside_the_labels(tmp_path, source):

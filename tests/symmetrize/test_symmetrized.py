@@ -253,6 +253,7 @@ def test_the_residual_is_the_torque_on_a_molecule():
         ("frames", Symmetrization("frames", 24, True)),
         ("grid:60:SO3", Symmetrization("grid", 60, False)),
         ("frames:SO3", Symmetrization("frames", 12, False)),
+        ("energy:48", Symmetrization("energy", 48, True)),
     ],
 )
 def test_requests(text, wanted):

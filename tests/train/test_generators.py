@@ -282,6 +282,24 @@ def test_a_trained_generator_learns_to_be_told_a_property(options, tmp_path):
         train_generator(options(model=str(second.model), name="third"))
 
 
+def test_a_new_property_is_learnt_even_if_the_rest_gets_worse(options, tmp_path):
+    """The model before training, deaf to the property, was kept as the better one."""
+    first = train_generator(options(name="first", max_num_epochs=1))
+    path = csv_file(tmp_path / "sized.csv", crystals(), ("size",))
+    changes = {"train_file": path, "valid_file": path, "properties": ["size"], "lr": 1.0}
+    second = train_generator(
+        options(model=str(first.model), name="told", max_num_epochs=1, **changes)
+    )
+    assert second.history[-1]["valid_loss"] > first.history[-1]["valid_loss"]
+    generator, metadata = checkpoint.load(second.model, Generator)
+    assert metadata["card"]["epoch"] == 1
+    embedding = generator.network.embed_properties
+    assert embedding.network[-1].weight.detach().abs().max() > 0
+    again = options(model=str(second.model), name="again", max_num_epochs=1, **changes)
+    third = train_generator(again.model_copy(update={"lr": 1000.0}))
+    assert checkpoint.load(third.model, Generator)[1]["card"]["epoch"] == 0  # nothing was added
+
+
 def test_hyper_parameters_of_a_trained_generator_may_change_if_they_leave_its_weights(options):
     first = train_generator(options(name="first", max_num_epochs=1))
     assert is_generator(str(first.model))

@@ -97,6 +97,11 @@ def test_a_network_of_properties_gives_the_dipole_of_a_calculator(unit, factor):
     assert np.linalg.norm(dipole) > 1e-6
     atoms.rotate(90, "z")
     assert atoms.get_dipole_moment()[:2] == pytest.approx([-dipole[1], dipole[0]], abs=1e-10)
+    # The dipole is that of the charges, which add up to zero, where atoms have no vectors.
+    charges = atoms.get_charges()
+    assert charges.sum() == pytest.approx(0, abs=1e-12)
+    assert charges @ atoms.positions == pytest.approx(atoms.get_dipole_moment(), abs=1e-10)
+    assert np.ptp(charges) > 1e-6
     assert "dipole" in atoms.calc.at("float32").implemented_properties
     atoms.calc.info["dipole"] = "mine"
     assert atoms.calc.todict()["dipole"] == "mine"

@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
-from matkit.options import DispersionOptions, ReadingOptions, SymmetryOptions
+from matkit.errors import did_you_mean
+from matkit.evaluate.physics.quantities import quantity_names
+from matkit.options import (
+    GOES_ON,
+    DispersionOptions,
+    Panel,
+    Panels,
+    ReadingOptions,
+    SymmetryOptions,
+)
 
 CheckName = Literal["eos", "diatomics", "nve", "phonons", "elastic"]
+# Crystals that are looked at: of one model, and in a comparison and a quick one.
+CRYSTALS, COMPARED, QUICK = 3, 30, 5
+
+# What has an effect on one model alone, and on several alone.
+ONE_MODEL, SEVERAL = ("checks", "pairs", "md_steps"), ("quantities", "retry_failed")
 
 
 class PhysicsOptions(SymmetryOptions, DispersionOptions, ReadingOptions):
     """Options of ``matkit evaluate physics``."""
+
+    panels: ClassVar[Panels] = {
+        Panel.COMPARISON: ("compare", "reference", "quantities", "retry_failed")
+    }
 
     model: str | None = Field(None, description="name or file of the model")
     struct: list[str] = Field(
@@ -21,7 +39,25 @@ class PhysicsOptions(SymmetryOptions, DispersionOptions, ReadingOptions):
     checks: list[CheckName] = Field(
         ["eos", "diatomics", "nve", "phonons", "elastic"], description="what to check"
     )
-    crystals: int = Field(3, ge=1, description="largest number of crystals, if none are named")
+    compare: list[str] = Field(
+        [],
+        description="further models to place beside the first, also as words after it; numbers are "
+        "compared then, and nothing is judged",
+    )
+    reference: str | None = Field(
+        None, description="model that the others are compared with [the first one]"
+    )
+    quantities: list[str] = Field(
+        ["volume", "elastic", "phonons", "surface", "vacancy", "molecules", "reactions"],
+        description="what is compared; also conductivity, which needs matkit[conductivity]",
+    )
+    retry_failed: bool = Field(False, description="compute again what failed; " + GOES_ON)
+    crystals: int | None = Field(
+        None,
+        ge=1,
+        description=f"largest number of crystals, if none are named [{CRYSTALS}; {COMPARED} in a "
+        "comparison]",
+    )
     pairs: int = Field(
         6, ge=1, description="largest number of pairs of elements, of those of the crystals"
     )
@@ -34,7 +70,9 @@ class PhysicsOptions(SymmetryOptions, DispersionOptions, ReadingOptions):
         description="smallest distance between opposite faces of the supercells of phonons, in Å",
     )
     quick: bool = Field(
-        False, description="one crystal, one pair, 100 steps and supercells of 6 Å, if not given"
+        False,
+        description="one crystal (five in a comparison), one pair, 100 steps and supercells of "
+        "6 Å, if not given",
     )
     device: str = Field("auto", description="cpu, cuda, cuda:1, ...; auto takes the GPU if any")
     dtype: Literal["float32", "float64"] | None = Field(
@@ -43,11 +81,48 @@ class PhysicsOptions(SymmetryOptions, DispersionOptions, ReadingOptions):
     out: str = Field("results/physics", description="folder of the results")
     overwrite: bool = Field(False, description="replace results that are already there")
 
+    @field_validator("quantities")
+    @classmethod
+    def _are_known(cls, names: list[str]) -> list[str]:
+        known = quantity_names()
+        if unknown := [name for name in names if name not in known]:
+            raise ValueError(
+                f"unknown quantity {unknown[0]!r}.{did_you_mean(unknown[0], known)}".rstrip(".")
+            )
+        if not names:
+            raise ValueError(f"expected at least one of {', '.join(known)}")
+        return names
+
+    @model_validator(mode="after")
+    def _every_option_has_an_effect(self) -> Self:
+        idle = ONE_MODEL if self.compares else SEVERAL
+        fields = type(self).model_fields
+        given = [name for name in idle if getattr(self, name) != fields[name].default]
+        if given and self.compares:
+            raise ValueError(
+                f"{given[0]} has no effect where models are compared; choose by quantities"
+            )
+        if given:
+            raise ValueError(
+                f"{given[0]} has no effect on one model; name further ones, or a reference"
+            )
+        return self
+
+    @property
+    def compares(self) -> bool:
+        """Whether several models are compared."""
+        return bool(self.compare) or self.reference is not None
+
+    def models(self) -> list[str]:
+        """Return the models of a comparison, the reference first."""
+        named = [name for name in (self.reference, self.model, *self.compare) if name is not None]
+        return list(dict.fromkeys(named))
+
     def sized(self) -> PhysicsOptions:
-        """Return the options with the sizes of a quick check, if one is wanted."""
-        if not self.quick:
-            return self
-        small = {"crystals": 1, "pairs": 1, "md_steps": 100, "min_length": 6.0}
-        return self.model_copy(
-            update={k: v for k, v in small.items() if k not in self.model_fields_set}
-        )
+        """Return the options with the number of crystals, and small ones if that is wanted."""
+        sizes: dict[str, float] = {"crystals": COMPARED if self.compares else CRYSTALS}
+        if self.quick:
+            small = {"crystals": QUICK if self.compares else 1, "pairs": 1, "md_steps": 100}
+            sizes |= small | {"min_length": 6.0}
+        given = self.model_fields_set - ({"crystals"} if self.crystals is None else set())
+        return self.model_copy(update={k: v for k, v in sizes.items() if k not in given})

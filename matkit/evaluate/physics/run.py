@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
 from matkit.calculator_info import at_precision
-from matkit.errors import MatkitError, StructureError
+from matkit.errors import MatkitError
 from matkit.evaluate.physics.crystal_checks import (
     CONSERVATION,
     ELASTIC,
@@ -22,8 +21,8 @@ from matkit.evaluate.physics.crystal_checks import (
     equation_of_state,
     lattice_vibrations,
 )
+from matkit.evaluate.physics.crystals import crystal_names, refuse_non_crystals
 from matkit.evaluate.physics.diatomics import DIATOMIC, diatomic, pair_name, pairs_of
-from matkit.evaluate.physics.equation_of_state import VACUUM, widest_gap
 from matkit.evaluate.physics.options import PhysicsOptions
 from matkit.evaluate.physics.verdicts import PhysicsCheck
 from matkit.options import MD_PRECISION, PRECISION
@@ -74,27 +73,18 @@ def evaluate_physics(
         StructureError: a structure is no crystal.
     """
     options = options.sized()
-    for atoms in crystals:
-        _refuse(atoms)
+    refuse_non_crystals(crystals)
     precise = at_precision(calc, PRECISION)
     result = PhysicsResult()
     if "diatomics" in options.checks:
         groups = [atoms.numbers.tolist() for atoms in crystals] or [list(species)]
         for pair in pairs_of(groups, options.pairs):
             result.checks.append(_guarded(DIATOMIC, pair_name(pair), diatomic, pair, precise))
-    names = _names(crystals)[: None if options.struct else options.crystals]
+    names = crystal_names(crystals)[: None if options.struct else options.crystals]
     for name, atoms in zip(names, crystals, strict=False):
         note(f"Checking {name}")
         result.checks += _of_crystal(name, atoms, calc, options, result)
     return result
-
-
-def _names(crystals: Sequence[Atoms]) -> list[str]:
-    """Return the formulas, with a number where one is there again."""
-    formulas = [atoms.get_chemical_formula("metal") for atoms in crystals]
-    before = [formulas[:i].count(formula) for i, formula in enumerate(formulas)]
-    pairs = zip(formulas, before, strict=True)
-    return [f"{formula} ({count + 1})" if count else formula for formula, count in pairs]
 
 
 def _of_crystal(
@@ -133,13 +123,3 @@ def _guarded(kind: str, name: str, check: Callable[..., PhysicsCheck], *given: A
         return replace(check(*given), subject=name)
     except MatkitError as error:
         return PhysicsCheck(kind, name, failure=str(error))
-
-
-def _refuse(atoms: Atoms) -> None:
-    gap = widest_gap(atoms) if atoms.pbc.all() and atoms.cell.rank == 3 else np.inf
-    if gap > VACUUM:
-        raise StructureError(
-            "Expected crystals, periodic in three directions and without vacuum, got "
-            f"{atoms.symbols} with pbc = {atoms.pbc.tolist()}. Leave molecules and slabs out: the "
-            "checks are those of bulk, and of pairs of atoms."
-        )

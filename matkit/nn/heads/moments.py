@@ -61,7 +61,21 @@ class Dipole(nn.Module):
         super().__init__()
         self.layer = nn.Sequential(nn.Linear(width, hidden), nn.SiLU())
         self.gate = nn.Linear(width, vectors) if vectors else None
-        self.features = hidden + vectors
+        self.hidden, self.features = hidden, hidden + vectors
+
+    def charges(
+        self, x: Float[Tensor, "N F"], last: Float[Tensor, " H"], structures: Structures
+    ) -> Float[Tensor, " N"]:
+        """Return the charges, which add up to zero in every structure, in units of the dipole.
+
+        Args:
+            x: Features that all heads share.
+            last: The last map, of which the charges have the first `hidden` weights.
+            structures: Whose atoms they are.
+        """
+        charges = self.layer(x) @ last[: self.hidden]
+        means = scatter_sum(charges, structures.batch, len(structures)) / structures.n_atoms
+        return charges - means.to(charges)[structures.batch]
 
     def forward(
         self, x: Float[Tensor, "N F"], description: AtomDescription, structures: Structures

@@ -1,0 +1,236 @@
+"""Make the data of an organic potential of twelve elements at the level of GFN2-xTB, from seeds.
+
+    python organic_dataset.py OUT [--molecules 3000] [--ions 400] [--dimers 4000]
+
+Molecules of ZINC's validation file (`MATKIT_DATA`) and parts of them, with up to `--heavy` heavy
+atoms; some have an atom replaced by boron, silicon, phosphorus, sulphur or a halogen where the
+valence allows it, and some an acid without its proton or an amine with one more, so that there are
+H, B, C, N, O, F, Si, P, S, Cl, Br and I, and charges of -1 and 1. They are relaxed, displaced,
+turned and stretched; a tenth of the scaffolds is kept from training (`OUT/molecules`, `OUT/ions`).
+Pairs of relaxed molecules at contact and farther (`OUT/dimers`), of the scaffolds of each part.
+Labels by GFN2-xTB (`OUT/labels/SET-PART`), without molecules whose orbitals nearly cross, and the
+22 complexes of S22 at five distances with their molecules alone, to be tested on
+(`OUT/labels/s22`). What was stopped goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from ase import Atoms
+from ase.data import vdw_radii
+from ase.data.s22 import create_s22_system, get_number_of_dimer_atoms, s22
+from ase.io import read
+from common import data, save
+from hip_dataset import command
+
+from matkit.builders.smiles import rdkit
+
+ELEMENTS = ["H", "B", "C", "N", "O", "F", "Si", "P", "S", "Cl", "Br", "I"]
+# What may take the place of an atom with as many bonds.
+REPLACEMENTS = {"C": ("Si", "Si", "B", "N"), "O": ("S",), "N": ("P", "B"), "Cl": ("Br", "I", "F")}
+REPLACED = 0.5  # of the molecules
+GEOMETRIES = {"rattle": [0.05, 0.12, 0.25], "temperatures": [], "torsions": 1, "stretches": 1}
+MOLECULES = GEOMETRIES | {"paths": 0, "held_out": 0.1, "elements": ELEMENTS, "fmax": 0.05}
+PROTONS = {
+    "acid": ("[CX3](=O)[OX2H1]", "O", -1),
+    "amine": ("[NX3;!$(N-[C,S,P,N]=*);!$(N-a)]", "N", 1),
+}
+CONTACTS = (0.8, 1.5)  # of the sum of van der Waals radii, of the nearest atoms of a dimer
+SCALED = (0.9, 1.0, 1.2, 1.5, 2.0)  # distances of the centres of S22's molecules
+MIN_GAP = 0.5  # eV
+PARTS = ("train", "held-out")
+SEED = 11
+
+
+def smiles_of_zinc() -> list[str]:
+    """Return the SMILES of the file, without what comes after them."""
+    with gzip.open(data("zinc_smiles", "valid.smi.gz"), "rt") as file:
+        return [line.split()[0] for line in file if line.strip()]
+
+
+def fragments(molecule: Any) -> list[Any]:
+    """Return what is left of a molecule where single bonds outside rings are cut."""
+    chem = rdkit()
+    bonds = [
+        bond.GetIdx()
+        for bond in molecule.GetBonds()
+        if bond.GetBondTypeAsDouble() == 1 and not bond.IsInRing()
+    ]
+    if not bonds:
+        return [molecule]
+    cut = chem.FragmentOnBonds(molecule, bonds[len(bonds) // 2 : len(bonds) // 2 + 1])
+    parts = list(chem.GetMolFrags(cut, asMols=True, sanitizeFrags=False))
+    hydrogen = chem.MolFromSmiles("[H]")
+    return [
+        chem.RemoveHs(chem.ReplaceSubstructs(part, chem.MolFromSmarts("[#0]"), hydrogen, True)[0])
+        for part in parts
+    ]
+
+
+def replaced(molecule: Any, rng: np.random.Generator) -> Any | None:
+    """Return a molecule with one atom replaced, None if that makes none."""
+    chem = rdkit()
+    places = [a.GetIdx() for a in molecule.GetAtoms() if a.GetSymbol() in REPLACEMENTS]
+    if not places:
+        return None
+    edited = chem.RWMol(molecule)
+    atom = edited.GetAtomWithIdx(int(rng.choice(places)))
+    atom.SetAtomicNum(chem.Atom(str(rng.choice(REPLACEMENTS[atom.GetSymbol()]))).GetAtomicNum())
+    atom.SetNoImplicit(False)
+    return checked(edited)
+
+
+def ionised(molecule: Any, rng: np.random.Generator) -> Any | None:
+    """Return a molecule with a proton less at an acid or more at an amine, None if it has none."""
+    chem = rdkit()
+    pattern, symbol, charge = PROTONS[str(rng.choice([*PROTONS]))]
+    matches = molecule.GetSubstructMatches(chem.MolFromSmarts(pattern))
+    if not matches:
+        return None
+    match = matches[int(rng.integers(len(matches)))]
+    edited = chem.RWMol(molecule)
+    place = [i for i in match if edited.GetAtomWithIdx(i).GetSymbol() == symbol][-1]
+    edited.GetAtomWithIdx(place).SetFormalCharge(charge)
+    return checked(edited)
+
+
+def checked(molecule: Any) -> Any | None:
+    """Return a molecule if its valences are possible."""
+    chem = rdkit()
+    try:
+        chem.SanitizeMol(molecule)
+    except (chem.AtomValenceException, chem.KekulizeException, chem.AtomKekulizeException):
+        return None
+    return molecule
+
+
+def write_smiles(path: Path, change: Callable[..., Any | None] | None, part: float) -> Path:
+    """Write molecules and parts of them, some of them changed; without `change` all as they are."""
+    if path.exists():
+        return path
+    chem, rng = rdkit(), np.random.default_rng(SEED)
+    found: dict[str, None] = {}
+    for text in smiles_of_zinc():
+        molecule = chem.MolFromSmiles(text)
+        for one in [] if molecule is None else [molecule, *fragments(molecule)]:
+            made = one
+            if change is not None and rng.random() < part:
+                made = change(one, rng)
+            if made is not None:
+                found[chem.MolToSmiles(made)] = None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(found) + "\n", encoding="utf-8")
+    return path
+
+
+def make_molecules(out: Path, given: argparse.Namespace) -> None:
+    """Make geometries of neutral molecules and of ions."""
+    sets = (
+        ("molecules", write_smiles(out / "molecules.smi", replaced, REPLACED), [0]),
+        ("ions", write_smiles(out / "ions.smi", ionised, 1.0), [-1, 1]),
+    )
+    for name, source, charges in sets:
+        options = {"count": getattr(given, name), "max_heavy": given.heavy, "charges": charges}
+        config = out / f"{name}.yaml"
+        config.write_text(yaml.safe_dump(MOLECULES | options))
+        command(
+            "data", "molecules", source, out / name, "--config", config, "--workers", given.workers
+        )
+
+
+def make_dimers(out: Path, given: argparse.Namespace) -> None:
+    """Make pairs of relaxed neutral molecules of each part."""
+    for part in PARTS:
+        path = out / "dimers" / f"{part}.extxyz"
+        if not path.exists():
+            frames = read(out / "molecules" / f"{part}.extxyz", ":")
+            relaxed = [atoms for atoms in frames if atoms.info["config_type"] == "relaxed"]
+            count = given.dimers if part == "train" else given.dimers // 10
+            save(path, list(dimers(relaxed, count)))
+
+
+def dimers(molecules: Sequence[Atoms], count: int) -> Iterator[Atoms]:
+    """Give pairs of molecules, turned at random, with their nearest atoms at contact or farther."""
+    rng = np.random.default_rng(SEED)
+    for _ in range(count):
+        one, other = (molecules[int(i)].copy() for i in rng.integers(len(molecules), size=2))
+        for atoms in (one, other):
+            atoms.positions -= atoms.get_center_of_mass()
+            atoms.euler_rotate(*rng.uniform(0, 360, 3))
+        near = rng.uniform(*CONTACTS)
+        radii = np.add.outer(vdw_radii[one.numbers], vdw_radii[other.numbers])
+        radii = np.nan_to_num(radii, nan=4.0)
+        direction = rng.normal(size=3)
+        direction /= np.linalg.norm(direction)
+        distance = 0.0
+        while closest(one, other, distance * direction, radii) < near:
+            distance += 0.05
+        other.positions += distance * direction
+        pair = one + other
+        pair.info = {"config_type": "dimer", "group": f"{one.info['group']} {other.info['group']}"}
+        yield pair
+
+
+def closest(one: Atoms, other: Atoms, shift: np.ndarray, radii: np.ndarray) -> float:
+    """Return the smallest distance between two molecules, as part of the sum of radii."""
+    apart = one.positions[:, None] - (other.positions + shift)[None]
+    return float((np.linalg.norm(apart, axis=2) / radii).min())
+
+
+def s22_frames() -> Iterator[Atoms]:
+    """Give the complexes of S22 at several distances, and their molecules alone."""
+    for name in s22:
+        complex_ = create_s22_system(name)
+        first, _ = get_number_of_dimer_atoms(name)
+        parts = complex_[:first], complex_[first:]
+        for label, atoms in zip(("first", "second"), parts, strict=True):
+            atoms.info = {"config_type": "monomer", "group": name, "part": label}
+            yield atoms
+        axis = parts[1].get_center_of_mass() - parts[0].get_center_of_mass()
+        for factor in SCALED:
+            moved = parts[1].copy()
+            moved.positions += (factor - 1) * axis
+            pair = parts[0] + moved
+            pair.info = {"config_type": "complex", "group": name, "factor": factor}
+            yield pair
+
+
+def label(out: Path, given: argparse.Namespace) -> None:
+    """Label all sets, those to be tested on first."""
+    save(out / "s22.extxyz", list(s22_frames()))
+    how = ["--calculator", "gfn2", "--workers", given.workers]
+    command("label", out / "s22.extxyz", out / "labels" / "s22", *how)
+    for part in reversed(PARTS):
+        for name in ("molecules", "ions", "dimers"):
+            limits = ["--min-gap", MIN_GAP, "--max-force", 30.0]
+            where = out / name / f"{part}.extxyz", out / "labels" / f"{name}-{part}"
+            command("label", *where, *how, *limits)
+
+
+STAGES = {"molecules": make_molecules, "dimers": make_dimers, "label": label}
+
+
+def main() -> None:
+    """Make the data."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--molecules", type=int, default=3000)
+    parser.add_argument("--ions", type=int, default=400)
+    parser.add_argument("--dimers", type=int, default=4000)
+    parser.add_argument("--heavy", type=int, default=10, help="most heavy atoms of a molecule")
+    parser.add_argument("--stages", nargs="+", default=[*STAGES], choices=[*STAGES])
+    parser.add_argument("--workers", type=int, default=1)
+    given = parser.parse_args()
+    for stage in given.stages:
+        STAGES[stage](given.out, given)
+
+
+if __name__ == "__main__":
+    main()
