@@ -23,7 +23,7 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
@@ -302,18 +302,18 @@ class CDVAE(Generator):
 
 
 def assigned(
-    said: Float[Tensor, "B n S"], species: Float[Tensor, "B n S"], mask: Float[Tensor, "B n"]
+    said: Float[Tensor, "B n S"], species: Float[Tensor, "B n S"], mask: Bool[Tensor, "B n"]
 ) -> Float[Tensor, "B n S"]:
     """Return the species of each crystal at the places where they are likeliest together.
 
     Args:
         said: Logits of the species at every place.
         species: One-hot species before; as many of each come back.
-        mask: 1 for atoms that are there.
+        mask: Which atoms are there.
     """
     gains = (said.log_softmax(dim=2).double() @ species.double().mT).cpu().numpy()
     before, made = species.argmax(dim=2), torch.zeros_like(species)
-    for i, count in enumerate(mask.sum(dim=1).long().tolist()):
+    for i, count in enumerate(mask.sum(dim=1).tolist()):
         _, taken = linear_sum_assignment(gains[i, :count, :count], maximize=True)
         chosen = before[i, torch.as_tensor(taken, device=before.device)]
         made[i, :count] = one_hot(chosen, species.shape[2]).to(made)

@@ -113,7 +113,7 @@ def test_no_atom_is_too_many_or_missing():
 def test_species_change_places_only_and_take_the_likeliest_together():
     said = torch.randn(2, 4, 3, generator=seeded(2))
     kinds = torch.tensor([[0, 0, 1, 2], [2, 1, 0, 0]])
-    mask = torch.tensor([[1.0, 1, 1, 1], [1, 1, 0, 0]])
+    mask = torch.tensor([[True] * 4, [True, True, False, False]])
     species = one_hot(kinds, 3).float() * mask.unsqueeze(2)
     found = assigned(said, species, mask)
     assert torch.equal(found.sum(dim=1), species.sum(dim=1))
