@@ -247,10 +247,10 @@ class MatkitCalculator(Shareable):
             self._stress = stresses(results) if defined else {}
         if not {"stress", "stress_std"}.isdisjoint(properties):
             self.results |= self._checked_stress()
-        if self._dipole is not None and not {"dipole", "charges"}.isdisjoint(properties):
-            molecule = self.structures(None)
-            self.results["dipole"] = as_array(self._dipole(molecule)[0])
-            self.results["charges"] = as_array(self._dipole.charges(molecule))
+        if self._dipole is not None and "dipole" in properties:
+            self.results["dipole"] = as_array(self._dipole(self.structures(None))[0])
+        if self._dipole is not None and "charges" in properties:
+            self.results["charges"] = as_array(self._dipole.charges(self.structures(None)))
 
     def get_property(
         self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True

@@ -11,10 +11,12 @@ from ase.vibrations import Infrared
 
 from matkit.calculator import MatkitCalculator
 from matkit.electric import DipoleNetwork
-from matkit.errors import ConfigError, StructureError
+from matkit.errors import ConfigError, ModelError, StructureError
 from matkit.hessians import normal_modes
+from matkit.interfaces import PropertyModel
 from matkit.models import checkpoint
 from matkit.models.zoo import load_calculator
+from matkit.potentials.readout import Readout
 from matkit.vibrations import vibrations
 from matkit.vibrations.infrared import ABSORPTION, infrared_intensities
 from tests.cli.conftest import Cli
@@ -105,6 +107,15 @@ def test_a_network_of_properties_gives_the_dipole_of_a_calculator(unit, factor):
     assert "dipole" in atoms.calc.at("float32").implemented_properties
     atoms.calc.info["dipole"] = "mine"
     assert atoms.calc.todict()["dipole"] == "mine"
+
+
+def test_a_network_without_charges_still_gives_the_dipole(monkeypatch):
+    monkeypatch.setattr(Readout, "atomic_charges", PropertyModel.atomic_charges)
+    atoms = molecule("H2O")
+    atoms.calc = MatkitCalculator(springs().potentials, dipole=readout())
+    assert np.isfinite(atoms.get_dipole_moment()).all()
+    with pytest.raises(ModelError, match="Readout has a dipole, but no charges"):
+        atoms.get_charges()
 
 
 def test_crystals_have_no_dipole():
