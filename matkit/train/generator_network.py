@@ -100,7 +100,7 @@ def known_generator(
     generator.check_structures(structures)
     facts = {
         "begun_with": str(path),
-        "added": sorted(changes),
+        "added": sorted(changes.keys() & {"properties", "generates_species"}),
         f"{generator.domain}s": len(structures),
         "n_atoms": atom_counts(structures),
     }
