@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from matkit.elements import format_species
 from matkit.errors import ConfigError, did_you_mean
 from matkit.interfaces import Generator
 from matkit.models import building, checkpoint, sources
-from matkit.models.grow import enlarged
+from matkit.models.grow import begin_as, enlarged
 from matkit.models.published import configurations
 from matkit.models.shipped import find_generator
 from matkit.nn.property_embedding import PropertyEmbedding
@@ -47,8 +47,10 @@ def new_generator(
     torch.manual_seed(options.seed)
     generator = checkpoint.build(name, found | chosen, Generator)
     generator.check_structures(structures)
+    taken = {part: _take(generator, part, source) for part, source in options.parts.items()}
     facts = {
         "architecture": name,
+        **({"tensors_taken": taken} if taken else {}),
         f"{cls.domain}s": len(structures),
         "elements": format_species(generator.species),
         "n_atoms": atom_counts(structures),
@@ -105,6 +107,25 @@ def known_generator(
         "n_atoms": atom_counts(structures),
     }
     return generator.to(getattr(torch, options.default_dtype)), facts
+
+
+def _take(generator: Generator, part: str, source: str) -> int:
+    """Let a part begin as `MODEL/PART` of a trained generator; return how many tensors it took."""
+    model, slash, name = source.rpartition("/")
+    if not slash:
+        raise ConfigError(
+            f"Expected parts of generators as MODEL/PART, such as crystalflow-mp20/network, got "
+            f"{source!r}."
+        )
+    other, _ = checkpoint.load(find_generator(model), Generator)
+    return begin_as(_part(generator, part, "the new generator"), _part(other, name, model))
+
+
+def _part(generator: Generator, name: str, of: str) -> nn.Module:
+    parts = dict(generator.named_children())
+    if name not in parts:
+        raise ConfigError(f"Expected a part of {of}: {', '.join(parts)}; got {name!r}.")
+    return parts[name]
 
 
 def trained_file(options: GeneratorOptions) -> Path | None:
