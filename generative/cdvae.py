@@ -28,6 +28,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
+from matkit.errors import ConfigError
 from matkit.generative.parts import wrapped_normal
 from matkit.generative.parts.denoiser import Denoiser, Noisy, Prediction, Size
 from matkit.generative.parts.embedding import embed_time
@@ -110,9 +111,8 @@ class CDVAE(Generator):
     ) -> None:
         super().__init__()
         if composition not in COMPOSITIONS:
-            raise ConfigError(
-                f"Expected `composition` to be one of {', '.join(COMPOSITIONS)}, got {composition!r}."
-            )
+            known = ", ".join(COMPOSITIONS)
+            raise ConfigError(f"Expected `composition` to be one of {known}, got {composition!r}.")
         check_positive(max_atoms=max_atoms, latent=latent, levels=levels, step_size=step_size)
         check_not_negative(
             divergence_weight=divergence_weight,

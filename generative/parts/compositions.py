@@ -33,9 +33,7 @@ class SharesHead(nn.Sequential):
         """Return the part of the atoms that are of each species [B, S]."""
         return logits.softmax(dim=1)
 
-    def whole(
-        self, logits: Float[Tensor, "B S"], n_atoms: Int[Tensor, " B"]
-    ) -> Int[Tensor, "B S"]:
+    def whole(self, logits: Float[Tensor, "B S"], n_atoms: Int[Tensor, " B"]) -> Int[Tensor, "B S"]:
         """Return how many atoms of each species there are [B, S], see `integer_composition`."""
         return integer_composition(logits, n_atoms)
 
@@ -114,8 +112,9 @@ def likeliest_counts(
     chances = logits.double().log_softmax(dim=2)
     batch, n_species, kinds = chances.shape
     most = int(n_atoms.max()) + 1
-    total, count = torch.arange(most, device=logits.device), torch.arange(kinds, device=logits.device)
-    left = total.unsqueeze(1) - count  # atoms of the species before, were there `count` of this
+    total = torch.arange(most, device=logits.device).unsqueeze(1)
+    # Atoms of the species before, were there so many of this one.
+    left = total - torch.arange(kinds, device=logits.device)
     best = chances.new_full((batch, most), -torch.inf)
     best[:, 0] = 0.0
     choices = []

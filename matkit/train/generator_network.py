@@ -38,7 +38,8 @@ def new_generator(
         The generator in the wanted precision, and what was found out, for the log.
 
     Raises:
-        ConfigError: the architecture or a hyper-parameter is unknown, or a property is constant.
+        ConfigError: the architecture, a hyper-parameter or a part is unknown, a property is
+            constant, or a part has nothing in common with what it is to begin as.
         StructureError, UnknownElementError: the hyper-parameters exclude some of the structures.
     """
     name, chosen = generator_architecture(options)
@@ -76,9 +77,14 @@ def known_generator(
 
     Raises:
         CheckpointError: the file cannot be read.
-        ConfigError: it can be told other properties already, or a hyper-parameter does not fit.
+        ConfigError: it can be told other properties already, a hyper-parameter does not fit, or
+            parts are to begin as others.
         StructureError, UnknownElementError: it cannot learn from some of the structures.
     """
+    if options.parts:
+        raise ConfigError(
+            f"Expected no `parts` beside {path}: only those of a new network are taken."
+        )
     generator, _ = checkpoint.load(path, Generator)
     assert generator.recipe is not None  # as of all that is in a file
     said = {} if isinstance(options.model, str) else dict(options.model)
@@ -118,7 +124,8 @@ def _take(generator: Generator, part: str, source: str) -> int:
             f"{source!r}."
         )
     other, _ = checkpoint.load(find_generator(model), Generator)
-    return begin_as(_part(generator, part, "the new generator"), _part(other, name, model))
+    pair = _part(generator, part, "the new generator"), _part(other, name, model)
+    return begin_as(*pair, but=0 if generator.species == other.species else len(other.species))
 
 
 def _part(generator: Generator, name: str, of: str) -> nn.Module:

@@ -16,6 +16,7 @@ from matkit.errors import ConfigError, MissingExtraError, OutputExistsError
 from matkit.runs.locking import alone
 from matkit.runs.replacing import OldResults
 from matkit.train.checkpoints import CHECKPOINT
+from matkit.train.denormals import without_denormals
 from matkit.train.logs import CONFIG, FACTS, LOG, Log, write_settings
 from matkit.train.memory import keep_freed_memory
 from matkit.train.options import TrainerOptions
@@ -121,6 +122,7 @@ def open_session(options: TrainerOptions, listener: Listener | None) -> Iterator
             old = OldResults(folder)
             _settle(folder, old, options)
         fabric.barrier()
+        stack.enter_context(without_denormals())
         if not options.dry_run:
             _refuse_existing(folder, options, fabric)
         yield Session(fabric, folder, heard, old)
