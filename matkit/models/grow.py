@@ -158,13 +158,13 @@ def enlarged(network: Any, changes: Mapping[str, Any], kind: type[Any] = Potenti
     return larger.eval()
 
 
-def begin_as(network: nn.Module, other: nn.Module, but: int = 0) -> int:
+def begin_as(network: nn.Module, other: nn.Module, species: bool = True) -> int:
     """Copy the tensors that have the same name and shape in both networks.
 
     Args:
         network: What gets them.
         other: What gives them.
-        but: Leave out tensors with a side of this length: the number of species, if they differ.
+        species: Whether both know the same species; if not, tensors named after them are left out.
 
     Returns:
         How many there were.
@@ -174,7 +174,7 @@ def begin_as(network: nn.Module, other: nn.Module, but: int = 0) -> int:
     """
     given, state = other.state_dict(), network.state_dict()
     alike = {k: v for k, v in given.items() if k in state and state[k].shape == v.shape}
-    same = {k: v for k, v in alike.items() if but not in v.shape}
+    same = {k: v for k, v in alike.items() if species or "species" not in k}
     if not same:
         raise ConfigError(
             f"No weights of {type(other).__name__} have the name and shape of one of "

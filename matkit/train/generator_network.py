@@ -125,7 +125,7 @@ def _take(generator: Generator, part: str, source: str) -> int:
         )
     other, _ = checkpoint.load(find_generator(model), Generator)
     pair = _part(generator, part, "the new generator"), _part(other, name, model)
-    return begin_as(*pair, but=0 if generator.species == other.species else len(other.species))
+    return begin_as(*pair, species=generator.species == other.species)
 
 
 def _part(generator: Generator, name: str, of: str) -> nn.Module:

@@ -379,9 +379,8 @@ def test_a_part_begins_as_that_of_another_generator(options, tmp_path):
 
 def test_rows_of_other_elements_are_not_taken(options, tmp_path):
     torch.manual_seed(5)
-    flow = checkpoint.build(
-        "crystalflow", {"species": [8, 11, 12], **dict(list(FLOW.items())[1:])}, Generator
-    )
+    sizes = {key: value for key, value in FLOW.items() if key != "name"}
+    flow = checkpoint.build("crystalflow", {"species": [8, 11, 12], **sizes}, Generator)
     path = checkpoint.save(flow, tmp_path / "flow.safetensors")
     asked = cdvae(options, parts={"decoder": f"{path}/network"})
     found, _ = new_generator(asked, _structures(asked))
