@@ -15,8 +15,8 @@ from torch.utils.data import Dataset as TorchDataset
 from matkit.interfaces import Generator
 from matkit.models import building, checkpoint
 from matkit.structures import Structures
-from matkit.train import bfloat16
 from matkit.train.batching import Batches, loader
+from matkit.train.bfloat16 import bfloat16_speed
 from matkit.train.generator_network import (
     atom_counts,
     generator_architecture,
@@ -148,7 +148,7 @@ def _notes(fabric: Fabric, options: GeneratorOptions) -> list[str]:
     """Return what is slower than it need be."""
     if not options.mixed_precision or fabric.device.type != "cpu":
         return []
-    speed = bfloat16.bfloat16_speed()
+    speed = bfloat16_speed()
     if speed >= 1:
         return []
     return [
