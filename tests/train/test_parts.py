@@ -32,7 +32,6 @@ def options(tmp_path):
 
 
 def _structures(options):
-
     return read_generator_sets(options, "crystal").train.structures.index(range(6))
 
 
