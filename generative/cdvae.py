@@ -219,7 +219,7 @@ class CDVAE(Generator):
         times = time_grid(self.levels, steps).tolist()
         with torch.no_grad():
             if n_atoms is None:
-                n_atoms = 1 + self.heads.sizes(latent).argmax(dim=1)
+                n_atoms = self.heads.n_atoms(latent)
             state = self._start(latent, n_atoms.to(latent.device), noise)
             for late, early in pairwise(times):
                 state = self._correct(state, (late, early), latent, noise)

@@ -33,6 +33,10 @@ class SharesHead(nn.Sequential):
         """Return the part of the atoms that are of each species [B, S]."""
         return logits.softmax(dim=1)
 
+    def sums(self, logits: Float[Tensor, "B S"], most: int) -> Float[Tensor, "B most"]:
+        """Return zeros: shares say nothing of how many atoms there are."""
+        return logits.new_zeros(len(logits), most)
+
     def whole(self, logits: Float[Tensor, "B S"], n_atoms: Int[Tensor, " B"]) -> Int[Tensor, "B S"]:
         """Return how many atoms of each species there are [B, S], see `integer_composition`."""
         return integer_composition(logits, n_atoms)
@@ -73,6 +77,10 @@ class CountsHead(nn.Sequential):
         expected = logits.softmax(dim=2) @ number
         return expected / expected.sum(dim=1, keepdim=True)
 
+    def sums(self, logits: Float[Tensor, "B S K"], most: int) -> Float[Tensor, "B most"]:
+        """Return how likely the likeliest counts are that have a sum of 1, 2, ... atoms."""
+        return best_sums(logits, most)[0][:, 1:]
+
     def whole(
         self, logits: Float[Tensor, "B S K"], n_atoms: Int[Tensor, " B"]
     ) -> Int[Tensor, "B S"]:
@@ -109,21 +117,37 @@ def likeliest_counts(
         logits: Logits of 0, 1, ... K - 1 atoms of each species [B, S, K].
         n_atoms: Atoms of each crystal [B], at most S (K - 1).
     """
+    _, choices = best_sums(logits, int(n_atoms.max()))
+    found, rest = [], n_atoms
+    for choice in reversed(choices):
+        found.append(choice.gather(1, rest.unsqueeze(1)).squeeze(1))
+        rest = rest - found[-1]
+    return torch.stack(found[::-1], dim=1)
+
+
+def best_sums(
+    logits: Float[Tensor, "B S K"], most: int
+) -> tuple[Float[Tensor, "B most_1"], list[Int[Tensor, "B most_1"]]]:
+    """Return how likely the likeliest counts are that have each sum, and which they are.
+
+    Args:
+        logits: Logits of 0, 1, ... K - 1 atoms of each species [B, S, K].
+        most: Largest sum.
+
+    Returns:
+        Logarithms of the probabilities for sums of 0, 1, ... atoms, -inf for none, float64; and for
+        every species, its count where it and those before have each sum.
+    """
     chances = logits.double().log_softmax(dim=2)
     batch, n_species, kinds = chances.shape
-    most = int(n_atoms.max()) + 1
-    total = torch.arange(most, device=logits.device).unsqueeze(1)
+    total = torch.arange(most + 1, device=logits.device).unsqueeze(1)
     # Atoms of the species before, were there so many of this one.
     left = total - torch.arange(kinds, device=logits.device)
-    best = chances.new_full((batch, most), -torch.inf)
+    best = chances.new_full((batch, most + 1), -torch.inf)
     best[:, 0] = 0.0
     choices = []
     for species in range(n_species):
         before = best[:, left.clamp(min=0)].masked_fill(left < 0, -torch.inf)
         best, choice = (before + chances[:, species].unsqueeze(1)).max(dim=2)
         choices.append(choice)
-    found, rest = [], n_atoms
-    for choice in reversed(choices):
-        found.append(choice.gather(1, rest.unsqueeze(1)).squeeze(1))
-        rest = rest - found[-1]
-    return torch.stack(found[::-1], dim=1)
+    return best, choices

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from matkit.generative.parts.compositions import CountsHead, SharesHead
@@ -100,6 +100,11 @@ class LatentHeads(nn.Module):
     def sizes(self, latent: Float[Tensor, "B Z"]) -> Float[Tensor, "B K"]:
         """Return logits of 1, 2, ... atoms."""
         return self.heads["sizes"](latent)
+
+    def n_atoms(self, latent: Float[Tensor, "B Z"]) -> Int[Tensor, " B"]:
+        """Return the likeliest number of atoms, given what is said of the composition too."""
+        sizes, composition = self.sizes(latent).log_softmax(dim=1), self.composition(latent)
+        return 1 + (sizes + self.composition.sums(composition, sizes.shape[1])).argmax(dim=1)
 
     def lattice(self, latent: Float[Tensor, "B Z"]) -> Float[Tensor, "B 6"]:
         """Return lattices in the units of the model."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import sqrt
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from matkit.errors import ConfigError
 from matkit.nn.activation import smooth_silu

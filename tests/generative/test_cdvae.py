@@ -1,4 +1,4 @@
-from itertools import permutations
+from itertools import permutations, product
 from math import inf
 from typing import ClassVar
 
@@ -118,6 +118,27 @@ def test_whole_counts_are_the_likeliest_with_their_sum():
         allowed = every[every.sum(dim=1) == n_atoms[i]]
         total = sum(chances[i, s][allowed[:, s]] for s in range(3))
         assert counts[i].tolist() == allowed[total.argmax()].tolist()
+
+
+def test_the_number_of_atoms_is_that_of_sizes_and_composition_together():
+    torch.manual_seed(0)
+    heads = LatentHeads(sized(), 4, 2, {}, counts=True).double()
+    latent = 30 * torch.randn(20, 6, dtype=torch.float64, generator=seeded(3))
+    torch.nn.init.zeros_(heads.composition[2].bias)
+    said = heads.composition(latent).log_softmax(dim=2)
+    total = torch.full((20, 4), -inf).double()
+    for a, b in product(range(5), repeat=2):
+        if 1 <= a + b <= 4:
+            total[:, a + b - 1] = total[:, a + b - 1].maximum(said[:, 0, a] + said[:, 1, b])
+    expected = 1 + (heads.sizes(latent).log_softmax(dim=1) + total).argmax(dim=1)
+    assert torch.equal(heads.n_atoms(latent), expected)
+    assert len(expected.unique()) > 1
+
+
+def test_shares_leave_the_number_of_atoms_to_the_sizes():
+    heads = LatentHeads(sized(), 4, 2, {}).double()
+    latent = torch.randn(20, 6, dtype=torch.float64, generator=seeded(3))
+    assert torch.equal(heads.n_atoms(latent), 1 + heads.sizes(latent).argmax(dim=1))
 
 
 def test_error_and_shares_of_counts_are_those_of_their_classes():
