@@ -42,7 +42,8 @@ def build_molecules(
     """Write geometries of molecules in two parts that share no scaffold, or go on with it.
 
     Every frame has its kind as `config_type`, the scaffold as `group` and the SMILES as `parent`
-    and `smiles`; those of kind ``path`` are between the parent and the SMILES `product`, of the same atoms.
+    and `smiles`; those of kind ``path`` are between the parent and the SMILES `product`, of the
+    same atoms.
 
     Args:
         options: Files, and how much of each kind. See `MoleculesOptions`.
