@@ -22,11 +22,11 @@ from ase.build import molecule
 from qhnet_e3nn import E3nnQHNet
 
 from matkit.data.ase import from_ase
+from matkit.denormals import without_denormals
 from matkit.models import checkpoint
 from matkit.models.published import configurations
 from matkit.orbitals import common_shells, orbital_count
 from matkit.structures import Structures, cat
-from matkit.train.denormals import without_denormals
 from matkit.train.hamiltonian_sets import with_hamiltonians
 from matkit.train.hamiltonians import HamiltonianObjective
 from matkit.train.memory import keep_freed_memory

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from matkit.denormals import without_denormals
 from matkit.errors import ConfigError, MissingExtraError, OutputExistsError
 from matkit.runs.locking import alone
 from matkit.runs.replacing import OldResults
 from matkit.train.checkpoints import CHECKPOINT
-from matkit.train.denormals import without_denormals
 from matkit.train.logs import CONFIG, FACTS, LOG, Log, write_settings
 from matkit.train.memory import keep_freed_memory
 from matkit.train.options import TrainerOptions

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from matkit.train.denormals import denormals_are_zero, without_denormals
+from matkit.denormals import denormals_are_zero, without_denormals
 
 TINY = torch.finfo(torch.float32).tiny
 

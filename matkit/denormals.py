@@ -2,7 +2,8 @@
 
 Below 1e-38 (float32) digits are lost one by one, and many processors take a hundred times as long
 for each operation. Derivatives by logits that are certain are such numbers: a training of CDVAE
-was four times as fast with zeros in their place.
+was four times as fast with zeros in their place. CrystalFlow draws a sixth faster; for potentials
+there is no difference.
 """
 
 from __future__ import annotations
