@@ -3,7 +3,8 @@
     python benchmarks/hamiltonians.py --out results/hamiltonians.json
 
 A step is forward, backward and the optimiser's, of the sizes of configs/potentials/qhnet.yaml on
-ten molecules of water and five of ethanol with the orbitals of def2-SVP, in float32 on one thread.
+ten molecules of water and five of ethanol with the orbitals of def2-SVP, in float32 on one thread,
+with memory and denormal numbers handled for both as `matkit train` does.
 Times are those of the process. e3nn's network is written by `qhnet_e3nn`, with the same weights.
 """
 
@@ -21,12 +22,14 @@ from ase.build import molecule
 from qhnet_e3nn import E3nnQHNet
 
 from matkit.data.ase import from_ase
+from matkit.denormals import without_denormals
 from matkit.models import checkpoint
 from matkit.models.published import configurations
 from matkit.orbitals import common_shells, orbital_count
 from matkit.structures import Structures, cat
 from matkit.train.hamiltonian_sets import with_hamiltonians
 from matkit.train.hamiltonians import HamiltonianObjective
+from matkit.train.memory import keep_freed_memory
 
 HEAVY = (0, 0, 0, 1, 1, 2)
 SHELLS = {1: (0, 0, 1), 6: HEAVY, 8: HEAVY}
@@ -61,6 +64,12 @@ def step_of(model: torch.nn.Module, batch: Structures) -> Callable[[], None]:
 
 
 def main() -> None:
+    keep_freed_memory()
+    with without_denormals():
+        compare()
+
+
+def compare() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--out", type=Path, default=None)

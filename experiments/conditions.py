@@ -32,6 +32,7 @@ from predictor import Predictor, read_examples, trained_predictor
 from matkit.crystals.generation import CrystalOptions
 from matkit.crystals.reading import Crystal, read_crystals
 from matkit.generate.api import generate
+from matkit.structures import Structures
 from matkit.train.correction_numbers import Verifier
 
 GAPS = (0.0, 1.0, 2.0, 3.0, 5.0)
@@ -56,12 +57,23 @@ def main() -> None:
             frames = drawn(args, f"hull-{value:g}-{guidance:g}", 200, (HULL, value), guidance)
             rows.append(stability(frames, f"{value:g} eV/atom, guidance {guidance:g}", known))
     print(table(rows), flush=True)
-    torch.manual_seed(0)
-    predictor = trained_predictor(read_examples(args.train, [GAP]), GAP)
+    predictor = known_predictor(args.out / "predictor.pt", read_examples(args.train, [GAP]))
     valid = read_examples([args.valid], [GAP])
     errors = np.abs(predictor.values(valid) - valid.system[GAP].numpy())
     print(f"\nPredictor: mean absolute error {np.nanmean(errors):.2f} eV on {args.valid}\n")
     print(table(gaps(args, predictor)))
+
+
+def known_predictor(path: Path, train: Structures) -> Predictor:
+    """Return a predictor of band gaps, trained now or earlier."""
+    if path.exists():
+        predictor = Predictor(train, GAP)
+        predictor.load_state_dict(torch.load(path))
+        return predictor
+    torch.manual_seed(0)
+    predictor = trained_predictor(train, GAP)
+    torch.save(predictor.state_dict(), path)
+    return predictor
 
 
 def drawn(

@@ -28,6 +28,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
+from matkit.errors import ConfigError
 from matkit.generative.parts import wrapped_normal
 from matkit.generative.parts.denoiser import Denoiser, Noisy, Prediction, Size
 from matkit.generative.parts.embedding import embed_time
@@ -36,7 +37,6 @@ from matkit.generative.parts.latent import (
     LatentHeads,
     LatentSize,
     divergence,
-    integer_composition,
     optimized,
 )
 from matkit.generative.parts.lattice import LatticeUnits, lattice_scale
@@ -53,6 +53,7 @@ from matkit.structures import Structures
 SPREAD = 0.02
 # Bounds of the noise of species in training: weight of the composition beside the true species.
 SPECIES_NOISE = (0.01, 5.0)
+COMPOSITIONS = ("shares", "counts")
 
 
 class CDVAE(Generator):
@@ -65,7 +66,10 @@ class CDVAE(Generator):
         width: Features of an atom.
         layers: Rounds of messages, in the encoder and in the decoder.
         harmonics: Plane waves along each axis.
+        decoder: Width, layers and harmonics of the decoder, where they are others.
         time_channels: Features of the noise level and of the vector, as the decoder hears them.
+        composition: How the vector says it: as "shares" of the species, which are rounded, or as
+            "counts", which are classes; the encoder is given the counts and the lattice then.
         levels: Noise levels of the coordinates.
         sigma: Smallest and largest standard deviation of the coordinates.
         step_size: Of a Langevin step at the smallest noise.
@@ -92,7 +96,9 @@ class CDVAE(Generator):
         width: int = 256,
         layers: int = 4,
         harmonics: int = 32,
+        decoder: Mapping[str, int] | None = None,
         time_channels: int = 256,
+        composition: str = "shares",
         levels: int = 1000,
         sigma: Sequence[float] = (0.005, 0.5),
         step_size: float = 1e-6,
@@ -104,6 +110,9 @@ class CDVAE(Generator):
         lattice: Sequence[Sequence[float]] = ((0.0,) * 6, (1.0,) * 6),
     ) -> None:
         super().__init__()
+        if composition not in COMPOSITIONS:
+            known = ", ".join(COMPOSITIONS)
+            raise ConfigError(f"Expected `composition` to be one of {known}, got {composition!r}.")
         check_positive(max_atoms=max_atoms, latent=latent, levels=levels, step_size=step_size)
         check_not_negative(
             divergence_weight=divergence_weight,
@@ -116,10 +125,12 @@ class CDVAE(Generator):
         self.weights = (divergence_weight, lattice_weight, coordinate_weight)
         self.descent = int(descent[0]), float(descent[1])
         size = LatentSize(latent, width, layers, harmonics)
-        self.encoder = LatentEncoder(size, len(self.species))
-        self.heads = LatentHeads(size, max_atoms, len(self.species), properties or {})
-        decoder = Size(width, layers, harmonics, time_channels)
-        self.decoder = Denoiser(decoder, self.species, (6, 6), True, {})
+        counts = composition == "counts"
+        self.encoder = LatentEncoder(size, len(self.species), counts)
+        self.heads = LatentHeads(size, max_atoms, len(self.species), properties or {}, counts)
+        sizes = {"width": width, "layers": layers, "harmonics": harmonics, **(decoder or {})}
+        of_decoder = Size(**sizes, time_channels=time_channels)
+        self.decoder = Denoiser(of_decoder, self.species, (6, 6), True, {})
         self.embed_latent = nn.Linear(latent, time_channels)
         center, spread = lattice
         self.units = LatticeUnits(center, spread, scaled=True)
@@ -141,7 +152,8 @@ class CDVAE(Generator):
         draw = noise.normal(self.latent).to(mean)
         latent = mean + (0.5 * logarithm).exp() * draw
         said, composition = self.heads.lattice(latent), self.heads.composition(latent)
-        noisy, score, time = self._noisy(data, composition, said, noise)
+        shares = self.heads.composition.shares(composition.detach())
+        noisy, score, time = self._noisy(data, shares, said, noise)
         predicted = self._decoded(noisy, time, latent)
         weight, of_lattice, of_coordinates = self.weights
         coordinates = mean_free(predicted.coordinates, data.mask)
@@ -153,7 +165,7 @@ class CDVAE(Generator):
             "lattice": of_lattice * both,
             "coordinates": of_coordinates * atom_error(coordinates, score, data.mask),
             "species": _species_error(predicted, data),
-            "composition": _composition_error(composition, data),
+            "composition": self.heads.composition.error(composition, data.species.sum(dim=1)),
             "divergence": weight * divergence(mean, logarithm),
         }
         for name, value in self.heads.properties(latent).items():
@@ -207,7 +219,7 @@ class CDVAE(Generator):
         times = time_grid(self.levels, steps).tolist()
         with torch.no_grad():
             if n_atoms is None:
-                n_atoms = 1 + self.heads.sizes(latent).argmax(dim=1)
+                n_atoms = self.heads.n_atoms(latent)
             state = self._start(latent, n_atoms.to(latent.device), noise)
             for late, early in pairwise(times):
                 state = self._correct(state, (late, early), latent, noise)
@@ -226,7 +238,7 @@ class CDVAE(Generator):
         )
 
     def _noisy(
-        self, data: Noisy, composition: Tensor, lattice: Tensor, noise: Noise
+        self, data: Noisy, shares: Tensor, lattice: Tensor, noise: Noise
     ) -> tuple[Noisy, Float[Tensor, "B n 3"], Float[Tensor, " B"]]:
         """Return crystals with noise, the score of their coordinates, and their noise levels."""
         n, level = data.mask.shape[1], 1 + (noise.uniform() * self.levels).long()
@@ -235,7 +247,7 @@ class CDVAE(Generator):
         score = wrapped_normal.score(shift, sigma) / self.norms[level].to(self.dtype).view(-1, 1, 1)
         least, most = SPECIES_NOISE
         spread = (least * (most / least) ** noise.uniform()).to(self.dtype).view(-1, 1, 1)
-        share = data.species + spread * composition.detach().softmax(dim=1).unsqueeze(1)
+        share = data.species + spread * shares.unsqueeze(1)
         gumbel = -torch.log(-torch.log(noise.uniform(n, share.shape[2])))
         drawn = one_hot((share.double().log() + gumbel).argmax(dim=2), share.shape[2])
         noisy = Noisy(
@@ -249,7 +261,8 @@ class CDVAE(Generator):
     def _start(self, latent: Tensor, n_atoms: Int[Tensor, " B"], noise: Noise) -> Noisy:
         """Return crystals as their vectors say, with atoms anywhere."""
         mask = atom_mask(n_atoms)
-        counts = integer_composition(self.heads.composition(latent), n_atoms)
+        composition = self.heads.composition
+        counts = composition.whole(composition(latent), n_atoms)
         kinds = torch.arange(counts.shape[1], device=counts.device).expand_as(counts)
         drawn = kinds.flatten().repeat_interleave(counts.flatten())
         numbers = torch.tensor(self.species, device=drawn.device)[drawn]
@@ -325,9 +338,3 @@ def _species_error(predicted: Prediction, data: Noisy) -> Float[Tensor, " B"]:
     assert predicted.species is not None
     entropy = -(data.species * predicted.species.log_softmax(dim=2)).sum(dim=(1, 2))
     return entropy / data.mask.sum(dim=1)
-
-
-def _composition_error(composition: Float[Tensor, "B S"], data: Noisy) -> Float[Tensor, " B"]:
-    """Return the cross entropy of the composition."""
-    share = data.species.sum(dim=1) / data.mask.sum(dim=1, keepdim=True)
-    return -(share * composition.log_softmax(dim=1)).sum(dim=1)

@@ -15,6 +15,7 @@ the order of the network's harmonics (`matkit.hamiltonians.orders`), so that no 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from math import sqrt
 from typing import Any
 
@@ -201,4 +202,4 @@ def _layer(
 
 
 def _sums(parts: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-    return tuple(torch.stack(same).sum(0) for same in zip(*parts, strict=True))
+    return tuple(reduce(torch.add, same) for same in zip(*parts, strict=True))

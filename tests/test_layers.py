@@ -13,7 +13,17 @@ ROOT = Path(__file__).parents[1]
 # From bottom to top: a room is matkit/name.py or everything in matkit/name/.
 # "matkit" is the package itself: `from matkit import load` reaches everything it exports.
 ROOMS = [
-    *("errors", "units", "elements", "formulas", "lazy", "cache", "shareable", "threads"),
+    *(
+        "errors",
+        "units",
+        "elements",
+        "formulas",
+        "lazy",
+        "cache",
+        "shareable",
+        "threads",
+        "denormals",
+    ),
     "listing",
     *("geometry", "scopes", "structures", "symmetry", "graph", "pair_blocks", "conditions"),
     "orbitals",

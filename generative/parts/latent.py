@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from matkit.generative.parts.compositions import CountsHead, SharesHead
 from matkit.generative.parts.cspnet import CSPNet
 from matkit.generative.parts.denoiser import Noisy
 
@@ -39,14 +41,17 @@ class LatentEncoder(nn.Module):
     Args:
         size: How large it is.
         n_species: Number of species it knows.
+        direct: Whether the last map is given the counts of the species and the lattice besides.
     """
 
-    def __init__(self, size: LatentSize, n_species: int) -> None:
+    def __init__(self, size: LatentSize, n_species: int, direct: bool = False) -> None:
         super().__init__()
+        self.direct = direct
         self.embed_species = nn.Linear(n_species, size.width, bias=False)
         nn.init.normal_(self.embed_species.weight)
         self.backbone = CSPNet(size.width, size.layers, 6, size.harmonics)
-        self.to_latent = nn.Linear(size.width, 2 * size.latent)
+        given = n_species + 7 if direct else 0
+        self.to_latent = nn.Linear(size.width + given, 2 * size.latent)
 
     def forward(self, data: Noisy) -> tuple[Float[Tensor, "B Z"], Float[Tensor, "B Z"]]:
         """Return the mean and the logarithm of the variance of each crystal."""
@@ -54,6 +59,9 @@ class LatentEncoder(nn.Module):
         nodes = self.backbone(nodes, data.fractional, data.lattice, data.mask)
         share = data.mask.to(nodes) / data.mask.sum(dim=1, keepdim=True)
         pooled = torch.einsum("bn,bnc->bc", share, nodes)
+        if self.direct:
+            count, n_atoms = data.species.sum(dim=1), data.mask.sum(dim=1, keepdim=True)
+            pooled = torch.cat([pooled, count.log1p(), n_atoms.to(count).log(), data.lattice], 1)
         mean, logarithm = self.to_latent(pooled).chunk(2, dim=1)
         return mean, logarithm.clamp(-20, 5)
 
@@ -66,6 +74,7 @@ class LatentHeads(nn.Module):
         max_atoms: Atoms in the largest crystal.
         n_species: Number of species.
         properties: Mean and standard deviation of each property.
+        counts: Whether the composition is said as counts, or else as shares.
     """
 
     def __init__(
@@ -74,11 +83,17 @@ class LatentHeads(nn.Module):
         max_atoms: int,
         n_species: int,
         properties: Mapping[str, Sequence[float]],
+        counts: bool = False,
     ) -> None:
         super().__init__()
         self.scales = {name: tuple(scale) for name, scale in sorted(properties.items())}
-        outputs = {"sizes": max_atoms, "lattice": 6, "composition": n_species}
-        self.heads = nn.ModuleDict({name: _head(size, count) for name, count in outputs.items()})
+        composition = (
+            CountsHead(size.latent, n_species, max_atoms)
+            if counts
+            else SharesHead(size.latent, size.width, n_species)
+        )
+        heads = {"sizes": _head(size, max_atoms), "lattice": _head(size, 6)}
+        self.heads = nn.ModuleDict({**heads, "composition": composition})
         # A list: names of properties are those of columns, and no names of modules.
         self.property_heads = nn.ModuleList(_head(size, 1) for _ in self.scales)
 
@@ -86,13 +101,19 @@ class LatentHeads(nn.Module):
         """Return logits of 1, 2, ... atoms."""
         return self.heads["sizes"](latent)
 
+    def n_atoms(self, latent: Float[Tensor, "B Z"]) -> Int[Tensor, " B"]:
+        """Return the likeliest number of atoms, given what is said of the composition too."""
+        sizes, composition = self.sizes(latent).log_softmax(dim=1), self.composition(latent)
+        return 1 + (sizes + self.composition.sums(composition, sizes.shape[1])).argmax(dim=1)
+
     def lattice(self, latent: Float[Tensor, "B Z"]) -> Float[Tensor, "B 6"]:
         """Return lattices in the units of the model."""
         return self.heads["lattice"](latent)
 
-    def composition(self, latent: Float[Tensor, "B Z"]) -> Float[Tensor, "B S"]:
-        """Return logits of the species of an atom."""
-        return self.heads["composition"](latent)
+    @property
+    def composition(self) -> SharesHead | CountsHead:
+        """What says the composition."""
+        return cast("SharesHead | CountsHead", self.heads["composition"])
 
     def properties(self, latent: Float[Tensor, "B Z"]) -> dict[str, Float[Tensor, " B"]]:
         """Return the properties, less their mean, in standard deviations."""
@@ -159,21 +180,3 @@ def distance(
         away = (found[name] - heads.standard(name, goal.to(latent)).nan_to_num(0, 0, 0)).square()
         total = total + torch.where(goal.isinf(), -goal.sign().to(latent) * found[name], away)
     return total
-
-
-def integer_composition(
-    logits: Float[Tensor, "B S"], n_atoms: Int[Tensor, " B"]
-) -> Int[Tensor, "B S"]:
-    """Return how many atoms of each species there are, nearest to their shares.
-
-    The shares are rounded down, and the atoms that are missing go to the largest remainders.
-
-    Args:
-        logits: Logits of the species of an atom [B, S].
-        n_atoms: Atoms of each crystal [B].
-    """
-    expected = logits.double().softmax(dim=1) * n_atoms.unsqueeze(1)
-    counts = expected.floor()
-    missing = n_atoms - counts.sum(dim=1).long()
-    rank = (expected - counts).argsort(dim=1, descending=True).argsort(dim=1)
-    return counts.long() + (rank < missing.unsqueeze(1)).long()

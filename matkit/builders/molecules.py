@@ -41,8 +41,9 @@ def build_molecules(
 ) -> dict[str, Built]:
     """Write geometries of molecules in two parts that share no scaffold, or go on with it.
 
-    Every frame has its kind as `config_type`, the scaffold as `group` and the SMILES as `parent`;
-    those of kind ``path`` are between the parent and the SMILES `product`, of the same atoms.
+    Every frame has its kind as `config_type`, the scaffold as `group` and the SMILES as `parent`
+    and `smiles`; those of kind ``path`` are between the parent and the SMILES `product`, of the
+    same atoms.
 
     Args:
         options: Files, and how much of each kind. See `MoleculesOptions`.
@@ -100,6 +101,8 @@ def _outcome(options: MoleculesOptions, item: Item) -> ItemResult:
         for atoms in _images(path, options, rng):
             frames.append(tagged(atoms, "path", scaffold, smiles))
             frames[-1].info["product"] = path.product
+    for atoms in frames:
+        atoms.info["smiles"] = smiles  # which `train --split-by scaffold` reads
     facts = {"paths": len(found)} if options.paths else {}
     return ItemResult(item, "done", tuple(frames), facts=facts)
 

@@ -127,10 +127,11 @@ def physics_checks() -> Callable[..., None]:
         return run_physics(options, display)
 
     def sort(files: list[str], given: Given, has_config: bool) -> None:
+        from matkit.label.calculator_engine import is_factory
         from matkit.models.sources import names_a_model
 
         _first_is_model(files, given, has_config)
-        more = list(takewhile(names_a_model, files))
+        more = list(takewhile(lambda word: names_a_model(word) or is_factory(word), files))
         if more:
             given["compare"] = [*given.get("compare", []), *more]
             del files[: len(more)]

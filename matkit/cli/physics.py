@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from ase import Atoms
+from ase.calculators.calculator import BaseCalculator
 
 from matkit.calculator import MatkitCalculator
 from matkit.calculator_info import model_info
@@ -16,6 +17,7 @@ from matkit.evaluate.physics.crystals import simple_crystals
 from matkit.evaluate.physics.options import PhysicsOptions
 from matkit.evaluate.physics.report import document, lines, physics_page
 from matkit.evaluate.physics.run import evaluate_physics
+from matkit.label.calculator_engine import calculator_by, is_factory
 from matkit.models.zoo import load_calculator
 from matkit.options import dump_config
 from matkit.report.json_files import json_bytes, plain
@@ -49,12 +51,26 @@ def run_physics(options: PhysicsOptions, display: Display) -> int:
 
 
 def _compare(options: PhysicsOptions, display: Display) -> int:
-    calcs = {model: _calculator(model, options) for model in options.models()}
-    known = next(iter(calcs.values())).species
-    count = options.sized().crystals
-    return run_comparison(
-        calcs, _read(options) or simple_crystals(known, count or 0), options, display
-    )
+    calcs = {model: _any_calculator(model, options) for model in options.models()}
+    crystals = _read(options)
+    if not crystals:
+        known = next((s for c in calcs.values() if (s := getattr(c, "species", None))), None)
+        if known is None:
+            raise ConfigError("Expected crystals, got none: no model says which elements it knows.")
+        crystals = simple_crystals(known, options.sized().crystals or 0)
+    return run_comparison(calcs, crystals, options, display)
+
+
+def _any_calculator(model: str, options: PhysicsOptions) -> BaseCalculator:
+    """Return the calculator of a model, or the one that ``module:factory`` makes."""
+    if not is_factory(model):
+        return _calculator(model, options)
+    if options.dispersion is not None or options.symmetrize is not None:
+        raise ConfigError(
+            f"Expected models of matkit to add dispersion to or to symmetrize, got {model}, which "
+            "is taken as its factory makes it. Leave these options out."
+        )
+    return calculator_by(model, {})
 
 
 def _check(model: str, options: PhysicsOptions, display: Display) -> int:

@@ -11,6 +11,7 @@ import torch
 from ase import Atoms
 
 from matkit.data.ase import to_ase
+from matkit.denormals import without_denormals
 from matkit.errors import MatkitError
 from matkit.generate.conditions import check_goals, properties_asked
 from matkit.generate.domains import DomainRoom
@@ -137,9 +138,10 @@ class Sampler:
         numbers = [(item.content[0] + attempt * NEXT) % (1 << 63) for item in items]
         seeds = torch.tensor(numbers)
         asked = self.condition(items, attempt)
-        if isinstance(self.generator, GeneratorMixture):
-            return _named(self.generator.turns(asked, self.steps, seeds))
-        made = self.generator.sample(asked, self.steps, seeds).to("cpu")
+        with without_denormals():
+            if isinstance(self.generator, GeneratorMixture):
+                return _named(self.generator.turns(asked, self.steps, seeds))
+            made = self.generator.sample(asked, self.steps, seeds).to("cpu")
         return to_ase(self.room.realize(made, seeds) if isinstance(made, Blueprint) else made)
 
 

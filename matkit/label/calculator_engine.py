@@ -200,10 +200,31 @@ def factory_engine(name: str, options: Mapping[str, Any]) -> CalculatorEngine:
     """Return labels from the calculator that ``factory(**options)`` of a module returns.
 
     Raises:
+        ConfigError: as `calculator_by`.
+    """
+    calc = calculator_by(name, options)
+
+    def make(_atoms: Atoms) -> BaseCalculator:
+        if hasattr(calc, "reset"):
+            calc.reset()
+        return calc
+
+    distribution = _module_of(name)[0].split(".")[0]
+    info = {"factory": name, "options": dict(options), distribution: package_version(distribution)}
+    return CalculatorEngine(make, model_info(calc) | info)
+
+
+def calculator_by(name: str, options: Mapping[str, Any]) -> BaseCalculator:
+    """Return the calculator that ``factory(**options)`` of a module returns.
+
+    Args:
+        name: ``module:factory``, or an entry point of the group ``matkit.calculators``.
+        options: Arguments of the factory.
+
+    Raises:
         ConfigError: there is no such function, or it returns something else.
     """
-    point = next(iter(_entry_points(name)), None)
-    module, _, function = (name if point is None else point.value).partition(":")
+    module, function = _module_of(name)
     try:
         calc = getattr(importlib.import_module(module), function)(**options)
     except (ImportError, AttributeError, TypeError, ValueError) as error:
@@ -216,12 +237,11 @@ def factory_engine(name: str, options: Mapping[str, Any]) -> CalculatorEngine:
             f"Expected an ASE calculator from {name}, got {type(calc).__name__}. Name a function "
             "or class that returns one."
         )
+    return calc
 
-    def make(_atoms: Atoms) -> BaseCalculator:
-        if hasattr(calc, "reset"):
-            calc.reset()
-        return calc
 
-    distribution = module.split(".")[0]
-    info = {"factory": name, "options": dict(options), distribution: package_version(distribution)}
-    return CalculatorEngine(make, model_info(calc) | info)
+def _module_of(name: str) -> tuple[str, str]:
+    """Return the module and the function that a factory's name, or its entry point, says."""
+    point = next(iter(_entry_points(name)), None)
+    module, _, function = (name if point is None else point.value).partition(":")
+    return module, function

@@ -158,6 +158,32 @@ def enlarged(network: Any, changes: Mapping[str, Any], kind: type[Any] = Potenti
     return larger.eval()
 
 
+def begin_as(network: nn.Module, other: nn.Module, species: bool = True) -> int:
+    """Copy the tensors that have the same name and shape in both networks.
+
+    Args:
+        network: What gets them.
+        other: What gives them.
+        species: Whether both know the same species; if not, tensors named after them are left out.
+
+    Returns:
+        How many there were.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    given, state = other.state_dict(), network.state_dict()
+    alike = {k: v for k, v in given.items() if k in state and state[k].shape == v.shape}
+    same = {k: v for k, v in alike.items() if species or "species" not in k}
+    if not same:
+        raise ConfigError(
+            f"No weights of {type(other).__name__} have the name and shape of one of "
+            f"{type(network).__name__}: choose the same width, layers and harmonics."
+        )
+    network.load_state_dict(same, strict=False)
+    return len(same)
+
+
 def nearest_element(z: int, known: Sequence[int]) -> int:
     """Return the element most like `z`: same group if there is one, else near in the table.
 

@@ -57,9 +57,10 @@ class ResidualInteraction(nn.Module):
         [N + S].
         """
         n_atoms = len(graph.species)
-        sent = tuple(part[:n_atoms] for part in x)
-        messages = self.convolution(sent, harmonics, self.radial(basis), graph)
-        received = self.linear_out(tuple(m / self.neighbor_norm for m in messages))
+        # Nothing of the size of features is copied or divided that need not be.
+        sent = x if len(x[0]) == n_atoms else tuple(part[:n_atoms] for part in x)
+        shares = harmonics / self.neighbor_norm
+        received = self.linear_out(self.convolution(sent, shares, self.radial(basis), graph))
         if self.species_scale is not None:
             received = self.species_scale(received, index[:n_atoms])
         mixed = [_padded(part, len(x[0])) for part in received]
@@ -88,4 +89,5 @@ class ResidualInteraction(nn.Module):
 
 def _padded(part: Tensor, rows: int) -> Tensor:
     """Append rows of zeros."""
-    return pad(part, (0, 0, 0, 0, 0, rows - len(part)))
+    missing = rows - len(part)
+    return pad(part, (0, 0, 0, 0, 0, missing)) if missing else part

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import sqrt
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from matkit.errors import ConfigError
 from matkit.nn.activation import smooth_silu
@@ -103,12 +103,14 @@ class EquivariantNorm(nn.Module):
     def forward(self, x: Features) -> Features:
         """Return normalised features [N, 2l + 1, channels]."""
         scalars = x[0] - x[0].mean(dim=2, keepdim=True)
-        factors = [self._factor(scalars.square().mean(dim=2, keepdim=True))]
+        first = torch.rsqrt(self.offset + scalars.square().mean(dim=2, keepdim=True))
+        parts = [scalars * (first * self.weights[0])]
         if self.numel:
-            total = sum(part.square().sum(dim=(1, 2), keepdim=True) for part in x[1:])
-            factors += [self._factor(total / self.numel)] * (len(x) - 1)
-        parts = zip((scalars, *x[1:]), factors, self.weights, strict=True)
-        return tuple(part * factor * weight for part, factor, weight in parts)
-
-    def _factor(self, mean_square: Tensor | float) -> Tensor:
-        return torch.rsqrt(self.offset + torch.as_tensor(mean_square))
+            flat = torch.cat([part.flatten(1) for part in x[1:]], dim=1)
+            mean_square = flat.square().sum(dim=1, keepdim=True) / self.numel
+            # Few numbers first: they are multiplied by those of all components once.
+            scale = torch.rsqrt(self.offset + mean_square) * torch.cat(list(self.weights)[1:])
+            sizes = [irrep.channels for irrep in self.irreps[1:]]
+            rest = zip(x[1:], scale.unsqueeze(1).split(sizes, dim=2), strict=True)
+            parts += [part * own for part, own in rest]
+        return tuple(parts)

@@ -46,6 +46,8 @@ def add_matching_gradient(by_x: Sequence[Tensor], g: Features, pairs: Pairs) -> 
 def _plus(a: Tensor, b: Tensor) -> Tensor:
     """Return ``a + b`` with the channels of `a`."""
     channels, given = a.shape[2], b.shape[2]
+    if given == channels:
+        return a + b
     if given < channels:
         b = torch.nn.functional.pad(b, (0, channels - given))
     return a + b[..., :channels]

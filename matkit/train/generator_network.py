@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from matkit.elements import format_species
 from matkit.errors import ConfigError, did_you_mean
 from matkit.interfaces import Generator
 from matkit.models import building, checkpoint, sources
-from matkit.models.grow import enlarged
+from matkit.models.grow import begin_as, enlarged
 from matkit.models.published import configurations
 from matkit.models.shipped import find_generator
 from matkit.nn.property_embedding import PropertyEmbedding
@@ -38,7 +38,8 @@ def new_generator(
         The generator in the wanted precision, and what was found out, for the log.
 
     Raises:
-        ConfigError: the architecture or a hyper-parameter is unknown, or a property is constant.
+        ConfigError: the architecture, a hyper-parameter or a part is unknown, a property is
+            constant, or a part has nothing in common with what it is to begin as.
         StructureError, UnknownElementError: the hyper-parameters exclude some of the structures.
     """
     name, chosen = generator_architecture(options)
@@ -47,8 +48,10 @@ def new_generator(
     torch.manual_seed(options.seed)
     generator = checkpoint.build(name, found | chosen, Generator)
     generator.check_structures(structures)
+    taken = {part: _take(generator, part, source) for part, source in options.parts.items()}
     facts = {
         "architecture": name,
+        **({"tensors_taken": taken} if taken else {}),
         f"{cls.domain}s": len(structures),
         "elements": format_species(generator.species),
         "n_atoms": atom_counts(structures),
@@ -74,9 +77,14 @@ def known_generator(
 
     Raises:
         CheckpointError: the file cannot be read.
-        ConfigError: it can be told other properties already, or a hyper-parameter does not fit.
+        ConfigError: it can be told other properties already, a hyper-parameter does not fit, or
+            parts are to begin as others.
         StructureError, UnknownElementError: it cannot learn from some of the structures.
     """
+    if options.parts:
+        raise ConfigError(
+            f"Expected no `parts` beside {path}: only those of a new network are taken."
+        )
     generator, _ = checkpoint.load(path, Generator)
     assert generator.recipe is not None  # as of all that is in a file
     said = {} if isinstance(options.model, str) else dict(options.model)
@@ -105,6 +113,26 @@ def known_generator(
         "n_atoms": atom_counts(structures),
     }
     return generator.to(getattr(torch, options.default_dtype)), facts
+
+
+def _take(generator: Generator, part: str, source: str) -> int:
+    """Let a part begin as `MODEL/PART` of a trained generator; return how many tensors it took."""
+    model, slash, name = source.rpartition("/")
+    if not slash:
+        raise ConfigError(
+            f"Expected parts of generators as MODEL/PART, such as crystalflow-mp20/network, got "
+            f"{source!r}."
+        )
+    other, _ = checkpoint.load(find_generator(model), Generator)
+    pair = _part(generator, part, "the new generator"), _part(other, name, model)
+    return begin_as(*pair, species=generator.species == other.species)
+
+
+def _part(generator: Generator, name: str, of: str) -> nn.Module:
+    parts = dict(generator.named_children())
+    if name not in parts:
+        raise ConfigError(f"Expected a part of {of}: {', '.join(parts)}; got {name!r}.")
+    return parts[name]
 
 
 def trained_file(options: GeneratorOptions) -> Path | None:

@@ -20,12 +20,17 @@ class GeneratorOptions(TrainerOptions, CorrectionOptions):
     """
 
     panel: ClassVar[Panel] = Panel.MODEL
-    panels: ClassVar[Panels] = {Panel.ADVANCED: ("cell", "max_pairs", "mixed_precision")}
+    panels: ClassVar[Panels] = {Panel.ADVANCED: ("parts", "cell", "max_pairs", "mixed_precision")}
 
     model: Annotated[str | dict[str, Any], BeforeValidator(as_table)] = Field(
         "crystalflow",
         description="architecture with its hyper-parameters, name of a configuration, or name or "
         "file of a trained generator to begin with",
+    )
+    parts: dict[str, str] = Field(
+        {},
+        description="parts of a new network that begin as those of other generators: of CDVAE, "
+        "`decoder: crystalflow-mp20/network`",
     )
     generates_species: bool = Field(
         False, description="generate the species too; otherwise they are given, as a formula"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from matkit.denormals import without_denormals
 from matkit.errors import ConfigError, MissingExtraError, OutputExistsError
 from matkit.runs.locking import alone
 from matkit.runs.replacing import OldResults
@@ -121,6 +122,7 @@ def open_session(options: TrainerOptions, listener: Listener | None) -> Iterator
             old = OldResults(folder)
             _settle(folder, old, options)
         fabric.barrier()
+        stack.enter_context(without_denormals())
         if not options.dry_run:
             _refuse_existing(folder, options, fabric)
         yield Session(fabric, folder, heard, old)

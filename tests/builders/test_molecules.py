@@ -216,6 +216,7 @@ def test_frames_of_ions_have_their_charge(tmp_path, options):
     build_molecules(options.model_copy(update={**few, "torsions": 0, "stretches": 1}))
     frames = [atoms for part in ("train", "held-out") for atoms in frames_of(tmp_path, part)]
     assert [atoms.info["charge"] for atoms in frames] == [1, 1, 1]
+    assert {atoms.info["smiles"] for atoms in frames} == {"C[NH3+]"}
 
 
 def test_failures_are_kept(tmp_path, options):

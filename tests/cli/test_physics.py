@@ -110,6 +110,9 @@ def test_a_model_whose_crystals_are_not_known(emt, monkeypatch):
         (["emt", "other", "--quantities", "magnetism"], "unknown quantity"),
         (["emt", "other", "--checks", "eos"], "no effect where models are compared"),
         (["emt", "other", "water.xyz"], "Expected crystals"),
+        (["ase.calculators.emt:EMT", "ase.calculators.emt:EMT2", "cu.xyz"], "Cannot make a calc"),
+        (["ase.calculators.emt:EMT", "ase.calculators.lj:LennardJones"], "no model says which"),
+        (["emt", "ase.calculators.emt:EMT", "--dispersion", "d3"], "Leave these options out"),
     ],
 )
 def test_what_cannot_be_done(files, monkeypatch, words, message):
@@ -155,6 +158,16 @@ def test_several_models_are_placed_side_by_side(emt):
     again = emt(*words, "--json")
     assert json.loads(again.stdout)["numbers"] == found["numbers"]
     assert "to compute" not in again.stderr
+
+
+def test_other_calculators_are_named_by_what_makes_them(emt):
+    words = ["emt", "ase.calculators.emt:EMT", "cu.xyz", "--quantities", "volume"]
+    emt("evaluate", "physics", *words)
+    found = json.loads((emt.folder / OUT / "comparison.json").read_text())
+    assert list(found["models"]) == ["emt", "ase.calculators.emt:EMT"]
+    values = [row["numbers"]["volume"][""] for row in found["numbers"]]
+    assert len(values) == 2
+    assert values[0] == pytest.approx(values[1])
 
 
 def test_a_model_beside_itself_is_placed_beside_published_numbers(emt):

@@ -1,4 +1,4 @@
-from itertools import permutations
+from itertools import permutations, product
 from math import inf
 from typing import ClassVar
 
@@ -12,12 +12,17 @@ from matkit.crystals.generation import CrystalOptions
 from matkit.errors import ConfigError
 from matkit.generate.api import generate
 from matkit.generative.cdvae import CDVAE, assigned
+from matkit.generative.parts.compositions import (
+    CountsHead,
+    SharesHead,
+    integer_composition,
+    likeliest_counts,
+)
 from matkit.generative.parts.latent import (
     LatentHeads,
     LatentSize,
     distance,
     divergence,
-    integer_composition,
     optimized,
 )
 from matkit.generative.parts.randomness import Noise
@@ -64,7 +69,8 @@ class TestCDVAE(GeneratorContract):
         CrystalContract.assert_matches(made, crystals)
 
 
-def test_the_vector_does_not_depend_on_how_a_crystal_is_written():
+@pytest.mark.parametrize("composition", ["shares", "counts"])
+def test_the_vector_does_not_depend_on_how_a_crystal_is_written(composition):
     crystal = batch(titania())
     shift, order = torch.tensor([0.4, -3.1, 7.7]), [3, 0, 5, 1, 4, 2]
     turned = titania()
@@ -74,7 +80,7 @@ def test_the_vector_does_not_depend_on_how_a_crystal_is_written():
         crystal.replace(positions=crystal.positions[order], species=crystal.species[order]),
         batch(turned),
     ]
-    generator = model()
+    generator = model(composition=composition)
     expected = generator.encode(crystal)
     for other in same:
         assert torch.allclose(generator.encode(other), expected, rtol=0, atol=1e-9)
@@ -102,10 +108,65 @@ def test_counts_of_species_are_whole_and_nearest_to_their_shares():
     assert integer_composition(shares.log(), torch.tensor([5])).tolist() == [[3, 1, 1]]
 
 
-def test_no_atom_is_too_many_or_missing():
-    logits = 8 * torch.randn(500, 60, dtype=torch.float64, generator=seeded(0))
+def test_whole_counts_are_the_likeliest_with_their_sum():
+    logits = 2 * torch.randn(50, 3, 5, dtype=torch.float64, generator=seeded(1))
+    n_atoms = torch.arange(50) % 12 + 1
+    counts = likeliest_counts(logits, n_atoms)
+    every = torch.cartesian_prod(*[torch.arange(5)] * 3)
+    chances = logits.log_softmax(dim=2)
+    for i in range(50):
+        allowed = every[every.sum(dim=1) == n_atoms[i]]
+        total = sum(chances[i, s][allowed[:, s]] for s in range(3))
+        assert counts[i].tolist() == allowed[total.argmax()].tolist()
+
+
+def test_the_number_of_atoms_is_that_of_sizes_and_composition_together():
+    torch.manual_seed(0)
+    heads = LatentHeads(sized(), 4, 2, {}, counts=True).double()
+    latent = 30 * torch.randn(20, 6, dtype=torch.float64, generator=seeded(3))
+    torch.nn.init.zeros_(heads.composition[2].bias)
+    said = heads.composition(latent).log_softmax(dim=2)
+    total = torch.full((20, 4), -inf).double()
+    for a, b in product(range(5), repeat=2):
+        if 1 <= a + b <= 4:
+            total[:, a + b - 1] = total[:, a + b - 1].maximum(said[:, 0, a] + said[:, 1, b])
+    expected = 1 + (heads.sizes(latent).log_softmax(dim=1) + total).argmax(dim=1)
+    assert torch.equal(heads.n_atoms(latent), expected)
+    assert len(expected.unique()) > 1
+
+
+def test_shares_leave_the_number_of_atoms_to_the_sizes():
+    heads = LatentHeads(sized(), 4, 2, {}).double()
+    latent = torch.randn(20, 6, dtype=torch.float64, generator=seeded(3))
+    assert torch.equal(heads.n_atoms(latent), 1 + heads.sizes(latent).argmax(dim=1))
+
+
+def test_error_and_shares_of_counts_are_those_of_their_classes():
+    head = CountsHead(6, 3, 4).double()
+    logits = head(torch.randn(5, 6, dtype=torch.float64, generator=seeded(0)))
+    counts = torch.tensor([[0, 1, 4], [2, 0, 0], [1, 1, 1], [0, 0, 3], [4, 4, 4]])
+    chances = softmax(logits, dim=2)
+    expected = -sum(chances[torch.arange(5), s, counts[:, s]].log() for s in range(3))
+    assert torch.allclose(head.error(logits, counts.double()), expected, rtol=1e-12)
+    mean = sum(k * chances[:, :, k] for k in range(5))
+    assert torch.allclose(head.shares(logits), mean / mean.sum(dim=1, keepdim=True), rtol=1e-12)
+
+
+def test_error_of_shares_is_the_cross_entropy_of_an_atom():
+    logits = torch.randn(2, 3, dtype=torch.float64, generator=seeded(0))
+    head, chances = SharesHead(6, 4, 3), softmax(logits, dim=1).log()
+    error = head.error(logits, torch.tensor([[1.0, 3.0, 0.0], [0.0, 2.0, 0.0]]).double())
+    first = -(chances[0, 0] + 3 * chances[0, 1]) / 4
+    assert torch.allclose(error, torch.stack([first, -chances[1, 1]]), rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["shares", "counts"])
+def test_no_atom_is_too_many_or_missing(kind):
+    shape = (500, 60) if kind == "shares" else (500, 60, 21)
+    logits = 8 * torch.randn(shape, dtype=torch.float64, generator=seeded(0))
     n_atoms = torch.arange(500) % 20 + 1
-    counts = integer_composition(logits, n_atoms)
+    whole = integer_composition if kind == "shares" else likeliest_counts
+    counts = whole(logits, n_atoms)
     assert (counts >= 0).all()
     assert torch.equal(counts.sum(dim=1), n_atoms)
 
@@ -204,3 +265,31 @@ def test_a_property_may_have_the_name_of_any_column(name):
 def test_crystals_without_the_property_can_be_encoded():
     generator = model(**GAP)
     assert generator.encode(batch(salt())).shape == (1, TINY["latent"])
+
+
+def test_compositions_are_shares_or_counts():
+    with pytest.raises(ConfigError, match="one of shares, counts, got 'numbers'"):
+        model(composition="numbers")
+
+
+def test_counts_that_are_learnt_come_back():
+    """Crystals whose shares are near each other: Na5Cl4 and Na4Cl5 among them."""
+    torch.manual_seed(0)
+    kinds = torch.tensor([[5, 4], [4, 5], [9, 0], [3, 6]])
+    head, vectors = CountsHead(4, 2, 9), torch.eye(4)
+    descent = torch.optim.Adam(head.parameters(), lr=0.05)
+    for _ in range(60):
+        descent.zero_grad()
+        head.error(head(vectors), kinds.float()).mean().backward()
+        descent.step()
+    assert head.whole(head(vectors), torch.full((4,), 9)).tolist() == kinds.tolist()
+    assert head.whole(head(vectors), torch.tensor([9, 9, 9, 8])).sum(dim=1).tolist() == [9, 9, 9, 8]
+
+
+def test_the_decoder_may_have_another_size():
+    sizes = {"width": 12, "layers": 1, "harmonics": 2}
+    generator = model(decoder=sizes, composition="counts")
+    assert len(generator.decoder.backbone.layers) == 1
+    assert generator.decoder.to_coordinates.in_features == 12
+    made = generator.sample(Condition(n_atoms=torch.tensor([3, 6])), 4, torch.arange(2))
+    assert made.n_atoms.tolist() == [3, 6]

@@ -17,6 +17,7 @@ from matkit.errors import CheckpointError, ConfigError, StructureError, Training
 from matkit.interfaces import Condition, Generator
 from matkit.models import checkpoint
 from matkit.options import build
+from matkit.train.bfloat16 import bfloat16_speed
 from matkit.train.generator_network import (
     is_generator,
     known_generator,
@@ -354,3 +355,16 @@ def test_a_property_decides_the_size_of_what_is_drawn(options, tmp_path, model, 
         assert edges[wanted, 1.0] == pytest.approx(wanted, abs=0.25)
     assert edges[3.9, 1.0] - edges[2.8, 1.0] > 0.7
     assert edges[3.9, 2.0] - edges[2.8, 2.0] > edges[3.9, 1.0] - edges[2.8, 1.0]
+
+
+@pytest.mark.parametrize(("speed", "told"), [(0.4, True), (1.5, False)])
+def test_bfloat16_that_is_slower_is_told(options, monkeypatch, speed, told):
+    notes: list[str] = []
+    monkeypatch.setitem(train_generator.__globals__, "bfloat16_speed", lambda: speed)
+    asked = options(mixed_precision=True, max_num_epochs=1)
+    train_generator(asked, Listener(note=notes.append))
+    assert any("0.4 times as fast in bfloat16" in note for note in notes) == told
+
+
+def test_the_speed_of_bfloat16_is_a_ratio():
+    assert 0.01 < bfloat16_speed() < 100

@@ -41,8 +41,8 @@ class PhysicsOptions(SymmetryOptions, DispersionOptions, ReadingOptions):
     )
     compare: list[str] = Field(
         [],
-        description="further models to place beside the first, also as words after it; numbers are "
-        "compared then, and nothing is judged",
+        description="further models to place beside the first, also as words after it, and other "
+        "ASE calculators as module:factory; numbers are compared then, and nothing is judged",
     )
     reference: str | None = Field(
         None, description="model that the others are compared with [the first one]"

@@ -71,12 +71,14 @@ class OrbitalBlocks(nn.Module):
         """
         channels = x[0].shape[2]
         sizes = [channels * count for count in self.paths]
-        weights = (self._weights() / sqrt(channels))[kind].split(sizes, dim=1)
+        # Not by brackets, whose derivative sorts the indices.
+        rows = (self._weights() / sqrt(channels)).index_select(0, kind)
+        weights = rows.split(sizes, dim=1)
         scalars, *mixed = (
             (part @ weight.unflatten(1, (channels, -1))).flatten(1)
             for part, weight in zip(x, weights, strict=True)
         )
-        parts = torch.cat([scalars + self.bias[kind], *mixed], dim=1)
+        parts = torch.cat([scalars + self.bias.index_select(0, kind), *mixed], dim=1)
         return (parts @ self.table.to(parts)).unflatten(1, (self.size, self.size))
 
     @torch.no_grad()

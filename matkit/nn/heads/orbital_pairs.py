@@ -185,8 +185,8 @@ class PairFeatures(nn.Module):
             pairs: Pairs.
         """
         by_path, by_channel = self._weights(x[0].squeeze(1), basis, pairs)
-        a = torch.cat(self.center(x), dim=1)[pairs.center]
-        b = torch.cat(self.neighbor(x), dim=1)[pairs.neighbor]
+        a = torch.cat(self.center(x), dim=1).index_select(0, pairs.center)
+        b = torch.cat(self.neighbor(x), dim=1).index_select(0, pairs.neighbor)
         both = tuple(part.contiguous() for part in (a + b).split(self.dims, dim=1))
         coupled = self.convolution(both, harmonics, by_path, one_edge_each(pairs))
         product = self.product(a * by_channel.unsqueeze(1), b)
@@ -196,7 +196,8 @@ class PairFeatures(nn.Module):
     def _weights(self, scalars: Tensor, basis: Tensor, pairs: Graph) -> tuple[Tensor, ...]:
         """Return the weights of the convolution and of the products, one row per pair."""
         center, neighbor = self.scalars(scalars).chunk(2, dim=1)
-        known = self.radial(basis) + center[pairs.center] + neighbor[pairs.neighbor]
+        ends = center.index_select(0, pairs.center) + neighbor.index_select(0, pairs.neighbor)
+        known = self.radial(basis) + ends
         return self.weights(normalized_silu(known / sqrt(3))).split(self.sizes, dim=1)
 
 
