@@ -83,6 +83,8 @@ class CDVAE(Generator):
 
     calls_per_step = 2
     optimizes = True
+    # As published: what the vector says becomes overconfident while it is still right more often.
+    decisive = frozenset({"coordinates", "species"})
     required = frozenset()
     inputs = frozenset({"n_atoms", "properties"})
     sigmas: Tensor

@@ -51,6 +51,7 @@ class Generator(nn.Module, ABC):
         steps: Steps from noise to structure that are enough.
         calls_per_step: Evaluations of the network in each.
         properties: Names of the properties that structures can be asked for, alone or together.
+        decisive: Terms of the loss by which the best epoch is chosen; empty for all.
         optimizes: Whether it searches for properties, so that the least (-inf) or the largest (inf)
             can be asked for.
         recipe: Name and hyper-parameters, if made by `matkit.models.checkpoint.build`.
@@ -67,6 +68,7 @@ class Generator(nn.Module, ABC):
     calls_per_step: ClassVar[int] = 1
     properties: tuple[str, ...] = ()
     optimizes: ClassVar[bool] = False
+    decisive: ClassVar[frozenset[str]] = frozenset()
 
     @classmethod
     def constants(cls, structures: Structures) -> dict[str, Any]:

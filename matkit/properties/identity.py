@@ -107,7 +107,11 @@ def geometry_keys(structures: Structures) -> list[str]:
 
 
 def _moments(part: Structures) -> Float[Tensor, "B K"]:
-    """Return sums over pairs of near atoms and the volume of each structure, per atom."""
+    """Return sums over atoms of what surrounds them, by the root of their number, and the volume.
+
+    One atom that has moved must show among many, and small random moves of all of them may not
+    cancel: so there are several sums, not means, of unlike functions.
+    """
     weights = 0.5 + part.species * 0.6180339887 % 1.0
     if bool(part.pbc.any()):
         graph = radius_graph(part, REACH)
@@ -117,6 +121,8 @@ def _moments(part: Structures) -> Float[Tensor, "B K"]:
         count = part.n_atoms.unsqueeze(1)
         centers = scatter_sum(part.positions, part.batch, len(part)) / count
         here = (part.positions - centers[part.batch]).norm(dim=1)
-    rows = torch.stack([here, here * weights, here**2 * weights], dim=1)
-    sums = torch.cat([scatter_sum(rows, part.batch, len(part)), part.volume.unsqueeze(1)], dim=1)
-    return sums / part.n_atoms.unsqueeze(1)
+    waves = [(k * here).sin() for k in (1.3, 2.9, 4.7)]
+    rows = [here, here * weights, here**2 * weights, *waves, *(w * weights for w in waves)]
+    sums = scatter_sum(torch.stack(rows, dim=1), part.batch, len(part))
+    count = part.n_atoms.unsqueeze(1)
+    return torch.cat([sums / count.sqrt(), part.volume.unsqueeze(1) / count], dim=1)

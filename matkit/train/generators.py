@@ -67,7 +67,7 @@ class GeneratorObjective(Objective):
     def validate(
         self, model: Generator, batches: Iterable[Structures], fabric: Fabric
     ) -> dict[str, float]:
-        """Return the mean loss and its terms; times and noise are the same every time."""
+        """Return the mean of what decides, and the terms; times and noise are always the same."""
         rng = torch.Generator().manual_seed(self.options.seed + fabric.global_rank)
         sums: dict[str, float] = {}
         count = 0
@@ -80,7 +80,8 @@ class GeneratorObjective(Objective):
         local = torch.tensor([count, *(sums.get(name, 0.0) for name in names)])
         total, *rest = torch.as_tensor(fabric.all_reduce(local.double(), reduce_op="sum")).tolist()
         means = {name: value / total for name, value in zip(names, rest, strict=True)}
-        return {"loss": sum(means.values()), **means}
+        decisive = self.model.decisive or means.keys()
+        return {"loss": sum(means[name] for name in means if name in decisive), **means}
 
 
 class ExampleSet(TorchDataset[Structures]):

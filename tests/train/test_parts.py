@@ -84,3 +84,10 @@ def test_parts_of_a_trained_generator_are_not_replaced(options):
     asked = options(model="crystalflow-perov5", parts={"network": "diffcsp-perov5/network"})
     with pytest.raises(ConfigError, match="Expected no `parts` beside"):
         known_generator(trained_file(asked), asked, _structures(asked))
+
+
+def test_the_best_epoch_of_a_cdvae_is_that_of_its_decoder(options):
+    outcome = train_generator(cdvae(options, max_num_epochs=1))
+    row = outcome.history[-1]
+    assert row["valid_loss"] == pytest.approx(row["valid_coordinates"] + row["valid_species"])
+    assert row["train_loss"] > row["train_coordinates"] + row["train_species"]
