@@ -11,8 +11,8 @@ that of fractional coordinates, wrapped (parts/wrapped_normal.py), as in DiffCSP
 is followed by one towards the next level (predictor), so that some tens of levels are enough for
 thousands; the decoder hears the lattice that the vector says, from the first step of training on,
 and says the lattice too, which is taken at the end; the error of the species is not divided by
-their noise; counts of species are those nearest to what the vector says, and stay: species change
-places only.
+their noise; counts of species are those nearest to what the vector says, or the likeliest where it
+says counts (`composition`), and stay: species change places only.
 """
 
 from __future__ import annotations
