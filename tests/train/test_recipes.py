@@ -16,6 +16,8 @@ from matkit.train.property_options import PropertyOptions
 from tests.test_layers import ROOT
 
 RECIPES = sorted((ROOT / "configs" / "training").glob("*.yaml"))
+# Two networks, whose weights do not come with matkit.
+LARGER = {"mp20-cdvae": 3_100_000}
 FINE_TUNING = sorted((ROOT / "configs" / "finetuning").glob("*.yaml"))
 
 
@@ -44,7 +46,8 @@ def test_a_recipe_builds_its_network(path):
     if options.generates_species:  # which not every constructor takes
         known["generates_species"] = True
     generator = checkpoint.build(name, known | hyperparameters, Generator)
-    assert sum(p.numel() for p in generator.parameters()) <= 4_000_000, "16 MB of weights at most"
+    most = LARGER.get(path.stem, 2_000_000)
+    assert sum(p.numel() for p in generator.parameters()) <= most, "8 MB of weights at most"
 
 
 @pytest.mark.parametrize("path", FINE_TUNING, ids=lambda path: path.stem)
