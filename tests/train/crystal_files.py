@@ -3,12 +3,16 @@
 import csv
 import io
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
 from ase.build import bulk
 from ase.io import write
+
+from matkit.options import build
+from matkit.train.generator_options import GeneratorOptions
 
 FLOW = {
     "name": "crystalflow",
@@ -65,3 +69,17 @@ def cif_archive(path: Path, atoms: list[Atoms]) -> str:
         for i, one in enumerate(atoms):
             archive.writestr(f"{i}.cif", cif_text(one))
     return str(path)
+
+
+def quick_options(folder: Path) -> Callable[..., GeneratorOptions]:
+    """Return what makes the options of a run in a folder that takes a second."""
+    files = {
+        "train_file": csv_file(folder / "train.csv", crystals()),
+        "valid_file": csv_file(folder / "valid.csv", crystals(8, seed=1)),
+    }
+    rest = {"model": FLOW, "work_dir": str(folder), "max_num_epochs": 3, "batch_size": 6}
+
+    def make(**changes: object) -> GeneratorOptions:
+        return build(GeneratorOptions, {**files, **rest, "report": False, **changes})
+
+    return make

@@ -16,7 +16,6 @@ from lightning.fabric import Fabric
 from matkit.errors import CheckpointError, ConfigError, StructureError, TrainingError
 from matkit.interfaces import Condition, Generator
 from matkit.models import checkpoint
-from matkit.options import build
 from matkit.train.bfloat16 import bfloat16_speed
 from matkit.train.generator_network import (
     is_generator,
@@ -24,28 +23,18 @@ from matkit.train.generator_network import (
     new_generator,
     trained_file,
 )
-from matkit.train.generator_options import GeneratorOptions
 from matkit.train.generator_sets import read_generator_sets
 from matkit.train.generators import GeneratorObjective, train_generator
 from matkit.train.session import Listener
 from tests.generative.crystals import draw
-from tests.train.crystal_files import DIFFUSION, FLOW, crystals, csv_file
+from tests.train.crystal_files import DIFFUSION, FLOW, crystals, csv_file, quick_options
 from tests.train.labelled import timeless
 
 
 @pytest.fixture
 def options(tmp_path):
     """Options of a run that takes a second."""
-    files = {
-        "train_file": csv_file(tmp_path / "train.csv", crystals()),
-        "valid_file": csv_file(tmp_path / "valid.csv", crystals(8, seed=1)),
-    }
-    rest = {"model": FLOW, "work_dir": str(tmp_path), "max_num_epochs": 3, "batch_size": 6}
-
-    def make(**changes):
-        return build(GeneratorOptions, {**files, **rest, "report": False, **changes})
-
-    return make
+    return quick_options(tmp_path)
 
 
 def weights(outcome):

@@ -6,12 +6,10 @@ import torch
 from matkit.errors import ConfigError
 from matkit.interfaces import Generator
 from matkit.models import checkpoint
-from matkit.options import build
 from matkit.train.generator_network import known_generator, new_generator, trained_file
-from matkit.train.generator_options import GeneratorOptions
 from matkit.train.generator_sets import read_generator_sets
 from matkit.train.generators import train_generator
-from tests.train.crystal_files import FLOW, crystals, csv_file
+from tests.train.crystal_files import FLOW, quick_options
 
 SMALL = {"latent": 4, "width": 8, "layers": 1, "harmonics": 2, "levels": 20, "time_channels": 8}
 
@@ -19,16 +17,7 @@ SMALL = {"latent": 4, "width": 8, "layers": 1, "harmonics": 2, "levels": 20, "ti
 @pytest.fixture
 def options(tmp_path):
     """Options of a run that takes a second."""
-    files = {
-        "train_file": csv_file(tmp_path / "train.csv", crystals()),
-        "valid_file": csv_file(tmp_path / "valid.csv", crystals(8, seed=1)),
-    }
-    rest = {"model": FLOW, "work_dir": str(tmp_path), "max_num_epochs": 3, "batch_size": 6}
-
-    def make(**changes):
-        return build(GeneratorOptions, {**files, **rest, "report": False, **changes})
-
-    return make
+    return quick_options(tmp_path)
 
 
 def _structures(options):
