@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from matkit.properties.identity import molecule_names
+from matkit.properties.identity import shared_structures
 from matkit.properties.reading import read_property_entries
 
 LEARNT, SEED = 8_000, 0
@@ -53,9 +53,9 @@ def main() -> None:
 
 def unlike(path: Path, test: Path) -> list[bool]:
     """Return of each crystal whether it is none of the test set under another name."""
-    known = set(molecule_names(read_property_entries([str(test)])))
-    names = molecule_names(read_property_entries([str(path)]))
-    return [name not in known for name in names]
+    entries = read_property_entries([str(path)])
+    known = {j for _, j in shared_structures(read_property_entries([str(test)]), entries)}
+    return [i not in known for i in range(len(entries))]
 
 
 if __name__ == "__main__":

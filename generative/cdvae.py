@@ -28,7 +28,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
-from matkit.errors import ConfigError
+from matkit.errors import ConfigError, did_you_mean
 from matkit.generative.parts import wrapped_normal
 from matkit.generative.parts.denoiser import Denoiser, Noisy, Prediction, Size
 from matkit.generative.parts.embedding import embed_time
@@ -130,7 +130,10 @@ class CDVAE(Generator):
         counts = composition == "counts"
         self.encoder = LatentEncoder(size, len(self.species), counts)
         self.heads = LatentHeads(size, max_atoms, len(self.species), properties or {}, counts)
-        sizes = {"width": width, "layers": layers, "harmonics": harmonics, **(decoder or {})}
+        sizes = {"width": width, "layers": layers, "harmonics": harmonics}
+        for key in (decoder or {}).keys() - sizes.keys():
+            raise ConfigError(f"Unknown size {key!r} of the decoder.{did_you_mean(key, sizes)}")
+        sizes |= decoder or {}
         of_decoder = Size(**sizes, time_channels=time_channels)
         self.decoder = Denoiser(of_decoder, self.species, (6, 6), True, {})
         self.embed_latent = nn.Linear(latent, time_channels)

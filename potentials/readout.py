@@ -7,8 +7,9 @@ the atoms, polarizabilities traces plus matrices without trace (as in Schütt et
 section 3.3), the spatial extent charges times squares of distances. All targets share one layer on
 top of the backbone and each has its own after it.
 
-Every target begins as what the composition says of it, by a least-squares fit, and is learnt in
-units of what this leaves. The uncertainty is that of the last linear map
+Every target begins as what the composition says of it, by a least-squares fit (the spatial extent
+as what the places of the elements say too), and is learnt in units of what this leaves. The
+uncertainty is that of the last linear map
 (`matkit.nn.heads.last_layer`).
 """
 
@@ -30,8 +31,15 @@ from matkit.nn.arguments import check_positive
 from matkit.nn.composition import CompositionFit, count_species
 from matkit.nn.embedding import SpeciesIndex
 from matkit.nn.heads.last_layer import last_layers
-from matkit.nn.heads.moments import Dipole, Polarizability, SumOfAtoms, SumOfSquares
+from matkit.nn.heads.moments import (
+    Dipole,
+    Polarizability,
+    SumOfAtoms,
+    SumOfSquares,
+    squares_from_center,
+)
 from matkit.nn.heads.pooling import pooling as pooling_of
+from matkit.nn.scatter import scatter_sum
 from matkit.structures import Structures
 
 # What is proportional to the number of atoms, if all are alike.
@@ -95,22 +103,31 @@ class Readout(PropertyModel):
         )
         sums = [target.kind in SUMS for target in self.targets for _ in range(target.width)]
         self.composition = CompositionFit(len(self.species), sums)
+        extents = [target.kind == "extent" for target in self.targets for _ in range(target.width)]
+        self.register_buffer("is_extent", torch.tensor(extents), persistent=False)
+        # Of the numbers of atoms, and of the sums of their squared distances from the centre.
+        self.extents = (
+            CompositionFit(2 * len(self.species), [True] * sum(extents)) if any(extents) else None
+        )
         self.uncertainty = last_layers(counts)
+
+    is_extent: Tensor
 
     def featurize(self, structures: Structures, neighbors: str = "auto") -> Graph:
         """Build the graph of the backbone."""
         return self.backbone.featurize(structures, neighbors)
 
     def begin_with(self, structures: Structures) -> None:
-        """Fit what the composition says to the targets of a training set."""
+        """Fit what is known without the network to the targets of a training set."""
         values = structures.system["targets"].double()
         smooth = values.clone()
         for target, columns in zip(self.targets, columns_of(self.targets), strict=True):
             if target.width > 1:  # what does not turn with the structure: nothing, or the trace
                 smooth[:, columns] = _unturned(values[:, columns])
-        counts = self._counts(structures)
-        self.composition.fit(counts, smooth)
-        rest = values - self.composition(counts)
+        self.composition.fit(self._counts(structures), smooth)
+        if self.extents is not None:
+            self.extents.fit(self._counts_and_squares(structures), values[:, self.is_extent])
+        rest = values - self._origin(structures)
         for columns in columns_of(self.targets):
             known = rest[:, columns][rest[:, columns].isfinite()]
             self.composition.spread[columns] = known.square().mean().sqrt()
@@ -119,8 +136,15 @@ class Readout(PropertyModel):
         """Return what the composition alone says of the targets."""
         return self.composition(self._counts(structures))
 
+    def _origin(self, structures: Structures) -> Float[Tensor, "B W"]:
+        """Return what is known of the targets without the network."""
+        known = self.baseline(structures)
+        if self.extents is not None:
+            known[:, self.is_extent] = self.extents(self._counts_and_squares(structures))
+        return known
+
     def units(self) -> Float[Tensor, " W"]:
-        """Return the spread of every column about the baseline in the training set."""
+        """Return the spread of every column about what it begins as, in the training set."""
         return self.composition.spread
 
     def forward(self, graph: Graph) -> Properties:
@@ -159,7 +183,7 @@ class Readout(PropertyModel):
         ]
 
     def _learnt(self, graph: Graph, inputs: Sequence[Tensor]) -> Tensor:
-        zero, units = self.baseline(graph), self.composition.spread
+        zero, units = self._origin(graph), self.composition.spread
         parts = []
         for k, (target, columns) in enumerate(
             zip(self.targets, columns_of(self.targets), strict=True)
@@ -174,6 +198,12 @@ class Readout(PropertyModel):
     def _counts(self, structures: Structures) -> Tensor:
         size = len(structures), len(self.species)
         return count_species(self.index(structures.species), structures.batch, size)
+
+    def _counts_and_squares(self, structures: Structures) -> Tensor:
+        count, width = len(structures), len(self.species)
+        place = structures.batch * width + self.index(structures.species)
+        squares = scatter_sum(squares_from_center(structures), place, count * width)
+        return torch.cat([self._counts(structures), squares.view(count, width)], dim=1)
 
 
 def _described_by(backbone: Potential) -> AtomDescription:

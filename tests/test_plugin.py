@@ -108,6 +108,7 @@ def test_it_passes_the_contracts_and_so_do_the_models_of_the_page(run):
     assert "passed" in run("pytest", *words, "site/pages/test_pairs.py", "site/pages/test_boxes.py")
 
 
+@pytest.mark.slow
 def test_the_head_and_the_loss_of_the_page_are_trained(matkit, tmp_path):
     labelled_file(tmp_path / "train.xyz", frames(10))
     model = "{name: polar, backbone: {name: facet, irreps: [8x0e, 8x0e+4x1o, 8x0e], lmax: 1}}"

@@ -319,6 +319,7 @@ def _template(
             "neb",
             "train",
             "train-generator",
+            "train-hamiltonian",
             "train-property",
             "finetune",
             "evaluate",
@@ -340,10 +341,7 @@ def _template(
         "label": LabelConfig,
         "screen": ScreenOptions,
     }
-    typer.echo(
-        template(command.removesuffix("-generator").removesuffix("-property"), configs[command]),
-        nl=False,
-    )
+    typer.echo(template(command.partition("-")[0], configs[command]), nl=False)
 
 
 @app.command("doctor", rich_help_panel=PANEL["doctor"])

@@ -57,20 +57,27 @@ def duplicates(
         Pairs (i, j) with structure j of `b` equal to structure i of `a` (of `a` alone: i < j); of
         several i the first one, so that every j comes at most once.
     """
-    others = None if b is None else fingerprints(b.structures)
-    return equal_pairs(a, fingerprints(a.structures), b, others, tolerance)
+    return equal_structures(a.structures, None if b is None else b.structures, tolerance)
+
+
+def equal_structures(
+    a: Structures, b: Structures | None = None, tolerance: float = 1e-3
+) -> list[tuple[int, int]]:
+    """Find equal structures of one batch or of two; see `duplicates`."""
+    others = None if b is None else fingerprints(b)
+    return equal_pairs(a, fingerprints(a), b, others, tolerance)
 
 
 def equal_pairs(
-    a: Dataset,
+    a: Structures,
     prints: Fingerprints,
-    b: Dataset | None,
+    b: Structures | None,
     others: Fingerprints | None,
     tolerance: float = 1e-3,
 ) -> list[tuple[int, int]]:
     """Find equal structures when the fingerprints of `a` and `b` are known; see `duplicates`."""
     second, wanted = (a, prints) if b is None or others is None else (b, others)
-    sets = (a.structures, second.structures)
+    sets = (a, second)
 
     @lru_cache(KEPT)
     def look(which: int, i: int, level: int) -> _Look:

@@ -94,7 +94,7 @@ def _kinds(dataset: Dataset) -> list[str]:
 
 
 def _copies(dataset: Dataset, prints: Fingerprints) -> list[Finding]:
-    pairs = equal_pairs(dataset, prints, None, None)
+    pairs = equal_pairs(dataset.structures, prints, None, None)
     if not pairs:
         return [Finding("fine", "duplicates", "no structure comes twice")]
     named = examples([f"{dataset.sources[j]} = {dataset.sources[i]}" for i, j in pairs])
@@ -112,7 +112,7 @@ def _leakage(
     one: tuple[Dataset, Fingerprints], other: tuple[Dataset, Fingerprints], near: float
 ) -> list[Finding]:
     (a, prints), (b, others) = one, other
-    equal = equal_pairs(a, prints, b, others)
+    equal = equal_pairs(a.structures, prints, b.structures, others)
     known = {j for _, j in equal}
     close = [pair for pair in near_pairs(a, b, near) if pair[1] not in known]
     findings = []

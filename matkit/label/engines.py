@@ -27,7 +27,8 @@ class EngineSpec:
 
     Attributes:
         name: Model name or file, `gfn1`, `gfn2`, ``module:factory``, or `MATRICES` and a method.
-        options: Arguments of xTB or of the factory, as JSON, so that it can be compared.
+        options: Arguments of xTB, of the factory or of what makes matrices, as JSON, so that it can
+            be compared.
         device: Where a matkit model runs.
         dtype: Precision of a matkit model.
         batch_atoms: Most atoms that a matkit model computes together.
@@ -74,7 +75,7 @@ def _load(spec: EngineSpec, _thread: int) -> Engine:
     if spec.name.startswith(MATRICES):
         from matkit.label.matrix_engine import kohn_sham_engine  # with scipy's and PySCF's modules
 
-        return kohn_sham_engine(spec.name.removeprefix(MATRICES))
+        return kohn_sham_engine(spec.name.removeprefix(MATRICES), **options)
     if is_factory(spec.name):
         return factory_engine(spec.name, options)
     if options:

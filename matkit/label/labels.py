@@ -24,7 +24,7 @@ class Labels:
 
     Attributes:
         energy: Total energy, eV; the one that the forces are derivatives of.
-        forces: Forces [N, 3], eV/Å.
+        forces: Forces [N, 3], eV/Å; None where they were not asked for.
         stress: Stress [3, 3], eV/Å³, positive in tension; None where there is none.
         hamiltonian: Kohn-Sham matrix [M, M], eV, where the engine gives one; orbitals as in
             `matkit.hamiltonians.orders`.
@@ -35,7 +35,7 @@ class Labels:
     """
 
     energy: float
-    forces: Array
+    forces: Array | None
     stress: Array | None
     gap: float | None = None
     hamiltonian: Array | None = None
@@ -44,9 +44,9 @@ class Labels:
     ignored: str = ""
 
     @property
-    def max_force(self) -> float:
-        """Largest force on an atom, eV/Å."""
-        return float(np.linalg.norm(self.forces, axis=1).max())
+    def max_force(self) -> float | None:
+        """Largest force on an atom, eV/Å; None without forces."""
+        return None if self.forces is None else float(np.linalg.norm(self.forces, axis=1).max())
 
     def fault(self) -> str:
         """Return what is wrong with the numbers, or nothing."""

@@ -19,11 +19,12 @@ from matkit.label.labels import Array, Engine, Labels
 from matkit.runs.versions import package_version
 
 
-def kohn_sham_engine(method: str) -> KohnShamEngine:
+def kohn_sham_engine(method: str, forces: bool = True) -> KohnShamEngine:
     """Return the engine of a method.
 
     Args:
         method: Functional and basis, such as ``pbe/def2-svp``, or ``gfn2``.
+        forces: Whether a functional gives forces too.
 
     Raises:
         MissingExtraError: PySCF or tblite is not installed.
@@ -41,14 +42,13 @@ def kohn_sham_engine(method: str) -> KohnShamEngine:
         )
     check_functional(functional)
     info = {"calculator": "PySCF", "level": method, "pyscf": package_version("pyscf")}
-    return KohnShamEngine(info, partial(_kohn_sham_labels, functional, basis))
+    return KohnShamEngine(info, partial(_kohn_sham_labels, functional, basis, forces))
 
 
-def _kohn_sham_labels(functional: str, basis: str, atoms: Atoms) -> Labels:
-    found = kohn_sham(atoms, functional, basis, with_forces=True)
+def _kohn_sham_labels(functional: str, basis: str, forces: bool, atoms: Atoms) -> Labels:
+    found = kohn_sham(atoms, functional, basis, with_forces=forces)
     shells = shells_of(atoms.numbers.tolist(), basis)
     matrix = from_pyscf(found.hamiltonian, atoms.numbers, shells)
-    assert found.forces is not None
     return Labels(found.energy, found.forces, None, found.gap, matrix)
 
 
@@ -94,7 +94,7 @@ class KohnShamEngine(Engine):
     def displaced_forces(self, atoms: Atoms, positions: Array) -> Array:
         """Return the forces [K, N, 3] at K sets of positions [K, N, 3] of one structure."""
         moved = (Atoms(atoms.numbers, places) for places in positions)
-        return np.stack([self.compute(one).forces for one in moved])
+        return np.stack([np.asarray(self.compute(one).forces) for one in moved])
 
     def exact_hessian(self, atoms: Atoms) -> Array:
         """Say that there is none.

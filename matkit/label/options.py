@@ -99,6 +99,11 @@ class LabellingOptions(DispersionOptions, ReadingOptions):
         description="functional/basis such as pbe/def2-svp, by PySCF, or gfn2, by tblite: label "
         "neutral molecules, and store their Kohn-Sham matrices",
     )
+    forces: bool = Field(
+        True,
+        description="compute forces too; without, Kohn-Sham matrices of PySCF take about half the "
+        "time",
+    )
     step: float | None = Field(
         None, gt=0, description=f"displacement of finite differences, in Å; {STEP} if not given"
     )
@@ -124,6 +129,8 @@ class LabellingOptions(DispersionOptions, ReadingOptions):
             raise ValueError("relative_difference has no effect without agree and max_difference")
         if self.hamiltonian is not None:
             self._check_hamiltonian()
+        elif not self.forces:
+            raise ValueError("forces can be left out with hamiltonian functional/basis alone")
         if self.min_gap is not None and self.calculator not in XTB and not self.hamiltonian:
             raise ValueError(f"min_gap needs hamiltonian or a calculator of {', '.join(XTB)}")
         if self.max_asymmetry is not None and self.hessian != "finite-difference":
@@ -136,6 +143,12 @@ class LabellingOptions(DispersionOptions, ReadingOptions):
         for name in ("calculator", "calculator_options", "hessian", "dispersion"):
             if getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"hamiltonian says how everything is computed; leave {name} out")
+        if self.forces:
+            return
+        if self.hamiltonian == "gfn2":
+            raise ValueError("forces cost nothing with gfn2; do not leave them out")
+        if self.max_force is not None or self.agree is not None:
+            raise ValueError("max_force and agree need forces")
 
     @property
     def precision(self) -> str:

@@ -25,7 +25,8 @@ HESSIAN_TYPE = np.dtype("<f4")
 def spec_of(options: LabellingOptions) -> EngineSpec:
     """Return which engine labels."""
     if options.hamiltonian is not None:
-        return _spec(f"{MATRICES}{options.hamiltonian}", {}, options, None)
+        arguments = {} if options.forces else {"forces": False}
+        return _spec(f"{MATRICES}{options.hamiltonian}", arguments, options, None)
     return _spec(options.calculator, options.calculator_options, options, options.dispersion)
 
 
@@ -81,7 +82,9 @@ def _outcome(
         return failed(item, f"by {options.agree}: {problem}")
     assert isinstance(labels, Labels)
     assert not isinstance(second, str)
-    facts: dict[str, Any] = {"max_force": labels.max_force}
+    facts: dict[str, Any] = {}
+    if labels.forces is not None:
+        facts["max_force"] = labels.max_force
     if labels.ignored:
         facts["ignored"] = labels.ignored
     if labels.gap is not None and np.isfinite(labels.gap):
@@ -108,6 +111,8 @@ def _problem(labels: Labels | str) -> str:
 
 def difference(first: Labels, second: Labels, part: float = 0.0) -> float:
     """Return the largest difference of the forces on an atom, less a part of the first, eV/Å."""
+    assert first.forces is not None
+    assert second.forces is not None
     differences = np.linalg.norm(first.forces - second.forces, axis=1)
     return float((differences - part * np.linalg.norm(first.forces, axis=1)).max())
 
@@ -164,7 +169,8 @@ def frame_of(item: Item, labels: Labels, facts: dict[str, float]) -> Atoms:
     kept = {k: v for k, v in atoms.info.items() if not describes_labels(k) and _is_simple(v)}
     frame.info = {**kept, "labelled_from": item.source, "REF_energy": labels.energy}
     frame.info |= {f"hessian_{name}": value for name, value in facts.items()}
-    frame.arrays["REF_forces"] = labels.forces
+    if labels.forces is not None:
+        frame.arrays["REF_forces"] = labels.forces
     if labels.ignored:
         frame.info["ignored"] = labels.ignored
     if labels.stress is not None:

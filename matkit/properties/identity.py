@@ -2,43 +2,30 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
-import numpy as np
-import torch
-from jaxtyping import Float
-from torch import Tensor
-
 from matkit.builders.smiles import rdkit, scaffold
+from matkit.data.duplicates import equal_structures
 from matkit.data.groups import reduced_formula
 from matkit.errors import ConfigError
-from matkit.neighbors import radius_graph
-from matkit.nn.scatter import scatter_sum
 from matkit.properties.entries import PropertyEntries
 from matkit.structures import Structures
 
-# Å, of the neighbours that tell crystals apart, and structures that are looked at together.
-REACH, TOGETHER = 6.0, 512
-# Numbers that agree within this are equal.
-RESOLUTION = 1e-3
-
 
 def molecule_names(entries: PropertyEntries) -> list[str]:
-    """Return what the same molecule or crystal shares: its SMILES, or its geometry."""
-    lacking = [i for i, smiles in enumerate(entries.smiles) if not smiles]
-    names = list(entries.smiles)
-    if lacking:
-        keys = geometry_keys(entries.structures.index(lacking))
-        for i, key in zip(lacking, keys, strict=True):
-            names[i] = key
-    return names
+    """Return what the same molecule or crystal shares within these: its SMILES, or a number."""
+    firsts = first_equals(entries.structures, _nameless(entries))
+    return [smiles or str(i) for smiles, i in zip(entries.smiles, firsts, strict=True)]
 
 
 def identities(entries: PropertyEntries) -> list[str]:
-    """Return what structures share that no network can tell apart."""
-    keys = geometry_keys(entries.structures)
-    return [f"{smiles} {key}" for smiles, key in zip(entries.smiles, keys, strict=True)]
+    """Return what structures share within these that no network can tell apart."""
+    counts = Counter(entries.smiles)
+    several = [i for i, smiles in enumerate(entries.smiles) if counts[smiles] > 1]
+    firsts = first_equals(entries.structures, several)
+    return [f"{smiles} {i}" for smiles, i in zip(entries.smiles, firsts, strict=True)]
 
 
 def families(entries: PropertyEntries, by: str) -> list[str]:
@@ -83,46 +70,34 @@ def formulas_of(structures: Structures) -> list[str]:
     return [reduced_formula(species[a:b]) for a, b in pairwise(structures.offsets.tolist())]
 
 
+def shared_structures(first: PropertyEntries, second: PropertyEntries) -> list[tuple[int, int]]:
+    """Return pairs (i, j) where structure j of `second` is structure i of `first`."""
+    pairs = [(i, j) for i, j in shared(first.smiles, second.smiles) if second.smiles[j]]
+    ours, theirs = _nameless(first), _nameless(second)
+    if ours and theirs:
+        equal = equal_structures(first.structures.index(ours), second.structures.index(theirs))
+        pairs += [(ours[i], theirs[j]) for i, j in equal]
+    return sorted(pairs, key=lambda pair: pair[1])
+
+
+def _nameless(entries: PropertyEntries) -> list[int]:
+    return [i for i, smiles in enumerate(entries.smiles) if not smiles]
+
+
+def first_equals(structures: Structures, which: Sequence[int]) -> list[int]:
+    """Return of each structure the number of the first that it equals.
+
+    Args:
+        structures: Structures.
+        which: Those that are compared; the others equal none.
+    """
+    firsts = list(range(len(structures)))
+    for i, j in equal_structures(structures.index(which)) if which else []:
+        firsts[which[j]] = firsts[which[i]]
+    return firsts
+
+
 def shared(first: Sequence[str], second: Iterable[str]) -> list[tuple[int, int]]:
     """Return pairs (i, j) where name j of `second` is name i of `first`, each j at most once."""
     known = {name: i for i, name in enumerate(first)}
     return [(known[name], j) for j, name in enumerate(second) if name in known]
-
-
-def geometry_keys(structures: Structures) -> list[str]:
-    """Return a text for each structure that does not change when it turns or its atoms are sorted.
-
-    It holds the composition, and sums of distances weighted by the elements.
-    """
-    parts = [
-        _moments(structures.index(range(first, min(first + TOGETHER, len(structures)))))
-        for first in range(0, len(structures), TOGETHER)
-    ]
-    moments = (torch.cat(parts) / RESOLUTION).round().long().tolist()
-    species, offsets = structures.species.numpy(), structures.offsets.tolist()
-    return [
-        f"{np.sort(species[a:b]).astype(np.uint8).tobytes().hex()} {row}"
-        for (a, b), row in zip(pairwise(offsets), moments, strict=True)
-    ]
-
-
-def _moments(part: Structures) -> Float[Tensor, "B K"]:
-    """Return sums over atoms of what surrounds them, by the root of their number, and the volume.
-
-    One atom that has moved must show among many, and small random moves of all of them may not
-    cancel: so there are several sums, not means, of unlike functions.
-    """
-    weights = 0.5 + part.species * 0.6180339887 % 1.0
-    if bool(part.pbc.any()):
-        graph = radius_graph(part, REACH)
-        near = (1 - graph.vectors.norm(dim=1) / REACH) ** 2 * weights[graph.neighbor]
-        here = scatter_sum(near, graph.center, len(part.species))
-    else:  # all pairs, by moments about the centre
-        count = part.n_atoms.unsqueeze(1)
-        centers = scatter_sum(part.positions, part.batch, len(part)) / count
-        here = (part.positions - centers[part.batch]).norm(dim=1)
-    waves = [(k * here).sin() for k in (1.3, 2.9, 4.7)]
-    rows = [here, here * weights, here**2 * weights, *waves, *(w * weights for w in waves)]
-    sums = scatter_sum(torch.stack(rows, dim=1), part.batch, len(part))
-    count = part.n_atoms.unsqueeze(1)
-    return torch.cat([sums / count.sqrt(), part.volume.unsqueeze(1) / count], dim=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from matkit.errors import ConfigError
 from matkit.options import resolve
 from matkit.train.finetune import finetune as finetune_potential
 from matkit.train.generator_network import is_generator
@@ -56,8 +57,17 @@ def train(
 
 
 def learns_properties(given: Mapping[str, Any]) -> bool:
-    """Return whether options are those of training properties: they name the task, or targets."""
-    return given.get("task") == "property" or bool(given.get("target"))
+    """Return whether options are those of training properties: they name the task, or targets.
+
+    Raises:
+        ConfigError: they name another task.
+    """
+    if (task := given.get("task", "property")) != "property":
+        raise ConfigError(
+            f"Expected the task property, got {task!r}. Leave task out: the name of the model says "
+            "whether a potential, a generator or a network of Hamiltonians is trained."
+        )
+    return "task" in given or bool(given.get("target"))
 
 
 def _train_generator(options: GeneratorOptions, listener: Listener | None) -> TrainingResult:

@@ -122,7 +122,7 @@ def train_generator(
         architecture = building.model_class(name, Generator)
         sets = read_generator_sets(options, architecture.domain)
         sets = sets.prepared(architecture.prepared)
-        for note in (*sets.notes, *_notes(session.fabric, options)):
+        for note in (*sets.notes, *_notes(session.fabric, options, architecture)):
             session.listener.note(note)
         start = start or trained_file(options)
         generator, facts = (
@@ -145,17 +145,21 @@ def train_generator(
         return replace(outcome, metrics=report(outcome, options, facts))
 
 
-def _notes(fabric: Fabric, options: GeneratorOptions) -> list[str]:
-    """Return what is slower than it need be."""
-    if not options.mixed_precision or fabric.device.type != "cpu":
-        return []
-    speed = bfloat16_speed()
-    if speed >= 1:
-        return []
-    return [
-        f"This processor multiplies matrices {speed:.1f} times as fast in bfloat16 as in float32: "
-        "training is faster without mixed_precision."
-    ]
+def _notes(fabric: Fabric, options: GeneratorOptions, architecture: type[Generator]) -> list[str]:
+    """Return what chooses the best epoch, if not the loss, and what is slower than it need be."""
+    notes = []
+    if architecture.decisive:
+        terms = " and ".join(sorted(architecture.decisive))
+        notes.append(
+            f"The best epoch is chosen by {terms}: valid_loss is their sum, train_loss that of all "
+            "terms."
+        )
+    if options.mixed_precision and fabric.device.type == "cpu" and (speed := bfloat16_speed()) < 1:
+        notes.append(
+            f"This processor multiplies matrices {speed:.1f} times as fast in bfloat16 as in "
+            "float32: training is faster without mixed_precision."
+        )
+    return notes
 
 
 def _trainer(

@@ -20,7 +20,13 @@ from matkit.properties.checks import (
 )
 from matkit.properties.columns import targets_in, values_of
 from matkit.properties.entries import PropertyEntries
-from matkit.properties.identity import families, formulas_of, identities, molecule_names, shared
+from matkit.properties.identity import (
+    families,
+    formulas_of,
+    identities,
+    shared,
+    shared_structures,
+)
 from matkit.properties.reading import read_property_entries
 from matkit.structures import Structures
 from matkit.train.property_options import PropertyOptions
@@ -175,7 +181,7 @@ def _refuse_leakage(
     train: PropertyEntries, other: PropertyEntries, options: PropertyOptions, name: str
 ) -> list[str]:
     """Refuse sets that share structures, or what `split_by` keeps apart."""
-    same = shared(molecule_names(train), molecule_names(other))
+    same = shared_structures(train, other)
     kind = "structures"
     if not same and options.split_by in ("formula", "scaffold"):
         kind = f"structures, by their {options.split_by}s,"

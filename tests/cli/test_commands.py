@@ -10,7 +10,7 @@ from ase.build import bulk, molecule
 from ase.io import read, write
 
 import matkit
-from matkit.cli.configs import CONFIGS
+from matkit.cli.configs import CONFIGS, TEMPLATES
 from tests.simulate.calculators import InterruptedEMT, Springs
 
 COMMANDS = ("singlepoint", "relax", "md")
@@ -303,6 +303,12 @@ def test_templates_have_every_option_and_can_be_used(cli, copper, command):
     assert all(f"# {field.description}" in text for field in model.model_fields.values())
     (cli.folder / "t.yaml").write_text(text)
     cli(command, copper, "--config", "t.yaml")
+
+
+def test_the_template_of_every_training(cli):
+    for command in ("train", "train-generator", "train-hamiltonian", "train-property"):
+        options = yaml.safe_load(cli("template", command).stdout)
+        assert options == TEMPLATES[command]().model_dump(mode="json")
 
 
 def test_an_unknown_template(cli):

@@ -76,7 +76,7 @@ def test_journey(emt):
 
 
 def test_a_failed_check_gives_exit_code_1(files):
-    words = ["salt.safetensors", "--quick", "--checks", "eos", "--checks", "diatomics"]
+    words = ["salt.safetensors", "--quick", "--checks", "eos,diatomics"]
     result = files("evaluate", "physics", *words, code=1)
     assert "fail" in result.stdout
     found = metrics(files.folder)
@@ -107,7 +107,7 @@ def test_a_model_whose_crystals_are_not_known(emt, monkeypatch):
         (["emt", "--checks", "magnetism"], "magnetism"),
         (["emt", "--crystals", 0], "crystals"),
         (["emt", "--quantities", "volume"], "no effect on one model"),
-        (["emt", "other", "--quantities", "magnetism"], "unknown quantity"),
+        (["emt", "other", "--quantities", "volume,magnetism"], "unknown quantity 'magnetism'"),
         (["emt", "other", "--checks", "eos"], "no effect where models are compared"),
         (["emt", "other", "water.xyz"], "Expected crystals"),
         (["ase.calculators.emt:EMT", "ase.calculators.emt:EMT2", "cu.xyz"], "Cannot make a calc"),

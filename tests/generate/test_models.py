@@ -30,7 +30,7 @@ USUAL, OPEN = "prototypes,crystalflow-mp20", "prototypes,crystalflow-mp20,wyform
         ({"chemical_system": "Li-O"}, USUAL),
         ({}, OPEN),
         ({"space_group": "225", "num_atoms": "8"}, OPEN),
-        ({"required_elements": "Li"}, OPEN),
+        ({"required_elements": "Li"}, "wyformer-mp20"),
         ({"model": "crystalflow-perov5", "formula": "SrTiO3"}, "crystalflow-perov5"),
     ],
 )
@@ -46,6 +46,7 @@ def test_the_models_that_take_turns_fit_what_is_asked_for(asked, names):
         ({}, USUAL),
         ({"num_atoms": "4"}, USUAL),
         ({"condition": ["band_gap=1"]}, None),
+        ({"required_elements": "Li"}, "wyformer-mp20"),
     ],
 )
 def test_without_a_model_known_prototypes_take_part_but_hear_nothing_of_properties(asked, names):

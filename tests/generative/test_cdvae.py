@@ -293,3 +293,8 @@ def test_the_decoder_may_have_another_size():
     assert generator.decoder.to_coordinates.in_features == 12
     made = generator.sample(Condition(n_atoms=torch.tensor([3, 6])), 4, torch.arange(2))
     assert made.n_atoms.tolist() == [3, 6]
+
+
+def test_a_size_that_the_decoder_lacks_is_named():
+    with pytest.raises(ConfigError, match="Unknown size 'widths'.* mean 'width'"):
+        model(decoder={"widths": 12})

@@ -392,6 +392,7 @@ def test_edited_structures_are_noticed(tmp_path, source):
         ({"step": 0.1}, "step has no effect"),
         ({"min_gap": 0.5}, "min_gap needs hamiltonian or a calculator of gfn1, gfn2"),
         ({"calculator_options": {1: 2}}, "expected names|valid string"),
+        ({"forces": False}, "with hamiltonian functional/basis alone"),
     ],
 )
 def test_impossible_options(options, message):

@@ -112,6 +112,24 @@ def test_it_begins_as_what_the_composition_says(methanol):
     assert model.units().max() < 1e-2, "nothing is left"
 
 
+def test_an_extent_begins_as_what_the_places_of_the_elements_say(methanol):
+    model = build(targets=TARGETS[-1:])
+    atoms = [molecule(name) for name in ("H2O", "CH4", "CH3OH", "H2", "CO2", "C2H6", "H2CO")]
+    structures = cat([from_ase(one) for one in atoms])
+    values = torch.tensor([[extent(one)] for one in atoms], dtype=torch.float64)
+    model.begin_with(structures.replace(system={"targets": values}))
+    torch.nn.init.zeros_(model.last[0])
+    np.testing.assert_allclose(predicted(model, methanol), [[extent(methanol)]], rtol=1e-4)
+    assert model.units()[0] < 1e-3 * values.std(), "nothing is left"
+
+
+def extent(atoms):
+    """Nuclear charges times squared distances from their centre, and 3 for each atom."""
+    center = np.average(atoms.positions, axis=0, weights=atoms.numbers)
+    squares = ((atoms.positions - center) ** 2).sum(1)
+    return float(atoms.numbers @ squares + 3 * len(atoms))
+
+
 def test_missing_values_are_left_out_of_that():
     model = build(targets=TARGETS[1:2])
     structures = cat([from_ase(molecule(name)) for name in ("H2", "H2O", "CH4", "CO2")])

@@ -40,7 +40,9 @@ def kills_its_worker_once(folder, chunk):
     return late_first(chunk)
 
 
-@pytest.mark.parametrize("where", ["local", pytest.param("parsl", marks=pytest.mark.slow), "dask"])
+@pytest.mark.parametrize(
+    "where", ["local", *(pytest.param(x, marks=pytest.mark.slow) for x in ("parsl", "dask"))]
+)
 def test_a_worker_is_killed_at_work_and_all_items_are_done(tmp_path, monkeypatch, where):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))  # of these functions

@@ -355,5 +355,14 @@ def test_bfloat16_that_is_slower_is_told(options, monkeypatch, speed, told):
     assert any("0.4 times as fast in bfloat16" in note for note in notes) == told
 
 
+@pytest.mark.parametrize(("terms", "told"), [({"species", "coordinates"}, True), (set(), False)])
+def test_what_chooses_the_best_epoch_is_told(options, monkeypatch, terms, told):
+    notes: list[str] = []
+    monkeypatch.setattr(Generator, "decisive", frozenset(terms))
+    train_generator(options(max_num_epochs=1), Listener(note=notes.append))
+    said = "The best epoch is chosen by coordinates and species: valid_loss is their sum"
+    assert any(said in note for note in notes) == told
+
+
 def test_the_speed_of_bfloat16_is_a_ratio():
     assert 0.01 < bfloat16_speed() < 100

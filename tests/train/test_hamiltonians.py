@@ -61,6 +61,17 @@ def test_labels_hold_matrices_energies_and_what_failed(labels):
     assert locate_matrices(labels, "hessian") == {}, "they are no Hessians"
 
 
+def test_forces_can_be_left_out(options, labels, tmp_path):
+    source, asked = labels.parent / "frames.extxyz", LabellingOptions(hamiltonian=METHOD)
+    label(source, tmp_path / "out", asked.model_copy(update={"forces": False}))
+    sets = [read_hamiltonian_sets(options(train_file=[str(f)])) for f in (labels, tmp_path / "out")]
+    with_forces, without = (one.train.atom for one in sets)
+    torch.testing.assert_close(without["hamiltonian"], with_forces["hamiltonian"], rtol=0, atol=0)
+    assert with_forces["forces"].isfinite().all()
+    assert without["forces"].isnan().all()
+    assert train(options(train_file=[str(tmp_path / "out")], name="without")).finished
+
+
 def test_charged_and_periodic_structures_are_not_labelled(tmp_path):
     atoms = [molecule("H2"), molecule("H2")]
     atoms[0].info["charge"] = 2
@@ -78,11 +89,13 @@ def test_charged_and_periodic_structures_are_not_labelled(tmp_path):
         ({"calculator": "gfn2"}, "leave calculator out"),
         ({"hessian": "finite-difference"}, "leave hessian out"),
         ({"dispersion": "d3bj"}, "leave dispersion out"),
+        ({"forces": False, "max_force": 1.0}, "max_force and agree need forces"),
+        ({"forces": False, "hamiltonian": "gfn2"}, "forces cost nothing with gfn2"),
     ],
 )
 def test_the_method_of_matrices_says_how_everything_is_computed(given, reason):
     with pytest.raises(ValueError, match=reason):
-        LabellingOptions(hamiltonian=METHOD, **given)
+        LabellingOptions(**{"hamiltonian": METHOD, **given})
 
 
 def test_a_method_is_functional_and_basis(tmp_path):

@@ -177,6 +177,8 @@ def test_the_command_finds_out_what_is_trained():
     assert training_options(None, {"task": "property"}) is PropertyOptions
     assert training_options(None, {"target": ["a"]}) is PropertyOptions
     assert training_options(None, {"model": "facet-s"}) is TrainOptions
+    with pytest.raises(ConfigError, match="Expected the task property, got 'generator'"):
+        training_options(None, {"task": "generator"})
 
 
 def changed(tmp_path, change):

@@ -42,12 +42,16 @@ WEIGHTLESS = {"prototypes": known_prototypes}
 # there are.
 USUAL = ("prototypes", "crystalflow-mp20")
 OPEN = ("prototypes", "crystalflow-mp20", "wyformer-mp20")
+# Those that can be told which elements must occur among others.
+TOLD = ("wyformer-mp20",)
 # A crystal that has grown to this many times its volume has come apart.
 BURST = 3.0
 
 
 def general(options: CrystalOptions) -> Sequence[str]:
     """Return the names of all generators that fit what is asked for."""
+    if options.required_elements:
+        return TOLD
     named = any(getattr(options, name) is not None for name in ATOMS)
     return USUAL if named else OPEN
 
@@ -57,7 +61,9 @@ def usual(options: CrystalOptions) -> Sequence[str]:
 
     Known prototypes hear nothing of properties.
     """
-    return () if options.condition or options.optimize else USUAL
+    if options.condition or options.optimize:
+        return ()
+    return TOLD if options.required_elements else USUAL
 
 
 def fields(options: CrystalOptions, generator: Generator, count: int) -> dict[str, Any]:

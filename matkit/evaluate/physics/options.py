@@ -81,6 +81,13 @@ class PhysicsOptions(SymmetryOptions, DispersionOptions, ReadingOptions):
     out: str = Field("results/physics", description="folder of the results")
     overwrite: bool = Field(False, description="replace results that are already there")
 
+    @field_validator("checks", "quantities", mode="before")
+    @classmethod
+    def _may_have_commas(cls, given: object) -> object:
+        if not isinstance(given, list):
+            return given
+        return [name.strip() for part in given for name in str(part).split(",")]
+
     @field_validator("quantities")
     @classmethod
     def _are_known(cls, names: list[str]) -> list[str]:

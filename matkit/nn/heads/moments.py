@@ -34,16 +34,27 @@ class SumOfAtoms(nn.Module):
         return scatter_sum(self.layer(x), structures.batch, len(structures)).unsqueeze(1)
 
 
-class SumOfSquares(SumOfAtoms):
-    """``Σ_i h(x_i) |r_i - R|²`` about the centre R of the nuclear charges."""
+class SumOfSquares(nn.Module):
+    """``Σ_i h(x_i) |r_i - R|² + g(x_i)`` about the centre R of the nuclear charges.
+
+    Args:
+        width: Features of an atom.
+        hidden: Features of each sum.
+    """
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.layer = nn.Sequential(nn.Linear(width, 2 * hidden), nn.SiLU())
+        self.features = 2 * hidden
 
     def forward(
         self, x: Float[Tensor, "N F"], description: AtomDescription, structures: Structures
     ) -> Float[Tensor, "B 1 H"]:
         """Return what the last map makes the target of; `x` are features that all heads share."""
-        apart = from_center(structures, structures.species.double()).square().sum(1)
-        weighted = self.layer(x) * apart.to(x).unsqueeze(1)
-        return scatter_sum(weighted, structures.batch, len(structures)).unsqueeze(1)
+        charges, own = self.layer(x).chunk(2, dim=1)
+        weighted = charges * squares_from_center(structures).to(x).unsqueeze(1)
+        both = torch.cat([weighted, own], dim=1)
+        return scatter_sum(both, structures.batch, len(structures)).unsqueeze(1)
 
 
 class Dipole(nn.Module):
@@ -128,6 +139,11 @@ class Polarizability(nn.Module):
 def _matrices() -> Tensor:
     """Return matrices without trace [9, 5], one for each component of degree 2."""
     return wigner_3j(1, 1, 2).reshape(9, 5)
+
+
+def squares_from_center(structures: Structures) -> Float[Tensor, " N"]:
+    """Return squared distances from the centre of the nuclear charges, Å²."""
+    return from_center(structures, structures.species.double()).square().sum(1)
 
 
 def from_center(structures: Structures, weights: Float[Tensor, " N"]) -> Float[Tensor, "N 3"]:

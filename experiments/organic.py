@@ -1,0 +1,106 @@
+"""Errors of a potential of molecules on scaffolds it never saw, and on the complexes of S22.
+
+    python organic.py OUT MODEL
+
+OUT is the folder of `organic_dataset.py`. Forces and energies of molecules, ions and pairs of
+held-out scaffolds beside their labels, forces by element too; energies of the 22 complexes at five
+distances less those of their molecules, of the same geometry, in kcal/mol.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms, units
+from ase.io import read
+from common import table
+
+import matkit as mk
+from matkit.simulate import singlepoint_many
+
+SETS = ("molecules", "ions", "dimers")
+KCAL = units.kcal / units.mol
+
+
+def main() -> None:
+    """Print tables and write them beside the model."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("model")
+    args = parser.parse_args()
+    calculator = mk.load_calculator(args.model)
+    found = {}
+    for name in SETS:
+        path = args.folder / "labels" / f"{name}-held-out" / "labels.extxyz"
+        if not path.stat().st_size:  # of few molecules none may be held out
+            continue
+        labelled = read(path, ":")
+        found[name] = errors(labelled, predicted(labelled, calculator))
+    print(table([{"set": name, **row} for name, (row, _) in found.items()]))
+    elements = [{"set": name, **forces} for name, (_, forces) in found.items()]
+    print(f"\nForces by element, meV/Å\n\n{table(elements)}")
+    complexes = read(args.folder / "labels" / "s22" / "labels.extxyz", ":")
+    rows = interactions(complexes, predicted(complexes, calculator))
+    print(f"\nInteraction energies, kcal/mol\n\n{table(rows)}")
+    document = {name: {"errors": row, "elements": forces} for name, (row, forces) in found.items()}
+    path = args.folder / "organic.json"
+    path.write_text(json.dumps({"model": args.model, **document, "s22": rows}, indent=1))
+
+
+def predicted(labelled: Sequence[Atoms], calculator: mk.MatkitCalculator) -> list[Atoms]:
+    """Return the structures with energies and forces of the potential."""
+    bare = []
+    for atoms in labelled:
+        one = Atoms(atoms.numbers, atoms.positions)
+        one.info = {key: atoms.info[key] for key in ("charge",) if key in atoms.info}
+        bare.append(one)
+    return [result.atoms for result in singlepoint_many(bare, calculator, stress=False)]
+
+
+def errors(
+    labelled: Sequence[Atoms], made: Sequence[Atoms]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return mean absolute errors of a set, and those of forces by element."""
+    energies = [
+        (b.get_potential_energy() - a.info["REF_energy"]) / len(a)
+        for a, b in zip(labelled, made, strict=True)
+    ]
+    wrong = [b.get_forces() - a.arrays["REF_forces"] for a, b in zip(labelled, made, strict=True)]
+    forces = 1e3 * np.abs(np.concatenate(wrong)).mean(axis=1)
+    symbols = np.concatenate([atoms.get_chemical_symbols() for atoms in labelled])
+    row = {
+        "structures": len(labelled),
+        "E, meV/atom": 1e3 * float(np.abs(energies).mean()),
+        "F, meV/Å": float(forces.mean()),
+    }
+    return row, {e: float(forces[symbols == e].mean()) for e in sorted(set(symbols.tolist()))}
+
+
+def interactions(labelled: Sequence[Atoms], made: Sequence[Atoms]) -> list[dict[str, object]]:
+    """Return errors of interaction energies by distance: 1 is that of the minimum."""
+    pairs = list(zip(labelled, made, strict=True))
+    alone: dict[str, np.ndarray] = {}
+    for label, one in pairs:
+        if label.info["config_type"] == "monomer":
+            both = np.array([label.info["REF_energy"], one.get_potential_energy()])
+            alone[label.info["group"]] = alone.get(label.info["group"], 0.0) + both
+    wrong: dict[float, list[np.ndarray]] = {}
+    for label, one in pairs:
+        if label.info["config_type"] == "complex":
+            both = np.array([label.info["REF_energy"], one.get_potential_energy()])
+            wrong.setdefault(label.info["factor"], []).append(both - alone[label.info["group"]])
+    rows: list[dict[str, object]] = []
+    for factor, values in sorted(wrong.items()):
+        expected, got = np.array(values).T / KCAL
+        mae = float(np.abs(got - expected).mean())
+        row = {"distance": factor, "mean size": float(np.abs(expected).mean()), "MAE": mae}
+        rows.append({"complexes": len(values), **row})
+    return rows
+
+
+if __name__ == "__main__":
+    main()
