@@ -27,7 +27,7 @@ KCAL = units.kcal / units.mol
 
 
 def main() -> None:
-    """Print tables and write them beside the model."""
+    """Print tables and write them to OUT/organic.json."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("model")

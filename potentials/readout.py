@@ -9,8 +9,7 @@ top of the backbone and each has its own after it.
 
 Every target begins as what the composition says of it, by a least-squares fit (the spatial extent
 as what the places of the elements say too), and is learnt in units of what this leaves. The
-uncertainty is that of the last linear map
-(`matkit.nn.heads.last_layer`).
+uncertainty is that of the last linear map (`matkit.nn.heads.last_layer`).
 """
 
 from __future__ import annotations
@@ -65,6 +64,8 @@ class Readout(PropertyModel):
         ConfigError: an argument is out of range, or the backbone does not fit.
     """
 
+    is_extent: Tensor
+
     def __init__(
         self,
         species: Sequence[int],
@@ -110,8 +111,6 @@ class Readout(PropertyModel):
             CompositionFit(2 * len(self.species), [True] * sum(extents)) if any(extents) else None
         )
         self.uncertainty = last_layers(counts)
-
-    is_extent: Tensor
 
     def featurize(self, structures: Structures, neighbors: str = "auto") -> Graph:
         """Build the graph of the backbone."""

@@ -37,7 +37,8 @@ class PhysicsOptions(SymmetryOptions, DispersionOptions, ReadingOptions):
         [], description="crystals to look at [simple ones of the elements that the model knows]"
     )
     checks: list[CheckName] = Field(
-        ["eos", "diatomics", "nve", "phonons", "elastic"], description="what to check"
+        ["eos", "diatomics", "nve", "phonons", "elastic"],
+        description="what to check; several with commas",
     )
     compare: list[str] = Field(
         [],
@@ -49,7 +50,8 @@ class PhysicsOptions(SymmetryOptions, DispersionOptions, ReadingOptions):
     )
     quantities: list[str] = Field(
         ["volume", "elastic", "phonons", "surface", "vacancy", "molecules", "reactions"],
-        description="what is compared; also conductivity, which needs matkit[conductivity]",
+        description="what is compared, several with commas; also conductivity, which needs "
+        "matkit[conductivity]",
     )
     retry_failed: bool = Field(False, description="compute again what failed; " + GOES_ON)
     crystals: int | None = Field(
