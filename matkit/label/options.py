@@ -101,8 +101,8 @@ class LabellingOptions(DispersionOptions, ReadingOptions):
     )
     forces: bool = Field(
         True,
-        description="compute forces too; without, Kohn-Sham matrices of PySCF take about half the "
-        "time",
+        description="compute forces too; without, Kohn-Sham matrices of PySCF take half the time, "
+        "of very small molecules nearly all of it",
     )
     step: float | None = Field(
         None, gt=0, description=f"displacement of finite differences, in Å; {STEP} if not given"
