@@ -32,7 +32,9 @@ class Noise:
     """
 
     def __init__(self, seeds: Int[Tensor, " B"]) -> None:
-        self.keys = _mix(seeds * GOLDEN)
+        keys = _mix(seeds * GOLDEN)
+        # The hash of zero is zero, the end of every distribution: no number may be that of zero.
+        self.keys = torch.where(keys == 0, GOLDEN, keys)
         self.calls = 0
 
     def uniform(self, *shape: int) -> Float[Tensor, "B *shape"]:

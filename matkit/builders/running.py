@@ -67,8 +67,9 @@ def build(
     begin = time.perf_counter()
     files = Files(Path(options.out), stem)
     settings = options.model_dump(exclude=FREE)
+    how = options.overwrite, options.retry_failed, options.defaults()
     with (
-        Ledger(files, settings, options.overwrite, options.retry_failed) as ledger,
+        Ledger(files, settings, *how) as ledger,
         open_executor("local", options.workers) as executor,
     ):
         plan = Plan(_one, 0, executor, 4 * options.workers)

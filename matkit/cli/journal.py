@@ -13,6 +13,7 @@ from ase import Atoms
 from matkit.data.ase import charge_or_spin
 from matkit.errors import ConfigError
 from matkit.runs.items import Item, fingerprint
+from matkit.runs.settings import changed_settings
 from matkit.runs.text_files import TextFile
 
 Row = dict[str, Any]
@@ -26,22 +27,35 @@ class Journal:
     Args:
         path: Hidden file beside the results; the first line of a new run replaces that of another.
         settings: Resolved options of the run.
+        defaults: Their values in runs of a version that had not all of them.
         goes_on: Whether to take up what is there.
 
     Raises:
         ConfigError: the run to go on with had other options.
     """
 
-    def __init__(self, path: Path, settings: Mapping[str, Any], goes_on: bool) -> None:
+    def __init__(
+        self,
+        path: Path,
+        settings: Mapping[str, Any],
+        defaults: Mapping[str, Any],
+        goes_on: bool,
+    ) -> None:
         own = {key: value for key, value in settings.items() if key not in FREE}
         self._done: dict[tuple[int, str], Row] = {}
         self.length = 0
         content = path.read_bytes() if goes_on and path.is_file() else b""
-        keep = self._take_up(content, path, own)
+        keep = self._take_up(content, path, own, defaults)
         self._first = "" if keep else json.dumps(own) + "\n"
         self._file = TextFile(path, keep)
 
-    def _take_up(self, content: bytes, path: Path, settings: Mapping[str, Any]) -> int:
+    def _take_up(
+        self,
+        content: bytes,
+        path: Path,
+        settings: Mapping[str, Any],
+        defaults: Mapping[str, Any],
+    ) -> int:
         """Read the lines that are whole and return their length."""
         lines = content.splitlines(keepends=True)
         if not lines or not lines[0].endswith(b"\n"):
@@ -55,12 +69,10 @@ class Journal:
                 f"{path} does not say what was done before ({error!r}). Start anew with overwrite."
             ) from error
         new = json.loads(json.dumps(settings))
-        changed = [key for key in new if old.get(key) != new[key]]
-        if changed:
-            texts = (f"{key} = {old.get(key)!r} then, {new[key]!r} now" for key in changed)
+        if changed := changed_settings(old, new, old.keys() - new.keys(), defaults):
             raise ConfigError(
-                f"Cannot go on with {path.parent}: it was begun with other options: "
-                f"{'; '.join(texts)}. Use the same ones, or start anew with overwrite."
+                f"Cannot go on with {path.parent}: it was begun with other options: {changed}. "
+                "Use the same ones, or start anew with overwrite."
             )
         self._done = done
         return sum(len(line) for line in lines if line.endswith(b"\n"))

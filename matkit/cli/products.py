@@ -46,7 +46,8 @@ class Products:
         if isinstance(config, MDConfig):  # goes on in the middle of a structure
             return
         settings = config.model_dump() | {"weights": weights}
-        self._journal = Journal(files["journal"], settings, config.restart is not None)
+        goes_on = config.restart is not None
+        self._journal = Journal(files["journal"], settings, config.defaults(), goes_on)
         if self._journal.length:
             check_length(self.path, self._journal.length)
             self._product = TextFile(self.path, self._journal.length)

@@ -18,6 +18,7 @@ from matkit.options import dump_config
 from matkit.report.json_files import json_bytes
 from matkit.runs.atomic import write_atomically
 from matkit.runs.replacing import OldResults
+from matkit.runs.settings import changed_settings
 from matkit.runs.text_files import refuse_existing
 from matkit.runs.yaml_text import read_yaml
 from matkit.simulate.reading import read_frames
@@ -135,14 +136,10 @@ def _check_same(path: Path, config: RunConfig) -> None:
         then: dict[str, Any] = dict(read_yaml(path))
     except (OSError, TypeError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"Cannot read {path}: {error}. Begin anew with overwrite.") from error
-    fields, now = type(config).model_fields, config.model_dump()
-    changed = [
-        f"{key} = {then.get(key)} then, {value} now"
-        for key, value in now.items()
-        if key not in FREE and then.get(key, fields[key].default) != value
-    ]
-    if changed:
+    now = config.model_dump()
+    free = {*FREE, *(then.keys() - now.keys())}
+    if changed := changed_settings(then, now, free, config.defaults()):
         raise ConfigError(
-            f"{path} was written by a run with other options: {'; '.join(changed)}. Use the same "
-            "ones to go on, or begin anew with overwrite."
+            f"{path} was written by a run with other options: {changed}. Use the same ones to go "
+            "on, or begin anew with overwrite."
         )

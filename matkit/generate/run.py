@@ -8,6 +8,7 @@ from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from ase import Atoms
@@ -105,7 +106,7 @@ def draw(
     settings = options.model_dump(exclude=FREE | RELAXATION)
     settings |= {"steps": steps, "weights": _checksum(generator)}
     files = _files(options, GENERATED)
-    with Ledger(files, settings, options.overwrite) as ledger, watch("sampling") as show:
+    with _ledger(files, settings, options) as ledger, watch("sampling") as show:
         plan = Plan(sampler.cost, sampler.limit)
         carry_out(lambda: parse_shard(options.shard).of(items), sampler, ledger, plan, show)
     calls = steps * generator.calls_per_step
@@ -122,6 +123,10 @@ def _checksum(generator: Generator) -> str:
 
 def _files(options: GenerateOptions, stem: str) -> Files:
     return Files(Path(options.out), stem, parse_shard(options.shard))
+
+
+def _ledger(files: Files, settings: dict[str, Any], options: GenerateOptions) -> Ledger:
+    return Ledger(files, settings, options.overwrite, defaults=options.defaults())
 
 
 def frames_of(files: Files) -> list[Atoms]:
@@ -155,7 +160,7 @@ def relax_batch(
     work = Trials(relaxer, options.trials)
     items = [Item(number, f"{batch.noun} {number}", a) for number, a in batch.drawn.items()]
     settings = options.model_dump(include=RELAXATION)
-    with Ledger(files, settings, options.overwrite) as ledger, watch("relaxing") as show:
+    with _ledger(files, settings, options) as ledger, watch("relaxing") as show:
         size = min(TOGETHER, -(-len(items) // (2 * options.workers)))
         plan = Plan(_one, size, executor, 4 * options.workers)
         carry_out(lambda: iter(items), work, ledger, plan, show)

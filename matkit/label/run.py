@@ -118,7 +118,7 @@ def label(
     begin = time.perf_counter()
     files = Files(Path(where.out), STEM, where.shard)
     settings = options.model_dump(exclude=FREE) | {"precision": options.precision}
-    with Ledger(files, settings, where.overwrite, where.retry) as ledger:
+    with Ledger(files, settings, where.overwrite, where.retry, options.defaults()) as ledger:
         work = partial(label_items, options)
         plan = Plan(_atoms, _limit(engine, options), where.executor, where.in_flight)
         carry_out(

@@ -25,6 +25,16 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """Return the values of what is not given, by name."""
+        fields = cls.model_fields.items()
+        return {
+            name: field.get_default(call_default_factory=True)
+            for name, field in fields
+            if not field.is_required()
+        }
+
     @field_validator("*", mode="before")
     @classmethod
     def _one_makes_a_list(cls, value: Any, info: Any) -> Any:

@@ -11,6 +11,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, BinaryIO, Self, get_args
 
 from ase.io.extxyz import write_extxyz
@@ -31,6 +32,8 @@ class Ledger:
         settings: What results depend on; must be what it was when the campaign began.
         overwrite: Whether to begin anew. What is there stays until there is a result.
         retry: Whether items that failed are done again.
+        defaults: Those of options among the settings: what a campaign of a version without an
+            option was made with.
 
     Raises:
         ConfigError: the campaign was begun with other settings, or is running elsewhere.
@@ -43,6 +46,7 @@ class Ledger:
         settings: Mapping[str, Any],
         overwrite: bool = False,
         retry: bool = False,
+        defaults: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         self.files, self._retry = files, retry
         self._lock = Lock(files.folder / f".{files.path('.lock').name}")
@@ -51,14 +55,14 @@ class Ledger:
             self._settle()
             if overwrite:
                 self._old.set_aside(files.all)
-            self._begin(settings)
+            self._begin(settings, defaults)
         except BaseException:
             self._lock.close()
             raise
 
-    def _begin(self, settings: Mapping[str, Any]) -> None:
+    def _begin(self, settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
         try:
-            begin(self.files, settings)
+            begin(self.files, settings, defaults)
             self._load()
         except BaseException:
             self._old.restore(self.files.all)

@@ -71,15 +71,21 @@ class Files:
         return (*main, self.sorted_frames, self.sorted_ledger)
 
 
-def begin(files: Files, settings: Mapping[str, Any]) -> None:
+def begin(files: Files, settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
     """Write the settings, or compare with those that are there.
+
+    Args:
+        files: Where.
+        settings: What results depend on.
+        defaults: Values of options, for those that an older version did not write.
 
     Raises:
         ConfigError: the results that are there were made with other settings.
         OutputExistsError: nothing says how they were made.
     """
     if files.settings.exists():
-        _compare(files.settings, settings)
+        known = {name: defaults[name] for name in settings if name in defaults}
+        _compare(files.settings, _plain(settings), _plain(known))
         return
     if files.frames.exists():
         raise OutputExistsError(
@@ -97,7 +103,11 @@ def write_settings(files: Files, document: Mapping[str, Any]) -> None:
     write_atomically(files.settings, text.encode())
 
 
-def _compare(path: Path, settings: Mapping[str, Any]) -> None:
+def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(json.loads(json.dumps(settings)))
+
+
+def _compare(path: Path, new: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
     try:
         old = dict(json.loads(path.read_text(encoding="utf-8"))["settings"])
     except (KeyError, TypeError, ValueError) as error:
@@ -105,8 +115,7 @@ def _compare(path: Path, settings: Mapping[str, Any]) -> None:
             f"{path} does not say how the results beside it were made ({error!r}). Put it back, "
             "choose another folder, or start anew with overwrite."
         ) from error
-    new = json.loads(json.dumps(settings))
-    if changed := changed_settings(old, new):
+    if changed := changed_settings(old, new, defaults=defaults):
         raise ConfigError(
             f"Cannot go on with {path.parent}: it was begun with other settings: {changed}. Use "
             "the same ones, another folder, or start anew with overwrite."

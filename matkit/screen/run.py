@@ -77,8 +77,9 @@ def _carry_out(
     plan = Plan(_atoms, limit, executor, 4 * options.workers)
     if step.whole:
         work, plan = partial(_part_of_all, work, items), Plan(_atoms, sys.maxsize)
+    how = options.overwrite, options.retry_failed, options.defaults()
     with (
-        Ledger(files, settings, options.overwrite, options.retry_failed) as ledger,
+        Ledger(files, settings, *how) as ledger,
         watch(step.name) as show,
     ):
         carry_out(lambda: items, work, ledger, plan, show)

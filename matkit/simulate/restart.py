@@ -108,7 +108,7 @@ class Restart:
         now = options.model_dump()
         # The slope of a ramp depends on the number of its steps.
         fixed = {*FIXED, *(("steps",) if options.temperature_end is not None else ())}
-        if changed := changed_settings(self.options, now, now.keys() - fixed):
+        if changed := changed_settings(self.options, now, now.keys() - fixed, options.defaults()):
             raise SimulationError(
                 f"{path} was written by a run with other options: {changed}. Use the same ones, or "
                 "start a new run from the last frame of the trajectory."

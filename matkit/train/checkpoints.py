@@ -76,7 +76,7 @@ def load_state(folder: Path, state: TrainingState) -> tuple[TrainingProgress, st
         raise CheckpointError(
             f"{path} is damaged or belongs to another model ({error}). Start anew with --overwrite."
         ) from error
-    _refuse_changed(path, content["options"], state.options.model_dump())
+    _refuse_changed(path, content["options"], state.options)
     progress = TrainingProgress(**content["progress"])
     return progress, extend(progress, content["options"]["max_num_epochs"], state.options)
 
@@ -97,9 +97,11 @@ MAY_CHANGE = {
 }
 
 
-def _refuse_changed(path: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
+def _refuse_changed(path: Path, old: dict[str, Any], options: TrainerOptions) -> None:
+    new = options.model_dump()
     # Options that are no more have no say.
-    if changed := changed_settings(old, new, {*MAY_CHANGE, *(old.keys() - new.keys())}):
+    free = {*MAY_CHANGE, *(old.keys() - new.keys())}
+    if changed := changed_settings(old, new, free, options.defaults()):
         raise CheckpointError(
             f"{path} was written with other options: {changed}. Go on with the old ones, or start "
             "anew under another name or with --overwrite."

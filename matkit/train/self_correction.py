@@ -210,7 +210,8 @@ class _Rounds:
         if not path.exists():
             return False
         before = json.loads(path.read_text(encoding="utf-8"))["settings"]
-        if changed := changed_settings(before, self._settings(names, model)):
+        now, defaults = self._settings(names, model), self.options.defaults()
+        if changed := changed_settings(before, now, defaults=defaults):
             raise ConfigError(
                 f"{path} is of another run: {changed}. Go on with the old options, or begin anew "
                 "with --overwrite."

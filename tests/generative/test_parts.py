@@ -34,6 +34,14 @@ def test_noise_follows_its_distributions():
     assert stats.kstest(noise.normal(400).flatten().numpy(), "norm").pvalue > 1e-3
 
 
+def test_the_stream_of_seed_zero_is_no_end_of_the_distribution():
+    # The first outputs of SplitMix64 from state 0.
+    outputs = 0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F
+    expected = torch.tensor([((bits >> 11) + 0.5) * 2.0**-53 for bits in outputs], dtype=F64)
+    assert torch.equal(Noise(torch.zeros(1, dtype=torch.long)).uniform(3)[0], expected)
+    assert Noise(torch.arange(1000)).normal(3).abs().max() < 5
+
+
 def test_numbers_of_crystals_calls_and_places_are_independent():
     noise = Noise(torch.arange(200))
     a, b = noise.normal(100), noise.normal(100)

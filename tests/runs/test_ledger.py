@@ -254,3 +254,14 @@ def test_fingerprints_tell_contents_apart():
     marks = {fingerprint(Item(0, "", content)) for content in contents}
     assert len(marks) == len(contents)
     assert fingerprint(Item(0, "", Atoms("H"))) == fingerprint(Item(1, "elsewhere", Atoms("H")))
+
+
+@pytest.mark.parametrize("now", [True, False])
+def test_an_option_that_is_new_had_its_default(tmp_path, now):
+    ledger(tmp_path).close()
+    files, settings = Files(tmp_path, "labels"), SETTINGS | {"forces": now}
+    if now:
+        Ledger(files, settings, defaults={"forces": True, "unused": object()}).close()
+        return
+    with pytest.raises(ConfigError, match="forces = True then, False now"):
+        Ledger(files, settings, defaults={"forces": True})

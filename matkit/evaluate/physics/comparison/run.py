@@ -77,7 +77,8 @@ def compare_physics(
     wanted = places(chosen, dict(zip(crystal_names(crystals), crystals, strict=True)))
     files = Files(Path(options.out), STEM)
     settings = {name: getattr(options, name) for name in SETTINGS}
-    with Ledger(files, settings, options.overwrite, options.retry_failed) as ledger:
+    how = options.overwrite, options.retry_failed, options.defaults()
+    with Ledger(files, settings, *how) as ledger:
         for model, calc in calcs.items():
             _compute((model, calc), wanted, chosen, (ledger, options.min_length), note)
     return list(_entries(files, calcs, wanted))
