@@ -12,7 +12,7 @@ pytest.register_assert_rewrite("matkit.testing")
 
 
 def pytest_collection_finish():
-    """Look for garbage less often, and not in what is imported: this takes 7 % of a run else."""
+    """Look for garbage less often, and not in what is imported: it took 7 % of the time."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)

@@ -33,7 +33,7 @@ class Noise:
 
     def __init__(self, seeds: Int[Tensor, " B"]) -> None:
         keys = _mix(seeds * GOLDEN)
-        # The hash of zero is zero, the end of every distribution: no number may be that of zero.
+        # The hash of zero is zero, where the normal distribution is 8.7 deviations out.
         self.keys = torch.where(keys == 0, GOLDEN, keys)
         self.calls = 0
 

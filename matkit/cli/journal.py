@@ -27,7 +27,7 @@ class Journal:
     Args:
         path: Hidden file beside the results; the first line of a new run replaces that of another.
         settings: Resolved options of the run.
-        defaults: Their values in runs of a version that had not all of them.
+        defaults: Those of options: what a run of a version without an option was made with.
         goes_on: Whether to take up what is there.
 
     Raises:

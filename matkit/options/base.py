@@ -27,7 +27,7 @@ class Options(BaseModel):
 
     @classmethod
     def defaults(cls) -> dict[str, Any]:
-        """Return the values of what is not given, by name."""
+        """Return the values of what is not given, by name; JSON leaves them as they are."""
         fields = cls.model_fields.items()
         return {
             name: field.get_default(call_default_factory=True)

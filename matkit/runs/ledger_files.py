@@ -84,8 +84,7 @@ def begin(files: Files, settings: Mapping[str, Any], defaults: Mapping[str, Any]
         OutputExistsError: nothing says how they were made.
     """
     if files.settings.exists():
-        known = {name: defaults[name] for name in settings if name in defaults}
-        _compare(files.settings, _plain(settings), _plain(known))
+        _compare(files.settings, settings, defaults)
         return
     if files.frames.exists():
         raise OutputExistsError(
@@ -103,11 +102,7 @@ def write_settings(files: Files, document: Mapping[str, Any]) -> None:
     write_atomically(files.settings, text.encode())
 
 
-def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(json.loads(json.dumps(settings)))
-
-
-def _compare(path: Path, new: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+def _compare(path: Path, settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
     try:
         old = dict(json.loads(path.read_text(encoding="utf-8"))["settings"])
     except (KeyError, TypeError, ValueError) as error:
@@ -115,6 +110,7 @@ def _compare(path: Path, new: Mapping[str, Any], defaults: Mapping[str, Any]) ->
             f"{path} does not say how the results beside it were made ({error!r}). Put it back, "
             "choose another folder, or start anew with overwrite."
         ) from error
+    new = json.loads(json.dumps(settings))
     if changed := changed_settings(old, new, defaults=defaults):
         raise ConfigError(
             f"Cannot go on with {path.parent}: it was begun with other settings: {changed}. Use "

@@ -187,6 +187,17 @@ def test_a_model_that_was_replaced_is_another(cli, many, monkeypatch):
     assert "weights = None then, 'other' now" in message
 
 
+def test_an_option_that_is_new_had_its_default(cli, many):
+    cli("relax", many)
+    journal = cli.folder / "results" / ".many-relax.jsonl"
+    first, rest = journal.read_text().split("\n", 1)
+    old = {name: value for name, value in json.loads(first).items() if name != "fmax"}
+    journal.write_text(f"{json.dumps(old)}\n{rest}")
+    words = ["relax", many, "--restart", "auto"]
+    assert "0.5 now" in cli(*words, "--fmax", 0.5, code=2).stderr
+    assert cli(*words).stdout.count("done before") == 4
+
+
 @pytest.mark.parametrize("text", ["{\n", "[]\n[]\n", '{}\n{"index": 0}\n'])
 def test_a_damaged_journal_is_one_message(cli, many, text):
     cli("singlepoint", many)
