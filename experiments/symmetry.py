@@ -5,11 +5,11 @@
 Systems are rMD17's ethanol and aspirin (950 frames to learn from, 50 to validate, 1,000 to test)
 and mlearn's silicon. Time is equal, not the number of epochs: a network that turns each frame, or
 that pays for a penalty, sees fewer of them. How many epochs fit is found by a short training first,
-so that every learning rate falls to its end; the rates are those that `--scan` found best on the
-validation set after a tenth of the time. One row a network, printed and kept in `OUT/SYSTEM.json`:
-errors on the test set, how far predictions turn with structures, how far features are from those
-that TransIP predicts for turned copies (latent), the energy drift at constant energy, and the time
-of a step. The same command goes on after any end.
+so that every learning rate falls to its end; optimisers and rates are those that `--scan` found
+best on the validation set after a tenth of the time. One row a network, printed and kept in
+`OUT/SYSTEM.json`: errors on the test set, how far predictions turn with structures, how far
+features are from those that TransIP predicts for turned copies (latent), the energy drift at
+constant energy, and the time of a step. The same command goes on after any end.
 """
 
 from __future__ import annotations
@@ -39,12 +39,14 @@ class Network(NamedTuple):
     Attributes:
         model: Architecture, or the name of one.
         rate: Largest learning rate.
+        optimizer: Optimizer.
         penalty: Weight of the penalty in the loss.
         symmetrize: Average over turned copies when it predicts, and not in training.
     """
 
     model: str | dict[str, Any]
     rate: float
+    optimizer: str = "adamw"
     penalty: float = 0.0
     symmetrize: str | None = None
 
@@ -69,7 +71,7 @@ NETWORKS = {
     "transformer, grid:24 at evaluation only": Network(
         averaged("augmentation", PLAIN), 0.001, symmetrize="grid:24"
     ),
-    "transformer, TransIP": Network(averaged("augmentation", TRANSFORMER), 0.001, 0.1),
+    "transformer, TransIP": Network(averaged("augmentation", TRANSFORMER), 0.001, penalty=0.1),
     "transformer, stochastic frames": Network(averaged("stochastic", PLAIN), 0.001),
 }
 SYSTEMS = {
@@ -77,7 +79,7 @@ SYSTEMS = {
     "aspirin": ("rmd17/aspirin_train_01.extxyz.gz", "rmd17/aspirin_test_01.extxyz.gz"),
     "Si": ("mlearn/Si_train.extxyz.gz", "mlearn/Si_test.extxyz.gz"),
 }
-RATES = (0.0005, 0.001, 0.002, 0.005, 0.01)
+RATES = {"adamw": (0.0005, 0.001, 0.002, 0.005, 0.01), "muon": (0.002, 0.005, 0.01, 0.02)}
 COMMON = {"valid-fraction": 0.05, "forces-weight": 100, "batch-size": 5, "E0s": "fit"}
 STEP, TEMPERATURE = 0.5, 300.0
 # Structures whose turned features are compared.
@@ -96,6 +98,7 @@ def main() -> None:
     parser.add_argument("--test", type=int, default=1000, help="structures to test on")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--scan", action="store_true", help="print what other rates reach, only")
+    parser.add_argument("--optimizers", nargs="+", choices=RATES, default=list(RATES))
     args = parser.parse_args()
     for system in args.systems:
         work = scan if args.scan else row
@@ -115,11 +118,13 @@ def keep(path: Path, rows: list[dict[str, object]]) -> None:
 def scan(name: str, system: str, args: argparse.Namespace) -> list[dict[str, object]]:
     """Return what each learning rate reaches on the validation set after a tenth of the time."""
     rows = []
-    for rate in RATES:
-        network = NETWORKS[name]._replace(rate=rate)
-        folder = trained(network, system, args, args.minutes / 10, f"-rate-{rate:g}")
+    for optimizer, rate in ((name, rate) for name in args.optimizers for rate in RATES[name]):
+        network = NETWORKS[name]._replace(rate=rate, optimizer=optimizer)
+        folder = trained(network, system, args, args.minutes / 10, f"-{optimizer}-{rate:g}")
         best = min(float(line["valid_loss"]) for line in log(folder))
-        rows.append({"network": name, "rate": rate, "validation loss": best})
+        rows.append(
+            {"network": name, "optimizer": optimizer, "rate": rate, "validation loss": best}
+        )
     return rows
 
 
@@ -189,6 +194,7 @@ def trained(
         **COMMON,
         "model": model if isinstance(model, str) else json.dumps(model),
         "train-file": chosen(system, 0, args),
+        "optimizer": network.optimizer,
         "lr": network.rate,
         "work-dir": args.out,
         "restart": "auto",
@@ -196,7 +202,8 @@ def trained(
     if network.penalty:
         options["extra-losses"] = json.dumps({"penalty": network.penalty})
     name = label(network, system)
-    count = max(2, round(60 * minutes / epoch_seconds(options, f"{name}-trial", args)))
+    seconds = epoch_seconds(options, f"{name}-{network.optimizer}-trial", args)
+    count = max(2, round(60 * minutes / seconds))
     folder = args.out / f"{name}{suffix}"
     if not (folder / "size.json").exists():
         whole = {**options, "name": folder.name, "max-num-epochs": count}
