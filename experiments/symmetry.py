@@ -39,7 +39,7 @@ class Network(NamedTuple):
     Attributes:
         model: Architecture, or the name of one.
         rate: Largest learning rate.
-        optimizer: Optimizer.
+        optimizer: Name of the optimizer, as of `matkit train --optimizer`.
         penalty: Weight of the penalty in the loss.
         symmetrize: Average over turned copies when it predicts, and not in training.
     """
@@ -98,7 +98,9 @@ def main() -> None:
     parser.add_argument("--test", type=int, default=1000, help="structures to test on")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--scan", action="store_true", help="print what other rates reach, only")
-    parser.add_argument("--optimizers", nargs="+", choices=RATES, default=list(RATES))
+    parser.add_argument(
+        "--optimizers", nargs="+", choices=RATES, default=list(RATES), help="that are scanned"
+    )
     args = parser.parse_args()
     for system in args.systems:
         work = scan if args.scan else row
@@ -108,17 +110,18 @@ def main() -> None:
 
 
 def keep(path: Path, rows: list[dict[str, object]]) -> None:
-    """Write rows to a file, in which those of other networks stay."""
-    names = {row["network"] for row in rows}
-    others = json.loads(path.read_text()) if path.exists() else []
-    rows = [*(row for row in others if row["network"] not in names), *rows]
+    """Write rows to a file, in which those of other networks and optimizers stay."""
+    found = {(row["network"], row.get("optimizer")) for row in rows}
+    old = json.loads(path.read_text()) if path.exists() else []
+    others = (row for row in old if (row["network"], row.get("optimizer")) not in found)
+    rows = [*others, *rows]
     path.write_text(json.dumps(rows, indent=1))
 
 
 def scan(name: str, system: str, args: argparse.Namespace) -> list[dict[str, object]]:
     """Return what each learning rate reaches on the validation set after a tenth of the time."""
     rows = []
-    for optimizer, rate in ((name, rate) for name in args.optimizers for rate in RATES[name]):
+    for optimizer, rate in ((one, rate) for one in args.optimizers for rate in RATES[one]):
         network = NETWORKS[name]._replace(rate=rate, optimizer=optimizer)
         folder = trained(network, system, args, args.minutes / 10, f"-{optimizer}-{rate:g}")
         best = min(float(line["valid_loss"]) for line in log(folder))
