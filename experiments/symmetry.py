@@ -62,11 +62,11 @@ def averaged(mode: str, backbone: dict[str, Any]) -> dict[str, Any]:
 
 
 NETWORKS = {
-    "Facet": Network("facet-s", 0.005),
+    "Facet": Network("facet-s", 0.02, "muon"),
     "NequIP": Network("nequip", 0.005),
     "tensors (HotPP)": Network("hotpp-s", 0.002),
-    "FAENet, frames": Network(averaged("frames", FAENET), 0.002),
-    "FAENet, stochastic": Network(averaged("stochastic", FAENET), 0.002),
+    "FAENet, frames": Network(averaged("frames", FAENET), 0.005, "muon"),
+    "FAENet, stochastic": Network(averaged("stochastic", FAENET), 0.005, "muon"),
     "transformer, augmentation": Network(averaged("augmentation", PLAIN), 0.001),
     "transformer, grid:24 at evaluation only": Network(
         averaged("augmentation", PLAIN), 0.001, symmetrize="grid:24"
