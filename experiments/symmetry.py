@@ -52,7 +52,8 @@ class Network(NamedTuple):
 
 
 FAENET = {"name": "faenet", "cutoff": 5.0, "hidden": 128, "filters": 128, "layers": 4}
-TRANSFORMER = {"name": "transip", "cutoff": 5.0, "width": 192, "heads": 8, "layers": 4}
+TRANSFORMER = {"name": "transip", "cutoff": 5.0, "width": 192, "heads": 4, "layers": 4}
+TRANSFORMER |= {"distances": True, "wavelengths": [1.0, 30.0]}
 PLAIN = {**TRANSFORMER, "latent": False}
 
 
