@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from matkit.errors import CheckpointError
 from matkit.runs.atomic import write_atomically
 from matkit.runs.settings import changed_settings
+from matkit.train.objective import Average
 from matkit.train.options import TrainerOptions
 from matkit.train.progress import TrainingProgress, extend
 
@@ -28,13 +29,13 @@ class TrainingState:
 
     Attributes:
         objective: Loss with the network in it.
-        average: The copy that is validated and becomes the result.
+        average: With the copy that is validated and becomes the result.
         optimizers: Optimisers of the trainable parameters.
         options: Options of the training, which must stay the same.
     """
 
     objective: nn.Module
-    average: nn.Module
+    average: Average[Any]
     optimizers: Sequence[Optimizer]
     options: TrainerOptions
 
@@ -44,7 +45,8 @@ def save_state(folder: Path, state: TrainingState, progress: TrainingProgress) -
     content = {
         "progress": dataclasses.asdict(progress),
         "objective": state.objective.state_dict(),
-        "average": state.average.state_dict(),
+        "average": state.average.model.state_dict(),
+        "exact": state.average.exact,
         "optimizers": [optimizer.state_dict() for optimizer in state.optimizers],
         "options": state.options.model_dump(),
     }
@@ -69,7 +71,7 @@ def load_state(folder: Path, state: TrainingState) -> tuple[TrainingProgress, st
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         state.objective.load_state_dict(content["objective"])
-        state.average.load_state_dict(content["average"])
+        state.average.restore(content["average"], content.get("exact", {}))
         for optimizer, values in zip(state.optimizers, content["optimizers"], strict=True):
             optimizer.load_state_dict(values)
     except Exception as error:

@@ -251,4 +251,4 @@ class Trainer:
         self.counted = now
 
     def _state(self) -> TrainingState:
-        return TrainingState(self.objective, self.average.model, self.optimizers, self.options)
+        return TrainingState(self.objective, self.average, self.optimizers, self.options)

@@ -215,21 +215,35 @@ class Average(Generic[ModelT]):
     """A copy of a model that follows it: exponential moving average of its parameters.
 
     Early steps count more, ``decay_t = min(decay, (1 + t) / (10 + t))``, so that random initial
-    weights are forgotten.
+    weights are forgotten. The average is kept in double precision: in single precision it stays
+    where it is as soon as ``1 - decay`` of its distance is below its rounding, which for the energy
+    of a core orbital (100 times the unit of a network) was 19 meV.
 
     Args:
         model: Copy of the model.
         decay: Memory per step; 0 copies.
+
+    Attributes:
+        exact: Averages by name of the parameter, double precision; empty before the first step.
     """
 
     def __init__(self, model: ModelT, decay: float) -> None:
         self.model: ModelT = model.requires_grad_(False).eval()
         self.decay = decay
         self.parameters = dict(model.named_parameters())
+        self.exact: dict[str, Tensor] = {}
 
     @torch.no_grad()
     def update(self, parameters: Mapping[str, Tensor], step: int) -> None:
         """Follow the parameters after optimiser step number `step` (from 0)."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        theirs = [parameters[name] for name in self.parameters]
-        torch._foreach_lerp_(list(self.parameters.values()), theirs, 1 - decay)
+        if not self.exact:
+            self.exact = {name: own.double() for name, own in self.parameters.items()}
+        theirs = [parameters[name].double() for name in self.exact]
+        torch._foreach_lerp_(list(self.exact.values()), theirs, 1 - decay)
+        torch._foreach_copy_(list(self.parameters.values()), list(self.exact.values()))
+
+    def restore(self, model: Mapping[str, Tensor], exact: Mapping[str, Tensor]) -> None:
+        """Go on from the state of the copy and from `exact`, or where that is empty the copy's."""
+        self.model.load_state_dict(model)
+        self.exact = {name: v.to(self.parameters[name].device) for name, v in exact.items()}
