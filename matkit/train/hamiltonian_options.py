@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -26,6 +26,9 @@ class HamiltonianOptions(TrainerOptions, FileOptions):
         "qhnet", description="architecture with its hyper-parameters, or a configuration's name"
     )
     batch_size: int = Field(5, gt=0, description="structures per step and process")
-    lr: float = Field(0.002, gt=0, description="largest learning rate")
+    optimizer: Literal["adamw", "muon"] = Field(
+        "muon", description="adamw, or muon for matrices and adamw for the rest"
+    )
+    lr: float = Field(0.01, gt=0, description="largest learning rate")
     clip_grad: float = Field(1.0, ge=0, description="largest norm of the gradient; 0 for any")
     ema_decay: float = Field(0.999, ge=0, lt=1, description="memory of the average, per step")
