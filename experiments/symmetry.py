@@ -68,12 +68,12 @@ NETWORKS = {
     "tensors (HotPP)": Network("hotpp-s", 0.002),
     "FAENet, frames": Network(averaged("frames", FAENET), 0.005, "muon"),
     "FAENet, stochastic": Network(averaged("stochastic", FAENET), 0.005, "muon"),
-    "transformer, augmentation": Network(averaged("augmentation", PLAIN), 0.001),
+    "transformer, augmentation": Network(averaged("augmentation", PLAIN), 0.005, "muon"),
     "transformer, grid:24 at evaluation only": Network(
-        averaged("augmentation", PLAIN), 0.001, symmetrize="grid:24"
+        averaged("augmentation", PLAIN), 0.005, "muon", symmetrize="grid:24"
     ),
-    "transformer, TransIP": Network(averaged("augmentation", TRANSFORMER), 0.001, penalty=0.1),
-    "transformer, stochastic frames": Network(averaged("stochastic", PLAIN), 0.001),
+    "transformer, TransIP": Network(averaged("augmentation", TRANSFORMER), 0.005, "muon", 0.1),
+    "transformer, stochastic frames": Network(averaged("stochastic", PLAIN), 0.005, "muon"),
 }
 SYSTEMS = {
     "ethanol": ("rmd17/ethanol_train_01.extxyz.gz", "rmd17/ethanol_test_01.extxyz.gz"),
