@@ -64,7 +64,7 @@ def averaged(mode: str, backbone: dict[str, Any]) -> dict[str, Any]:
 
 NETWORKS = {
     "Facet": Network("facet-s", 0.02, "muon"),
-    "NequIP": Network("nequip", 0.005),
+    "NequIP": Network("nequip", 0.02, "muon"),
     "tensors (HotPP)": Network("hotpp-s", 0.002),
     "FAENet, frames": Network(averaged("frames", FAENET), 0.005, "muon"),
     "FAENet, stochastic": Network(averaged("stochastic", FAENET), 0.005, "muon"),
@@ -80,7 +80,7 @@ SYSTEMS = {
     "aspirin": ("rmd17/aspirin_train_01.extxyz.gz", "rmd17/aspirin_test_01.extxyz.gz"),
     "Si": ("mlearn/Si_train.extxyz.gz", "mlearn/Si_test.extxyz.gz"),
 }
-RATES = {"adamw": (0.0005, 0.001, 0.002, 0.005, 0.01), "muon": (0.002, 0.005, 0.01, 0.02)}
+RATES = {"adamw": (0.0005, 0.001, 0.002, 0.005, 0.01), "muon": (0.002, 0.005, 0.01, 0.02, 0.04)}
 COMMON = {"valid-fraction": 0.05, "forces-weight": 100, "batch-size": 5, "E0s": "fit"}
 STEP, TEMPERATURE = 0.5, 300.0
 # Structures whose turned features are compared.
