@@ -65,7 +65,7 @@ def averaged(mode: str, backbone: dict[str, Any]) -> dict[str, Any]:
 NETWORKS = {
     "Facet": Network("facet-s", 0.02, "muon"),
     "NequIP": Network("nequip", 0.02, "muon"),
-    "tensors (HotPP)": Network("hotpp-s", 0.002),
+    "tensors (HotPP)": Network("hotpp-s", 0.02, "muon"),
     "FAENet, frames": Network(averaged("frames", FAENET), 0.005, "muon"),
     "FAENet, stochastic": Network(averaged("stochastic", FAENET), 0.005, "muon"),
     "transformer, augmentation": Network(averaged("augmentation", PLAIN), 0.005, "muon"),
@@ -151,6 +151,7 @@ def row(name: str, system: str, args: argparse.Namespace) -> list[dict[str, obje
             "network": name,
             "parameters": json.loads((folder / "size.json").read_text()),
             "epochs": int(float(log(folder)[-1]["epoch"])),
+            "minutes": float(log(folder)[-1]["minutes"]),
             "F MAE, meV/Å": 1e3 * found["groups"][0]["errors"]["forces"]["mae"],
             "F error of turns, meV/Å": 1e3 * found["equivariance"]["forces"],
             "E error of turns, meV/atom": 1e3 * found["equivariance"]["energy"],
