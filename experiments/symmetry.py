@@ -52,7 +52,8 @@ class Network(NamedTuple):
 
 
 FAENET = {"name": "faenet", "cutoff": 5.0, "hidden": 128, "filters": 128, "layers": 4}
-TRANSFORMER = {"name": "transip", "cutoff": 5.0, "width": 192, "heads": 8, "layers": 4}
+TRANSFORMER = {"name": "transip", "cutoff": 5.0, "width": 192, "heads": 4, "layers": 4}
+TRANSFORMER |= {"distances": True, "wavelengths": [1.0, 30.0]}
 PLAIN = {**TRANSFORMER, "latent": False}
 
 
@@ -62,24 +63,24 @@ def averaged(mode: str, backbone: dict[str, Any]) -> dict[str, Any]:
 
 
 NETWORKS = {
-    "Facet": Network("facet-s", 0.005),
-    "NequIP": Network("nequip", 0.005),
-    "tensors (HotPP)": Network("hotpp-s", 0.002),
-    "FAENet, frames": Network(averaged("frames", FAENET), 0.002),
-    "FAENet, stochastic": Network(averaged("stochastic", FAENET), 0.002),
-    "transformer, augmentation": Network(averaged("augmentation", PLAIN), 0.001),
+    "Facet": Network("facet-s", 0.02, "muon"),
+    "NequIP": Network("nequip", 0.02, "muon"),
+    "tensors (HotPP)": Network("hotpp-s", 0.02, "muon"),
+    "FAENet, frames": Network(averaged("frames", FAENET), 0.005, "muon"),
+    "FAENet, stochastic": Network(averaged("stochastic", FAENET), 0.005, "muon"),
+    "transformer, augmentation": Network(averaged("augmentation", PLAIN), 0.005, "muon"),
     "transformer, grid:24 at evaluation only": Network(
-        averaged("augmentation", PLAIN), 0.001, symmetrize="grid:24"
+        averaged("augmentation", PLAIN), 0.005, "muon", symmetrize="grid:24"
     ),
-    "transformer, TransIP": Network(averaged("augmentation", TRANSFORMER), 0.001, penalty=0.1),
-    "transformer, stochastic frames": Network(averaged("stochastic", PLAIN), 0.001),
+    "transformer, TransIP": Network(averaged("augmentation", TRANSFORMER), 0.005, "muon", 0.1),
+    "transformer, stochastic frames": Network(averaged("stochastic", PLAIN), 0.005, "muon"),
 }
 SYSTEMS = {
     "ethanol": ("rmd17/ethanol_train_01.extxyz.gz", "rmd17/ethanol_test_01.extxyz.gz"),
     "aspirin": ("rmd17/aspirin_train_01.extxyz.gz", "rmd17/aspirin_test_01.extxyz.gz"),
     "Si": ("mlearn/Si_train.extxyz.gz", "mlearn/Si_test.extxyz.gz"),
 }
-RATES = {"adamw": (0.0005, 0.001, 0.002, 0.005, 0.01), "muon": (0.002, 0.005, 0.01, 0.02)}
+RATES = {"adamw": (0.0005, 0.001, 0.002, 0.005, 0.01), "muon": (0.002, 0.005, 0.01, 0.02, 0.04)}
 COMMON = {"valid-fraction": 0.05, "forces-weight": 100, "batch-size": 5, "E0s": "fit"}
 STEP, TEMPERATURE = 0.5, 300.0
 # Structures whose turned features are compared.
@@ -150,6 +151,7 @@ def row(name: str, system: str, args: argparse.Namespace) -> list[dict[str, obje
             "network": name,
             "parameters": json.loads((folder / "size.json").read_text()),
             "epochs": int(float(log(folder)[-1]["epoch"])),
+            "minutes": float(log(folder)[-1]["minutes"]),
             "F MAE, meV/Å": 1e3 * found["groups"][0]["errors"]["forces"]["mae"],
             "F error of turns, meV/Å": 1e3 * found["equivariance"]["forces"],
             "E error of turns, meV/atom": 1e3 * found["equivariance"]["energy"],

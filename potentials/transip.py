@@ -2,7 +2,10 @@
 
 Attention is rotary: pairs of query and key features turn by an angle in proportion to the
 difference of two atoms along x, y or z, at wavelengths from half an Å to fifty, so that scores
-depend on edge vectors alone. In training each structure is seen again, turned, and a second network
+depend on edge vectors alone. With `distances` some turn by the distance, and what a neighbour sends
+turns as well: from plane waves along three axes alone a network hardly learns what a bond is (after
+300 steps of five frames of ethanol errors are 92 % of the forces, 69 % if what is sent turns, and
+14 % with distances too). In training each structure is seen again, turned, and a second network
 says from the features of the first and from the matrix what those of the turned one must be; the
 error is `penalty`, for the loss (TransIP, https://arxiv.org/abs/2510.00027, abstract and reviews:
 its equations and sizes are not public in what we could read, so that those here are our own).
@@ -31,8 +34,6 @@ from matkit.nn.orientations import random_turns
 from matkit.nn.radial import polynomial_envelope
 from matkit.nn.scatter import scatter_sum
 
-# Shortest and longest wavelength of the phases, Å.
-WAVELENGTHS = (0.5, 50.0)
 # Keeps the relative error of features finite where they are zero.
 SMALL = 1e-3
 
@@ -43,10 +44,16 @@ class TransIP(Potential):
     Args:
         species: Atomic numbers to know.
         cutoff: Longest edge, Å.
-        width: Features of an atom, a multiple of six times the number of heads.
+        width: Features of an atom, a multiple of six times the number of heads, of eight times with
+            `distances`.
         heads: Heads of the attention.
         layers: Layers.
         latent: Whether training compares features of turned copies, see `penalty`.
+        distances: Whether features turn by distances too, and what is sent by all of them.
+        wavelengths: Shortest and longest of the phases, Å.
+
+    Raises:
+        ConfigError: an argument is out of range.
     """
 
     def __init__(
@@ -57,24 +64,31 @@ class TransIP(Potential):
         heads: int = 8,
         layers: int = 4,
         latent: bool = True,
+        distances: bool = False,
+        wavelengths: tuple[float, float] = (0.5, 50.0),
     ) -> None:
         super().__init__()
         check_positive(cutoff=cutoff, width=width, heads=heads, layers=layers)
-        if width % (6 * heads):
+        short, long = wavelengths
+        check_positive(wavelengths=min(short, long))
+        parts, turns = (8, "x, y, z and distances") if distances else (6, "x, y and z")
+        if width % (parts * heads):
             raise ConfigError(
-                f"Expected a width that is a multiple of 6 x {heads} heads, got {width}: features "
-                "of a head turn in pairs along x, y and z."
+                f"Expected a width that is a multiple of {parts} x {heads} heads, got {width}: "
+                f"features of a head turn in pairs along {turns}."
             )
         self.species, self.cutoff = tuple(species), float(cutoff)
         self.provides = frozenset({"atom_energy", "features"} | ({"penalty"} if latent else set()))
         self.index = SpeciesIndex(self.species)
         self.embed = nn.Embedding(len(self.species), width)
-        self.layers = nn.ModuleList(TransformerLayer(width, heads) for _ in range(layers))
+        self.distances = distances
+        self.layers = nn.ModuleList(
+            TransformerLayer(width, heads, distances) for _ in range(layers)
+        )
         self.norm = nn.LayerNorm(width)
         self.readout = nn.Linear(width, 1)
         self.turn = LatentTurn(width) if latent else None
-        count = width // (6 * heads)
-        short, long = WAVELENGTHS
+        count = width // (parts * heads)
         waves = short * (long / short) ** (torch.arange(count) / max(count - 1, 1))
         self.register_buffer("frequencies", 2 * pi / waves, persistent=False)
 
@@ -94,9 +108,10 @@ class TransIP(Potential):
 
     def _features(self, graph: Graph) -> Float[Tensor, "N W"]:
         nodes = self.embed(self.index(graph.species))
-        vectors = graph.vectors
-        fade = polynomial_envelope(vectors.norm(dim=1), self.cutoff).to(nodes)
-        angles = vectors.to(nodes).unsqueeze(2) * self.frequencies.to(nodes)
+        vectors, lengths = graph.vectors, graph.vectors.norm(dim=1, keepdim=True)
+        fade = polynomial_envelope(lengths.squeeze(1), self.cutoff).to(nodes)
+        along = torch.cat([vectors, lengths], dim=1) if self.distances else vectors
+        angles = along.to(nodes).unsqueeze(2) * self.frequencies.to(nodes)
         phases = torch.stack([angles.cos(), angles.sin()]).flatten(2)
         for layer in self.layers:
             nodes = layer(nodes, phases, fade, graph)
@@ -121,11 +136,12 @@ class TransformerLayer(nn.Module):
     Args:
         width: Features of an atom.
         heads: Heads of the attention.
+        turn_values: Whether what neighbours send turns with the phases.
     """
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, turn_values: bool = False) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.turn_values = heads, turn_values
         self.norm, self.norm_atoms = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attend = nn.Linear(width, 3 * width, bias=False)
         self.out = nn.Linear(width, width)
@@ -169,7 +185,11 @@ class TransformerLayer(nn.Module):
         weight = (scores - largest[graph.center]).exp() * fade.unsqueeze(1)
         mine = (own - largest).exp()
         total = mine + scatter_sum(weight, graph.center, n, graph.pointers)
-        sent = weight.unsqueeze(2) * value[graph.neighbor]
+        values = value[graph.neighbor]
+        if self.turn_values:
+            a, b = values.chunk(2, dim=2)
+            values = torch.cat([cosine * a - sine * b, sine * a + cosine * b], dim=2)
+        sent = weight.unsqueeze(2) * values
         mixed = mine.unsqueeze(2) * value + scatter_sum(sent, graph.center, n, graph.pointers)
         return (mixed / total.unsqueeze(2)).flatten(1)
 

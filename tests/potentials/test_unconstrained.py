@@ -19,13 +19,18 @@ from tests.symmetrize.skewed import SPECIES, turned
 SMALL = {
     "faenet": {"hidden": 16, "filters": 16, "gaussians": 8, "layers": 2, "group_channels": 4},
     "transip": {"width": 24, "heads": 2, "layers": 2},
+    "transip, distances": {"width": 32, "heads": 2, "layers": 2, "distances": True},
 }
 
 
 def built(name, **more):
     torch.manual_seed(0)
     settings = {"species": list(SPECIES), "cutoff": 4.0, **SMALL[name], **more}
-    return force_field(checkpoint.build(name, settings)).double().eval()
+    return force_field(checkpoint.build(family(name), settings)).double().eval()
+
+
+def family(name):
+    return name.partition(",")[0]
 
 
 def energies(model, *structures):
@@ -41,7 +46,7 @@ def test_they_depend_on_how_a_molecule_lies_until_they_are_averaged(name):
     other = turned(ethanol, 3, mirrored=True)[0]
     a, b = energies(alone, ethanol, other)
     assert abs(a - b) > 1e-6
-    backbone = {"name": name, "cutoff": 4.0, **SMALL[name]}
+    backbone = {"name": family(name), "cutoff": 4.0, **SMALL[name]}
     settings = {"species": list(SPECIES), "mode": "frames", "backbone": backbone}
     averaged = force_field(checkpoint.build("symmetrized", settings)).double().eval()
     a, b = energies(averaged, ethanol, other)
@@ -81,7 +86,7 @@ def test_nothing_jumps_at_the_cutoff(name):
 
 @names
 def test_forces_are_finite_differences(name):
-    model, atoms, step = built(name), molecule("CH3CH2OH"), 1e-4
+    model, atoms, step = built(name), molecule("CH3CH2OH"), 1e-5
     forces = predict(model, from_ase(atoms))["forces"]
     for atom, axis in ((0, 1), (4, 2)):
         ends = []
@@ -130,6 +135,9 @@ def test_random_turns_are_uniform():
 def test_heads_turn_in_pairs_along_three_axes():
     with pytest.raises(ConfigError, match="multiple of 6 x 2 heads, got 16"):
         checkpoint.build("transip", {"species": [1], "width": 16, "heads": 2})
+    more = {"distances": True, "width": 24}
+    with pytest.raises(ConfigError, match="multiple of 8 x 2 heads, got 24"):
+        checkpoint.build("transip", {"species": [1], "heads": 2, **more})
 
 
 def test_periods_and_groups():
