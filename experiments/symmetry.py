@@ -72,7 +72,7 @@ NETWORKS = {
     "transformer, grid:24 at evaluation only": Network(
         averaged("augmentation", PLAIN), 0.005, "muon", symmetrize="grid:24"
     ),
-    "transformer, TransIP": Network(averaged("augmentation", TRANSFORMER), 0.005, "muon", 0.1),
+    "transformer, TransIP": Network(averaged("augmentation", TRANSFORMER), 0.005, "muon", 100.0),
     "transformer, stochastic frames": Network(averaged("stochastic", PLAIN), 0.005, "muon"),
 }
 SYSTEMS = {

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from math import pi
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
@@ -34,8 +34,8 @@ from matkit.nn.orientations import random_turns
 from matkit.nn.radial import polynomial_envelope
 from matkit.nn.scatter import scatter_sum
 
-# Keeps the relative error of features finite where they are zero.
-SMALL = 1e-3
+# Keeps the relative error of features finite where all atoms have the same.
+SMALL = 1e-6
 
 
 class TransIP(Potential):
@@ -97,8 +97,9 @@ class TransIP(Potential):
     def forward(self, graph: Graph) -> Properties:
         """Predict atomic energies [N] in eV and `features` [N, width]; in training `penalty` [B].
 
-        The penalty is the squared error of predicted features of turned copies, relative to their
-        squares, averaged over the atoms; zero outside of training.
+        The penalty is the squared error of predicted features of turned copies, averaged over the
+        atoms, relative to how much features of atoms of one element differ in the batch (their
+        squares are hundreds of times that, most of which is the element); zero outside of training.
         """
         features = self._features(graph)
         found = Properties(atom_energy=self.readout(features).squeeze(1), features=features)
@@ -126,8 +127,17 @@ class TransIP(Potential):
         turned = graph.replace(positions=positions, cell=graph.cell @ matrix)
         wanted = self._features(turned)
         error = (self.turn(features, matrix[graph.batch]) - wanted).square().mean(dim=1)
-        relative = error / (wanted.square().mean(dim=1) + SMALL)
+        relative = error / (_spread(wanted, self.index(graph.species), len(self.species)) + SMALL)
         return scatter_sum(relative, graph.batch, len(graph)).double() / graph.n_atoms
+
+
+def _spread(
+    features: Float[Tensor, "N W"], index: Int[Tensor, " N"], n_species: int
+) -> Float[Tensor, ""]:
+    """Return the mean square of features less their means over the atoms of an element."""
+    counts = torch.bincount(index, minlength=n_species).clamp(min=1).unsqueeze(1)
+    means = scatter_sum(features, index, n_species) / counts
+    return (features - means[index]).square().mean()
 
 
 class TransformerLayer(nn.Module):

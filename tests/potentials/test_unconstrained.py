@@ -115,6 +115,25 @@ def test_the_penalty_is_of_training_alone_and_falls():
     assert np.mean(penalties[-10:]) < 0.3 * np.mean(penalties[:10])
 
 
+class Unturned(torch.nn.Module):
+    """Say that features of a turned copy are those of the first."""
+
+    def forward(self, features, matrix):
+        return features
+
+
+def test_the_penalty_is_relative_to_what_tells_atoms_of_an_element_apart():
+    network = built("transip").train().network.network
+    graph = network.featurize(from_ase(molecule("H2O")))
+    # Both hydrogens differ from their mean by 2; elements differ by 100, which does not count.
+    turned_ones = torch.tensor([[100.0], [1.0], [5.0]]).double().expand(3, 24)
+    given = iter([turned_ones + 0.5, turned_ones])
+    network._features = lambda graph: next(given)
+    network.turn = Unturned()
+    found = network._penalty(graph, network._features(graph))
+    assert found.tolist() == pytest.approx([0.5**2 / (2 * 2**2 / 3)], rel=1e-5)
+
+
 def test_features_stay_without_a_turn():
     network = built("transip").network.network
     features = torch.randn(5, 24, dtype=torch.float64)
