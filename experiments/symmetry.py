@@ -64,7 +64,7 @@ def averaged(mode: str, backbone: dict[str, Any]) -> dict[str, Any]:
 
 NETWORKS = {
     "Facet": Network("facet-s", 0.02, "muon"),
-    "NequIP": Network("nequip", 0.02, "muon"),
+    "NequIP": Network("nequip", 0.04, "muon"),
     "tensors (HotPP)": Network("hotpp-s", 0.02, "muon"),
     "FAENet, frames": Network(averaged("frames", FAENET), 0.005, "muon"),
     "FAENet, stochastic": Network(averaged("stochastic", FAENET), 0.005, "muon"),
