@@ -70,7 +70,11 @@ class TransIP(Potential):
         super().__init__()
         check_positive(cutoff=cutoff, width=width, heads=heads, layers=layers)
         short, long = wavelengths
-        check_positive(wavelengths=min(short, long))
+        if not 0 < short <= long:
+            raise ConfigError(
+                "Expected `wavelengths` in Å, the shortest above zero and then the longest, got "
+                f"{short} and {long}."
+            )
         parts, turns = (8, "x, y, z and distances") if distances else (6, "x, y and z")
         if width % (parts * heads):
             raise ConfigError(
