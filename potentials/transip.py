@@ -65,16 +65,16 @@ class TransIP(Potential):
         layers: int = 4,
         latent: bool = True,
         distances: bool = False,
-        wavelengths: tuple[float, float] = (0.5, 50.0),
+        wavelengths: Sequence[float] = (0.5, 50.0),
     ) -> None:
         super().__init__()
         check_positive(cutoff=cutoff, width=width, heads=heads, layers=layers)
-        short, long = wavelengths
-        if not 0 < short <= long:
+        if len(wavelengths) != 2 or not 0 < wavelengths[0] <= wavelengths[1]:
             raise ConfigError(
-                "Expected `wavelengths` in Å, the shortest above zero and then the longest, got "
-                f"{short} and {long}."
+                "Expected two `wavelengths` in Å, the shortest above zero and then the longest, "
+                f"got {list(wavelengths)}."
             )
+        short, long = wavelengths
         parts, turns = (8, "x, y, z and distances") if distances else (6, "x, y and z")
         if width % (parts * heads):
             raise ConfigError(

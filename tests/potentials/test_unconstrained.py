@@ -159,7 +159,7 @@ def test_heads_turn_in_pairs_along_three_axes():
         checkpoint.build("transip", {"species": [1], "heads": 2, **more})
 
 
-@pytest.mark.parametrize("given", [[30.0, 1.0], [0.0, 30.0]])
+@pytest.mark.parametrize("given", [[30.0, 1.0], [0.0, 30.0], [30.0]])
 def test_the_shortest_wavelength_comes_first(given):
     with pytest.raises(ConfigError, match="above zero and then the longest, got"):
         checkpoint.build("transip", {"species": [1], "wavelengths": given})
