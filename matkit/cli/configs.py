@@ -107,7 +107,7 @@ class SinglepointConfig(SinglepointOptions, SpreadConfig):
 
     def options(self) -> SinglepointOptions:
         """Return the options of the simulation."""
-        return SinglepointOptions(stress=self.stress)
+        return SinglepointOptions(**self.model_dump(include=set(SinglepointOptions.model_fields)))
 
 
 class RelaxConfig(RelaxOptions, SpreadConfig):

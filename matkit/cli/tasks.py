@@ -164,12 +164,14 @@ def _md_files(_config: MDConfig, out: Path) -> list[Path]:
 
 
 def _describe_singlepoint(result: SinglepointResult) -> str:
-    pressure = ""
+    pressure = residual = ""
+    if result.rotational_residual is not None:
+        residual = f", rotational residual {result.rotational_residual:.2g} eV/rad"
     if result.stress is not None:
         pressure = f", pressure {-result.stress[:3].mean() / GPA:.3f} GPa"
     return (
         f"energy {result.energy:.6f} eV, largest force {result.max_force:.4f} eV/Å{pressure}"
-        f"{_describe_spread(result)}"
+        f"{residual}{_describe_spread(result)}"
     )
 
 

@@ -12,6 +12,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from matkit.calculator_info import DEVIATIONS, deviations
 
+RESIDUAL = "rotational_residual"
+
 
 def freeze(atoms: Atoms, stress: bool = False) -> Atoms:
     """Return a copy of `atoms` that holds its energy, forces and, if asked, stress.
@@ -38,17 +40,19 @@ def hold(frame: Atoms, results: Mapping[str, Any]) -> None:
 
     Args:
         frame: Structure; it is changed.
-        results: What ASE's calculators give, and the deviations of a committee.
+        results: What ASE's calculators give, the deviations of a committee, and how much the energy
+            depends on how the structure lies.
     """
-    for name in DEVIATIONS:
+    for name in (*DEVIATIONS, RESIDUAL):
         frame.info.pop(name, None)
         frame.arrays.pop(name, None)
-    for name in DEVIATIONS & results.keys():
+    beside = results.keys() & {*DEVIATIONS, RESIDUAL}
+    for name in beside:
         if name == "forces_std":
             frame.set_array(name, results[name])
         else:
             frame.info[name] = results[name]
-    plain = {name: value for name, value in results.items() if name not in DEVIATIONS}
+    plain = {name: value for name, value in results.items() if name not in beside}
     frame.calc = SinglePointCalculator(frame, **plain)
 
 

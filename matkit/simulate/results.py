@@ -94,6 +94,8 @@ class SinglepointResult(Result):
         stress: Stress [6] in Voigt order, eV/Å³; None where it is not defined or not asked for.
         max_force: Largest force, eV/Å.
         message: More on what went wrong, or what to beware of.
+        rotational_residual: Norm of the derivative of the energy by a rotation, eV per radian; None
+            where it was not asked for.
     """
 
     atoms: Atoms
@@ -103,6 +105,7 @@ class SinglepointResult(Result):
     stress: np.ndarray | None
     max_force: float
     message: str = ""
+    rotational_residual: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,11 +11,12 @@ from ase.calculators.calculator import BaseCalculator
 
 from matkit.calculator_info import at_precision
 from matkit.options import PRECISION, resolve
-from matkit.simulate.frames import check_input, freeze, has_stress, max_force
+from matkit.simulate.frames import RESIDUAL, check_input, freeze, has_stress, max_force
 from matkit.simulate.inputs import prepare
 from matkit.simulate.options import SinglepointOptions
 from matkit.simulate.plausibility import too_close, unknown_contacts
 from matkit.simulate.results import SinglepointResult
+from matkit.symmetrize.residual import residual_by
 
 if TYPE_CHECKING:
     from matkit.data.pymatgen import AnyStructure
@@ -36,7 +37,8 @@ def singlepoint(
         **changes: Single options by name.
 
     Raises:
-        ConfigError: an option is unknown or impossible.
+        ConfigError: an option is unknown or impossible, or the calculator does not tell how much
+            the energy depends on how the structure lies.
         StructureError: the structure is empty, not finite or has a flat cell.
     """
     options = resolve(SinglepointOptions, options, changes)
@@ -45,6 +47,8 @@ def singlepoint(
     work = atoms.copy()
     work.calc = at_precision(calc, PRECISION)
     frame = freeze(work, stress=options.stress and has_stress(work))
+    if options.rotational_residual:
+        frame.info[RESIDUAL] = residual_by(work.calc, work)
     return replace(result_of(frame, calc), given=type(structure))
 
 
@@ -67,5 +71,6 @@ def result_of(frame: Atoms, calc: BaseCalculator) -> SinglepointResult:
         forces=forces,
         stress=frame.calc.results.get("stress"),
         max_force=max_force(frame),
+        rotational_residual=frame.info.get(RESIDUAL),
         message="; ".join(text for text in remarks if text),
     )

@@ -13,7 +13,7 @@ from matkit.derivatives import ForceField
 from matkit.evaluator import committee_prediction
 from matkit.nn.orientations import random_turns
 from matkit.structures import Structures
-from matkit.symmetrize.residual import rotational_residual
+from matkit.symmetrize.residual import mean_residual
 
 
 @dataclass(frozen=True)
@@ -67,14 +67,13 @@ def equivariance_errors(
             on_batch(number + 1, turns)
     energy, forces, stress = (torch.stack(parts) for parts in zip(*predictions, strict=True))
     periodic = stress.isfinite().flatten(2).all(dim=2).all(dim=0)
-    residual = torch.stack([rotational_residual(member, structures) for member in members])
     return EquivarianceErrors(
         structures=len(structures),
         turns=turns,
         energy=_deviation(energy),
         forces=_deviation(forces),
         stress=_deviation(stress[:, periodic]) if periodic.any() else None,
-        residual=float(residual.mean(dim=0).median()),
+        residual=float(mean_residual(members, structures).median()),
     )
 
 

@@ -32,8 +32,12 @@ def files(tmp_path, monkeypatch):
 
 def energies(files, out, *words):
     files("singlepoint", "water.extxyz", "--model", "loose.safetensors", "--out", out, *words)
+    return [atoms.get_potential_energy() for atoms in results(files, out)]
+
+
+def results(files, out):
     (path,) = (files.folder / out).glob("*.extxyz")
-    return [atoms.get_potential_energy() for atoms in read(path, ":")]
+    return read(path, ":")
 
 
 def test_an_average_does_not_depend_on_how_a_molecule_lies(files):
@@ -55,6 +59,16 @@ def test_evaluation_says_how_far_predictions_turn_with_structures(files):
     assert found[0]["structures"] == len(frames())
     for name in ("energy", "forces", "residual"):
         assert found[1][name] < 0.2 * found[0][name]
+
+
+def test_results_say_how_much_the_energy_depends_on_how_they_lie(files):
+    for out, words in (("alone", ()), ("averaged", ("--symmetrize", "frames"))):
+        energies(files, out, "--rotational-residual", *words)
+    alone, averaged = (
+        [a.info["rotational_residual"] for a in results(files, out)]
+        for out in ("alone", "averaged")
+    )
+    assert min(alone) > 1e-5 > 1e-9 > max(averaged)
 
 
 def test_an_unknown_average_is_refused(files):

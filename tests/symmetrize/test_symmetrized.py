@@ -245,6 +245,38 @@ def test_the_residual_is_the_torque_on_a_molecule():
     )
 
 
+def test_results_carry_the_residual():
+    ethanol, salt = molecule("CH3CH2OH"), generic()["salt"]
+    calc = MatkitCalculator(force_field(Skewed()).double())
+    expected = [
+        float(rotational_residual(calc.potentials[0], from_ase(a))) for a in (ethanol, salt)
+    ]
+    for found in (
+        matkit.simulate.singlepoint_many([ethanol, salt], calc, rotational_residual=True),
+        [matkit.singlepoint(a, calc, rotational_residual=True) for a in (ethanol, salt)],
+    ):
+        assert [one.rotational_residual for one in found] == pytest.approx(expected)
+        assert [one.atoms.info["rotational_residual"] for one in found] == pytest.approx(expected)
+    again = matkit.singlepoint(found[0].atoms, calc)
+    assert again.rotational_residual is None, "that of an earlier calculation"
+
+
+def test_the_residual_by_a_calculator_of_another_program():
+    ethanol, calc, angle = molecule("CH3CH2OH"), SkewedCalculator(), 0.01
+    slopes = []
+    for axis in "xyz":
+        ends = []
+        for sign in (1, -1):
+            turn = ethanol.copy()
+            turn.rotate(sign * angle, axis)
+            ends.append(matkit.singlepoint(turn, calc).energy)
+        slopes.append((ends[0] - ends[1]) / (2 * np.radians(angle)))
+    found = matkit.singlepoint(ethanol, calc, rotational_residual=True)
+    assert found.rotational_residual == pytest.approx(np.linalg.norm(slopes) / 2**0.5, rel=1e-6)
+    with pytest.raises(ConfigError, match="do not tell the torque on a cell"):
+        matkit.singlepoint(generic()["salt"], calc, rotational_residual=True)
+
+
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [

@@ -20,12 +20,13 @@ from matkit.simulate.batched.limits import BatchLimit, BatchSize, check_size
 from matkit.simulate.batched.many import Ways, explained, forget, run_many
 from matkit.simulate.batched.starts import Queue, Start, with_conditions
 from matkit.simulate.constraints import Held
-from matkit.simulate.frames import check_input, hold
+from matkit.simulate.frames import RESIDUAL, check_input, hold
 from matkit.simulate.inputs import default_calculator
 from matkit.simulate.options import SinglepointOptions
 from matkit.simulate.results import Reason, SinglepointResult
 from matkit.simulate.static import result_of, singlepoint
 from matkit.structures import Structures
+from matkit.symmetrize.residual import mean_residual
 
 if TYPE_CHECKING:
     from matkit.data.pymatgen import AnyStructure
@@ -120,6 +121,8 @@ def _computed(
         values |= {name: value[i] for name, value in spread.items()}
         if "stress" not in values:
             values.pop("stress_std", None)
+        if options.rotational_residual:
+            values[RESIDUAL] = float(mean_residual(calc.potentials, start.structures)[0])
         frame = start.atoms.copy()
         hold(frame, values)
         results.append((start.number, result_of(frame, calc)))
