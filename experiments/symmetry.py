@@ -9,7 +9,8 @@ so that every learning rate falls to its end; optimisers and rates are those tha
 best on the validation set after a tenth of the time. One row a network, printed and kept in
 `OUT/SYSTEM.json`: errors on the test set, how far predictions turn with structures, how far
 features are from those that TransIP predicts for turned copies (latent), the energy drift at
-constant energy, and the time of a step. The same command goes on after any end.
+constant energy, and the time of a step. `OUT/SYSTEM.png` shows how errors fall in training. The
+same command goes on after any end.
 """
 
 from __future__ import annotations
@@ -26,10 +27,12 @@ import torch
 from ase import Atoms
 from ase.io import read
 from common import data, frames, matkit, metrics, save, table
+from matplotlib.figure import Figure
 
 import matkit as mk
 from matkit.calculator import MatkitCalculator
 from matkit.data.ase import from_ase
+from matkit.report.figures import png
 from matkit.structures import cat
 
 
@@ -108,6 +111,8 @@ def main() -> None:
         rows = [found for name in args.networks for found in work(name, system, args)]
         print(f"\n{system}\n\n{table(rows)}")
         keep(args.out / f"{system}{'-rates' if args.scan else ''}.json", rows)
+        if not args.scan:
+            (args.out / f"{system}.png").write_bytes(png(curves(system, args.out)))
 
 
 def keep(path: Path, rows: list[dict[str, object]]) -> None:
@@ -117,6 +122,26 @@ def keep(path: Path, rows: list[dict[str, object]]) -> None:
     others = (row for row in old if (row["network"], row.get("optimizer")) not in found)
     rows = [*others, *rows]
     path.write_text(json.dumps(rows, indent=1))
+
+
+def curves(system: str, out: Path) -> Figure:
+    """Draw the errors on the validation set of all trainings against the time."""
+    figure = Figure(figsize=(7.5, 4.5), layout="constrained")
+    axes = figure.subplots()
+    drawn = set()
+    for name, network in NETWORKS.items():
+        folder = out / label(network, system)
+        if (folder / "size.json").exists() and folder not in drawn:
+            lines = log(folder)
+            minutes = [float(line["minutes"]) for line in lines]
+            axes.plot(
+                minutes, [1e3 * float(line["valid_forces_mae"]) for line in lines], label=name
+            )
+            drawn.add(folder)
+    axes.set(yscale="log", xlabel="training, minutes of one core")
+    axes.set(ylabel="force MAE (validation set), meV/Å", title=system)
+    axes.legend(fontsize=8)
+    return figure
 
 
 def scan(name: str, system: str, args: argparse.Namespace) -> list[dict[str, object]]:
