@@ -97,7 +97,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
-    parser.add_argument("--picoseconds", type=float, default=10.0, help="time of the drift")
+    parser.add_argument(
+        "--picoseconds", type=float, default=10.0, help="time of the drift; 0 leaves it out"
+    )
     parser.add_argument("--train", type=int, default=1000, help="structures to learn from")
     parser.add_argument("--test", type=int, default=1000, help="structures to test on")
     parser.add_argument("--threads", type=int, default=1)
@@ -180,7 +182,7 @@ def row(name: str, system: str, args: argparse.Namespace) -> list[dict[str, obje
             "F MAE, meV/Å": 1e3 * found["groups"][0]["errors"]["forces"]["mae"],
             "F error of turns, meV/Å": 1e3 * found["equivariance"]["forces"],
             "E error of turns, meV/atom": 1e3 * found["equivariance"]["energy"],
-            "latent error": latent_error(folder, first) if network.penalty else "",
+            "latent error": latent_error(folder, first) if network.penalty else None,
             "drift, meV/atom/ps": drift(
                 calcs[0], first[0], args.picoseconds, folder / f"drift{suffix}.json"
             ),
@@ -274,8 +276,10 @@ def latent_error(folder: Path, test: list[Atoms]) -> float:
         return float(model.network(graph)["penalty"].mean() ** 0.5)
 
 
-def drift(calc: MatkitCalculator, atoms: Atoms, picoseconds: float, path: Path) -> float:
+def drift(calc: MatkitCalculator, atoms: Atoms, picoseconds: float, path: Path) -> float | None:
     """Return the energy drift of a molecule or crystal at constant energy, meV/atom/ps."""
+    if not picoseconds:
+        return None
     if not path.exists():
         steps = round(1000 * picoseconds / STEP)
         options = {"ensemble": "nve", "temperature": 2 * TEMPERATURE, "timestep": STEP}
