@@ -85,6 +85,8 @@ SYSTEMS = {
 }
 RATES = {"adamw": (0.0005, 0.001, 0.002, 0.005, 0.01), "muon": (0.002, 0.005, 0.01, 0.02, 0.04)}
 COMMON = {"valid-fraction": 0.05, "forces-weight": 100, "batch-size": 5, "E0s": "fit"}
+# The frames of mlearn come in groups; whole ones would leave perfect crystals to validate on.
+OPTIONS = {"Si": {"valid-fraction": 0.1, "split-by": "random", "allow-leakage": True}}
 STEP, TEMPERATURE = 0.5, 300.0
 # Structures whose turned features are compared.
 LATENT = 100
@@ -224,6 +226,7 @@ def trained(
     model = network.model
     options: dict[str, Any] = {
         **COMMON,
+        **OPTIONS.get(system, {}),
         "model": model if isinstance(model, str) else json.dumps(model),
         "train-file": chosen(system, 0, args),
         "optimizer": network.optimizer,
@@ -258,7 +261,11 @@ def epoch_seconds(options: dict[str, Any], name: str, args: argparse.Namespace) 
 
 def flags(options: dict[str, Any]) -> list[str]:
     """Return options as words of the command line."""
-    return [word for key, value in options.items() for word in (f"--{key}", str(value))]
+    words = [
+        (f"--{key}",) if value is True else (f"--{key}", str(value))
+        for key, value in options.items()
+    ]
+    return [word for pair in words for word in pair]
 
 
 def log(folder: Path) -> list[dict[str, str]]:
