@@ -69,7 +69,7 @@ def save(path: Path, structures: Sequence[Atoms]) -> Path:
 
 
 def table(rows: Sequence[dict[str, object]]) -> str:
-    """Return rows as a Markdown table; numbers with three digits."""
+    """Return rows as a Markdown table; numbers with three digits, nothing where there is None."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     lines = [names, ["---"] * len(names)]
     lines += [[_cell(row.get(name, "")) for name in names] for row in rows]
@@ -77,4 +77,6 @@ def table(rows: Sequence[dict[str, object]]) -> str:
 
 
 def _cell(value: object) -> str:
+    if value is None:
+        return ""
     return f"{value:.3g}" if isinstance(value, float) else str(value)

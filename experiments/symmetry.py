@@ -9,7 +9,8 @@ so that every learning rate falls to its end; optimisers and rates are those tha
 best on the validation set after a tenth of the time. One row a network, printed and kept in
 `OUT/SYSTEM.json`: errors on the test set, how far predictions turn with structures, how far
 features are from those that TransIP predicts for turned copies (latent), the energy drift at
-constant energy, and the time of a step. The same command goes on after any end.
+constant energy, and the time of a step. `OUT/SYSTEM.png` shows how errors fall in training. The
+same command goes on after any end.
 """
 
 from __future__ import annotations
@@ -26,10 +27,12 @@ import torch
 from ase import Atoms
 from ase.io import read
 from common import data, frames, matkit, metrics, save, table
+from matplotlib.figure import Figure
 
 import matkit as mk
 from matkit.calculator import MatkitCalculator
 from matkit.data.ase import from_ase
+from matkit.report.figures import png
 from matkit.structures import cat
 
 
@@ -82,6 +85,8 @@ SYSTEMS = {
 }
 RATES = {"adamw": (0.0005, 0.001, 0.002, 0.005, 0.01), "muon": (0.002, 0.005, 0.01, 0.02, 0.04)}
 COMMON = {"valid-fraction": 0.05, "forces-weight": 100, "batch-size": 5, "E0s": "fit"}
+# The frames of mlearn come in groups; whole ones would leave perfect crystals to validate on.
+OPTIONS = {"Si": {"valid-fraction": 0.1, "split-by": "random", "allow-leakage": True}}
 STEP, TEMPERATURE = 0.5, 300.0
 # Structures whose turned features are compared.
 LATENT = 100
@@ -94,7 +99,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
-    parser.add_argument("--picoseconds", type=float, default=10.0, help="time of the drift")
+    parser.add_argument(
+        "--picoseconds", type=float, default=10.0, help="time of the drift; 0 leaves it out"
+    )
     parser.add_argument("--train", type=int, default=1000, help="structures to learn from")
     parser.add_argument("--test", type=int, default=1000, help="structures to test on")
     parser.add_argument("--threads", type=int, default=1)
@@ -108,6 +115,8 @@ def main() -> None:
         rows = [found for name in args.networks for found in work(name, system, args)]
         print(f"\n{system}\n\n{table(rows)}")
         keep(args.out / f"{system}{'-rates' if args.scan else ''}.json", rows)
+        if not args.scan:
+            (args.out / f"{system}.png").write_bytes(png(curves(system, args.out)))
 
 
 def keep(path: Path, rows: list[dict[str, object]]) -> None:
@@ -117,6 +126,26 @@ def keep(path: Path, rows: list[dict[str, object]]) -> None:
     others = (row for row in old if (row["network"], row.get("optimizer")) not in found)
     rows = [*others, *rows]
     path.write_text(json.dumps(rows, indent=1))
+
+
+def curves(system: str, out: Path) -> Figure:
+    """Draw the errors on the validation set of all trainings against the time."""
+    figure = Figure(figsize=(7.5, 4.5), layout="constrained")
+    axes = figure.subplots()
+    drawn = set()
+    for name, network in NETWORKS.items():
+        folder = out / label(network, system)
+        if (folder / "size.json").exists() and folder not in drawn:
+            lines = log(folder)
+            minutes = [float(line["minutes"]) for line in lines]
+            axes.plot(
+                minutes, [1e3 * float(line["valid_forces_mae"]) for line in lines], label=name
+            )
+            drawn.add(folder)
+    axes.set(yscale="log", xlabel="training, minutes of one core")
+    axes.set(ylabel="force MAE (validation set), meV/Å", title=system)
+    axes.legend(fontsize=8)
+    return figure
 
 
 def scan(name: str, system: str, args: argparse.Namespace) -> list[dict[str, object]]:
@@ -155,7 +184,7 @@ def row(name: str, system: str, args: argparse.Namespace) -> list[dict[str, obje
             "F MAE, meV/Å": 1e3 * found["groups"][0]["errors"]["forces"]["mae"],
             "F error of turns, meV/Å": 1e3 * found["equivariance"]["forces"],
             "E error of turns, meV/atom": 1e3 * found["equivariance"]["energy"],
-            "latent error": latent_error(folder, first) if network.penalty else "",
+            "latent error": latent_error(folder, first) if network.penalty else None,
             "drift, meV/atom/ps": drift(
                 calcs[0], first[0], args.picoseconds, folder / f"drift{suffix}.json"
             ),
@@ -197,6 +226,7 @@ def trained(
     model = network.model
     options: dict[str, Any] = {
         **COMMON,
+        **OPTIONS.get(system, {}),
         "model": model if isinstance(model, str) else json.dumps(model),
         "train-file": chosen(system, 0, args),
         "optimizer": network.optimizer,
@@ -231,7 +261,11 @@ def epoch_seconds(options: dict[str, Any], name: str, args: argparse.Namespace) 
 
 def flags(options: dict[str, Any]) -> list[str]:
     """Return options as words of the command line."""
-    return [word for key, value in options.items() for word in (f"--{key}", str(value))]
+    words = [
+        (f"--{key}",) if value is True else (f"--{key}", str(value))
+        for key, value in options.items()
+    ]
+    return [word for pair in words for word in pair]
 
 
 def log(folder: Path) -> list[dict[str, str]]:
@@ -249,8 +283,10 @@ def latent_error(folder: Path, test: list[Atoms]) -> float:
         return float(model.network(graph)["penalty"].mean() ** 0.5)
 
 
-def drift(calc: MatkitCalculator, atoms: Atoms, picoseconds: float, path: Path) -> float:
+def drift(calc: MatkitCalculator, atoms: Atoms, picoseconds: float, path: Path) -> float | None:
     """Return the energy drift of a molecule or crystal at constant energy, meV/atom/ps."""
+    if not picoseconds:
+        return None
     if not path.exists():
         steps = round(1000 * picoseconds / STEP)
         options = {"ensemble": "nve", "temperature": 2 * TEMPERATURE, "timestep": STEP}

@@ -12,12 +12,13 @@ orientations. Forces of a network's own are turned back and averaged.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from matkit.errors import ConfigError, did_you_mean
 from matkit.graph import Graph
@@ -35,6 +36,9 @@ from matkit.nn.orientations import (
 from matkit.nn.scatter import scatter_sum
 from matkit.scopes import ranges
 
+# Edges of all copies that are computed at once. More are not faster on a CPU, and a transformer
+# needs 15 kB for each of them.
+EDGES = 100_000
 MODES = ("grid", "frames", "stochastic", "canonical", "energy", "orbit", "augmentation")
 
 
@@ -96,8 +100,14 @@ class Symmetrized(Potential):
     def forward(self, graph: Graph) -> Properties:
         """Return the averages of what the backbone gives for the copies."""
         copies = self._copies(graph)
-        turned, atoms, _ = turned_copies(graph, copies)
-        return self._averaged(graph, copies, self.backbone(turned), atoms)
+        parts = self._parts(graph, copies)
+        if len(parts) == 1 or not torch.is_grad_enabled():
+            return _sum(self._part(graph, part) for part in parts)
+        # Computed again for the derivative, so that no two parts are in memory at once.
+        return _sum(
+            checkpoint(self._part, graph, part, use_reentrant=False, preserve_rng_state=False)
+            for part in parts
+        )
 
     def edge_gradient(self, graph: Graph) -> tuple[Properties, Float[Tensor, "E 3"]] | None:
         """Return the same, with dE/d(edge vector), also through the orientations."""
@@ -107,22 +117,26 @@ class Symmetrized(Potential):
             vars(moving)["vectors"] = vectors
             copies = self._copies(moving)
         fixed = Orientations(*(part.detach() for part in copies))
-        turned, atoms, edges = turned_copies(graph, fixed)
-        found = self.backbone.edge_gradient(turned)
-        if found is None:
-            return None
-        result, by_copy = found
-        of_edge = turned.batch[turned.center]
-        by_copy = by_copy.to(vectors) * fixed.weight[of_edge].to(vectors).unsqueeze(1)
-        matrix = fixed.matrix.to(vectors)
-        back = torch.einsum("ex,eyx->ey", by_copy, matrix[of_edge])
-        gradient = torch.zeros_like(vectors).index_add(0, edges, back)
-        if copies.matrix.requires_grad:
-            outer = vectors.detach()[edges].unsqueeze(2) * by_copy.unsqueeze(1)
-            by_matrix = scatter_sum(outer, of_edge, len(turned))
-            (through,) = torch.autograd.grad(copies.matrix, vectors, by_matrix.to(copies.matrix))
+        gradient, results, by_matrix = torch.zeros_like(vectors), [], []
+        for part in self._parts(graph, fixed):
+            turned, atoms, edges = turned_copies(graph, part)
+            found = self.backbone.edge_gradient(turned)
+            if found is None:
+                return None
+            result, by_copy = found
+            of_edge = turned.batch[turned.center]
+            by_copy = by_copy.to(vectors) * part.weight[of_edge].to(vectors).unsqueeze(1)
+            matrix = part.matrix.to(vectors)
+            gradient.index_add_(0, edges, torch.einsum("ex,eyx->ey", by_copy, matrix[of_edge]))
+            if copies.matrix.requires_grad:
+                outer = vectors.detach()[edges].unsqueeze(2) * by_copy.unsqueeze(1)
+                by_matrix.append(scatter_sum(outer, of_edge, len(turned)))
+            results.append(self._averaged(graph, part, result, atoms))
+        if by_matrix:
+            by_copies = torch.cat(by_matrix).to(copies.matrix)
+            (through,) = torch.autograd.grad(copies.matrix, vectors, by_copies)
             gradient = gradient + through
-        return self._averaged(graph, fixed, result, atoms), gradient
+        return _sum(results), gradient
 
     def _copies(self, graph: Graph) -> Orientations:
         """Return the orientations over which is averaged."""
@@ -134,11 +148,30 @@ class Symmetrized(Potential):
 
     def _energies(self, graph: Graph, copies: Orientations) -> Float[Tensor, " K"]:
         """Return the energies of turned copies, eV."""
-        turned, _, _ = turned_copies(graph, copies)
-        result = self.backbone(turned)
-        if "energy" in result:
-            return result["energy"].double()
-        return scatter_sum(result["atom_energy"].double(), turned.batch, len(turned))
+        energies = []
+        for part in self._parts(graph, copies):
+            turned, _, _ = turned_copies(graph, part)
+            result = self.backbone(turned)
+            found = result.get("energy")
+            if found is None:
+                found = scatter_sum(result["atom_energy"].double(), turned.batch, len(turned))
+            energies.append(found.double())
+        return torch.cat(energies)
+
+    def _parts(self, graph: Graph, copies: Orientations) -> list[Orientations]:
+        """Return the copies in parts of about `EDGES` edges; all at once in training."""
+        counts = graph.pointers[graph.offsets].diff()[copies.which]
+        if self.training or int(counts.sum()) <= EDGES:
+            return [copies]
+        place = (counts.cumsum(0) - counts) // EDGES
+        sizes = place.unique_consecutive(return_counts=True)[1].tolist()
+        parts = zip(*(torch.split(values, sizes) for values in copies), strict=True)
+        return [Orientations(*part) for part in parts]
+
+    def _part(self, graph: Graph, copies: Orientations) -> Properties:
+        """Return the share of some copies in the averages."""
+        turned, atoms, _ = turned_copies(graph, copies)
+        return self._averaged(graph, copies, self.backbone(turned), atoms)
 
     def _averaged(
         self, graph: Graph, copies: Orientations, result: Properties, atoms: Int[Tensor, " M"]
@@ -159,6 +192,15 @@ class Symmetrized(Potential):
             distance = orbit_distance(copies.matrix) * copies.weight
             found["penalty"] = scatter_sum(distance, copies.which, len(graph))
         return cast(Properties, found)
+
+
+def _sum(parts: Iterable[Properties]) -> Properties:
+    """Return the sums of what parts of the copies contribute."""
+    total: dict[str, Tensor] = {}
+    for part in parts:
+        for name, value in cast(dict[str, Tensor], part).items():
+            total[name] = total[name] + value if name in total else value
+    return cast(Properties, total)
 
 
 def turned_copies(

@@ -11,10 +11,12 @@ from matkit.data.ase import from_ase
 from matkit.derivatives import force_field
 from matkit.errors import ConfigError
 from matkit.evaluator import predict
+from matkit.hessians.potentials import autograd_hessian
 from matkit.interfaces import Potential
 from matkit.models import checkpoint
 from matkit.models.building import model_class
 from matkit.models.symmetrized import Symmetrization, parse_symmetrization
+from matkit.simulate import singlepoint_many
 from matkit.structures import cat
 from matkit.symmetrize import (
     SymmetrizedCalculator,
@@ -130,6 +132,39 @@ def test_a_batch_gives_what_its_structures_do(mode):
     singles = [predict(model, one) for one in several]
     assert torch.allclose(whole["energy"], torch.cat([one["energy"] for one in singles]))
     assert torch.allclose(whole["forces"], torch.cat([one["forces"] for one in singles]))
+
+
+@pytest.mark.parametrize("analytic", [True, False])
+@pytest.mark.parametrize("mode", ["grid", "frames", "energy"])
+def test_copies_in_parts_give_what_all_at_once_do(mode, analytic, monkeypatch):
+    made = [*generic().values(), *([] if mode == "energy" else [bulk("Cu")])]  # has one lowest turn
+    structures = cat([from_ase(atoms) for atoms in made])
+    model = wrapped(mode, analytic=analytic)
+    whole = predict(model, structures)
+    hessian = autograd_hessian(model, structures.index([1]))
+    used = watched_edges(model, monkeypatch)
+    monkeypatch.setattr("matkit.potentials.symmetrized.EDGES", 50)
+    parts = predict(model, structures)
+    assert max(used) < 50 + 2 * 110, "a part, with its last copy"
+    for key, value in whole.items():
+        assert torch.allclose(value, parts[key], rtol=1e-10, atol=1e-10, equal_nan=True), key
+    if mode != "energy":
+        again = autograd_hessian(model, structures.index([1]))
+        assert torch.allclose(hessian, again, rtol=1e-8, atol=1e-10)
+
+
+def watched_edges(model, monkeypatch):
+    """Edges of the graphs that the network inside is given, from now on."""
+    used, backbone = [], model.network.backbone
+    for name in ("forward", "edge_gradient"):
+        plain = getattr(backbone, name)
+
+        def counted(graph, plain=plain):
+            used.append(len(graph.center))
+            return plain(graph)
+
+        monkeypatch.setattr(backbone, name, counted)
+    return used
 
 
 def test_one_copy_at_random_is_right_on_average():
@@ -252,7 +287,7 @@ def test_results_carry_the_residual():
         float(rotational_residual(calc.potentials[0], from_ase(a))) for a in (ethanol, salt)
     ]
     for found in (
-        matkit.simulate.singlepoint_many([ethanol, salt], calc, rotational_residual=True),
+        singlepoint_many([ethanol, salt], calc, rotational_residual=True),
         [matkit.singlepoint(a, calc, rotational_residual=True) for a in (ethanol, salt)],
     ):
         assert [one.rotational_residual for one in found] == pytest.approx(expected)
