@@ -17,10 +17,11 @@ class SinglepointOptions(Options):
     """Options of `singlepoint`."""
 
     stress: bool = Field(True, description="compute the stress too where the cell has three axes")
-    rotational_residual: bool = Field(
+    residual: bool = Field(
         False,
-        description="compute how much the energy depends on how the structure lies, zero for "
-        "potentials that know symmetry: the norm of its derivative by a rotation, in eV per radian",
+        description="compute the rotational residual, how much the energy depends on how the "
+        "structure lies: the norm of its derivative by a rotation, in eV per radian, zero for "
+        "potentials that know symmetry",
     )
 
 

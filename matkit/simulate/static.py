@@ -47,7 +47,7 @@ def singlepoint(
     work = atoms.copy()
     work.calc = at_precision(calc, PRECISION)
     frame = freeze(work, stress=options.stress and has_stress(work))
-    if options.rotational_residual:
+    if options.residual:
         frame.info[RESIDUAL] = residual_by(work.calc, work)
     return replace(result_of(frame, calc), given=type(structure))
 

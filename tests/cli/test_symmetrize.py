@@ -63,7 +63,7 @@ def test_evaluation_says_how_far_predictions_turn_with_structures(files):
 
 def test_results_say_how_much_the_energy_depends_on_how_they_lie(files):
     for out, words in (("alone", ()), ("averaged", ("--symmetrize", "frames"))):
-        energies(files, out, "--rotational-residual", *words)
+        energies(files, out, "--residual", *words)
     alone, averaged = (
         [a.info["rotational_residual"] for a in results(files, out)]
         for out in ("alone", "averaged")

@@ -52,7 +52,7 @@ def test_rows_are_json():
 
 
 def test_unknown_options_are_refused():
-    with pytest.raises(ConfigError, match="Known: rotational_residual, stress"):
+    with pytest.raises(ConfigError, match="Known: residual, stress"):
         singlepoint(bulk("Cu"), EMT(), pressure=1)
 
 

@@ -287,8 +287,8 @@ def test_results_carry_the_residual():
         float(rotational_residual(calc.potentials[0], from_ase(a))) for a in (ethanol, salt)
     ]
     for found in (
-        singlepoint_many([ethanol, salt], calc, rotational_residual=True),
-        [matkit.singlepoint(a, calc, rotational_residual=True) for a in (ethanol, salt)],
+        singlepoint_many([ethanol, salt], calc, residual=True),
+        [matkit.singlepoint(a, calc, residual=True) for a in (ethanol, salt)],
     ):
         assert [one.rotational_residual for one in found] == pytest.approx(expected)
         assert [one.atoms.info["rotational_residual"] for one in found] == pytest.approx(expected)
@@ -306,10 +306,10 @@ def test_the_residual_by_a_calculator_of_another_program():
             turn.rotate(sign * angle, axis)
             ends.append(matkit.singlepoint(turn, calc).energy)
         slopes.append((ends[0] - ends[1]) / (2 * np.radians(angle)))
-    found = matkit.singlepoint(ethanol, calc, rotational_residual=True)
+    found = matkit.singlepoint(ethanol, calc, residual=True)
     assert found.rotational_residual == pytest.approx(np.linalg.norm(slopes) / 2**0.5, rel=1e-6)
     with pytest.raises(ConfigError, match="do not tell the torque on a cell"):
-        matkit.singlepoint(generic()["salt"], calc, rotational_residual=True)
+        matkit.singlepoint(generic()["salt"], calc, residual=True)
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,7 @@ def _computed(
         values |= {name: value[i] for name, value in spread.items()}
         if "stress" not in values:
             values.pop("stress_std", None)
-        if options.rotational_residual:
+        if options.residual:
             values[RESIDUAL] = float(mean_residual(calc.potentials, start.structures)[0])
         frame = start.atoms.copy()
         hold(frame, values)
