@@ -54,7 +54,8 @@ def residual_by(calc: BaseCalculator, atoms: Atoms) -> float:
         raise ConfigError(
             "Calculators of other programs do not tell the torque on a cell, so that how much the "
             "energy of a periodic structure depends on how it lies is known of potentials of "
-            "matkit only."
+            "matkit only. Leave out `residual`, or see how far the copies of "
+            "symmetrize(calculator, 'grid:24') differ: energy_std."
         )
     forces = calc.get_property("forces", atoms)
     return float(np.linalg.norm(np.cross(atoms.positions, forces).sum(axis=0)) / 2**0.5)
