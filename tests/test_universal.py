@@ -314,3 +314,12 @@ def test_frames_are_damaged_that_the_student_predicts_worse_than_its_parent(univ
     assert (far["frames"], near["frames"]) == (1, 2)
     assert (far["damaged"], near["damaged"]) == (0.0, 0.5)
     assert near["student eV/Å"] == pytest.approx(0.05)
+
+
+def test_predictions_are_made_by_a_process_of_their_own(universal, tmp_path):
+    atoms = bulk("NaCl", "rocksalt", a=5.6)
+    atoms.rattle(0.05, seed=0)
+    found = universal("errors").predicted(tmp_path, "facet-universal", [atoms], "")
+    atoms.calc = load_calculator("facet-universal", "cpu", "float64")
+    np.testing.assert_allclose(found["forces"], atoms.get_forces(), atol=1e-4)
+    np.testing.assert_allclose(found["energy"], atoms.get_potential_energy(), atol=1e-4)
