@@ -101,7 +101,7 @@ def _from_pbe(
     """Return the errors of every model, over the crystals that all of them have moduli of."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for one in numbers:
-        if one["status"] == "done":
+        if one["quantity"] == "elastic" and one["status"] == "done":
             found.setdefault(one["model"], {})[one["of"]] = one["numbers"]
     common = sorted(set(names).intersection(*found.values()))
     return [
