@@ -1,6 +1,6 @@
 """Make the training set of the universal potential, from seeds; what was stopped goes on.
 
-    python -m universal.dataset OUT [--crystals 20000] [--stages crystals perturb label ...]
+    python -m universal.dataset OUT [--crystals 20000] [--responses 12000] [--stages crystals ...]
 
 crystals: real DFT frames by part (`OUT/dft`), and crystals of formulas that are in no test set, by
 part and kind of perturbation (`OUT/crystals`). perturb: perturbed structures (`OUT/structures`).
@@ -73,7 +73,7 @@ TURNS = ("near", "strained", "near", "far", "near", "other", "near", "strained",
 # Of what is made of variants of large crystals, beside themselves.
 VARIED = {"rattle": [0.05], "volume": [0.04]}
 # Force constants of supercells and elastic constants of primitive cells, which cost little.
-RESPONSES = {"response": [0.01], "response_strain": [0.004, 0.004, 0.004], "response_atoms": 24}
+RESPONSES = {"response": [0.01, 0.01], "response_strain": [0.004, 0.004], "response_atoms": 24}
 TEACHER, SECOND = "sevennet-l3i5", "sevennet-0"
 STUDENT = "nequip-universal"  # trained further from SECOND
 REST = 0.25  # of the frames that were not damaged are rehearsed
@@ -233,11 +233,11 @@ def label_varied(out: Path, given: argparse.Namespace) -> None:
 
 def label_responses(out: Path, given: argparse.Namespace) -> None:
     """Make and label pairs of structures that show second derivatives."""
-    for part, count in (("train", given.responses), ("valid", given.responses // 20)):
-        files = [*(out / "crystals").glob(f"{part}-*.extxyz")]
-        files.sort(key=lambda path: ("simple" not in path.stem, path.stem))
-        names = {f"{part}-{kind}" for kind in ("molecule", "small", "slab", "large")}
-        crystals = [a for path in files if path.stem not in names for a in read(path, ":")]
+    found = candidates(kept_back(out), LARGEST, given.responses // 20)
+    simple = [kind_of(atoms, 0) == "simple" for atoms in found]
+    found = [found[i] for i in np.argsort(np.logical_not(simple), kind="stable")]
+    for part, count in (("train", given.responses), ("valid", given.responses // 80)):
+        crystals = [a for a in found if part_of(a.info["group"], TEACHER_PARTS) == part]
         path = save(out / "crystals" / "responses" / f"{part}.extxyz", crystals[:count])
         config = path.with_suffix(".yaml")
         config.write_text(yaml.safe_dump(NOTHING | RESPONSES | {"max_atoms": given.max_atoms}))
@@ -294,7 +294,7 @@ def main() -> None:
     parser.add_argument("--stages", nargs="+", default=[*STAGES], choices=[*STAGES])
     parser.add_argument("--crystals", type=int, default=20000)
     parser.add_argument("--max-atoms", type=int, default=52)
-    parser.add_argument("--responses", type=int, default=4000, help="crystals with pairs")
+    parser.add_argument("--responses", type=int, default=12000, help="crystals with pairs")
     parser.add_argument("--max-difference", type=float, default=0.5, help="eV/Å, of any atom")
     parser.add_argument("--max-force", type=float, default=30.0, help="eV/Å")
     parser.add_argument("--batch-atoms", type=int, default=500)
