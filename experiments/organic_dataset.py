@@ -1,16 +1,17 @@
 """Make the data of an organic potential of twelve elements at the level of GFN2-xTB, from seeds.
 
-    python organic_dataset.py OUT [--molecules 3000] [--ions 400] [--dimers 4000]
+    python organic_dataset.py OUT [--molecules 5000] [--ions 800] [--dimers 5000]
 
 Molecules of ZINC's validation file (`MATKIT_DATA`) and parts of them, with up to `--heavy` heavy
 atoms; some have an atom replaced by boron, silicon, phosphorus, sulphur or a halogen where the
 valence allows it, and some an acid without its proton or an amine with one more, so that there are
 H, B, C, N, O, F, Si, P, S, Cl, Br and I, and charges of -1 and 1. They are relaxed, displaced,
 turned and stretched; a tenth of the scaffolds is kept from training (`OUT/molecules`, `OUT/ions`).
-Pairs of relaxed molecules at contact and farther (`OUT/dimers`), of the scaffolds of each part.
-Labels by GFN2-xTB (`OUT/labels/SET-PART`), without molecules whose orbitals nearly cross, and the
-22 complexes of S22 at five distances with their molecules alone, to be tested on
-(`OUT/labels/s22`). What was stopped goes on.
+Pairs of relaxed molecules at contact and farther, most of them relaxed a few steps by GFN2-xTB, so
+that they form hydrogen bonds, each followed by the same two apart (`OUT/dimers`), of the scaffolds
+of each part; none has the formula of a complex of S22. Labels by GFN2-xTB (`OUT/labels/SET-PART`),
+without molecules whose orbitals nearly cross, and the 22 complexes of S22 at five distances with
+their molecules alone, to be tested on (`OUT/labels/s22`). What was stopped goes on.
 """
 
 from __future__ import annotations
@@ -24,11 +25,14 @@ from typing import Any
 import numpy as np
 import yaml
 from ase import Atoms
+from ase.calculators.calculator import CalculatorError
 from ase.data import vdw_radii
 from ase.data.s22 import create_s22_system, get_number_of_dimer_atoms, s22
 from ase.io import read
+from ase.optimize import FIRE
 from common import data, save
 from hip_dataset import command
+from tblite.ase import TBLite
 
 from matkit.builders.smiles import rdkit
 
@@ -43,6 +47,9 @@ PROTONS = {
     "amine": ("[NX3;!$(N-[C,S,P,N]=*);!$(N-a)]", "N", 1),
 }
 CONTACTS = (0.8, 1.5)  # of the sum of van der Waals radii, of the nearest atoms of a dimer
+STEPS = (0, 10, 20, 40)  # of the relaxation of a dimer, one of them
+APART = 30.0  # Å, at which molecules do not see each other
+SHARD = 250  # dimers of a file
 SCALED = (0.9, 1.0, 1.2, 1.5, 2.0)  # distances of the centres of S22's molecules
 MIN_GAP = 0.5  # eV
 PARTS = ("train", "held-out")
@@ -148,34 +155,69 @@ def make_molecules(out: Path, given: argparse.Namespace) -> None:
 def make_dimers(out: Path, given: argparse.Namespace) -> None:
     """Make pairs of relaxed neutral molecules of each part."""
     for part in PARTS:
-        path = out / "dimers" / f"{part}.extxyz"
-        if not path.exists():
-            frames = read(out / "molecules" / f"{part}.extxyz", ":")
-            relaxed = [atoms for atoms in frames if atoms.info["config_type"] == "relaxed"]
-            count = given.dimers if part == "train" else given.dimers // 10
-            save(path, list(dimers(relaxed, count)))
+        frames = read(out / "molecules" / f"{part}.extxyz", ":")
+        relaxed = [atoms for atoms in frames if atoms.info["config_type"] == "relaxed"]
+        count = given.dimers if part == "train" else given.dimers // 10
+        for number, first in enumerate(range(0, count, SHARD)):
+            path = out / "dimers" / f"{part}-{number:02d}.extxyz"
+            if not path.exists():
+                made = [*dimers(relaxed, min(SHARD, count - first), number)]
+                save(path.with_suffix(".part"), made).replace(path)
+                print(path, flush=True)
 
 
-def dimers(molecules: Sequence[Atoms], count: int) -> Iterator[Atoms]:
-    """Give pairs of molecules, turned at random, with their nearest atoms at contact or farther."""
-    rng = np.random.default_rng(SEED)
-    for _ in range(count):
-        one, other = (molecules[int(i)].copy() for i in rng.integers(len(molecules), size=2))
-        for atoms in (one, other):
-            atoms.positions -= atoms.get_center_of_mass()
-            atoms.euler_rotate(*rng.uniform(0, 360, 3))
-        near = rng.uniform(*CONTACTS)
-        radii = np.add.outer(vdw_radii[one.numbers], vdw_radii[other.numbers])
-        radii = np.nan_to_num(radii, nan=4.0)
-        direction = rng.normal(size=3)
-        direction /= np.linalg.norm(direction)
-        distance = 0.0
-        while closest(one, other, distance * direction, radii) < near:
-            distance += 0.05
-        other.positions += distance * direction
-        pair = one + other
-        pair.info = {"config_type": "dimer", "group": f"{one.info['group']} {other.info['group']}"}
-        yield pair
+def dimers(molecules: Sequence[Atoms], count: int, number: int) -> Iterator[Atoms]:
+    """Give pairs of molecules at contact or farther, relaxed a few steps, and the same ones apart.
+
+    Args:
+        molecules: What pairs are made of.
+        count: How many.
+        number: That of the shard, whose pairs depend on it alone.
+    """
+    rng = np.random.default_rng([SEED, number])
+    tested = {str(create_s22_system(name).symbols.formula.convert("hill")) for name in s22}
+    made = 0
+    while made < count:
+        pair, first, direction = dimer(molecules, rng)
+        if str(pair.symbols.formula.convert("hill")) in tested:
+            continue
+        pair.calc = TBLite(method="GFN2-xTB", verbosity=0)
+        try:
+            FIRE(pair, logfile=None, maxstep=0.1).run(fmax=0.05, steps=int(rng.choice(STEPS)))
+        except (CalculatorError, RuntimeError) as error:
+            print(f"{pair.symbols}: {error}", flush=True)
+            continue
+        made += 1
+        group = f"{number}-{made} {pair.info['group']}"
+        for distance in (0.0, APART):
+            positions = pair.positions.copy()
+            positions[first:] += distance * direction
+            info = {"config_type": "interaction", "group": group}
+            yield Atoms(pair.numbers, positions, info=info)
+
+
+def dimer(molecules: Sequence[Atoms], rng: np.random.Generator) -> tuple[Atoms, int, np.ndarray]:
+    """Return two molecules, turned at random, with their nearest atoms at contact or farther.
+
+    Returns:
+        The pair, the number of atoms of the first, and the direction to the second [3].
+    """
+    one, other = (molecules[int(i)].copy() for i in rng.integers(len(molecules), size=2))
+    for atoms in (one, other):
+        atoms.positions -= atoms.get_center_of_mass()
+        atoms.euler_rotate(*rng.uniform(0, 360, 3))
+    near = rng.uniform(*CONTACTS)
+    radii = np.add.outer(vdw_radii[one.numbers], vdw_radii[other.numbers])
+    radii = np.nan_to_num(radii, nan=4.0)
+    direction = rng.normal(size=3)
+    direction /= np.linalg.norm(direction)
+    distance = 0.0
+    while closest(one, other, distance * direction, radii) < near:
+        distance += 0.05
+    other.positions += distance * direction
+    pair = one + other
+    pair.info = {"group": f"{one.info['group']} {other.info['group']}"}
+    return pair, len(one), direction
 
 
 def closest(one: Atoms, other: Atoms, shift: np.ndarray, radii: np.ndarray) -> float:
@@ -210,8 +252,8 @@ def label(out: Path, given: argparse.Namespace) -> None:
     for part in reversed(PARTS):
         for name in ("molecules", "ions", "dimers"):
             limits = ["--min-gap", MIN_GAP, "--max-force", 30.0]
-            where = out / name / f"{part}.extxyz", out / "labels" / f"{name}-{part}"
-            command("label", *where, *how, *limits)
+            files = sorted((out / name).glob(f"{part}*.extxyz"))
+            command("label", *files, out / "labels" / f"{name}-{part}", *how, *limits)
 
 
 STAGES = {"molecules": make_molecules, "dimers": make_dimers, "label": label}
@@ -221,9 +263,9 @@ def main() -> None:
     """Make the data."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
-    parser.add_argument("--molecules", type=int, default=3000)
-    parser.add_argument("--ions", type=int, default=400)
-    parser.add_argument("--dimers", type=int, default=4000)
+    parser.add_argument("--molecules", type=int, default=5000)
+    parser.add_argument("--ions", type=int, default=800)
+    parser.add_argument("--dimers", type=int, default=5000)
     parser.add_argument("--heavy", type=int, default=10, help="most heavy atoms of a molecule")
     parser.add_argument("--stages", nargs="+", default=[*STAGES], choices=[*STAGES])
     parser.add_argument("--workers", type=int, default=1)

@@ -298,3 +298,28 @@ def test_substitution_leads_to_no_held_out_formula(universal, monkeypatch, tmp_p
     module.join(tmp_path, None)
     joined = [atoms.get_chemical_formula() for atoms in read(tmp_path / "train.extxyz", ":")]
     assert joined == ["FLi", "Si2", "Cu", "Ag", "Ge2", "Au"]
+
+
+def test_frames_are_damaged_that_the_student_predicts_worse_than_its_parent(universal):
+    module = universal("damaged")
+    frames = [bulk("Cu"), bulk("NaCl", "rocksalt", a=5.6), bulk("Cu")]
+    for atoms, kind in zip(frames, ("near", "far", "near"), strict=True):
+        atoms.arrays["REF_forces"] = np.zeros((len(atoms), 3))
+        atoms.info["config_type"] = kind
+    student = module.force_errors(frames, np.array([[0.3, 0, 0], *[[0.1] * 3] * 2, [0.0] * 3]))
+    parent = module.force_errors(frames, np.array([[0.0, 0, 0], *[[0.2] * 3] * 2, [0.0] * 3]))
+    np.testing.assert_allclose(student, [0.1, 0.1, 0.0])
+    assert module.damaged(student, parent).tolist() == [True, False, False]
+    far, near = module.by_family(frames, student, parent)
+    assert (far["frames"], near["frames"]) == (1, 2)
+    assert (far["damaged"], near["damaged"]) == (0.0, 0.5)
+    assert near["student eV/Å"] == pytest.approx(0.05)
+
+
+def test_predictions_are_made_by_a_process_of_their_own(universal, tmp_path):
+    atoms = bulk("NaCl", "rocksalt", a=5.6)
+    atoms.rattle(0.05, seed=0)
+    found = universal("errors").predicted(tmp_path, "facet-universal", [atoms], "")
+    atoms.calc = load_calculator("facet-universal", "cpu", "float64")
+    np.testing.assert_allclose(found["forces"], atoms.get_forces(), atol=1e-4)
+    np.testing.assert_allclose(found["energy"], atoms.get_potential_energy(), atol=1e-4)

@@ -1,6 +1,6 @@
 """Make the training set of the universal potential, from seeds; what was stopped goes on.
 
-    python -m universal.dataset OUT [--crystals 20000] [--stages crystals perturb label ...]
+    python -m universal.dataset OUT [--crystals 20000] [--responses 12000] [--stages crystals ...]
 
 crystals: real DFT frames by part (`OUT/dft`), and crystals of formulas that are in no test set, by
 part and kind of perturbation (`OUT/crystals`). perturb: perturbed structures (`OUT/structures`).
@@ -11,7 +11,8 @@ varied: large crystals with elements replaced, relaxed a few steps by the potent
 perturbed and labelled (`OUT/labels/varied`). responses: pairs of structures a small step to both
 sides of crystals, simple ones first, by SevenNet-l3i5 (`OUT/labels/train_responses`). join: all
 that is learnt from (`OUT/train.extxyz`), without structures that replacing an element gave the
-formula of a test set.
+formula of a test set. rehearse: those of them on which the potential that ships is worse than the
+one it was trained further from, all DFT frames, and some of the rest (`OUT/rehearsed.extxyz`).
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from common import matkit, save, table
 
 from matkit.data.groups import reduced_formula
 from universal.crystals import (
+    FAMILIES,
     SEED,
     TEACHER_PARTS,
     candidates,
@@ -43,6 +45,7 @@ from universal.crystals import (
     tested_formulas,
     write_dft,
 )
+from universal.damaged import by_family, damaged, force_errors, forces_of
 from universal.short import short_dimers
 from universal.varied import LEAST_ATOMS, variants, write_relaxed
 
@@ -70,8 +73,10 @@ TURNS = ("near", "strained", "near", "far", "near", "other", "near", "strained",
 # Of what is made of variants of large crystals, beside themselves.
 VARIED = {"rattle": [0.05], "volume": [0.04]}
 # Force constants of supercells and elastic constants of primitive cells, which cost little.
-RESPONSES = {"response": [0.01], "response_strain": [0.004, 0.004, 0.004], "response_atoms": 24}
+RESPONSES = {"response": [0.01, 0.01], "response_strain": [0.004, 0.004], "response_atoms": 24}
 TEACHER, SECOND = "sevennet-l3i5", "sevennet-0"
+STUDENT = "nequip-universal"  # trained further from SECOND
+REST = 0.25  # of the frames that were not damaged are rehearsed
 RELATIVE = 0.1  # part of a force that the models may differ by, on top of the largest difference
 HYDROGEN = (0.5, 5.0, 300)  # distances of H2 in Å, and how many
 
@@ -228,11 +233,11 @@ def label_varied(out: Path, given: argparse.Namespace) -> None:
 
 def label_responses(out: Path, given: argparse.Namespace) -> None:
     """Make and label pairs of structures that show second derivatives."""
-    for part, count in (("train", given.responses), ("valid", given.responses // 20)):
-        files = [*(out / "crystals").glob(f"{part}-*.extxyz")]
-        files.sort(key=lambda path: ("simple" not in path.stem, path.stem))
-        names = {f"{part}-{kind}" for kind in ("molecule", "small", "slab", "large")}
-        crystals = [a for path in files if path.stem not in names for a in read(path, ":")]
+    found = candidates(kept_back(out), LARGEST, given.responses // 20)
+    simple = [kind_of(atoms, 0) == "simple" for atoms in found]
+    found = [found[i] for i in np.argsort(np.logical_not(simple), kind="stable")]
+    for part, count in (("train", given.responses), ("valid", given.responses // 80)):
+        crystals = [a for a in found if part_of(a.info["group"], TEACHER_PARTS) == part]
         path = save(out / "crystals" / "responses" / f"{part}.extxyz", crystals[:count])
         config = path.with_suffix(".yaml")
         config.write_text(yaml.safe_dump(NOTHING | RESPONSES | {"max_atoms": given.max_atoms}))
@@ -265,9 +270,22 @@ def join(out: Path, given: argparse.Namespace) -> None:
     (out / "train.json").write_text(json.dumps(counts, indent=2))
 
 
+def write_rehearsed(out: Path, given: argparse.Namespace) -> None:
+    """Write what a second stage learns from once more, and what was damaged of each kind."""
+    frames = [a for a in read(out / "train.extxyz", ":") if "REF_forces" in a.arrays]
+    student, parent = (force_errors(frames, forces_of(m, frames)) for m in (STUDENT, SECOND))
+    always = np.array([a.info["config_type"] in (*FAMILIES, "hydrogen", "short") for a in frames])
+    some = np.random.default_rng(SEED).random(len(frames)) < REST
+    chosen = damaged(student, parent) | always | some
+    save(out / "rehearsed.extxyz", [frames[i] for i in np.flatnonzero(chosen)])
+    rows = by_family(frames, student, parent)
+    (out / "rehearsed.json").write_text(json.dumps(rows, indent=2))
+    print(table(rows))
+
+
 STAGES = {"crystals": write_crystals, "perturb": perturb, "label": label, "short": write_short}
 STAGES |= {"hydrogen": label_hydrogen, "varied": label_varied, "responses": label_responses}
-STAGES |= {"join": join}
+STAGES |= {"join": join, "rehearse": write_rehearsed}
 
 
 def main() -> None:
@@ -276,7 +294,7 @@ def main() -> None:
     parser.add_argument("--stages", nargs="+", default=[*STAGES], choices=[*STAGES])
     parser.add_argument("--crystals", type=int, default=20000)
     parser.add_argument("--max-atoms", type=int, default=52)
-    parser.add_argument("--responses", type=int, default=4000, help="crystals with pairs")
+    parser.add_argument("--responses", type=int, default=12000, help="crystals with pairs")
     parser.add_argument("--max-difference", type=float, default=0.5, help="eV/Å, of any atom")
     parser.add_argument("--max-force", type=float, default=30.0, help="eV/Å")
     parser.add_argument("--batch-atoms", type=int, default=500)

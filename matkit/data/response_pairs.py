@@ -1,7 +1,10 @@
-"""Pairs of structures a small step apart, whose difference of forces and stresses is a response.
+"""Pairs of structures whose differences are learnt: responses to a small step, and interactions.
 
 Two successive structures of `config_type` ``response`` that are the same crystal or molecule, atom
-by atom, are one pair: on both sides of a geometry, or anything else that is little apart.
+by atom, are one pair: on both sides of a geometry, or anything else that is little apart. Their
+difference of forces and stresses is a response. So are two of ``interaction`` that are
+far apart, such as molecules beside each other and the same ones alone: their difference of energies
+is that of the interaction.
 """
 
 from __future__ import annotations
@@ -14,9 +17,10 @@ from matkit.data.dataset import Dataset, has_label
 from matkit.scopes import ranges
 from matkit.structures import Structures
 
-KIND = "response"
+KIND, INTERACTION = "response", "interaction"
 ALONE = -1
-# Root mean square displacement of atoms, in Å, and strain beyond which structures are no pair.
+# Root mean square displacement of atoms, in Å, and strain beyond which structures are no responses;
+# those of interactions are displaced further.
 FARTHEST, MOST_STRAINED = 0.5, 0.1
 LEAST_STRAIN = 1e-8
 
@@ -27,17 +31,18 @@ def pair_numbers(dataset: Dataset) -> Int[Tensor, " B"]:
     Pairs have the number of the first of their structures.
     """
     found = torch.full((len(dataset),), ALONE)
-    kinds = torch.tensor([kind == KIND for kind in dataset.config_types])
-    for first in kinds.nonzero().flatten().tolist():
-        if found[first] != ALONE or first + 1 == len(dataset) or not kinds[first + 1]:
+    kinds, groups = dataset.config_types, dataset.groups
+    for first in range(len(dataset) - 1):
+        if kinds[first] not in (KIND, INTERACTION) or found[first] != ALONE:
             continue
-        if dataset.groups[first] == dataset.groups[first + 1] and _near(dataset.structures, first):
+        same = kinds[first + 1] == kinds[first] and groups[first + 1] == groups[first]
+        if same and _is_pair(dataset.structures, first, kinds[first] == KIND):
             found[first : first + 2] = first
     return found
 
 
-def _near(structures: Structures, first: int) -> bool:
-    """Return whether a structure and the next one differ by a small step only."""
+def _is_pair(structures: Structures, first: int, near: bool) -> bool:
+    """Return whether a structure and the next one differ by a small step, or by a large one."""
     two = structures.index([first, first + 1])
     count = int(two.n_atoms[0])
     if int(two.n_atoms[1]) != count or not torch.equal(two.pbc[0], two.pbc[1]):
@@ -46,13 +51,20 @@ def _near(structures: Structures, first: int) -> bool:
         return False
     pair = torch.tensor([[0, 1]])
     strain, displacement = float(strains(two, pair)), float(displacements(two, pair))
+    if not near:
+        return strain <= LEAST_STRAIN and displacement >= FARTHEST
     if strain > MOST_STRAINED or strain + displacement == 0:
         return False
     return strain > LEAST_STRAIN or displacement < FARTHEST
 
 
-def pairs_of(structures: Structures) -> Int[Tensor, "P 2"]:
-    """Return which structures of a batch are pairs, by the field ``system["pair"]``."""
+def pairs_of(structures: Structures, near: bool = True) -> Int[Tensor, "P 2"]:
+    """Return which structures of a batch are pairs, by the field ``system["pair"]``.
+
+    Args:
+        structures: Batch.
+        near: Whether pairs of responses are wanted, or those of interactions.
+    """
     numbers = structures.system.get("pair")
     if numbers is None:
         return torch.zeros(0, 2, dtype=torch.long, device=structures.n_atoms.device)
@@ -60,12 +72,13 @@ def pairs_of(structures: Structures) -> Int[Tensor, "P 2"]:
     order = found[numbers[found].argsort(stable=True)]
     together = numbers[order[1:]] == numbers[order[:-1]]
     first = together.nonzero().flatten()
-    return torch.stack([order[first], order[first + 1]], dim=1)
+    pairs = torch.stack([order[first], order[first + 1]], dim=1)
+    return pairs[(steps(structures, pairs) < FARTHEST) == near]
 
 
-def first_of_pairs(structures: Structures, label: str) -> Bool[Tensor, " B"]:
+def first_of_pairs(structures: Structures, label: str, near: bool = True) -> Bool[Tensor, " B"]:
     """Return which structures are the first of a pair of which both have a label."""
-    pairs, there = pairs_of(structures), has_label(structures, label)
+    pairs, there = pairs_of(structures, near), has_label(structures, label)
     first = torch.zeros_like(there)
     first[pairs[there[pairs].all(dim=1), 0]] = True
     return first

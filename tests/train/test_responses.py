@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.io import read, write
@@ -17,7 +18,7 @@ from matkit.train.batching import Batches, weighted
 from matkit.train.losses import structure_losses
 from matkit.train.options import LossOptions, TrainOptions
 from matkit.train.run import train
-from matkit.train.terms import force_response, stress_response
+from matkit.train.terms import force_response, interaction, stress_response
 from tests.train.labelled import TINY, frames, labelled_file
 
 STEP, STRAIN = 0.01, 0.004
@@ -159,3 +160,35 @@ def test_a_set_without_pairs_is_refused(tmp_path):
     }
     with pytest.raises(TrainingError, match="force_response of extra_losses compares"):
         train(build(TrainOptions, options))
+
+
+def complexes(tmp_path, kind="interaction"):
+    """Two dimers of copper beside each other and apart, twice, after a structure alone."""
+    found = [bulk("Cu", cubic=True)]
+    for number, near in enumerate((3.0, 3.5)):
+        for distance in (near, 30.0):
+            atoms = Atoms("Cu4", [(0, 0, 0), (2.3, 0, 0), (0, distance, 0), (2.3, distance, 0)])
+            atoms.info |= {"config_type": kind, "group": f"{number}"}
+            found.append(atoms)
+    for atoms in found:
+        atoms.calc = EMT()
+        atoms.get_forces()
+    return labelled_file(tmp_path / "complexes.extxyz", found)
+
+
+def test_interactions_are_what_it_takes_to_bring_molecules_apart(tmp_path):
+    dataset = read_dataset(complexes(tmp_path))
+    assert pair_numbers(dataset).tolist() == [-1, 1, 1, 3, 3]
+    target = weighted(dataset, {})
+    off = target.system["energy"] + torch.tensor([9.0, 1.0, 0.7, 2.0, 2.5], dtype=torch.float64)
+    found = interaction.loss(Properties(energy=off), target)
+    torch.testing.assert_close(found, torch.tensor([0, 0.3, 0, 0.5, 0], dtype=torch.float64))
+    assert interaction.labelled(target).nonzero().flatten().tolist() == [1, 3]
+    assert len(pairs_of(target)) == 0, "no responses"
+    assert pair_numbers(read_dataset(complexes(tmp_path, "response"))).max() == -1, "far apart"
+
+
+def test_responses_are_no_interactions(tmp_path):
+    target = weighted(read_dataset(made(tmp_path)), {})
+    assert len(pairs_of(target)) == 3
+    assert len(pairs_of(target, near=False)) == 0
