@@ -80,17 +80,21 @@ def _with_forces(sample: Sample, calc: BaseCalculator) -> Phono3py:
     """Return phono3py's crystal with force constants of the second and third order."""
     from phono3py import Phono3py
     from phonopy.structure.atoms import PhonopyAtoms
+    from phonopy.structure.cells import guess_primitive_matrix
 
-    atoms = sample.atoms
-    cell = PhonopyAtoms(
-        numbers=atoms.numbers,
-        scaled_positions=atoms.get_scaled_positions(),
-        cell=atoms.cell.array,
+    cell, start = (
+        PhonopyAtoms(
+            numbers=atoms.numbers,
+            scaled_positions=atoms.get_scaled_positions(),
+            cell=atoms.cell.array,
+        )
+        for atoms in (sample.atoms, sample.start)
     )
     made = Phono3py(
         cell,
         np.diag(REPEATS),
-        primitive_matrix="auto",
+        # One for all models, so that the same modes are compared.
+        primitive_matrix=guess_primitive_matrix(start),
         phonon_supercell_matrix=np.diag(sample.repeats),
     )
     made.generate_displacements(distance=DISPLACEMENT)
