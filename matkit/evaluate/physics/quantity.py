@@ -76,6 +76,8 @@ class Sample:
 class Quantity(Protocol):
     """A quantity: a module with these names.
 
+    It may have `USUAL`, names of the crystals that it is computed of if nobody names any.
+
     Attributes:
         NUMBERS: Kinds of its numbers by name.
         PACKAGES: Packages that it needs.

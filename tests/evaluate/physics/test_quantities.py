@@ -14,6 +14,7 @@ from scipy.stats import special_ortho_group
 
 from matkit.elastic.strains import point_group
 from matkit.errors import ConfigError, MissingExtraError, SimulationError, UnknownNameError
+from matkit.evaluate.physics.comparison.items import places
 from matkit.evaluate.physics.crystals import KNOWN, simple_crystals
 from matkit.evaluate.physics.options import COMPARED
 from matkit.evaluate.physics.quantities import (
@@ -207,8 +208,18 @@ def test_srme_is_zero_for_equal_modes_and_follows_its_formula():
 
 def test_conductivity_is_of_usual_crystals_or_of_those_named():
     crystals = {"Cu": bulk("Cu"), "Si2": bulk("Si")}
-    assert list(conductivity.subjects(crystals)) == ["Si2"]
-    assert list(conductivity.subjects({"Cu": bulk("Cu")})) == ["Cu"]
+    chosen = {"conductivity": conductivity, "volume": volume}
+
+    def found(crystals, named):
+        return [(place.quantity, place.subject) for place in places(chosen, crystals, named)]
+
+    assert found(crystals, False) == [
+        ("conductivity", "Si2"),
+        ("volume", "Cu"),
+        ("volume", "Si2"),
+    ]
+    assert found(crystals, True)[:2] == [("conductivity", "Cu"), ("conductivity", "Si2")]
+    assert found({"Cu": bulk("Cu")}, False)[0] == ("conductivity", "Cu")
 
 
 @needs_phono3py

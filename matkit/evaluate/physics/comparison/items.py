@@ -39,13 +39,23 @@ class Place:
     start: Atoms
 
 
-def places(chosen: Mapping[str, Quantity], crystals: Mapping[str, Atoms]) -> list[Place]:
-    """Return everything that is computed of each model, in this order."""
-    return [
-        Place(name, subject, start)
-        for name, one in chosen.items()
-        for subject, start in one.subjects(crystals).items()
-    ]
+def places(
+    chosen: Mapping[str, Quantity], crystals: Mapping[str, Atoms], named: bool
+) -> list[Place]:
+    """Return everything that is computed of each model, in this order.
+
+    Args:
+        chosen: Quantities by name.
+        crystals: Crystals by name.
+        named: Whether somebody named them; else quantities take those that they usually take, if
+            there are any.
+    """
+    found = []
+    for name, one in chosen.items():
+        usual = () if named else getattr(one, "USUAL", ())
+        few = {key: crystals[key] for key in usual if key in crystals} or crystals
+        found += [Place(name, subject, start) for subject, start in one.subjects(few).items()]
+    return found
 
 
 def item_of(model: str, calc: BaseCalculator, place: Place) -> Item:

@@ -74,7 +74,8 @@ def compare_physics(
     options = options.sized()
     refuse_non_crystals(crystals)
     chosen = quantities(options.quantities)
-    wanted = places(chosen, dict(zip(crystal_names(crystals), crystals, strict=True)))
+    names = crystal_names(crystals)
+    wanted = places(chosen, dict(zip(names, crystals, strict=True)), bool(options.struct))
     files = Files(Path(options.out), STEM)
     settings = {name: getattr(options, name) for name in SETTINGS}
     how = options.overwrite, options.retry_failed, options.defaults()
