@@ -236,8 +236,12 @@ def label_responses(out: Path, given: argparse.Namespace) -> None:
     found = candidates(kept_back(out), LARGEST, given.responses // 20)
     simple = [kind_of(atoms, 0) == "simple" for atoms in found]
     found = [found[i] for i in np.argsort(np.logical_not(simple), kind="stable")]
+    learnt = {*formulas(read(out / "dft" / "train.extxyz", ":"))}
+    parts = [part_of(atoms.info["group"], TEACHER_PARTS) for atoms in found]
     for part, count in (("train", given.responses), ("valid", given.responses // 80)):
-        crystals = [a for a in found if part_of(a.info["group"], TEACHER_PARTS) == part]
+        crystals = [a for a, which in zip(found, parts, strict=True) if which == part]
+        if part == "valid":
+            crystals = [a for a in crystals if a.info["group"] not in learnt]
         path = save(out / "crystals" / "responses" / f"{part}.extxyz", crystals[:count])
         config = path.with_suffix(".yaml")
         config.write_text(yaml.safe_dump(NOTHING | RESPONSES | {"max_atoms": given.max_atoms}))
