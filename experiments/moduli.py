@@ -1,6 +1,6 @@
 """Compare potentials on elastic moduli and phonons of crystals that no training of ours has seen.
 
-    python experiments/moduli.py FILE OUT MODEL... [--crystals 100] [--phonons 20]
+    python experiments/moduli.py FILE OUT MODEL... REFERENCE [--crystals 100] [--phonons 20]
 
 FILE is mp-binary-pbe-elasticity-2025.1.json.gz of matcalc (benchmark_data of
 github.com/materialsvirtuallab/matcalc): bulk and shear moduli of binary compounds by PBE, from the
@@ -44,6 +44,8 @@ def main() -> None:
     parser.add_argument("--phonons", type=int, default=20, help="crystals with phonons")
     parser.add_argument("--atoms", type=int, default=12, help="most atoms of a cell")
     given = parser.parse_args()
+    if len(given.models) < 2:
+        parser.error("expected models and, last, the one that they are compared with; got one only")
     rows = chosen(given.file, given.crystals, given.atoms)
     paths = [_written(given.out / "crystals", row) for row in rows]
     few = sorted(paths, key=lambda path: (path.read_text().count("\n"), path.name))[: given.phonons]

@@ -3,8 +3,8 @@
     python organic.py OUT MODEL
 
 OUT is the folder of `organic_dataset.py`. Forces and energies of molecules, ions and pairs of
-held-out scaffolds beside their labels, forces by element too; energies of the 22 complexes at five
-distances less those of their molecules, of the same geometry, in kcal/mol.
+held-out scaffolds beside their labels, forces by element too; interaction energies of those pairs,
+and of the 22 complexes at five distances, of the same geometry, in kcal/mol.
 """
 
 from __future__ import annotations
@@ -33,22 +33,25 @@ def main() -> None:
     parser.add_argument("model")
     args = parser.parse_args()
     calculator = mk.load_calculator(args.model)
-    found = {}
+    found, rows = {}, list[dict[str, object]]()
     for name in SETS:
         path = args.folder / "labels" / f"{name}-held-out" / "labels.extxyz"
         if not path.stat().st_size:  # of few molecules none may be held out
             continue
         labelled = read(path, ":")
-        found[name] = errors(labelled, predicted(labelled, calculator))
+        made = predicted(labelled, calculator)
+        found[name] = errors(labelled, made)
+        if name == "dimers":
+            rows.append(pairs_apart(labelled, made))
     print(table([{"set": name, **row} for name, (row, _) in found.items()]))
     elements = [{"set": name, **forces} for name, (_, forces) in found.items()]
     print(f"\nForces by element, meV/Å\n\n{table(elements)}")
     complexes = read(args.folder / "labels" / "s22" / "labels.extxyz", ":")
-    rows = interactions(complexes, predicted(complexes, calculator))
+    rows += interactions(complexes, predicted(complexes, calculator))
     print(f"\nInteraction energies, kcal/mol\n\n{table(rows)}")
     document = {name: {"errors": row, "elements": forces} for name, (row, forces) in found.items()}
     path = args.folder / "organic.json"
-    path.write_text(json.dumps({"model": args.model, **document, "s22": rows}, indent=1))
+    path.write_text(json.dumps({"model": args.model, **document, "interactions": rows}, indent=1))
 
 
 def predicted(labelled: Sequence[Atoms], calculator: mk.MatkitCalculator) -> list[Atoms]:
@@ -80,6 +83,24 @@ def errors(
     return row, {e: float(forces[symbols == e].mean()) for e in sorted(set(symbols.tolist()))}
 
 
+def pairs_apart(labelled: Sequence[Atoms], made: Sequence[Atoms]) -> dict[str, object]:
+    """Return the error of the interactions of pairs, each followed by the same two apart."""
+    both = [
+        [a.info["REF_energy"], b.get_potential_energy()]
+        for a, b in zip(labelled, made, strict=True)
+    ]
+    groups = [atoms.info["group"] for atoms in labelled]
+    pairs = [i for i in range(len(groups) - 1) if groups[i] == groups[i + 1]]
+    return row_of("held-out dimers", [np.subtract(both[i], both[i + 1]) for i in pairs])
+
+
+def row_of(what: object, values: Sequence[np.ndarray]) -> dict[str, object]:
+    """Return the error of interaction energies, of labels and predictions [2] each, eV."""
+    expected, got = np.array(values).T / KCAL
+    mae, size = (float(np.abs(part).mean()) for part in (got - expected, expected))
+    return {"distance": what, "complexes": len(values), "mean size": size, "MAE": mae}
+
+
 def interactions(labelled: Sequence[Atoms], made: Sequence[Atoms]) -> list[dict[str, object]]:
     """Return errors of interaction energies by distance: 1 is that of the minimum."""
     pairs = list(zip(labelled, made, strict=True))
@@ -93,13 +114,7 @@ def interactions(labelled: Sequence[Atoms], made: Sequence[Atoms]) -> list[dict[
         if label.info["config_type"] == "complex":
             both = np.array([label.info["REF_energy"], one.get_potential_energy()])
             wrong.setdefault(label.info["factor"], []).append(both - alone[label.info["group"]])
-    rows: list[dict[str, object]] = []
-    for factor, values in sorted(wrong.items()):
-        expected, got = np.array(values).T / KCAL
-        mae = float(np.abs(got - expected).mean())
-        row = {"distance": factor, "mean size": float(np.abs(expected).mean()), "MAE": mae}
-        rows.append({"complexes": len(values), **row})
-    return rows
+    return [row_of(factor, values) for factor, values in sorted(wrong.items())]
 
 
 if __name__ == "__main__":
