@@ -19,6 +19,8 @@ from __future__ import annotations
 import argparse
 import gzip
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -158,12 +160,21 @@ def make_dimers(out: Path, given: argparse.Namespace) -> None:
         frames = read(out / "molecules" / f"{part}.extxyz", ":")
         relaxed = [atoms for atoms in frames if atoms.info["config_type"] == "relaxed"]
         count = given.dimers if part == "train" else given.dimers // 10
-        for number, first in enumerate(range(0, count, SHARD)):
-            path = out / "dimers" / f"{part}-{number:02d}.extxyz"
-            if not path.exists():
-                made = [*dimers(relaxed, min(SHARD, count - first), number)]
-                save(path.with_suffix(".part"), made).replace(path)
+        shards = [
+            (out / "dimers" / f"{part}-{number:02d}.extxyz", min(SHARD, count - first), number)
+            for number, first in enumerate(range(0, count, SHARD))
+        ]
+        with ProcessPoolExecutor(given.workers) as pool:
+            for path in pool.map(partial(write_dimers, relaxed), *zip(*shards, strict=True)):
                 print(path, flush=True)
+
+
+def write_dimers(molecules: Sequence[Atoms], path: Path, count: int, number: int) -> Path:
+    """Write one shard, unless it is there."""
+    if not path.exists():
+        made = [*dimers(molecules, count, number)]
+        save(path.with_suffix(".part"), made).replace(path)
+    return path
 
 
 def dimers(molecules: Sequence[Atoms], count: int, number: int) -> Iterator[Atoms]:
