@@ -12,7 +12,7 @@ from ase.calculators.emt import EMT
 from matkit.errors import ConfigError, StructureError
 from matkit.evaluate.physics.comparison.differences import item_difference
 from matkit.evaluate.physics.comparison.items import Place
-from matkit.evaluate.physics.comparison.published import NAME, published
+from matkit.evaluate.physics.comparison.published import BULK, SOURCES, SURFACES, published
 from matkit.evaluate.physics.comparison.report import (
     comparison_document,
     comparison_lines,
@@ -117,12 +117,18 @@ def test_elements_that_a_model_does_not_know_are_no_failure(comparison):
     assert ["copper", "Al", "vacancy", reason] in failure_rows(comparison.entries)
 
 
-def test_published_numbers_are_a_second_reference(comparison):
-    one = distance(comparison, "emt", "volume", NAME)
+def test_published_numbers_are_further_references(found, comparison):
+    one = distance(comparison, "emt", "volume", BULK)
     volumes = [e.numbers["volume"][""] for e in comparison.entries[:2]]
     assert one.mean == pytest.approx(np.abs(np.array(volumes) - [11.9511, 16.4796]).mean())
-    assert list(comparison.tables()) == ["emt", NAME]
-    assert "doi:10.1080" in comparison_document(comparison)["published"]["source"]
+    known = [e for e in found if e.place.quantity == "surface" and e.model == "emt"]
+    one = distance(comparison, "emt", "surface energy", SURFACES)
+    surfaces = [e.numbers["surface energy"]["(111)"] for e in known]
+    assert one.mean == pytest.approx(np.abs(np.array(surfaces) - [1.314, 0.795]).mean())
+    assert list(comparison.tables()) == ["emt", BULK, SURFACES]
+    sources = comparison_document(comparison)["published"]["sources"]
+    assert "doi:10.1080" in sources[BULK]
+    assert "doi:10.1038" in sources[SURFACES]
 
 
 def test_published_numbers_are_of_the_same_structure():
@@ -132,6 +138,11 @@ def test_published_numbers_are_of_the_same_structure():
     ]
     assert published([Place("volume", "NaCl", bulk("NaCl", "rocksalt", a=5.6))]) == []
     assert published([Place("vacancy", "Cu", bulk("Cu"))]) == []
+    crystals = {"W": bulk("W"), "W (2)": bulk("W", "fcc", a=4.0), "Si2": bulk("Si")}
+    known = published([Place("surface", name, atoms) for name, atoms in crystals.items()])
+    assert [(e.place.subject, e.numbers) for e in known] == [
+        ("W", {"surface energy": {"(110)": 3.228}})
+    ]
 
 
 def test_every_number_is_in_the_tables(found, comparison):
@@ -144,9 +155,9 @@ def test_every_number_is_in_the_tables(found, comparison):
     assert head == ["of", "number", "unit", "emt", "broken"]
     assert {row[-1] for row in numbers} == {"-"}
     assert len(numbers) == 6
-    beside = number_rows([*found, *comparison.published], ["emt", NAME, "broken"])
-    assert {len(row) for row in beside} == {6}
-    assert beside[1][-2] == "11.95"
+    beside = number_rows([*found, *comparison.published], ["emt", *SOURCES, "broken"])
+    assert {len(row) for row in beside} == {7}
+    assert beside[1][-3] == "11.95"
     assert json.dumps(comparison_document(comparison), allow_nan=False)
     assert [name for name, _ in figures(comparison)] == ["volume", "surface", "vacancy"]
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from matkit.evaluate.physics.comparison.differences import Distance, by_place, distances
-from matkit.evaluate.physics.comparison.published import NAME, SOURCE, published
+from matkit.evaluate.physics.comparison.published import SOURCES, published
 from matkit.evaluate.physics.comparison.run import PhysicsEntry
 from matkit.evaluate.physics.comparison.tables import (
     distance_rows,
@@ -62,7 +62,9 @@ def physics_comparison(entries: Sequence[PhysicsEntry]) -> PhysicsComparison:
     models = list(dict.fromkeys(entry.model for entry in entries))
     first = [entry for entry in entries if entry.model == models[0]]
     known = published([entry.place for entry in first])
-    found = [*distances(entries, models[1:], first), *distances(entries, models, known)]
+    found = distances(entries, models[1:], first)
+    for name in SOURCES:
+        found += distances(entries, models, [entry for entry in known if entry.model == name])
     return PhysicsComparison(entries, models, known, found)
 
 
@@ -72,7 +74,7 @@ def comparison_document(comparison: PhysicsComparison) -> dict[str, Any]:
         "reference": comparison.reference,
         "distances": [asdict(one) for one in comparison.distances],
         "numbers": [_entry(entry) for entry in comparison.entries],
-        "published": {"source": SOURCE, "numbers": [_entry(e) for e in comparison.published]},
+        "published": {"sources": SOURCES, "numbers": [_entry(e) for e in comparison.published]},
     }
 
 
@@ -108,10 +110,10 @@ def comparison_page(comparison: PhysicsComparison, metrics: Mapping[str, Any]) -
         title=f"Physics of {', '.join(comparison.models)}",
         counted=COUNTED,
         tables=comparison.tables(),
-        sources={NAME: SOURCE},
+        sources=SOURCES,
         figures={name: png(figure) for name, figure in figures(comparison)},
         numbers=number_rows(
-            [*comparison.entries, *comparison.published], [*comparison.models, NAME]
+            [*comparison.entries, *comparison.published], [*comparison.models, *SOURCES]
         ),
         failures=failure_rows(comparison.entries),
         settings=metrics["options"],

@@ -42,7 +42,7 @@ def numbers(sample: Sample, calc: BaseCalculator) -> Numbers:
     area = float(np.linalg.norm(np.cross(slab.cell[0], slab.cell[1])))
     bulk = energy_of(sample.atoms, calc) / len(sample.atoms) * len(slab)
     excess = energy_at_rest(slab, calc) - bulk
-    return {"surface energy": {_surface(sample.start): excess / (2 * area) / J_PER_M2}}
+    return {"surface energy": {surface_name(sample.start): excess / (2 * area) / J_PER_M2}}
 
 
 def slab_of(atoms: Atoms) -> Atoms:
@@ -56,8 +56,9 @@ def slab_of(atoms: Atoms) -> Atoms:
     return slab
 
 
-def _surface(atoms: Atoms) -> str:
-    return SURFACES[_kind(atoms)][0]
+def surface_name(atoms: Atoms) -> str:
+    """Return the indices of the surface of a crystal, empty if none is known."""
+    return SURFACES[kind][0] if (kind := _kind(atoms)) in SURFACES else ""
 
 
 def _kind(atoms: Atoms) -> tuple[int, int]:
