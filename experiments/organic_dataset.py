@@ -10,8 +10,9 @@ turned and stretched; a tenth of the scaffolds is kept from training (`OUT/molec
 Pairs of relaxed molecules at contact and farther, most of them relaxed a few steps by GFN2-xTB, so
 that they form hydrogen bonds, each followed by the same two apart (`OUT/dimers`), of the scaffolds
 of each part; none has the formula of a complex of S22. Labels by GFN2-xTB (`OUT/labels/SET-PART`),
-without molecules whose orbitals nearly cross, and the 22 complexes of S22 at five distances with
-their molecules alone, to be tested on (`OUT/labels/s22`). What was stopped goes on.
+without molecules whose orbitals nearly cross. To be tested on: the 22 complexes of S22 at five
+distances with their molecules alone (`OUT/labels/s22`), and Hessians of relaxed molecules and ions
+of held-out scaffolds (`OUT/labels/hessians`). What was stopped goes on.
 """
 
 from __future__ import annotations
@@ -267,7 +268,19 @@ def label(out: Path, given: argparse.Namespace) -> None:
             command("label", *files, out / "labels" / f"{name}-{part}", *how, *limits)
 
 
+def label_hessians(out: Path, given: argparse.Namespace) -> None:
+    """Label relaxed molecules and ions of held-out scaffolds with their Hessians."""
+    files = [out / name / "held-out.extxyz" for name in ("molecules", "ions")]
+    frames = [atoms for path in files for atoms in read(path, ":")]
+    relaxed = [atoms for atoms in frames if atoms.info["config_type"] == "relaxed"]
+    chosen = np.random.default_rng(SEED).permutation(len(relaxed))[: given.hessians]
+    save(out / "hessians.extxyz", [relaxed[i] for i in sorted(chosen)])
+    how = ["--calculator", "gfn2", "--hessian", "finite-difference", "--workers", given.workers]
+    command("label", out / "hessians.extxyz", out / "labels" / "hessians", *how)
+
+
 STAGES = {"molecules": make_molecules, "dimers": make_dimers, "label": label}
+STAGES |= {"hessians": label_hessians}
 
 
 def main() -> None:
@@ -277,6 +290,7 @@ def main() -> None:
     parser.add_argument("--molecules", type=int, default=5000)
     parser.add_argument("--ions", type=int, default=800)
     parser.add_argument("--dimers", type=int, default=5000)
+    parser.add_argument("--hessians", type=int, default=60)
     parser.add_argument("--heavy", type=int, default=10, help="most heavy atoms of a molecule")
     parser.add_argument("--stages", nargs="+", default=[*STAGES], choices=[*STAGES])
     parser.add_argument("--workers", type=int, default=1)

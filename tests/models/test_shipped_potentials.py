@@ -13,6 +13,7 @@ from matkit.vibrations import vibrations
 
 UNIVERSAL = shipped.DEFAULT_POTENTIAL
 HIP = "hip-gfn2-chno"
+ORGANIC = "facet-organic"
 
 
 def test_the_default_needs_no_other_package(monkeypatch):
@@ -51,7 +52,7 @@ def test_predicted_frequencies_of_water():
     assert found == pytest.approx([1540, 3643, 3651], rel=0.1)
 
 
-@pytest.mark.parametrize("name", [UNIVERSAL, HIP])
+@pytest.mark.parametrize("name", [UNIVERSAL, HIP, ORGANIC])
 def test_no_cusp_where_features_vanish_by_symmetry(name):
     """SevenNet-l3i5 gives 66 eV/Å² for the stiffest mode of methane, which is stable."""
     calc = matkit.load_calculator(name, dtype="float64")
@@ -60,9 +61,10 @@ def test_no_cusp_where_features_vanish_by_symmetry(name):
     assert 50 < values[-1] < 100
 
 
-def test_hydrogen_of_which_the_model_knows_nothing_is_said_to_be_outside():
+@pytest.mark.parametrize("name", [HIP, ORGANIC])
+def test_hydrogen_of_which_the_model_knows_nothing_is_said_to_be_outside(name):
     """It once relaxed to 1.056 Å without a word; it is 0.74."""
-    calc = matkit.load_calculator(HIP, device="cpu")
+    calc = matkit.load_calculator(name, device="cpu")
     result = vibrations(molecule("H2"), calc)
     assert (result.converged, result.reason) == (False, "implausible")
     assert "outside of the model's domain: H0 and H1 are 0.737 Å apart" in result.message
