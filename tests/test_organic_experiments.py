@@ -52,7 +52,8 @@ def test_ions_are_acids_without_and_amines_with_a_proton(experiment, smiles, ion
 
 
 def test_dimers_are_followed_by_the_same_molecules_apart(experiment, molecules, tmp_path):
-    made = [*experiment("organic_dataset").dimers(molecules, 3, number=0)]
+    module = experiment("organic_dataset")
+    made = [*module.dimers(module.dimer, molecules, 3, number=0)]
     for atoms in made:
         atoms.info["REF_energy"] = 0.0
     write(tmp_path / "dimers.extxyz", made)
@@ -64,8 +65,27 @@ def test_dimers_are_followed_by_the_same_molecules_apart(experiment, molecules, 
 
 def test_nothing_to_learn_from_has_the_formula_of_a_complex_to_be_tested_on(experiment, molecules):
     """The dimers of water and of methane are complexes of S22."""
-    made = experiment("organic_dataset").dimers(molecules, 4, number=1)
+    module = experiment("organic_dataset")
+    made = module.dimers(module.dimer, molecules, 4, number=1)
     assert {atoms.get_chemical_formula() for atoms in made} == {"CH6O"}
+
+
+def test_rings_have_two_hydrogen_bonds(experiment):
+    module, rng = experiment("organic_dataset"), np.random.default_rng(0)
+    acid = molecule("HCOOH")
+    acid.info["group"] = "acid"
+    (place,) = module.donors_beside_acceptors(acid)
+    assert [acid.symbols[i] for i in place] == ["H", "O", "C"]
+    assert module.donors_beside_acceptors(molecule("CH3CH2OH")) == []
+    for _ in range(5):
+        pair, first, direction = module.ring([acid], rng)
+        hydrogen, acceptor, _ = place
+        bonds = [
+            pair.get_distance(hydrogen, first + acceptor),
+            pair.get_distance(acceptor, first + hydrogen),
+        ]
+        assert 1.2 < min(bonds) <= max(bonds) < 3.2
+        assert (pair.positions[first:] - pair.positions[:first]).mean(axis=0) @ direction > 0
 
 
 def test_interactions_are_what_a_complex_has_beyond_its_molecules(experiment):
