@@ -10,10 +10,10 @@ turned and stretched; a tenth of the scaffolds is kept from training (`OUT/molec
 Pairs of relaxed molecules at contact and farther, most of them relaxed a few steps by GFN2-xTB, so
 that they form hydrogen bonds, each followed by the same two apart (`OUT/dimers`), of the scaffolds
 of each part; and pairs with two hydrogen bonds in a ring, as of acids and amides, which hardly come
-about by chance (`OUT/rings`). None has the formula of a complex of S22. Labels by GFN2-xTB (`OUT/labels/SET-PART`),
-without molecules whose orbitals nearly cross. To be tested on: the 22 complexes of S22 at five
-distances with their molecules alone (`OUT/labels/s22`), and Hessians of relaxed molecules and ions
-of held-out scaffolds (`OUT/labels/hessians`). What was stopped goes on.
+about by chance (`OUT/rings`). None has the formula of a complex of S22. Labels by GFN2-xTB
+(`OUT/labels/SET-PART`), without molecules whose orbitals nearly cross. To be tested on: the 22
+complexes of S22 at five distances with their molecules alone (`OUT/labels/s22`), and Hessians of
+relaxed molecules and ions of held-out scaffolds (`OUT/labels/hessians`). What was stopped goes on.
 """
 
 from __future__ import annotations
