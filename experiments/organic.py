@@ -25,7 +25,7 @@ import matkit as mk
 from matkit.label import read_hessians
 from matkit.simulate import singlepoint_many
 
-SETS = ("molecules", "ions", "dimers")
+SETS = ("molecules", "ions", "dimers", "rings")
 KCAL = units.kcal / units.mol
 
 
@@ -44,8 +44,8 @@ def main() -> None:
         labelled = read(path, ":")
         made = predicted(labelled, calculator)
         found[name] = errors(labelled, made)
-        if name == "dimers":
-            rows.append(pairs_apart(labelled, made))
+        if name in ("dimers", "rings"):
+            rows.append(pairs_apart(f"held-out {name}", labelled, made))
     print(table([{"set": name, **row} for name, (row, _) in found.items()]))
     elements = [{"set": name, **forces} for name, (_, forces) in found.items()]
     print(f"\nForces by element, meV/Å\n\n{table(elements)}")
@@ -99,7 +99,7 @@ def curvatures(folder: Path, model: str) -> dict[str, object]:
     return summary(rows)
 
 
-def pairs_apart(labelled: Sequence[Atoms], made: Sequence[Atoms]) -> dict[str, object]:
+def pairs_apart(what: str, labelled: Sequence[Atoms], made: Sequence[Atoms]) -> dict[str, object]:
     """Return the error of the interactions of pairs, each followed by the same two apart."""
     both = [
         [a.info["REF_energy"], b.get_potential_energy()]
@@ -107,7 +107,7 @@ def pairs_apart(labelled: Sequence[Atoms], made: Sequence[Atoms]) -> dict[str, o
     ]
     groups = [atoms.info["group"] for atoms in labelled]
     pairs = [i for i in range(len(groups) - 1) if groups[i] == groups[i + 1]]
-    return row_of("held-out dimers", [np.subtract(both[i], both[i + 1]) for i in pairs])
+    return row_of(what, [np.subtract(both[i], both[i + 1]) for i in pairs])
 
 
 def row_of(what: object, values: Sequence[np.ndarray]) -> dict[str, object]:
