@@ -168,10 +168,9 @@ def make_dimers(out: Path, given: argparse.Namespace) -> None:
         frames = read(out / "molecules" / f"{part}.extxyz", ":")
         relaxed = [atoms for atoms in frames if atoms.info["config_type"] == "relaxed"]
         for name, make in (("dimers", dimer), ("rings", ring)):
-            fit = (
-                relaxed if name == "dimers" else [a for a in relaxed if donors_beside_acceptors(a)]
-            )
-            count = getattr(given, name) // (1 if part == "train" else 10)
+            fit = [a for a in relaxed if make is not ring or donors_beside_acceptors(a)]
+            # Of few molecules none may fit.
+            count = getattr(given, name) // (1 if part == "train" else 10) if fit else 0
             shards = [
                 (out / name / f"{part}-{number:02d}.extxyz", min(SHARD, count - first), number)
                 for number, first in enumerate(range(0, count, SHARD))
