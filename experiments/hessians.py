@@ -39,12 +39,14 @@ Source = Callable[[Atoms], np.ndarray]
 
 
 def structures(found: HessianSet) -> list[Atoms]:
-    """Return the structures of a set, with their kind as `config_type`."""
+    """Return the structures of a set, with their kind as `config_type` and their charge."""
     parts, kinds = found.dataset.structures.split(), found.dataset.config_types
-    return [
-        Atoms(part.species.numpy(), part.positions.numpy(), info={"config_type": kind})
-        for part, kind in zip(parts, kinds, strict=True)
-    ]
+    made = []
+    for part, kind in zip(parts, kinds, strict=True):
+        info: dict[str, object] = {"config_type": kind}
+        info |= {"charge": float(part.system["charge"])} if "charge" in part.system else {}
+        made.append(Atoms(part.species.numpy(), part.positions.numpy(), info=info))
+    return made
 
 
 def weighted(atoms: Atoms, modes: NormalModes) -> np.ndarray:

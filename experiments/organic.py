@@ -3,8 +3,9 @@
     python organic.py OUT MODEL
 
 OUT is the folder of `organic_dataset.py`. Forces and energies of molecules, ions and pairs of
-held-out scaffolds beside their labels, forces by element too; interaction energies of those pairs,
-and of the 22 complexes at five distances, of the same geometry, in kcal/mol.
+held-out scaffolds beside their labels, forces by element too; second derivatives of relaxed ones;
+interaction energies of those pairs, and of the 22 complexes at five distances, of the same
+geometry, in kcal/mol.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ import numpy as np
 from ase import Atoms, units
 from ase.io import read
 from common import table
+from hessians import compare, structures, summary
 
 import matkit as mk
+from matkit.label import read_hessians
 from matkit.simulate import singlepoint_many
 
-SETS = ("molecules", "ions", "dimers")
+SETS = ("molecules", "ions", "dimers", "rings")
 KCAL = units.kcal / units.mol
 
 
@@ -41,17 +44,20 @@ def main() -> None:
         labelled = read(path, ":")
         made = predicted(labelled, calculator)
         found[name] = errors(labelled, made)
-        if name == "dimers":
-            rows.append(pairs_apart(labelled, made))
+        if name in ("dimers", "rings"):
+            rows.append(pairs_apart(f"held-out {name}", labelled, made))
     print(table([{"set": name, **row} for name, (row, _) in found.items()]))
     elements = [{"set": name, **forces} for name, (_, forces) in found.items()]
     print(f"\nForces by element, meV/Å\n\n{table(elements)}")
+    curvature = curvatures(args.folder / "labels" / "hessians", args.model)
+    print(f"\nSecond derivatives\n\n{table([curvature])}")
     complexes = read(args.folder / "labels" / "s22" / "labels.extxyz", ":")
     rows += interactions(complexes, predicted(complexes, calculator))
     print(f"\nInteraction energies, kcal/mol\n\n{table(rows)}")
-    document = {name: {"errors": row, "elements": forces} for name, (row, forces) in found.items()}
-    path = args.folder / "organic.json"
-    path.write_text(json.dumps({"model": args.model, **document, "interactions": rows}, indent=1))
+    document: dict[str, object] = {"model": args.model}
+    document |= {name: {"errors": row, "elements": forces} for name, (row, forces) in found.items()}
+    document |= {"interactions": rows, "second derivatives": curvature}
+    (args.folder / "organic.json").write_text(json.dumps(document, indent=1))
 
 
 def predicted(labelled: Sequence[Atoms], calculator: mk.MatkitCalculator) -> list[Atoms]:
@@ -83,7 +89,17 @@ def errors(
     return row, {e: float(forces[symbols == e].mean()) for e in sorted(set(symbols.tolist()))}
 
 
-def pairs_apart(labelled: Sequence[Atoms], made: Sequence[Atoms]) -> dict[str, object]:
+def curvatures(folder: Path, model: str) -> dict[str, object]:
+    """Return errors of Hessians of relaxed molecules, and of what follows from them."""
+    found, calculator = read_hessians(folder), mk.load_calculator(model, dtype="float64")
+    rows = []
+    for i, atoms in enumerate(structures(found)):
+        ours = calculator.get_hessian(atoms, method="autograd")
+        rows.append(compare(atoms, found.hessian(i).numpy(), ours))
+    return summary(rows)
+
+
+def pairs_apart(what: str, labelled: Sequence[Atoms], made: Sequence[Atoms]) -> dict[str, object]:
     """Return the error of the interactions of pairs, each followed by the same two apart."""
     both = [
         [a.info["REF_energy"], b.get_potential_energy()]
@@ -91,7 +107,7 @@ def pairs_apart(labelled: Sequence[Atoms], made: Sequence[Atoms]) -> dict[str, o
     ]
     groups = [atoms.info["group"] for atoms in labelled]
     pairs = [i for i in range(len(groups) - 1) if groups[i] == groups[i + 1]]
-    return row_of("held-out dimers", [np.subtract(both[i], both[i + 1]) for i in pairs])
+    return row_of(what, [np.subtract(both[i], both[i + 1]) for i in pairs])
 
 
 def row_of(what: object, values: Sequence[np.ndarray]) -> dict[str, object]:

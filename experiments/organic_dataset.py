@@ -1,6 +1,6 @@
 """Make the data of an organic potential of twelve elements at the level of GFN2-xTB, from seeds.
 
-    python organic_dataset.py OUT [--molecules 5000] [--ions 800] [--dimers 5000]
+    python organic_dataset.py OUT [--molecules 3000] [--ions 600] [--dimers 6000] [--rings 1500]
 
 Molecules of ZINC's validation file (`MATKIT_DATA`) and parts of them, with up to `--heavy` heavy
 atoms; some have an atom replaced by boron, silicon, phosphorus, sulphur or a halogen where the
@@ -9,9 +9,11 @@ H, B, C, N, O, F, Si, P, S, Cl, Br and I, and charges of -1 and 1. They are rela
 turned and stretched; a tenth of the scaffolds is kept from training (`OUT/molecules`, `OUT/ions`).
 Pairs of relaxed molecules at contact and farther, most of them relaxed a few steps by GFN2-xTB, so
 that they form hydrogen bonds, each followed by the same two apart (`OUT/dimers`), of the scaffolds
-of each part; none has the formula of a complex of S22. Labels by GFN2-xTB (`OUT/labels/SET-PART`),
-without molecules whose orbitals nearly cross, and the 22 complexes of S22 at five distances with
-their molecules alone, to be tested on (`OUT/labels/s22`). What was stopped goes on.
+of each part; and pairs with two hydrogen bonds in a ring, as of acids and amides, which hardly come
+about by chance (`OUT/rings`). None has the formula of a complex of S22. Labels by GFN2-xTB
+(`OUT/labels/SET-PART`), without molecules whose orbitals nearly cross. To be tested on: the 22
+complexes of S22 at five distances with their molecules alone (`OUT/labels/s22`), and Hessians of
+relaxed molecules and ions of held-out scaffolds (`OUT/labels/hessians`). What was stopped goes on.
 """
 
 from __future__ import annotations
@@ -28,16 +30,18 @@ import numpy as np
 import yaml
 from ase import Atoms
 from ase.calculators.calculator import CalculatorError
-from ase.data import vdw_radii
+from ase.data import covalent_radii, vdw_radii
 from ase.data.s22 import create_s22_system, get_number_of_dimer_atoms, s22
 from ase.io import read
 from ase.optimize import FIRE
 from common import data, save
 from hip_dataset import command
+from scipy.spatial.transform import Rotation
 from tblite.ase import TBLite
 
 from matkit.builders.smiles import rdkit
 
+Make = Callable[[Sequence[Atoms], np.random.Generator], tuple[Atoms, int, np.ndarray]]
 ELEMENTS = ["H", "B", "C", "N", "O", "F", "Si", "P", "S", "Cl", "Br", "I"]
 # What may take the place of an atom with as many bonds.
 REPLACEMENTS = {"C": ("Si", "Si", "B", "N"), "O": ("S",), "N": ("P", "B"), "Cl": ("Br", "I", "F")}
@@ -50,6 +54,10 @@ PROTONS = {
 }
 CONTACTS = (0.8, 1.5)  # of the sum of van der Waals radii, of the nearest atoms of a dimer
 STEPS = (0, 10, 20, 40)  # of the relaxation of a dimer, one of them
+# Lengths of hydrogen bonds in rings, in Å, and by how much molecules are turned, in degrees.
+BONDS, TILT = (1.5, 2.6), 12.0
+BONDED = 1.25  # of the sum of covalent radii
+CLASH = 0.5  # of the sum of van der Waals radii
 APART = 30.0  # Å, at which molecules do not see each other
 SHARD = 250  # dimers of a file
 SCALED = (0.9, 1.0, 1.2, 1.5, 2.0)  # distances of the centres of S22's molecules
@@ -159,28 +167,35 @@ def make_dimers(out: Path, given: argparse.Namespace) -> None:
     for part in PARTS:
         frames = read(out / "molecules" / f"{part}.extxyz", ":")
         relaxed = [atoms for atoms in frames if atoms.info["config_type"] == "relaxed"]
-        count = given.dimers if part == "train" else given.dimers // 10
-        shards = [
-            (out / "dimers" / f"{part}-{number:02d}.extxyz", min(SHARD, count - first), number)
-            for number, first in enumerate(range(0, count, SHARD))
-        ]
-        with ProcessPoolExecutor(given.workers) as pool:
-            for path in pool.map(partial(write_dimers, relaxed), *zip(*shards, strict=True)):
-                print(path, flush=True)
+        for name, make in (("dimers", dimer), ("rings", ring)):
+            fit = [a for a in relaxed if make is not ring or donors_beside_acceptors(a)]
+            # Of few molecules none may fit.
+            count = getattr(given, name) // (1 if part == "train" else 10) if fit else 0
+            shards = [
+                (out / name / f"{part}-{number:02d}.extxyz", min(SHARD, count - first), number)
+                for number, first in enumerate(range(0, count, SHARD))
+            ]
+            with ProcessPoolExecutor(given.workers) as pool:
+                work = partial(write_dimers, make, fit)
+                for path in pool.map(work, *zip(*shards, strict=True)):
+                    print(path, flush=True)
 
 
-def write_dimers(molecules: Sequence[Atoms], path: Path, count: int, number: int) -> Path:
+def write_dimers(
+    make: Make, molecules: Sequence[Atoms], path: Path, count: int, number: int
+) -> Path:
     """Write one shard, unless it is there."""
     if not path.exists():
-        made = [*dimers(molecules, count, number)]
+        made = [*dimers(make, molecules, count, number)]
         save(path.with_suffix(".part"), made).replace(path)
     return path
 
 
-def dimers(molecules: Sequence[Atoms], count: int, number: int) -> Iterator[Atoms]:
-    """Give pairs of molecules at contact or farther, relaxed a few steps, and the same ones apart.
+def dimers(make: Make, molecules: Sequence[Atoms], count: int, number: int) -> Iterator[Atoms]:
+    """Give pairs of molecules, relaxed a few steps, and the same ones apart.
 
     Args:
+        make: Puts two of the molecules beside each other.
         molecules: What pairs are made of.
         count: How many.
         number: That of the shard, whose pairs depend on it alone.
@@ -189,7 +204,7 @@ def dimers(molecules: Sequence[Atoms], count: int, number: int) -> Iterator[Atom
     tested = {str(create_s22_system(name).symbols.formula.convert("hill")) for name in s22}
     made = 0
     while made < count:
-        pair, first, direction = dimer(molecules, rng)
+        pair, first, direction = make(molecules, rng)
         if str(pair.symbols.formula.convert("hill")) in tested:
             continue
         pair.calc = TBLite(method="GFN2-xTB", verbosity=0)
@@ -231,6 +246,58 @@ def dimer(molecules: Sequence[Atoms], rng: np.random.Generator) -> tuple[Atoms, 
     return pair, len(one), direction
 
 
+def ring(molecules: Sequence[Atoms], rng: np.random.Generator) -> tuple[Atoms, int, np.ndarray]:
+    """Return two molecules with two hydrogen bonds between them, about opposite to each other.
+
+    Args:
+        molecules: Those with donors beside acceptors.
+        rng: Where chance comes from.
+
+    Returns:
+        The pair, the number of atoms of the first, and the direction to the second [3].
+    """
+    while True:
+        one, other = (molecules[int(i)].copy() for i in rng.integers(len(molecules), size=2))
+        (centre, axes), (its_centre, its_axes) = (_ring_axes(atoms, rng) for atoms in (one, other))
+        # Half a turn about the axis that is normal to the ring, and a little more.
+        turned = its_axes.T @ (axes * [[-1], [-1], [1]])
+        tilt = Rotation.from_rotvec(np.radians(rng.normal(0, TILT, 3))).as_matrix()
+        shift = centre + rng.uniform(*BONDS) * axes[1]
+        other.positions = (other.positions - its_centre) @ turned @ tilt + shift
+        radii = np.nan_to_num(np.add.outer(vdw_radii[one.numbers], vdw_radii[other.numbers]), nan=4)
+        if closest(one, other, np.zeros(3), radii) > CLASH:
+            pair = one + other
+            pair.info = {"group": f"{one.info['group']} {other.info['group']}"}
+            return pair, len(one), axes[1]
+
+
+def _ring_axes(atoms: Atoms, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return where a ring would close [3]; rows: from donor to acceptor, outwards, and normal."""
+    places = donors_beside_acceptors(atoms)
+    hydrogen, acceptor, middle = atoms.positions[list(places[int(rng.integers(len(places)))])]
+    along = (acceptor - hydrogen) / np.linalg.norm(acceptor - hydrogen)
+    centre = (acceptor + hydrogen) / 2
+    outwards = centre - middle - along * ((centre - middle) @ along)
+    outwards /= np.linalg.norm(outwards)
+    return centre, np.array([along, outwards, np.cross(along, outwards)])
+
+
+def donors_beside_acceptors(atoms: Atoms) -> list[tuple[int, int, int]]:
+    """Return hydrogens, acceptors on the same side, and the atoms between: H-N-C=O and alike."""
+    distances = atoms.get_all_distances()
+    radii = covalent_radii[atoms.numbers]
+    bonded = (distances < BONDED * np.add.outer(radii, radii)) & ~np.eye(len(atoms), dtype=bool)
+    polar = np.isin(atoms.numbers, (7, 8))
+    found = []
+    for hydrogen in np.flatnonzero(atoms.numbers == 1):
+        for donor in np.flatnonzero(bonded[hydrogen] & polar):
+            for middle in np.flatnonzero(bonded[donor] & (atoms.numbers > 1)):
+                free = bonded[middle] & polar & (bonded.sum(axis=1) <= 2)
+                free &= ~(bonded & (atoms.numbers == 1)).any(axis=1) & (distances[hydrogen] < 3.0)
+                found += [(hydrogen, a, middle) for a in np.flatnonzero(free) if a != donor]
+    return found
+
+
 def closest(one: Atoms, other: Atoms, shift: np.ndarray, radii: np.ndarray) -> float:
     """Return the smallest distance between two molecules, as part of the sum of radii."""
     apart = one.positions[:, None] - (other.positions + shift)[None]
@@ -261,22 +328,36 @@ def label(out: Path, given: argparse.Namespace) -> None:
     how = ["--calculator", "gfn2", "--workers", given.workers]
     command("label", out / "s22.extxyz", out / "labels" / "s22", *how)
     for part in reversed(PARTS):
-        for name in ("molecules", "ions", "dimers"):
+        for name in ("molecules", "ions", "dimers", "rings"):
             limits = ["--min-gap", MIN_GAP, "--max-force", 30.0]
             files = sorted((out / name).glob(f"{part}*.extxyz"))
             command("label", *files, out / "labels" / f"{name}-{part}", *how, *limits)
 
 
+def label_hessians(out: Path, given: argparse.Namespace) -> None:
+    """Label relaxed molecules and ions of held-out scaffolds with their Hessians."""
+    files = [out / name / "held-out.extxyz" for name in ("molecules", "ions")]
+    frames = [atoms for path in files for atoms in read(path, ":")]
+    relaxed = [atoms for atoms in frames if atoms.info["config_type"] == "relaxed"]
+    chosen = np.random.default_rng(SEED).permutation(len(relaxed))[: given.hessians]
+    save(out / "hessians.extxyz", [relaxed[i] for i in sorted(chosen)])
+    how = ["--calculator", "gfn2", "--hessian", "finite-difference", "--workers", given.workers]
+    command("label", out / "hessians.extxyz", out / "labels" / "hessians", *how)
+
+
 STAGES = {"molecules": make_molecules, "dimers": make_dimers, "label": label}
+STAGES |= {"hessians": label_hessians}
 
 
 def main() -> None:
     """Make the data."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
-    parser.add_argument("--molecules", type=int, default=5000)
-    parser.add_argument("--ions", type=int, default=800)
-    parser.add_argument("--dimers", type=int, default=5000)
+    parser.add_argument("--molecules", type=int, default=3000)
+    parser.add_argument("--ions", type=int, default=600)
+    parser.add_argument("--dimers", type=int, default=6000)
+    parser.add_argument("--rings", type=int, default=1500, help="dimers with two hydrogen bonds")
+    parser.add_argument("--hessians", type=int, default=60)
     parser.add_argument("--heavy", type=int, default=10, help="most heavy atoms of a molecule")
     parser.add_argument("--stages", nargs="+", default=[*STAGES], choices=[*STAGES])
     parser.add_argument("--workers", type=int, default=1)

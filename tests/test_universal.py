@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from ase import Atoms
 from ase.build import bulk
@@ -14,6 +15,8 @@ from ase.data import covalent_radii
 from ase.io import read
 
 from matkit import load_calculator
+from matkit.models import checkpoint
+from matkit.models.shipped import shipped
 from matkit.train.options import FinetuneOptions, TrainOptions
 
 ROOT = Path(__file__).parents[1]
@@ -323,3 +326,19 @@ def test_predictions_are_made_by_a_process_of_their_own(universal, tmp_path):
     atoms.calc = load_calculator("facet-universal", "cpu", "float64")
     np.testing.assert_allclose(found["forces"], atoms.get_forces(), atol=1e-4)
     np.testing.assert_allclose(found["energy"], atoms.get_potential_energy(), atol=1e-4)
+
+
+def test_between_two_potentials_are_parts_of_what_changed(universal, tmp_path, monkeypatch):
+    before, facts = checkpoint.load(shipped()["facet-universal"])
+    after, _ = checkpoint.load(shipped()["facet-universal"])
+    with torch.no_grad():
+        for weight in after.parameters():
+            weight += 0.4
+    paths = [tmp_path / "after.safetensors", tmp_path / "out.safetensors"]
+    checkpoint.save(after, paths[0], facts)
+    command = ["between", "facet-universal", *map(str, paths), "--part", "0.25"]
+    monkeypatch.setattr("sys.argv", command)
+    universal("between").main()
+    found, _ = checkpoint.load(paths[1])
+    for one, other in zip(before.parameters(), found.parameters(), strict=True):
+        torch.testing.assert_close(other, one + 0.1)

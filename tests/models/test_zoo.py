@@ -104,7 +104,7 @@ def test_card_of_a_file(files):
 @needs_sevenn
 def test_cards_of_published_models():
     potentials = {name for name, card in cards.models().items() if card.kind == "potential"}
-    ours = {"facet-universal", "hip-gfn2-chno", "nequip-universal"}
+    ours = {"facet-organic", "facet-universal", "hip-gfn2-chno", "nequip-universal"}
     assert potentials == {"sevennet-0", "sevennet-l3i5"} | ours
     card = cards.model_card("sevennet-0")
     assert card.parameters == 842_440

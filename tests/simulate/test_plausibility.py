@@ -87,6 +87,12 @@ def test_energies_of_atoms_are_not_asked_of_other_calculators():
     assert implausible(atoms, atoms.calc) == []
 
 
+def test_a_clash_in_a_thousand_structures_is_no_knowledge_of_a_bond():
+    many = [molecule("H2O")] * 1000
+    assert closest_contacts([*many, molecule("H2")])["H-H"] == 2.0
+    assert closest_contacts([*many, molecule("H2"), molecule("H2")])["H-H"] == 1.189
+
+
 @pytest.mark.parametrize("kind", ["O-H", "H-O"])
 def test_a_domain_is_that_of_the_training(kind):
     assert closest_contacts([molecule("H2O"), molecule("H2")]) == {"H-H": 1.189, "H-O": 0.999}
