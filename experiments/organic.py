@@ -25,7 +25,7 @@ import matkit as mk
 from matkit.label import read_hessians
 from matkit.simulate import singlepoint_many
 
-SETS = ("molecules", "ions", "dimers", "rings")
+SETS = ("molecules", "ions", "dimers", "rings", "nearer")
 KCAL = units.kcal / units.mol
 
 
@@ -44,7 +44,7 @@ def main() -> None:
         labelled = read(path, ":")
         made = predicted(labelled, calculator)
         found[name] = errors(labelled, made)
-        if name in ("dimers", "rings"):
+        if name in ("dimers", "rings", "nearer"):
             rows.append(pairs_apart(f"held-out {name}", labelled, made))
     print(table([{"set": name, **row} for name, (row, _) in found.items()]))
     elements = [{"set": name, **forces} for name, (_, forces) in found.items()]

@@ -1,6 +1,6 @@
 """Make the data of an organic potential of twelve elements at the level of GFN2-xTB, from seeds.
 
-    python organic_dataset.py OUT [--molecules 3000] [--ions 600] [--dimers 6000] [--rings 1500]
+    python organic_dataset.py OUT [--molecules 3000] [--ions 2000] [--dimers 6000] [--rings 1500]
 
 Molecules of ZINC's validation file (`MATKIT_DATA`) and parts of them, with up to `--heavy` heavy
 atoms; some have an atom replaced by boron, silicon, phosphorus, sulphur or a halogen where the
@@ -10,10 +10,11 @@ turned and stretched; a tenth of the scaffolds is kept from training (`OUT/molec
 Pairs of relaxed molecules at contact and farther, most of them relaxed a few steps by GFN2-xTB, so
 that they form hydrogen bonds, each followed by the same two apart (`OUT/dimers`), of the scaffolds
 of each part; and pairs with two hydrogen bonds in a ring, as of acids and amides, which hardly come
-about by chance (`OUT/rings`). None has the formula of a complex of S22. Labels by GFN2-xTB
-(`OUT/labels/SET-PART`), without molecules whose orbitals nearly cross. To be tested on: the 22
-complexes of S22 at five distances with their molecules alone (`OUT/labels/s22`), and Hessians of
-relaxed molecules and ions of held-out scaffolds (`OUT/labels/hessians`). What was stopped goes on.
+about by chance (`OUT/rings`); half of both again, pushed together (`OUT/nearer`). None has the
+formula of a complex of S22. Labels by GFN2-xTB (`OUT/labels/SET-PART`), without molecules whose
+orbitals nearly cross. To be tested on: the 22 complexes of S22 at five distances with their
+molecules alone (`OUT/labels/s22`), and Hessians of relaxed molecules and ions of held-out scaffolds
+(`OUT/labels/hessians`). What was stopped goes on.
 """
 
 from __future__ import annotations
@@ -59,10 +60,12 @@ BONDS, TILT = (1.5, 2.6), 12.0
 BONDED = 1.25  # of the sum of covalent radii
 CLASH = 0.5  # of the sum of van der Waals radii
 APART = 30.0  # Å, at which molecules do not see each other
+NEARER = (0.1, 0.6)  # Å, by which molecules are pushed together
 SHARD = 250  # dimers of a file
 SCALED = (0.9, 1.0, 1.2, 1.5, 2.0)  # distances of the centres of S22's molecules
 MIN_GAP = 0.5  # eV
 PARTS = ("train", "held-out")
+SETS = ("molecules", "ions", "dimers", "rings", "nearer")
 SEED = 11
 
 
@@ -72,8 +75,13 @@ def smiles_of_zinc() -> list[str]:
         return [line.split()[0] for line in file if line.strip()]
 
 
-def fragments(molecule: Any) -> list[Any]:
-    """Return what is left of a molecule where single bonds outside rings are cut."""
+def fragments(molecule: Any, every: bool = False) -> list[Any]:
+    """Return what is left of a molecule where a single bond outside rings is cut.
+
+    Args:
+        molecule: To be cut.
+        every: Cut each such bond in turn, not only the one in the middle.
+    """
     chem = rdkit()
     bonds = [
         bond.GetIdx()
@@ -82,8 +90,9 @@ def fragments(molecule: Any) -> list[Any]:
     ]
     if not bonds:
         return [molecule]
-    cut = chem.FragmentOnBonds(molecule, bonds[len(bonds) // 2 : len(bonds) // 2 + 1])
-    parts = list(chem.GetMolFrags(cut, asMols=True, sanitizeFrags=False))
+    chosen = bonds if every else bonds[len(bonds) // 2 : len(bonds) // 2 + 1]
+    cut = [chem.FragmentOnBonds(molecule, [bond]) for bond in chosen]
+    parts = [p for one in cut for p in chem.GetMolFrags(one, asMols=True, sanitizeFrags=False)]
     hydrogen = chem.MolFromSmiles("[H]")
     return [
         chem.RemoveHs(chem.ReplaceSubstructs(part, chem.MolFromSmarts("[#0]"), hydrogen, True)[0])
@@ -107,10 +116,14 @@ def replaced(molecule: Any, rng: np.random.Generator) -> Any | None:
 def ionised(molecule: Any, rng: np.random.Generator) -> Any | None:
     """Return a molecule with a proton less at an acid or more at an amine, None if it has none."""
     chem = rdkit()
-    pattern, symbol, charge = PROTONS[str(rng.choice([*PROTONS]))]
-    matches = molecule.GetSubstructMatches(chem.MolFromSmarts(pattern))
-    if not matches:
+    there = [
+        (found, symbol, charge)
+        for pattern, symbol, charge in PROTONS.values()
+        if (found := molecule.GetSubstructMatches(chem.MolFromSmarts(pattern)))
+    ]
+    if not there:
         return None
+    matches, symbol, charge = there[int(rng.integers(len(there)))]
     match = matches[int(rng.integers(len(matches)))]
     edited = chem.RWMol(molecule)
     place = [i for i in match if edited.GetAtomWithIdx(i).GetSymbol() == symbol][-1]
@@ -128,7 +141,9 @@ def checked(molecule: Any) -> Any | None:
     return molecule
 
 
-def write_smiles(path: Path, change: Callable[..., Any | None] | None, part: float) -> Path:
+def write_smiles(
+    path: Path, change: Callable[..., Any | None] | None, part: float, every: bool = False
+) -> Path:
     """Write molecules and parts of them, some of them changed; without `change` all as they are."""
     if path.exists():
         return path
@@ -136,7 +151,7 @@ def write_smiles(path: Path, change: Callable[..., Any | None] | None, part: flo
     found: dict[str, None] = {}
     for text in smiles_of_zinc():
         molecule = chem.MolFromSmiles(text)
-        for one in [] if molecule is None else [molecule, *fragments(molecule)]:
+        for one in [] if molecule is None else [molecule, *fragments(molecule, every)]:
             made = one
             if change is not None and rng.random() < part:
                 made = change(one, rng)
@@ -151,7 +166,7 @@ def make_molecules(out: Path, given: argparse.Namespace) -> None:
     """Make geometries of neutral molecules and of ions."""
     sets = (
         ("molecules", write_smiles(out / "molecules.smi", replaced, REPLACED), [0]),
-        ("ions", write_smiles(out / "ions.smi", ionised, 1.0), [-1, 1]),
+        ("ions", write_smiles(out / "ions.smi", ionised, 1.0, True), [-1, 1]),
     )
     for name, source, charges in sets:
         options = {"count": getattr(given, name), "max_heavy": given.heavy, "charges": charges}
@@ -179,6 +194,36 @@ def make_dimers(out: Path, given: argparse.Namespace) -> None:
                 work = partial(write_dimers, make, fit)
                 for path in pool.map(work, *zip(*shards, strict=True)):
                     print(path, flush=True)
+
+
+def make_nearer(out: Path, given: argparse.Namespace) -> None:
+    """Push the molecules of every second pair together."""
+    for part in PARTS:
+        paths = [path for name in ("dimers", "rings") for path in (out / name).glob(f"{part}*")]
+        rng = np.random.default_rng(SEED)
+        pairs = [pair for path in sorted(paths) for pair in pushed_together(read(path, ":"), rng)]
+        save(out / "nearer" / f"{part}.extxyz", pairs)
+
+
+def pushed_together(frames: Sequence[Atoms], rng: np.random.Generator) -> Iterator[Atoms]:
+    """Give every second pair with its molecules nearer than they are, and the same ones apart.
+
+    Args:
+        frames: Pairs, each followed by the same two apart.
+        rng: Where chance comes from.
+    """
+    for pair, apart in zip(frames[::4], frames[1::4], strict=True):
+        shift = apart.positions - pair.positions
+        second = np.linalg.norm(shift, axis=1) > 0
+        direction = shift[second][0] / APART
+        one, other = pair[~second], pair[second]
+        radii = np.nan_to_num(np.add.outer(vdw_radii[one.numbers], vdw_radii[other.numbers]), nan=4)
+        by = -rng.uniform(*NEARER) * direction
+        if closest(one, other, by, radii) > CLASH:
+            nearer = pair.copy()
+            nearer.positions[second] += by
+            yield nearer
+            yield apart
 
 
 def write_dimers(
@@ -328,7 +373,7 @@ def label(out: Path, given: argparse.Namespace) -> None:
     how = ["--calculator", "gfn2", "--workers", given.workers]
     command("label", out / "s22.extxyz", out / "labels" / "s22", *how)
     for part in reversed(PARTS):
-        for name in ("molecules", "ions", "dimers", "rings"):
+        for name in SETS:
             limits = ["--min-gap", MIN_GAP, "--max-force", 30.0]
             files = sorted((out / name).glob(f"{part}*.extxyz"))
             command("label", *files, out / "labels" / f"{name}-{part}", *how, *limits)
@@ -345,8 +390,13 @@ def label_hessians(out: Path, given: argparse.Namespace) -> None:
     command("label", out / "hessians.extxyz", out / "labels" / "hessians", *how)
 
 
-STAGES = {"molecules": make_molecules, "dimers": make_dimers, "label": label}
-STAGES |= {"hessians": label_hessians}
+STAGES = {
+    "molecules": make_molecules,
+    "dimers": make_dimers,
+    "nearer": make_nearer,
+    "label": label,
+    "hessians": label_hessians,
+}
 
 
 def main() -> None:
@@ -354,7 +404,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("--molecules", type=int, default=3000)
-    parser.add_argument("--ions", type=int, default=600)
+    parser.add_argument("--ions", type=int, default=2000)
     parser.add_argument("--dimers", type=int, default=6000)
     parser.add_argument("--rings", type=int, default=1500, help="dimers with two hydrogen bonds")
     parser.add_argument("--hessians", type=int, default=60)

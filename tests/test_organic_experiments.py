@@ -88,6 +88,32 @@ def test_rings_have_two_hydrogen_bonds(experiment):
         assert (pair.positions[first:] - pair.positions[:first]).mean(axis=0) @ direction > 0
 
 
+def test_every_second_pair_is_pushed_together(experiment, molecules):
+    module = experiment("organic_dataset")
+    given = [*module.dimers(module.dimer, molecules, 4, number=0)]
+    nearer = [*module.pushed_together(given, np.random.default_rng(0))]
+    assert len(nearer) == 4
+    for (pair, apart), (before, _) in zip(
+        (nearer[:2], nearer[2:]), (given[:2], given[4:6]), strict=True
+    ):
+        assert pair.info["group"] == apart.info["group"] == before.info["group"]
+        moved = np.linalg.norm(pair.positions - before.positions, axis=1)
+        assert len({*moved.round(9)}) == 2
+        assert moved.min() == 0
+        assert 0.1 <= moved.max() <= 0.6
+        # Towards each other: what is apart is 30 Å farther than before.
+        away = np.linalg.norm(apart.positions - pair.positions, axis=1).max()
+        assert away == pytest.approx(30 + moved.max())
+
+
+def test_fragments_are_what_one_cut_or_each_leaves(experiment):
+    fragments = experiment("organic_dataset").fragments
+    chain = Chem.MolFromSmiles("CCCN")
+    assert [Chem.MolToSmiles(one) for one in fragments(chain)] == ["CC", "CN"]
+    every = [Chem.MolToSmiles(one) for one in fragments(chain, every=True)]
+    assert every == ["C", "CCN", "CC", "CN", "CCC", "N"]
+
+
 def test_interactions_are_what_a_complex_has_beyond_its_molecules(experiment):
     module, labelled, made = experiment("organic"), [], []
     # Energies of label and prediction: the molecules, then the complex.

@@ -2,6 +2,8 @@
 
 import importlib.metadata
 import importlib.resources
+import json
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from safetensors import safe_open
 
 import matkit
 from tests.test_layers import MODELS, ROOT, imports, module_name, sources
@@ -59,6 +62,17 @@ def test_short_names_are_banned():
         used = imports((ROOT / path).read_text(encoding="utf-8"), package)
         short = banned & {target.split(".")[0] for target in used}
         assert not short, f"{path}: matkit.{min(short)}"
+
+
+def test_no_card_of_weights_names_a_path_of_the_machine_that_made_them():
+    files = [
+        f for folder in ("matkit", "experiments") for f in (ROOT / folder).rglob("*.safetensors")
+    ]
+    assert files
+    for file in files:
+        with safe_open(file, "pt") as opened:
+            written = json.dumps(opened.metadata())
+        assert not re.search(r"[\s\"'](/|[A-Z]:\\)\w+[/\\]", written), file
 
 
 def test_the_metadata_names_the_licences_of_the_weights():

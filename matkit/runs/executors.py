@@ -116,6 +116,8 @@ class Processes(Executor):
 
 def _prepare(threads: int) -> None:
     """Make a worker leave Ctrl-C and the like to its parent, end with it, and share the cores."""
+    # Libraries with threads of their own, such as tblite's, read this when they are loaded.
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     import torch
 
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):

@@ -72,6 +72,17 @@ def test_ctrl_c_ends_workers_at_once():
     assert time.monotonic() - begin < 300
 
 
+def threads_of_others(chunk):
+    return [os.environ.get("OMP_NUM_THREADS")]
+
+
+def test_libraries_with_threads_of_their_own_share_the_cores(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    with open_executor("local", 2) as executor:
+        found = executor.submit(threads_of_others, []).result()
+    assert found == [str(max(1, (os.cpu_count() or 1) // 2))]
+
+
 def test_one_local_worker_is_this_process():
     with open_executor("local", 1) as executor:
         assert executor is None
