@@ -12,9 +12,12 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import covalent_radii
+from ase.geometry import get_distances
 from ase.io import read
 
 from matkit import load_calculator
+from matkit.builders.geometry import approach
+from matkit.data.groups import reduced_formula
 from matkit.models import checkpoint
 from matkit.models.shipped import shipped
 from matkit.train.options import FinetuneOptions, TrainOptions
@@ -145,8 +148,52 @@ def test_all_kinds_are_options_of_perturb(universal):
 
     dataset = universal("dataset")
     assert {*dataset.TURNS} <= {*dataset.PROFILES}
-    for profile in dataset.PROFILES.values():
+    for profile in (*dataset.PROFILES.values(), *dataset.SURROUNDINGS.values()):
         assert PerturbOptions(**{**dataset.NOTHING, **profile}).seed == 0
+
+
+@pytest.fixture
+def crystals():
+    made = [bulk("Cu"), bulk("NaCl", "rocksalt", a=5.6)]
+    for atoms in made:
+        atoms.info["group"] = str(atoms.symbols)
+    return made
+
+
+@pytest.mark.parametrize("kind", ["adsorbate", "interstitial", "packed"])
+def test_surroundings_are_no_known_crystal_and_none_is_too_near(universal, crystals, kind):
+    module, molecules = universal("surroundings"), universal("crystals").molecules()[:40]
+    assert {*module.KINDS} == {"adsorbate", "interstitial", "packed"}
+    made = [*module.surroundings(kind, crystals, molecules, 8, 52, {"ClNa"}, seed=1)]
+    assert made == [*module.surroundings(kind, crystals, molecules, 8, 52, {"ClNa"}, seed=1)]
+    groups = {"Cu", "NaCl"} if kind != "packed" else {one.info["group"] for one in molecules}
+    for atoms in made:
+        assert len(atoms) <= 52
+        assert atoms.pbc.all()
+        assert approach(atoms) > 0.5
+        assert atoms.info["group"] in groups
+        assert reduced_formula(atoms.numbers) != "ClNa"
+
+
+def test_adsorbates_touch_the_surface(universal, crystals):
+    module, molecules = universal("surroundings"), universal("crystals").molecules()
+    for atoms in module.surroundings("adsorbate", crystals[:1], molecules, 5, 52, set(), seed=2):
+        guest = np.flatnonzero(atoms.numbers != 29)
+        assert 0 < len(guest) <= 4
+        _, distances = get_distances(
+            atoms.positions[guest], atoms.positions[: guest[0]], atoms.cell, atoms.pbc
+        )
+        radii = covalent_radii[atoms.numbers[guest]][:, None] + covalent_radii[29]
+        assert 0.9 < (distances / radii).min() < 1.9
+
+
+def test_interstitials_are_one_atom_more(universal, crystals):
+    module = universal("surroundings")
+    for atoms in module.surroundings("interstitial", crystals, [], 5, 52, set(), seed=3):
+        copper = atoms.info["group"] == "Cu"
+        perfect = universal("dataset").supercell(crystals[0 if copper else 1], 16, 51)
+        assert len(atoms) == len(perfect) + 1
+        assert (atoms.positions[:-1] == perfect.positions).all()
 
 
 def test_errors_of_a_model_that_is_off_by_reference_energies(universal):

@@ -9,7 +9,10 @@ short: pairs of atoms nearer than that, with the forces of screened nuclei (`OUT
 hydrogen: the bond of H2 by SevenNet-l3i5, with which SevenNet-0 does not agree (`OUT/labels`).
 varied: large crystals with elements replaced, relaxed a few steps by the potential that ships,
 perturbed and labelled (`OUT/labels/varied`). responses: pairs of structures a small step to both
-sides of crystals, simple ones first, by SevenNet-l3i5 (`OUT/labels/train_responses`). join: all
+sides of crystals, simple ones first, by SevenNet-l3i5 (`OUT/labels/train_responses`). surroundings:
+molecules on surfaces, atoms between lattice sites, molecules packed as in crystals and liquids, and
+molten crystals, of formulas and molecules of two parts (`OUT/labels/PART_surroundings`); only if it
+is named. join: all
 that is learnt from (`OUT/train.extxyz`), without structures that replacing an element gave the
 formula of a test set. rehearse: those of them on which the potential that ships is worse than the
 one it was trained further from, all DFT frames, and some of the rest (`OUT/rehearsed.extxyz`).
@@ -32,6 +35,7 @@ from ase import Atoms
 from ase.io import read, write
 from common import matkit, save, table
 
+from matkit.builders.crystals import supercell
 from matkit.data.groups import reduced_formula
 from universal.crystals import (
     FAMILIES,
@@ -47,6 +51,7 @@ from universal.crystals import (
 )
 from universal.damaged import by_family, damaged, force_errors, forces_of
 from universal.short import short_dimers
+from universal.surroundings import KINDS, surroundings
 from universal.varied import LEAST_ATOMS, variants, write_relaxed
 
 SMALLEST, LARGEST = 8, 24  # atoms of a cell that get more structures, and fewer
@@ -74,6 +79,14 @@ TURNS = ("near", "strained", "near", "far", "near", "other", "near", "strained",
 VARIED = {"rattle": [0.05], "volume": [0.04]}
 # Force constants of supercells and elastic constants of primitive cells, which cost little.
 RESPONSES = {"response": [0.01, 0.01], "response_strain": [0.004, 0.004], "response_atoms": 24}
+# Of surroundings: parents of each kind and part, and what is made of them. Packed molecules become
+# liquids in dynamics, crystals of few atoms melt.
+SURROUNDED = {"test": 80, "train": 800}
+LIQUID = {"model": "facet-universal", "snapshots": 2, "md_steps": 100}
+SURROUNDINGS: dict[str, dict[str, Any]] = {kind: {"rattle": [0.05, 0.15]} for kind in KINDS}
+SURROUNDINGS["packed"] = {"rattle": [0.1], "temperatures": [400.0]} | LIQUID
+SURROUNDINGS["molten"] = {"temperatures": [3000.0]} | LIQUID
+MOLECULE_PARTS = {"test": 0.1}
 TEACHER, SECOND = "sevennet-l3i5", "sevennet-0"
 STUDENT = "nequip-universal"  # trained further from SECOND
 REST = 0.25  # of the frames that were not damaged are rehearsed
@@ -253,6 +266,38 @@ def label_responses(out: Path, given: argparse.Namespace) -> None:
         command("label", *where, "--calculator", TEACHER, *limits, *workers)
 
 
+def label_surroundings(out: Path, given: argparse.Namespace) -> None:
+    """Make structures with surroundings that no crystal has, and label them."""
+    forbidden, small = kept_back(out), [*candidates(kept_back(out), SMALLEST, 0)]
+    by_crystal = [part_of(atoms.info["group"], TEACHER_PARTS) for atoms in small]
+    by_molecule = [part_of(atoms.info["group"], MOLECULE_PARTS) for atoms in molecules()]
+    for part, count in SURROUNDED.items():
+        crystals = [a for a, which in zip(small, by_crystal, strict=True) if which == part]
+        gas = [a for a, which in zip(molecules(), by_molecule, strict=True) if which == part]
+        made = {
+            kind: [*surroundings(kind, crystals, gas, count, given.max_atoms, forbidden, SEED)]
+            for kind in KINDS
+        }
+        made["molten"] = [supercell(a, 2 * SMALLEST, given.max_atoms) for a in crystals[:count]]
+        folders = []
+        for kind, structures in made.items():
+            path = save(out / "crystals" / "surroundings" / f"{part}-{kind}.extxyz", structures)
+            config = path.with_suffix(".yaml")
+            config.write_text(
+                yaml.safe_dump(NOTHING | SURROUNDINGS[kind] | {"max_atoms": given.max_atoms})
+            )
+            folders.append(out / "structures" / "surroundings" / path.stem)
+            how = ["--config", config, "--seed", SEED, "--workers", given.workers]
+            command("data", "perturb", path, folders[-1], *how)
+        limits = ["--max-difference", given.max_difference, "--max-force", given.max_force]
+        models = ["--calculator", TEACHER, "--agree", SECOND, "--relative-difference", RELATIVE]
+        workers = ["--workers", given.workers, "--batch-atoms", given.batch_atoms]
+        where = [folder / "perturbed.extxyz" for folder in folders]
+        command(
+            "label", *where, out / "labels" / f"{part}_surroundings", *models, *limits, *workers
+        )
+
+
 def became(atoms: Atoms, formulas: set[str]) -> bool:
     """Return whether a structure has one of the formulas since an element was replaced."""
     return atoms.info["config_type"] == "substituted" and reduced_formula(atoms.numbers) in formulas
@@ -289,13 +334,15 @@ def write_rehearsed(out: Path, given: argparse.Namespace) -> None:
 
 STAGES = {"crystals": write_crystals, "perturb": perturb, "label": label, "short": write_short}
 STAGES |= {"hydrogen": label_hydrogen, "varied": label_varied, "responses": label_responses}
-STAGES |= {"join": join, "rehearse": write_rehearsed}
+STAGES |= {"surroundings": label_surroundings, "join": join, "rehearse": write_rehearsed}
+ON_DEMAND = ("surroundings",)  # to test on; nothing that ships has learnt from them
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
-    parser.add_argument("--stages", nargs="+", default=[*STAGES], choices=[*STAGES])
+    usual = [name for name in STAGES if name not in ON_DEMAND]
+    parser.add_argument("--stages", nargs="+", default=usual, choices=[*STAGES])
     parser.add_argument("--crystals", type=int, default=20000)
     parser.add_argument("--max-atoms", type=int, default=52)
     parser.add_argument("--responses", type=int, default=12000, help="crystals with pairs")

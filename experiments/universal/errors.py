@@ -62,12 +62,25 @@ def labels(atoms: Atoms) -> tuple[float, np.ndarray, np.ndarray]:
 
 
 def sets(out: Path, limit: int | None) -> dict[str, list[Atoms]]:
-    """Return the held-out sets; the first frames only of each if there is a limit."""
+    """Return the held-out sets; the first frames only of each if there is a limit.
+
+    Sets with labels of the teacher have its name first, those of surroundings their kind too.
+    """
     found = {path.stem.removeprefix("test-"): path for path in (out / "dft").glob("test-*.extxyz")}
     taught = out / "labels" / "test" / "labels.extxyz"
     if taught.exists():
         found[TEACHER] = taught
-    return {name: read(path, ":")[:limit] for name, path in sorted(found.items())}
+    taken = {name: read(path, ":") for name, path in sorted(found.items())}
+    around = out / "labels" / "test_surroundings" / "labels.extxyz"
+    for atoms in read(around, ":") if around.exists() else ():
+        kind = Path(atoms.info["parent"]).stem.removeprefix("test-")
+        taken.setdefault(f"{TEACHER}, {kind}", []).append(atoms)
+    return {name: frames[:limit] for name, frames in taken.items()}
+
+
+def is_taught(name: str) -> bool:
+    """Return whether a set has labels of the teacher, not of DFT."""
+    return name.startswith(TEACHER)
 
 
 def predicted(out: Path, model: str, frames: Sequence[Atoms], chgnet: str) -> dict:
@@ -141,12 +154,12 @@ def rows_of(model: str, given: argparse.Namespace, frames: dict) -> list[dict[st
         name: compared(part, predicted(given.out, model, part, given.chgnet))
         for name, part in frames.items()
     }
-    real = [errors for name, errors in found.items() if name != TEACHER]
+    real = [errors for name, errors in found.items() if not is_taught(name)]
     rows = []
     for name, errors in found.items():
-        fitted = references([errors] if name == TEACHER else real)
+        fitted = references([errors] if is_taught(name) else real)
         rows.append(row(model, name, errors, fitted))
-    families = [one for one in rows if one["set"] != TEACHER]
+    families = [one for one in rows if not is_taught(str(one["set"]))]
     mean: dict[str, object] = {"set": "mean of families", "model": Path(model).stem}
     numbers = [name for name, value in rows[0].items() if isinstance(value, float)]
     mean |= {name: float(np.mean([one[name] for one in families])) for name in numbers}
