@@ -10,6 +10,8 @@ import torch
 import yaml
 from ase import Atoms
 from ase.build import bulk
+from ase.calculators.calculator import Calculator
+from ase.calculators.lj import LennardJones
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import covalent_radii
 from ase.geometry import get_distances
@@ -150,6 +152,20 @@ def test_all_kinds_are_options_of_perturb(universal):
     assert {*dataset.TURNS} <= {*dataset.PROFILES}
     for profile in (*dataset.PROFILES.values(), *dataset.SURROUNDINGS.values()):
         assert PerturbOptions(**{**dataset.NOTHING, **profile}).seed == 0
+
+
+def test_mirror_images_differ_for_a_potential_that_knows_hands(universal):
+    class Handed(Calculator):
+        implemented_properties = ("energy",)
+
+        def calculate(self, atoms, *rest):
+            self.results = {"energy": float(np.linalg.det(atoms.positions[:3]))}
+
+    difference = universal("mirror").difference
+    atoms = Atoms("CHFClBr", np.random.default_rng(0).normal(size=(5, 3)), cell=[9] * 3, pbc=True)
+    expected = 2e3 * abs(np.linalg.det(atoms.positions[:3])) / 5
+    assert difference(atoms, Handed()) == pytest.approx(expected)
+    assert difference(atoms, LennardJones()) == pytest.approx(0, abs=1e-6)
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ varied: large crystals with elements replaced, relaxed a few steps by the potent
 perturbed and labelled (`OUT/labels/varied`). responses: pairs of structures a small step to both
 sides of crystals, simple ones first, by SevenNet-l3i5 (`OUT/labels/train_responses`). surroundings:
 molecules on surfaces, atoms between lattice sites, molecules packed as in crystals and liquids, and
-molten crystals, of formulas and molecules of two parts (`OUT/labels/PART_surroundings`); only if it
-is named. join: all
+molten crystals, of formulas of two parts and of molecules divided likewise
+(`OUT/labels/PART_surroundings`); only if it is named. join: all
 that is learnt from (`OUT/train.extxyz`), without structures that replacing an element gave the
 formula of a test set. rehearse: those of them on which the potential that ships is worse than the
 one it was trained further from, all DFT frames, and some of the rest (`OUT/rehearsed.extxyz`).
